@@ -1,0 +1,86 @@
+'use strict'
+// Real packages, unmodified: byte for byte what they give on the built-in engine, cold, with the
+// swap in the middle of the work, and hot.
+
+const { execFile } = require('node:child_process')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const test = require('ava')
+const { BASELINE, CACHED_FROM, OPTIMIZED, modulesOf, readEvents } = require('./packages/events.js')
+
+const register = path.join(__dirname, '../register.js')
+const observe = path.join(__dirname, 'packages/observe.js')
+
+let folders = 0
+let root
+test.before(() => {
+  root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-packages-'))
+})
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+
+/** Runs one driver; with a cache directory on our engine, without on the built-in one. */
+async function drive(name, { cache, loops = '1', finish = '0' }) {
+  const events = path.join(root, `events-${folders++}`)
+  const env = { ...process.env, LOOPS: loops }
+  for (const key of Object.keys(env)) {
+    if (/^(NODE_OPTIONS$|WASM_(DISABLE_)?COMPILE_CACHE|EVENTS$)/.test(key)) delete env[key]
+  }
+  if (cache) {
+    // By NODE_OPTIONS, so that the processes and threads a package starts are ours as well.
+    env.NODE_OPTIONS = `--require ${JSON.stringify(register)} --require ${JSON.stringify(observe)}`
+    Object.assign(env, { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: finish, EVENTS: events })
+  }
+  const stdout = await new Promise((resolve, reject) => {
+    const args = [path.join(__dirname, 'packages', `${name}.js`)]
+    execFile(process.execPath, args, { env, maxBuffer: 1 << 26 }, (error, out, err) => {
+      if (error) reject(new Error(`${name}: ${error.signal ?? error.code}\n${err}`, { cause: error }))
+      else resolve(out)
+    })
+  })
+  return { ...JSON.parse(stdout), events: readEvents(events) }
+}
+
+const fresh = () => fs.mkdtempSync(path.join(root, 'cache-'))
+const count = (run, name) => run.events.filter((event) => event.name === name).length
+const large = (run, ...names) =>
+  [...modulesOf(run.events, ...names)].filter(([, size]) => size >= CACHED_FROM).map(([hash]) => hash).sort()
+
+/** `cached`: how many of the package's modules are large enough for the cache. */
+const packages = [
+  { name: 'esbuild-cli', cached: 1 },
+  { name: 'esbuild-api', cached: 1 },
+  { name: 'esbuild-browser', cached: 1 },
+  { name: 'swc', cached: 1 },
+  { name: 'sqljs', cached: 1 },
+  { name: 'tree-sitter', cached: 2 },
+  { name: 'resvg', cached: 1 },
+  { name: 'hash-wasm', cached: 0 },
+]
+
+for (const { name, cached } of packages) {
+  test.serial(`${name} gives the same bytes on the built-in, cold, through the swap, and hot`, async (t) => {
+    t.timeout(15 * 60 * 1000)
+    const builtin = await drive(name, {})
+    t.is(builtin.events.length, 0)
+
+    const cold = await drive(name, { cache: fresh() })
+    t.is(cold.digest, builtin.digest, 'cold')
+    t.is(count(cold, 'moduleCacheHit') + count(cold, 'handedOff'), 0)
+    t.is(large(cold, ...BASELINE).length, cached)
+
+    // The command is a process a round: there, the optimizing tier is what its exit hands over.
+    const cache = fresh()
+    const swap = await drive(name, { cache, loops: 'swap', finish: name === 'esbuild-cli' ? '1' : '0' })
+    t.is(swap.digest, builtin.digest, 'through the swap')
+    t.true(swap.loops > 2)
+    t.log(`${swap.loops} rounds until the optimizing tier had taken over, and two more`)
+    t.is(count(swap, 'moduleCacheInvalid') + count(swap, 'cacheWriteFailed'), 0)
+
+    const hot = await drive(name, { cache, loops: '2' })
+    t.is(hot.digest, builtin.digest, 'hot')
+    t.is(large(hot, 'moduleCacheHit').length, cached)
+    t.deepEqual(large(hot, ...BASELINE), [], 'no baseline tier')
+    t.deepEqual(large(hot, ...OPTIMIZED), [], 'no optimizing tier')
+  })
+}

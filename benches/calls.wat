@@ -1,0 +1,9 @@
+(module
+  (import "env" "add" (func $out (param i32 i32) (result i32)))
+  (func (export "add") (param i32 i32) (result i32)
+    (i32.add (local.get 0) (local.get 1)))
+  (func (export "loop") (param $n i32) (result i32) (local $sum i32)
+    (loop $again
+      (local.set $sum (call $out (local.get $sum) (local.get $n)))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum)))

@@ -1,0 +1,23 @@
+'use strict'
+
+const path = require('node:path')
+const { engines } = require('../columns.js')
+const { assemble } = require('../modules.js')
+
+const program = path.join(__dirname, '../programs/calls.js')
+
+module.exports = {
+  name: 'calls',
+  title: 'call',
+  unit: 'ns',
+  lines: { into: 'JS → wasm, two i32', out: 'wasm → JS, two i32', empty: 'empty Node-API call' },
+  columns: engines,
+  args: async (directory) => [program, await assemble('calls', directory)],
+  read: (output) => output,
+  notes(results) {
+    const median = (line) => results.find((row) => row.name === `calls-${line}`)?.columns.optimizing?.median
+    const empty = median('empty')
+    if (!empty) return []
+    return ['into', 'out'].map((line) => `${module.exports.lines[line]}: ${(median(line) / empty).toFixed(1)} × an empty Node-API call`)
+  },
+}

@@ -1,0 +1,15 @@
+'use strict'
+// A row: what is run in every column, interleaved, a fresh process each time.
+//
+// name     for BENCH_ONLY
+// title    for people
+// unit     'ms' (default) or 'ns'
+// columns  ../columns.js; default `standard`
+// modules  () => files the program compiles: what is compiled before a hot run
+// args     (directory) => the program and its arguments; directory is for what it has to make first
+// read     (parsed stdout) => a number, or one for each of `lines`; without it the time of the whole
+//          process is taken, and its output must be the same in all columns
+// lines    key → title, where one process measures several things
+// notes    (results) => sentences to print below
+
+module.exports = ['esbuild-cli', 'swc', 'sqljs', 'load', 'stream', 'kernels', 'calls'].flatMap((name) => require(`./${name}.js`))

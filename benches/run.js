@@ -1,0 +1,59 @@
+'use strict'
+// npm run bench: the rows of rows/, each against the built-in in the same run.
+//
+// BENCH_ROUNDS=7       processes a column
+// BENCH_ONLY=a,b       only rows whose name contains one of these
+// BENCH_OUTPUT=folder  where results.json and results.svg go (default: this folder)
+
+const { mkdtempSync, rmSync, writeFileSync } = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { chart } = require('./chart.js')
+const { machine } = require('./machine.js')
+const { run } = require('./measure.js')
+const { line } = require('./progress.js')
+const { measureRow } = require('./row.js')
+const rows = require('./rows/index.js')
+const { table } = require('./table.js')
+
+const rounds = Number(process.env.BENCH_ROUNDS ?? 7)
+const only = process.env.BENCH_ONLY?.split(',')
+const output = process.env.BENCH_OUTPUT ?? __dirname
+
+async function addonLoads() {
+  try {
+    await run({ args: ['-e', 'process.exit(WebAssembly.Module.tier ? 0 : 1)'], ours: true })
+    return true
+  } catch (error) {
+    const reason = error.message.split('\n').find((text) => /Error/.test(text)) ?? error.message
+    line(`only the built-in's columns, for ours does not load: ${reason}`)
+    return false
+  }
+}
+
+async function main() {
+  const chosen = rows.filter(({ name }) => !only || only.some((part) => name.includes(part)))
+  const directory = mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-bench-'))
+  const results = []
+  try {
+    const addon = await addonLoads()
+    for (const [i, row] of chosen.entries()) {
+      line(`${i + 1}/${chosen.length} ${row.title}`)
+      results.push(...(await measureRow(row, { directory, rounds, addon })))
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+  const notes = chosen.flatMap((row) => row.notes?.(results) ?? [])
+  console.log(table(results))
+  for (const note of notes) console.log(note)
+  const about = machine()
+  console.log(`${about.cpu}, ${about.cores} cores, Node ${about.node}; medians of ${rounds} fresh processes a column, interleaved; × is the ratio to the built-in`)
+  writeFileSync(path.join(output, 'results.json'), JSON.stringify({ machine: about, rounds, notes, results }, null, 2) + '\n')
+  writeFileSync(path.join(output, 'results.svg'), chart(results, about))
+}
+
+main().catch((error) => {
+  line(error.stack)
+  process.exitCode = 1
+})

@@ -1,0 +1,430 @@
+// The types of wasm-compile-cache: the WebAssembly JavaScript API (https://webassembly.github.io/spec/js-api/), the Web
+// API's streaming functions (https://webassembly.github.io/spec/web-api/) with more sources, and what this package adds.
+//
+// They stand alone: neither TypeScript's "dom" library nor @types/node is needed. What exists in both is described by its
+// shape, so that this package's objects and the platform's can be passed for each other.
+
+/**
+ * The WebAssembly JavaScript API on an engine that remembers what it compiled.
+ *
+ * Cold (nothing cached), the baseline tier compiles while the bytes arrive, and the optimizing tier replaces its code
+ * in the background, inside the running instances. Hot (the artifact was found in the cache), nothing is compiled.
+ */
+declare namespace wasm {
+  // ── Compiling ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Bytes: an ArrayBuffer, or any view. They are copied before they are looked at. */
+  type BufferSource = ArrayBufferView | ArrayBuffer
+
+  /** What every function that compiles takes beside the standard's arguments. */
+  interface CompileOptions {
+    /**
+     * The second half of the cache's key, as in Chrome, whose cache is keyed by the resource and by the site that asks:
+     * artifacts of one partition are not found from another. Default: `''`.
+     */
+    partition?: string
+    /**
+     * `true`: look the module up, and store its artifact. `'read-only'`: look it up, never store. `false`: neither.
+     * Default: `true`.
+     */
+    cache?: boolean | 'read-only'
+    /** Modules of fewer bytes than this are not cached. `0` caches everything. Default: `131072` (128 kB). */
+    minSize?: number
+    /**
+     * Whether the optimizing tier compiles the module in the background. Without it the module stays in the baseline
+     * tier, and nothing is stored; an artifact that is there already is still used. Default: `true`.
+     */
+    optimize?: boolean
+    /**
+     * Ends the work: the promise rejects with the signal's reason, the source is cancelled, compiling stops.
+     * Default: none.
+     */
+    signal?: AbortSignalLike
+  }
+
+  /** The options where nothing can be given up half-way. */
+  type SyncCompileOptions = Omit<CompileOptions, 'signal'>
+
+  /** What {@link compileStreaming} reads bytes from. */
+  type SourceValue =
+    | ResponseLike
+    | ReadableStreamLike
+    | AsyncIterable<BufferSource>
+    | BlobLike
+    | FileURL
+    | BufferSource
+
+  /**
+   * A source of a module's bytes, or a promise of one:
+   *
+   * - a `Response`, or anything like one. It is checked as the Web API demands: status `ok`, MIME type exactly
+   *   `application/wasm`, a body that nobody has used;
+   * - a web `ReadableStream`, a Node `Readable`, an `http.IncomingMessage`, any async iterable of bytes;
+   * - a `Blob`, or bytes;
+   * - a `file:` URL. A file that was cached before and has not changed since is not even read.
+   */
+  type Source = SourceValue | PromiseLike<SourceValue>
+
+  /** A `Response` of any realm and any fetch implementation. */
+  interface ResponseLike {
+    readonly body: ReadableStreamLike | AsyncIterable<BufferSource> | null
+    readonly bodyUsed?: boolean
+    readonly ok?: boolean
+    readonly status?: number
+    readonly headers: { get(name: string): string | null }
+    readonly url?: string
+  }
+
+  /** A web `ReadableStream` of bytes. */
+  interface ReadableStreamLike {
+    readonly locked: boolean
+    getReader(): {
+      read(): Promise<{ done: boolean, value?: any }>
+      cancel(reason?: any): Promise<void>
+      releaseLock(): void
+    }
+    cancel(reason?: any): Promise<void>
+  }
+
+  /** A `Blob` or `File`. */
+  interface BlobLike {
+    readonly size: number
+    readonly type: string
+    stream(): ReadableStreamLike
+    arrayBuffer(): Promise<ArrayBuffer>
+  }
+
+  /** A `URL` whose protocol is `file:`. */
+  interface FileURL {
+    readonly href: string
+    readonly protocol: string
+  }
+
+  /** An `AbortSignal`. */
+  interface AbortSignalLike {
+    readonly aborted: boolean
+    readonly reason: any
+    addEventListener(type: 'abort', listener: (event: any) => void, options?: { once?: boolean }): void
+    removeEventListener(type: 'abort', listener: (event: any) => void): void
+  }
+
+  /** What instantiating bytes gives. */
+  interface WebAssemblyInstantiatedSource {
+    module: Module
+    instance: Instance
+  }
+
+  /**
+   * Compiles a module. The promise resolves when it can be run: when the baseline tier is ready, or the artifact mapped.
+   *
+   * @throws {CompileError} (as a rejection) if the bytes are not a valid module.
+   */
+  function compile(bytes: BufferSource, options?: CompileOptions): Promise<Module>
+
+  /**
+   * Compiles a module while its bytes arrive. The promise rejects as soon as an invalid byte did, and the source is
+   * cancelled then.
+   *
+   * @throws {TypeError} (as a rejection) if the source is none, or a Response that the Web API does not accept.
+   * @throws {CompileError} (as a rejection) if the bytes are not a valid module.
+   */
+  function compileStreaming(source: Source, options?: CompileOptions): Promise<Module>
+
+  /**
+   * Compiles and instantiates.
+   *
+   * @throws {CompileError} (as a rejection) if the bytes are not a valid module.
+   * @throws {LinkError} (as a rejection) if an import does not fit.
+   * @throws {RuntimeError} (as a rejection) if the start function, or initialising a table or memory, traps.
+   */
+  function instantiate(
+    bytes: BufferSource,
+    importObject?: Imports,
+    options?: CompileOptions,
+  ): Promise<WebAssemblyInstantiatedSource>
+  function instantiate(moduleObject: Module, importObject?: Imports): Promise<Instance>
+
+  /** {@link compileStreaming}, then {@link instantiate}. */
+  function instantiateStreaming(
+    source: Source,
+    importObject?: Imports,
+    options?: CompileOptions,
+  ): Promise<WebAssemblyInstantiatedSource>
+
+  /** Whether the bytes are a valid module. Nothing is compiled. */
+  function validate(bytes: BufferSource): boolean
+
+  // ── The API's classes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+  type ImportExportKind = 'function' | 'global' | 'memory' | 'table' | 'tag'
+
+  interface ModuleExportDescriptor {
+    name: string
+    kind: ImportExportKind
+  }
+
+  interface ModuleImportDescriptor {
+    module: string
+    name: string
+    kind: ImportExportKind
+  }
+
+  /** Which code new instances of a module get. */
+  type Tier = 'baseline' | 'optimized'
+
+  /** A compiled module. The same bytes compiled twice in one process share one. */
+  class Module {
+    /** Compiles in the calling thread. */
+    constructor(bytes: BufferSource, options?: SyncCompileOptions)
+
+    /** What the module exports, in its order. */
+    static exports(moduleObject: Module): ModuleExportDescriptor[]
+    /** What the module imports, in its order. */
+    static imports(moduleObject: Module): ModuleImportDescriptor[]
+    /** The contents of every custom section of that name. */
+    static customSections(moduleObject: Module, sectionName: string): ArrayBuffer[]
+
+    /**
+     * Not in the standard: `'baseline'` until the optimizing tier has taken over, then `'optimized'`. A module whose
+     * artifact was found in the cache is `'optimized'` from the start.
+     */
+    static tier(moduleObject: Module): Tier
+    /**
+     * Not in the standard: resolves when the module's tier is `'optimized'` and every living instance has been swapped.
+     * Rejects if the optimizing tier failed, or was not asked for (`optimize: false`).
+     */
+    static optimized(moduleObject: Module): Promise<void>
+  }
+
+  /**
+   * What an instance exports: functions, memories, tables, globals and tags. Which name is what, the module alone knows
+   * ({@link Module.exports}).
+   */
+  type Exports = Record<string, any>
+
+  type ExportValue = Function | Global | Memory | Table | Tag
+  type ImportValue = ExportValue | number | bigint
+  type ModuleImports = Record<string, ImportValue>
+  /** Imports by module, then by name. The built-in engine's memories fit, its tables, globals and functions do not. */
+  type Imports = Record<string, ModuleImports>
+
+  /** An instance. Its code is swapped in place when the optimizing tier is done. */
+  class Instance {
+    /** Instantiates in the calling thread. */
+    constructor(moduleObject: Module, importObject?: Imports)
+    readonly exports: Exports
+  }
+
+  interface MemoryDescriptor {
+    /** In pages of 64 kB. */
+    initial: number
+    /** In pages. Default: none; required if `shared`. */
+    maximum?: number
+    /** Default: `false`. */
+    shared?: boolean
+  }
+
+  /** A memory. It is a subclass of the built-in one, which owns the bytes, and fits wherever the built-in one does. */
+  class Memory {
+    constructor(descriptor: MemoryDescriptor)
+    /** A `SharedArrayBuffer` if the memory is shared. */
+    readonly buffer: ArrayBuffer
+    /** Grows by `delta` pages, and returns how many it had. */
+    grow(delta: number): number
+  }
+
+  type TableKind = 'anyfunc' | 'externref'
+
+  interface TableDescriptor {
+    element: TableKind
+    initial: number
+    /** Default: none. */
+    maximum?: number
+  }
+
+  class Table {
+    /** @param value what every entry is at first; `null` (`undefined` for `externref`) by default */
+    constructor(descriptor: TableDescriptor, value?: any)
+    readonly length: number
+    get(index: number): any
+    /** Grows by `delta` entries, and returns how many there were. */
+    grow(delta: number, value?: any): number
+    set(index: number, value?: any): void
+  }
+
+  interface ValueTypeMap {
+    anyfunc: Function
+    externref: any
+    f32: number
+    f64: number
+    i32: number
+    i64: bigint
+    v128: never
+  }
+
+  type ValueType = keyof ValueTypeMap
+
+  interface GlobalDescriptor<T extends ValueType = ValueType> {
+    value: T
+    /** Default: `false`. */
+    mutable?: boolean
+  }
+
+  class Global<T extends ValueType = ValueType> {
+    constructor(descriptor: GlobalDescriptor<T>, value?: ValueTypeMap[T])
+    value: ValueTypeMap[T]
+    valueOf(): ValueTypeMap[T]
+  }
+
+  interface TagDescriptor {
+    parameters: ValueType[]
+  }
+
+  /** The type of an {@link Exception}. */
+  class Tag {
+    constructor(descriptor: TagDescriptor)
+    readonly [Symbol.toStringTag]: string
+  }
+
+  /** The tag of JavaScript's exceptions in WebAssembly. `undefined` where the Node at hand has none. */
+  const JSTag: Tag | undefined
+
+  interface ExceptionOptions {
+    /** Whether the exception gets a `stack`. Default: `false`. */
+    traceStack?: boolean
+  }
+
+  /** An exception that WebAssembly code threw, or that JavaScript throws for it to catch. */
+  class Exception {
+    constructor(tag: Tag, payload: readonly any[], options?: ExceptionOptions)
+    is(tag: Tag): boolean
+    getArg(tag: Tag, index: number): any
+    readonly stack?: string
+  }
+
+  // ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // The realm's own classes: `error instanceof WebAssembly.CompileError` holds with or without install().
+
+  interface CompileError extends Error {
+    /** For example `'ERR_WASM_INVALID_MODULE'`. */
+    readonly code?: string
+  }
+  interface LinkError extends Error {
+    /** For example `'ERR_WASM_NO_GUARD_REGION'`. */
+    readonly code?: string
+  }
+  interface RuntimeError extends Error {}
+
+  const CompileError: {
+    prototype: CompileError
+    new (message?: string, options?: { cause?: unknown }): CompileError
+    (message?: string, options?: { cause?: unknown }): CompileError
+  }
+  const LinkError: {
+    prototype: LinkError
+    new (message?: string, options?: { cause?: unknown }): LinkError
+    (message?: string, options?: { cause?: unknown }): LinkError
+  }
+  const RuntimeError: {
+    prototype: RuntimeError
+    new (message?: string, options?: { cause?: unknown }): RuntimeError
+    (message?: string, options?: { cause?: unknown }): RuntimeError
+  }
+
+  // ── The drop-in ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Puts this package in the place of `globalThis.WebAssembly`, in the calling thread. A second call does nothing.
+   * `node --require wasm-compile-cache/register` does it before a program starts.
+   */
+  function install(): void
+
+  /** Puts the built-in back. What was made meanwhile goes on working. */
+  function uninstall(): void
+
+  /** The namespace object that install() puts in place: the standard's members, and nothing else. */
+  const WebAssembly: {
+    compile: typeof compile
+    compileStreaming: typeof compileStreaming
+    instantiate: typeof instantiate
+    instantiateStreaming: typeof instantiateStreaming
+    validate: typeof validate
+    Module: typeof Module
+    Instance: typeof Instance
+    Memory: typeof Memory
+    Table: typeof Table
+    Global: typeof Global
+    Tag: typeof Tag
+    JSTag: typeof JSTag
+    Exception: typeof Exception
+    CompileError: typeof CompileError
+    LinkError: typeof LinkError
+    RuntimeError: typeof RuntimeError
+  }
+
+  // ── Events ────────────────────────────────────────────────────────────────────────────────────────────────────────
+  // Published on node:diagnostics_channel, each on the channel `wasm-compile-cache:<name>`.
+
+  /** What every event carries. */
+  interface EventBase<Name extends string> {
+    readonly name: Name
+    /** When it began, in milliseconds since the epoch, with fractions. */
+    readonly ts: number
+    /** How long it took, in milliseconds; `0` for what takes no time. */
+    readonly dur: number
+  }
+
+  /** What the events about a module carry. */
+  interface SourceEvent<Name extends string> extends EventBase<Name> {
+    /** Where the bytes came from: a URL, a path, or `''`. */
+    readonly source: string
+  }
+
+  /** What the events about a module whose size is known carry. */
+  interface ModuleEvent<Name extends string> extends SourceEvent<Name> {
+    /** The module's size. */
+    readonly bytes: number
+  }
+
+  /** What the events about an artifact carry. */
+  interface ArtifactEvent<Name extends string> extends ModuleEvent<Name> {
+    /** The artifact's size. */
+    readonly artifactBytes: number
+    /** Where it is. */
+    readonly path: string
+  }
+
+  /** The events' payloads by name. The names are V8's where it has one. */
+  interface EventMap {
+    /** All bytes of a stream have arrived, in so many chunks. */
+    streamFromResponseCallback: ModuleEvent<'streamFromResponseCallback'> & { readonly chunks: number }
+    /**
+     * The baseline tier's code is ready. `craneliftBytes` of the module's bytes are functions that Cranelift had to
+     * compile for it.
+     */
+    baselineReady: ModuleEvent<'baselineReady'> & { readonly craneliftBytes: number }
+    /** The module can be run: compiled, mapped, or shared with an earlier one of the same bytes. The promise resolves. */
+    compiledModule: ModuleEvent<'compiledModule'>
+    /** The optimizing tier's code has taken over in every instance. */
+    optimizedReady: ModuleEvent<'optimizedReady'>
+    /** The artifact has been stored. */
+    cachedModule: ArtifactEvent<'cachedModule'>
+    /** The artifact was found and mapped: nothing is compiled. */
+    moduleCacheHit: ArtifactEvent<'moduleCacheHit'>
+    /** An artifact was found and refused. The module is compiled, and the artifact replaced. */
+    moduleCacheInvalid: SourceEvent<'moduleCacheInvalid'> & { readonly reason: string }
+    /** The artifact could not be stored. */
+    cacheWriteFailed: SourceEvent<'cacheWriteFailed'> & {
+      readonly reason: string
+      readonly code: string
+      readonly path?: string
+    }
+    /** The process ends, and has left an unfinished module to a process of its own. */
+    handedOff: EventBase<'handedOff'> & { readonly spool: string, readonly pid: number }
+  }
+
+  type EventName = keyof EventMap
+  type Event = EventMap[EventName]
+}
+
+export = wasm

@@ -1,0 +1,79 @@
+import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
+import wasm, { compileStreaming, Global, install, instantiateStreaming, Memory, Module } from '.'
+
+// Run twice: with the "dom" library, and with "es2022" alone. What needs "dom" is in __test__/types/dom.test-d.ts.
+
+const bytes = new Uint8Array(8)
+
+// Compiling.
+expectType<Promise<wasm.Module>>(wasm.compile(bytes))
+expectType<Promise<wasm.Module>>(wasm.compile(bytes.buffer, { partition: 'p', cache: false, minSize: 0, optimize: false }))
+expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, { env: { f() {}, n: 1, big: 1n } }))
+expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, {}, { cache: 'read-only' }))
+expectType<boolean>(wasm.validate(bytes))
+expectType<wasm.Module>(new Module(bytes))
+expectType<wasm.Module>(new Module(bytes, { minSize: 0 }))
+expectError(wasm.compile('module.wasm'))
+expectError(wasm.compile(bytes, { cache: 'write-only' }))
+expectError(wasm.compile(bytes, { chache: false }))
+expectError(wasm.compile(bytes, { minSize: '1' }))
+expectError(new Module(bytes, { signal: undefined }))
+
+// A module gives an instance, bytes give both.
+declare const module: wasm.Module
+expectType<Promise<wasm.Instance>>(wasm.instantiate(module))
+expectType<wasm.Instance>(new wasm.Instance(module, {}))
+expectType<wasm.ModuleExportDescriptor[]>(Module.exports(module))
+expectType<wasm.ModuleImportDescriptor[]>(Module.imports(module))
+expectType<ArrayBuffer[]>(Module.customSections(module, 'name'))
+expectType<'baseline' | 'optimized'>(Module.tier(module))
+expectType<Promise<void>>(Module.optimized(module))
+
+// Sources.
+async function * chunks() {
+  yield bytes
+}
+expectType<Promise<wasm.Module>>(compileStreaming(chunks()))
+expectType<Promise<wasm.Module>>(compileStreaming(Promise.resolve(chunks())))
+expectType<Promise<wasm.Module>>(compileStreaming(bytes, { signal: undefined }))
+expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(instantiateStreaming(chunks(), {}, { partition: 'p' }))
+expectAssignable<wasm.Source>({ href: 'file:///a.wasm', protocol: 'file:' })
+expectAssignable<wasm.Source>({ ok: true, headers: new Map() as unknown as { get(name: string): string | null }, body: null })
+expectNotAssignable<wasm.Source>(1)
+expectNotAssignable<wasm.Source>({})
+
+// The classes.
+const memory = new Memory({ initial: 1 })
+expectType<ArrayBuffer>(memory.buffer)
+expectType<number>(memory.grow(1))
+expectError(new Memory({}))
+expectError(memory.buffer = new ArrayBuffer(1))
+const global = new Global({ value: 'i64', mutable: true }, 1n)
+expectType<bigint>(global.value)
+expectError(new Global({ value: 'i64' }, 1))
+const table = new wasm.Table({ element: 'anyfunc', initial: 1 })
+expectType<number>(table.length)
+expectType<number>(table.grow(1, null))
+const tag = new wasm.Tag({ parameters: ['i32'] })
+const exception = new wasm.Exception(tag, [1], { traceStack: true })
+expectType<boolean>(exception.is(tag))
+expectType<string | undefined>(exception.stack)
+
+expectType<wasm.Tag | undefined>(wasm.JSTag)
+expectType<typeof Module>(wasm.WebAssembly.Module)
+expectError(wasm.WebAssembly.install)
+
+// Errors.
+const error = new wasm.CompileError('message')
+expectAssignable<Error>(error)
+expectType<string | undefined>(error.code)
+expectAssignable<Error>(wasm.RuntimeError('without new'))
+
+// The drop-in and the events.
+expectType<void>(install())
+expectType<void>(wasm.uninstall())
+declare const event: wasm.Event
+expectType<number>(event.dur)
+if (event.name === 'moduleCacheInvalid') expectType<string>(event.reason)
+if (event.name === 'moduleCacheHit') expectType<number>(event.artifactBytes)
+expectError(event.dur = 1)

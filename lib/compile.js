@@ -1,0 +1,60 @@
+'use strict'
+
+// From bytes to a native module handle, at once or in the background.
+
+const events = require('./events.js')
+const { native, classes } = require('./native.js')
+const { bytesOf } = require('./webidl.js')
+
+/** V8 puts the function that was called before the message; native does not know which one that was. */
+function worded(error, where) {
+  const { name, message } = error
+  if (!(error instanceof Error) || message.startsWith('WebAssembly.')) return error
+  error.message = `${where}: ${message}`
+  if (typeof error.stack === 'string') {
+    error.stack = error.stack.replace(`${name}: ${message}`, () => `${name}: ${error.message}`)
+  }
+  return error
+}
+
+function bytesToCompile(source, where) {
+  const bytes = bytesOf(source)
+  if (bytes === undefined) throw new TypeError(`${where}: Argument 0 must be a buffer source`)
+  if (bytes.length === 0) throw new classes.CompileError(`${where}: BufferSource argument is empty`)
+  return bytes
+}
+
+/** "Compile a WebAssembly module" on this thread. */
+function compileNow(source, { native: options }, where) {
+  const bytes = bytesToCompile(source, where)
+  try {
+    return native.compileSync(bytes, options)
+  } catch (error) {
+    throw worded(error, where)
+  } finally {
+    events.drain()
+  }
+}
+
+/** "Asynchronously compile a WebAssembly module". The bytes are copied before it returns. */
+function compileInBackground(source, { native: options, signal }, where) {
+  return new Promise((resolve, reject) => {
+    const bytes = bytesToCompile(source, where)
+    if (signal?.aborted) throw signal.reason
+    const abort = () => {
+      native.compileAbort(job)
+      reject(signal.reason)
+    }
+    const job = native.compileBegin(options, (error, handle) => {
+      signal?.removeEventListener('abort', abort)
+      events.drain()
+      if (error) reject(worded(error, where))
+      else resolve(handle)
+    })
+    native.compilePush(job, bytes)
+    native.compileEnd(job)
+    signal?.addEventListener('abort', abort, { once: true })
+  })
+}
+
+module.exports = { compileInBackground, compileNow, worded }

@@ -1,0 +1,71 @@
+'use strict'
+
+// The end of a process. A command that is over before the optimizing tier must still leave a warm cache: its
+// unfinished modules go to detached processes (./finish.js), one each, that nobody waits for.
+//
+// Promise: never throws, never waits, never keeps the process. Main thread only: a worker's modules are the
+// process's, and are handed off when it ends. WASM_COMPILE_CACHE_FINISH=0 switches it off.
+
+const path = require('node:path')
+const { isMainThread } = require('node:worker_threads')
+
+const events = require('./events.js')
+const { environment } = require('./options.js')
+
+// Not for the finisher: what would load this package into it a second time, make it write files of its own, or
+// overwrite its parent's.
+const NOT_INHERITED = ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'NODE_CHANNEL_FD', 'WASM_COMPILE_CACHE_TRACE']
+
+let installed = false
+
+function finisherEnvironment() {
+  const env = { ...process.env, WASM_COMPILE_CACHE_FINISH: '0' }
+  for (const name of NOT_INHERITED) delete env[name]
+  // Absolute: as it was when the program began, whatever its folder is now.
+  if (environment.directory !== null) env.WASM_COMPILE_CACHE = environment.directory
+  if (process.versions.electron) env.ELECTRON_RUN_AS_NODE = '1'
+  return env
+}
+
+function spawnFinisher(spool) {
+  const { spawn } = require('node:child_process')
+  const child = spawn(process.execPath, [path.join(__dirname, 'finish.js'), spool], {
+    // Not the caller's folder: it may be about to be removed.
+    cwd: path.parse(process.execPath).root,
+    detached: true,
+    env: finisherEnvironment(),
+    stdio: 'ignore',
+    windowsHide: true,
+  })
+  child.on('error', () => {})
+  child.unref()
+  return child.pid
+}
+
+function handOff(native) {
+  if (!isMainThread || process.env.WASM_COMPILE_CACHE_FINISH === '0') return
+  for (const spool of native.handOff()) {
+    const pid = spawnFinisher(spool)
+    if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })
+  }
+}
+
+/** Registers the one handler of 'exit'; once per thread. */
+function install(native = require('../binding.js')) {
+  if (installed) return
+  installed = true
+  process.on('exit', () => {
+    try {
+      handOff(native)
+    } catch {
+      // The program's own result stands; the next run compiles again.
+    }
+    try {
+      events.close()
+    } catch {
+      // Nobody is left to be told.
+    }
+  })
+}
+
+module.exports = { install }

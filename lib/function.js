@@ -1,0 +1,312 @@
+'use strict'
+
+// Calls: exported function objects (JavaScript to wasm) and adapters of imports (wasm to JavaScript).
+//
+// The closures below are written out by arity because they are the hottest JavaScript of the package: a loop over
+// the signature costs several times the native call it prepares. They hold for i32 parameters with one i32 result or
+// none; everything else takes the loop.
+//
+// Invariant: all coercions of a call come before its first write to the arena, and nothing of the user's runs between
+// that write and the call, or between the call and the last read.
+//
+// Invariant: the group is an argument of every native call. Native reads it not; but arguments are on the stack, where
+// the collector sees them, so that a group (and with it the imports that native holds weakly) outlives its last wasm
+// frame, even when the optimizer has inlined the closure and nothing else holds it.
+
+const { native, I32, F32, F64 } = require('./native.js')
+const { parseSignature } = require('./signature.js')
+const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
+
+const { apply } = Reflect
+
+/** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
+const records = new WeakMap()
+
+const describeFunction = (value) => records.get(value)
+
+const CALLS = new Map([
+  [
+    ':',
+    (call, group) => () => {
+      call(group)
+    },
+  ],
+  [
+    'i:',
+    (call, group) => (a) => {
+      if (typeof a !== 'number') a = +a
+      I32[0] = a
+      call(group)
+    },
+  ],
+  [
+    'ii:',
+    (call, group) => (a, b) => {
+      if (typeof a !== 'number') a = +a
+      if (typeof b !== 'number') b = +b
+      I32[0] = a
+      I32[4] = b
+      call(group)
+    },
+  ],
+  [
+    'iii:',
+    (call, group) => (a, b, c) => {
+      if (typeof a !== 'number') a = +a
+      if (typeof b !== 'number') b = +b
+      if (typeof c !== 'number') c = +c
+      I32[0] = a
+      I32[4] = b
+      I32[8] = c
+      call(group)
+    },
+  ],
+  [
+    'iiii:',
+    (call, group) => (a, b, c, d) => {
+      if (typeof a !== 'number') a = +a
+      if (typeof b !== 'number') b = +b
+      if (typeof c !== 'number') c = +c
+      if (typeof d !== 'number') d = +d
+      I32[0] = a
+      I32[4] = b
+      I32[8] = c
+      I32[12] = d
+      call(group)
+    },
+  ],
+  [
+    ':i',
+    (call, group) => () => {
+      call(group)
+      return I32[0]
+    },
+  ],
+  [
+    'i:i',
+    (call, group) => (a) => {
+      if (typeof a !== 'number') a = +a
+      I32[0] = a
+      call(group)
+      return I32[0]
+    },
+  ],
+  [
+    'ii:i',
+    (call, group) => (a, b) => {
+      if (typeof a !== 'number') a = +a
+      if (typeof b !== 'number') b = +b
+      I32[0] = a
+      I32[4] = b
+      call(group)
+      return I32[0]
+    },
+  ],
+  [
+    'iii:i',
+    (call, group) => (a, b, c) => {
+      if (typeof a !== 'number') a = +a
+      if (typeof b !== 'number') b = +b
+      if (typeof c !== 'number') c = +c
+      I32[0] = a
+      I32[4] = b
+      I32[8] = c
+      call(group)
+      return I32[0]
+    },
+  ],
+  [
+    'iiii:i',
+    (call, group) => (a, b, c, d) => {
+      if (typeof a !== 'number') a = +a
+      if (typeof b !== 'number') b = +b
+      if (typeof c !== 'number') c = +c
+      if (typeof d !== 'number') d = +d
+      I32[0] = a
+      I32[4] = b
+      I32[8] = c
+      I32[12] = d
+      call(group)
+      return I32[0]
+    },
+  ],
+])
+
+function readAll(letters, group) {
+  const values = new Array(letters.length)
+  for (let k = 0; k < letters.length; k++) values[k] = read(letters[k], k, group)
+  return values
+}
+
+function toRawAll(letters, values, group) {
+  const raws = new Array(letters.length)
+  for (let k = 0; k < letters.length; k++) raws[k] = toRaw(letters[k], values[k], group)
+  return raws
+}
+
+function writeAll(letters, raws) {
+  for (let k = 0; k < letters.length; k++) write(letters[k], k, raws[k])
+}
+
+const NUMBERS = {
+  i: { view: I32, step: 4 },
+  f: { view: F32, step: 4 },
+  d: { view: F64, step: 2 },
+}
+
+// i32, f32 and f64 in any number, with one such result or none: half the general loop's time, or less.
+function callWithNumbers(call, group, { params, results }) {
+  const { length } = params
+  const views = params.map((letter) => NUMBERS[letter].view)
+  const places = params.map((letter, k) => NUMBERS[letter].step * k)
+  const result = results.length === 1 ? NUMBERS[results[0]].view : undefined
+  return (...values) => {
+    for (let k = 0; k < length; k++) {
+      if (typeof values[k] !== 'number') values[k] = +values[k]
+    }
+    for (let k = 0; k < length; k++) views[k][places[k]] = values[k]
+    call(group)
+    return result === undefined ? undefined : result[0]
+  }
+}
+
+// "Call an Exported Function"
+function callBySignature(call, group, { params, results, opaque, references }) {
+  // 1. If a parameter or result is v128 or exnref, throw a TypeError (before any argument is looked at).
+  if (opaque) {
+    return () => {
+      throw new TypeError(INCOMPATIBLE)
+    }
+  }
+  const coerce = references
+    ? (values) => {
+        group.references.begin()
+        try {
+          return toRawAll(params, values, group)
+        } finally {
+          group.references.end()
+        }
+      }
+    : (values) => toRawAll(params, values, group)
+  return (...values) => {
+    writeAll(params, coerce(values))
+    call(group)
+    // One result is itself, none undefined, several an Array.
+    if (results.length === 0) return undefined
+    if (results.length === 1) return read(results[0], 0, group)
+    return readAll(results, group)
+  }
+}
+
+/** "Create a new Exported Function". Group.functionAt sees to it that there is one for an address. */
+function createExportedFunction(group, address) {
+  const signature = parseSignature(native.functionSignature(group.handle, address))
+  const call = native.functionCreate(group.handle, address)
+  const create = CALLS.get(signature.text) ?? (/^[ifd]*:[ifd]?$/.test(signature.text) ? callWithNumbers : callBySignature)
+  const exported = create(call, group, signature)
+  Object.defineProperties(exported, {
+    length: { value: signature.params.length, configurable: true },
+    name: { value: String(native.functionIndex(group.handle, address)), configurable: true },
+  })
+  records.set(exported, { group, address, signature })
+  return exported
+}
+
+// A call of a plain variable has an undefined receiver, as "run a host function" wants.
+const ADAPTERS = new Map([
+  [
+    ':',
+    (fn) => () => {
+      fn()
+    },
+  ],
+  [
+    'i:',
+    (fn) => () => {
+      fn(I32[0])
+    },
+  ],
+  [
+    'ii:',
+    (fn) => () => {
+      fn(I32[0], I32[4])
+    },
+  ],
+  [
+    'iii:',
+    (fn) => () => {
+      fn(I32[0], I32[4], I32[8])
+    },
+  ],
+  [
+    'iiii:',
+    (fn) => () => {
+      fn(I32[0], I32[4], I32[8], I32[12])
+    },
+  ],
+  [
+    ':i',
+    (fn) => () => {
+      const result = fn()
+      I32[0] = typeof result === 'number' ? result : +result
+    },
+  ],
+  [
+    'i:i',
+    (fn) => () => {
+      const result = fn(I32[0])
+      I32[0] = typeof result === 'number' ? result : +result
+    },
+  ],
+  [
+    'ii:i',
+    (fn) => () => {
+      const result = fn(I32[0], I32[4])
+      I32[0] = typeof result === 'number' ? result : +result
+    },
+  ],
+  [
+    'iii:i',
+    (fn) => () => {
+      const result = fn(I32[0], I32[4], I32[8])
+      I32[0] = typeof result === 'number' ? result : +result
+    },
+  ],
+  [
+    'iiii:i',
+    (fn) => () => {
+      const result = fn(I32[0], I32[4], I32[8], I32[12])
+      I32[0] = typeof result === 'number' ? result : +result
+    },
+  ],
+])
+
+// "Run a host function"
+function adaptBySignature(fn, { params, results, opaque }, group) {
+  // 1. If a parameter or result is v128 or exnref, throw a TypeError.
+  if (opaque) {
+    return () => {
+      throw new TypeError(INCOMPATIBLE)
+    }
+  }
+  return () => {
+    // 2-4. Arguments by ToJSValue, the call with an undefined receiver.
+    const result = apply(fn, undefined, readAll(params, group))
+    // 5-7. No result: the value is dropped. One: ToWebAssemblyValue.
+    if (results.length === 0) return
+    if (results.length === 1) {
+      write(results[0], 0, toRaw(results[0], result, group))
+      return
+    }
+    // 8. Several: the whole iterable first, its length checked, then the coercions.
+    const values = [...result]
+    if (values.length !== results.length) throw new TypeError('multi-return length mismatch')
+    writeAll(results, toRawAll(results, values, group))
+  }
+}
+
+/** What native calls for an imported JavaScript function; values of references are those of `group`. */
+const createAdapter = (fn, signature, group) =>
+  ADAPTERS.get(signature.text)?.(fn) ?? adaptBySignature(fn, signature, group)
+
+module.exports = { createAdapter, createExportedFunction, describeFunction }

@@ -1,0 +1,78 @@
+'use strict'
+
+// Link groups: instances that share one native store.
+//
+// Owns: everything of a store that JavaScript must keep alive or give an identity. All edges that can form a cycle are
+// here, where V8's collector sees them; native holds this object weakly.
+//
+// Invariant: one object for ever for each function, table, global and tag of a group.
+
+const { native, classes } = require('./native.js')
+const { createAdapter, createExportedFunction, describeFunction } = require('./function.js')
+const { Slab } = require('./slab.js')
+
+class Group {
+  handle = native.groupNew(this)
+  /** What instances need for as long as the store lives: adapters, memories, owners of globals. */
+  keep = []
+  references = new Slab(this)
+  /** Definition address -> Global, table id -> Table, tag id -> Tag. */
+  globals = new Map()
+  tables = new Map()
+  tags = new Map()
+  #functions = new Map()
+  #foreign = new Map()
+
+  /** The function object of an address of this group. */
+  functionAt(address) {
+    let exported = this.#functions.get(address)
+    if (exported === undefined) {
+      exported = createExportedFunction(this, address)
+      this.#functions.set(address, exported)
+    }
+    return exported
+  }
+
+  /** The address in this group of an exported function of any group; undefined for anything else. */
+  addressOf(value) {
+    const record = describeFunction(value)
+    if (record === undefined) return undefined
+    return record.group === this ? record.address : this.#adopt(value, record.signature)
+  }
+
+  // A function of another group is a host function here, and keeps its identity: its address answers with the
+  // original object.
+  #adopt(exported, signature) {
+    let address = this.#foreign.get(exported)
+    if (address === undefined) {
+      const adapter = createAdapter(exported, signature, this)
+      address = native.hostFunctionCreate(this.handle, signature.text, adapter)
+      this.keep.push(adapter)
+      this.#foreign.set(exported, address)
+      this.#functions.set(address, exported)
+    }
+    return address
+  }
+}
+
+/**
+ * The group an instance goes to. What lives in one store only (a table, a tag, a mutable global of references) decides;
+ * where there is none, the first function or table element that belongs to a group; else the instance begins its own.
+ *
+ * @param {{group: Group, subject: string}[]} bound
+ * @param {Group | undefined} preferred
+ */
+function chooseGroup(bound, preferred, caller) {
+  if (bound.length === 0) return preferred ?? new Group()
+  const [first, ...others] = bound
+  for (const other of others) {
+    if (other.group === first.group) continue
+    throw new classes.LinkError(
+      `${caller}: ${other.subject}: it belongs to other instances than ${first.subject}; ` +
+        'tables, tags and mutable reference globals of instances that were not linked with each other cannot be mixed'
+    )
+  }
+  return first.group
+}
+
+module.exports = { Group, chooseGroup }

@@ -1,0 +1,217 @@
+'use strict'
+
+// WebAssembly.Instance: reading the imports, matching them with what the module declares, linking, exports, start.
+
+const { worded } = require('./compile.js')
+const { createAdapter, describeFunction } = require('./function.js')
+const { bindGlobal, decidingGroup, defineValue, globalAt, isGlobal, matchGlobal } = require('./global.js')
+const { chooseGroup } = require('./group.js')
+const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
+const { describeModule, isModule } = require('./module.js')
+const { native, classes } = require('./native.js')
+const { parseSignature } = require('./signature.js')
+const { bindTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
+const { bindTag, homeGroup, isTag, matchTag, tagAt } = require('./tag.js')
+const { NOT_A_FUNCTION } = require('./value.js')
+const { defineInterface, isObject, requireNew } = require('./webidl.js')
+
+/** Instance -> its exports object. */
+const exportsOf = new WeakMap()
+
+const subjectOf = ({ module, name }, index) => `Import #${index} "${module}" "${name}"`
+
+/** Why `value` cannot be an import of the declared kind; undefined if it can ("read the imports", steps 3.4 on). */
+function kindMismatch({ kind, type }, value) {
+  switch (kind) {
+    case 'function':
+      return typeof value === 'function' ? undefined : 'function import requires a callable'
+    case 'table':
+      return isTable(value) ? undefined : 'table import requires a WebAssembly.Table'
+    case 'memory':
+      return isMemory(value) ? undefined : 'memory import must be a WebAssembly.Memory object'
+    case 'tag':
+      return isTag(value) ? undefined : 'tag import requires a WebAssembly.Tag'
+    default:
+      return isGlobal(value) ? undefined : constantMismatch(type, value)
+  }
+}
+
+/** The same for a global given as a plain value. */
+function constantMismatch({ value: letter, mutable }, value) {
+  if (mutable) return 'imported mutable global must be a WebAssembly.Global object'
+  switch (letter) {
+    case 'r':
+      return undefined
+    case 'c':
+      return value === null || describeFunction(value) !== undefined ? undefined : NOT_A_FUNCTION
+    case 'v':
+      return 'global import of type v128 must be a WebAssembly.Global'
+    default:
+      if (typeof value === (letter === 'I' ? 'bigint' : 'number') && letter !== 'x') return undefined
+      return 'global import must be a number, valid Wasm reference, or WebAssembly.Global object'
+  }
+}
+
+/** "Read the imports". The user's getters run here, in the order of the imports, and nowhere later. */
+function readImports(module, importObject, where) {
+  const { imports } = describeModule(module)
+  // 1. If module's imports are not empty and importObject is undefined, throw a TypeError.
+  if (imports.length > 0 && importObject === undefined) {
+    throw new TypeError(`${where}: Imports argument must be present and must be an object`)
+  }
+  return imports.map((declared, index) => {
+    // 3.1-3.3. Get(importObject, moduleName) has to be an object; Get(o, componentName).
+    const from = importObject[declared.module]
+    if (!isObject(from)) {
+      throw new TypeError(`${where}: Import #${index} "${declared.module}": module is not an object or function`)
+    }
+    const value = from[declared.name]
+    const mismatch = kindMismatch(declared, value)
+    if (mismatch !== undefined) throw new classes.LinkError(`${where}: ${subjectOf(declared, index)}: ${mismatch}`)
+    return value
+  })
+}
+
+/** Import matching of the core specification (module instantiation, step 3). */
+function matchImports(imports, values, where) {
+  imports.forEach((declared, index) => {
+    const { kind, type } = declared
+    const value = values[index]
+    const subject = `${where}: ${subjectOf(declared, index)}`
+    if (kind === 'table') matchTable(value, type, index, subject)
+    else if (kind === 'memory') matchMemory(value, type, subject)
+    else if (kind === 'tag') matchTag(value, type, subject)
+    else if (kind === 'global') isGlobal(value) && matchGlobal(value, type, subject)
+    else {
+      const record = describeFunction(value)
+      if (record !== undefined && record.signature.text !== type) {
+        throw new classes.LinkError(`${subject}: imported function does not match the expected type`)
+      }
+    }
+  })
+}
+
+/** The group that decides, if any, and the one that would suit. */
+function groupOf(kind, value) {
+  switch (kind) {
+    case 'table':
+      return { decides: tableGroup(value), suits: suggestedGroup(value) }
+    case 'global':
+      return isGlobal(value) ? { decides: decidingGroup(value) } : {}
+    case 'tag':
+      return { suits: homeGroup(value) }
+    case 'function':
+      return { suits: describeFunction(value)?.group }
+    default:
+      return {}
+  }
+}
+
+function findGroup(imports, values, where) {
+  const bound = []
+  const suitable = { table: undefined, tag: undefined, function: undefined }
+  imports.forEach((declared, index) => {
+    const { decides, suits } = groupOf(declared.kind, values[index])
+    if (decides) bound.push({ group: decides, subject: subjectOf(declared, index) })
+    if (suits) suitable[declared.kind] ??= suits
+  })
+  return chooseGroup(bound, suitable.table ?? suitable.tag ?? suitable.function, where)
+}
+
+/** An import in the form native takes; what must stay alive with the store goes to the group. */
+function bindImport({ kind, type }, value, group) {
+  switch (kind) {
+    case 'table':
+      return bindTable(value, group)
+    case 'tag':
+      return bindTag(value, group)
+    case 'memory':
+      group.keep.push(value)
+      return attachMemory(value)
+    case 'global':
+      return isGlobal(value) ? bindGlobal(value, group) : defineValue(group, type.value, false, value)
+    default: {
+      const address = group.addressOf(value)
+      if (address !== undefined) return address
+      const adapter = createAdapter(value, parseSignature(type), group)
+      group.keep.push(adapter)
+      return adapter
+    }
+  }
+}
+
+/** "Create an exports object" */
+function createExports(declarations, raws, memories, group) {
+  const exported = Object.create(null)
+  declarations.forEach(({ name, kind, type }, index) => {
+    const raw = raws[index]
+    switch (kind) {
+      case 'function':
+        exported[name] = group.functionAt(raw)
+        break
+      case 'table':
+        exported[name] = tableAt(group, raw)
+        break
+      case 'memory':
+        exported[name] = memories[raw]
+        break
+      case 'global':
+        exported[name] = globalAt(group, raw, type)
+        break
+      default:
+        exported[name] = tagAt(group, raw)
+    }
+  })
+  return Object.freeze(exported)
+}
+
+/** "Instantiate the core of a WebAssembly module", then "initialize an instance object". */
+function link(instance, module, values, where) {
+  const { handle, imports, exports: declarations, memories: declared } = describeModule(module)
+  matchImports(imports, values, where)
+  const group = findGroup(imports, values, where)
+
+  const defined = declared.map((type) => createMemory(type, where))
+  group.keep.push(...defined)
+  const memories = [...values.filter((_, index) => imports[index].kind === 'memory'), ...defined]
+
+  let raws
+  try {
+    const bound = imports.map((declaration, index) => bindImport(declaration, values[index], group))
+    raws = native.instantiate(handle, group.handle, bound, defined.map(attachMemory))
+  } catch (error) {
+    throw worded(error, where)
+  }
+  const start = native.startFunction(handle, group.handle)
+  exportsOf.set(instance, createExports(declarations, raws, memories, group))
+  // What the start function throws is the program's own, and not worded.
+  if (start !== 0) group.functionAt(start)()
+  return instance
+}
+
+function checkImportObject(importObject, where) {
+  if (importObject === undefined || isObject(importObject)) return
+  throw new TypeError(`${where}: Argument 1 must be an object`)
+}
+
+function Instance(module, importObject = undefined) {
+  const where = 'WebAssembly.Instance()'
+  requireNew(new.target, 'Instance')
+  if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
+  checkImportObject(importObject, where)
+  link(this, module, readImports(module, importObject, where), where)
+}
+
+defineInterface(Instance, 'WebAssembly.Instance', {
+  get exports() {
+    const exported = exportsOf.get(this)
+    if (exported === undefined) {
+      throw new TypeError('WebAssembly.Instance.exports(): Receiver is not a WebAssembly.Instance')
+    }
+    return exported
+  },
+})
+
+const newInstance = (module, values, where) => link(Object.create(Instance.prototype), module, values, where)
+
+module.exports = { Instance, checkImportObject, newInstance, readImports }

@@ -1,0 +1,149 @@
+'use strict'
+
+// WebAssembly.Memory. Every linear memory is V8's own; this class only lets the native side know when it grows.
+
+const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
+const { defineInterface, requireNew } = require('./webidl.js')
+
+const { apply, construct } = Reflect
+const PAGE = 65536
+
+/** Memory object -> its native handle. */
+const handles = new WeakMap()
+
+/** Memory object -> declared maximum in pages (or undefined), for memories made here for a module. */
+const maxima = new WeakMap()
+
+const bufferOf = (memory) => apply(memoryBuffer, memory, [])
+
+function resized(memory) {
+  const handle = handles.get(memory)
+  if (handle !== undefined) native.memoryResized(handle, bufferOf(memory).byteLength)
+}
+
+function Memory(descriptor) {
+  requireNew(new.target, 'Memory')
+  // The built-in reads and checks the descriptor, and takes the prototype from new.target.
+  return construct(builtin.Memory, [descriptor], new.target)
+}
+
+// A subclass: `instanceof` of either namespace knows it.
+Object.setPrototypeOf(Memory, builtin.Memory)
+Object.setPrototypeOf(Memory.prototype, builtin.Memory.prototype)
+
+defineInterface(Memory, 'WebAssembly.Memory', {
+  grow(delta) {
+    const previous = apply(memoryGrow, this, [delta])
+    resized(this)
+    return previous
+  },
+  get buffer() {
+    return apply(memoryBuffer, this, [])
+  },
+})
+
+const { grow } = Memory.prototype
+
+/** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */
+function isMemory(value) {
+  try {
+    apply(memoryBuffer, value, [])
+    return true
+  } catch {
+    return false
+  }
+}
+
+// A Memory that is not of this class (received from another thread, made by the untouched built-in or by another copy
+// of this package) gets the override for itself. Its own `grow` stays in charge.
+function overrideGrow(memory) {
+  const inherited = memory.grow
+  if (inherited === grow) return
+  const override = {
+    grow(delta) {
+      const previous = apply(inherited, this, [delta])
+      resized(this)
+      return previous
+    },
+  }.grow
+  // A frozen object refuses: safe, because memory that native does not know to be there traps.
+  Reflect.defineProperty(memory, 'grow', { value: override, writable: true, configurable: true })
+}
+
+/** The native handle of a Memory; throws LinkError where it has no guard regions. */
+function attachMemory(memory) {
+  let handle = handles.get(memory)
+  if (handle === undefined) {
+    const buffer = bufferOf(memory)
+    handle = native.memoryAttach(memory, new Uint8Array(buffer), isShared(buffer), maxima.get(memory) ?? -1)
+    handles.set(memory, handle)
+    overrideGrow(memory)
+  }
+  return handle
+}
+
+const isShared = (buffer) => Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
+
+/** A memory that a module defines itself. */
+function createMemory({ initial, maximum, shared }, caller) {
+  let memory
+  try {
+    memory = new Memory({ initial, maximum, shared })
+  } catch {
+    throw new RangeError(`${caller}: Out of memory: Cannot allocate Wasm memory for new instance`)
+  }
+  maxima.set(memory, maximum)
+  return memory
+}
+
+const leb128 = (value) => (value < 128 ? [value] : [(value % 128) | 128, ...leb128(Math.floor(value / 128))])
+
+const probes = new Map()
+
+/** (module (import "" "" (memory initial maximum))), for the built-in engine. */
+function probeOf({ initial, maximum, shared }) {
+  const key = `${initial} ${maximum} ${shared}`
+  let probe = probes.get(key)
+  if (probe === undefined) {
+    const type = [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
+    const section = [1, 0, 0, 2, ...type]
+    probe = new builtin.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, section.length, ...section]))
+    probes.set(key, probe)
+  }
+  return probe
+}
+
+// Nothing but an instantiation tells the maximum of a Memory, so the built-in engine is asked.
+function checkMaximum(memory, type, subject) {
+  if (maxima.has(memory) && maxima.get(memory) <= type.maximum) return
+  try {
+    new builtin.Instance(probeOf(type), { '': { '': memory } })
+  } catch (error) {
+    const larger = /larger maximum size (\d+)/.exec(error.message)
+    throw new classes.LinkError(
+      larger === null
+        ? `${subject}: memory import has no maximum limit, expected at most ${type.maximum}`
+        : `${subject}: memory import has a larger maximum size ${larger[1]} than the module's declared maximum ${type.maximum}`
+    )
+  }
+}
+
+/** Import matching of memory types; throws LinkError. */
+function matchMemory(memory, type, subject) {
+  const buffer = bufferOf(memory)
+  const pages = buffer.byteLength / PAGE
+  if (pages < type.initial) {
+    throw new classes.LinkError(
+      `${subject}: memory import has ${pages} pages which is smaller than the declared initial of ${type.initial}`
+    )
+  }
+  const shared = isShared(buffer)
+  if (shared !== type.shared) {
+    throw new classes.LinkError(
+      `${subject}: mismatch in shared state of memory, declared = ${+type.shared}, imported = ${+shared}`
+    )
+  }
+  if (type.maximum !== undefined) checkMaximum(memory, type, subject)
+}
+
+module.exports = { Memory, attachMemory, createMemory, isMemory, matchMemory }

@@ -1,0 +1,64 @@
+'use strict'
+
+// The native addon and what it shares with JavaScript.
+//
+// Owns: loading ../binding.js, the arena (arguments and results of calls) with its typed views, and the built-ins of
+// this realm, captured here before install() or anybody else can replace them.
+//
+// Value number k of a call lies at byte 16 * k of the arena: I32[4 * k], F32[4 * k], F64[2 * k], I64[2 * k]; a
+// reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1].
+
+const native = require('../binding.js')
+const { environment } = require('./options.js')
+const { builtin } = require('./realm.js')
+
+const { apply } = Reflect
+
+const arena = new ArrayBuffer(16384)
+
+const memoryGrow = builtin.Memory.prototype.grow
+const memoryBuffer = Object.getOwnPropertyDescriptor(builtin.Memory.prototype, 'buffer').get
+
+// ./exception.js needs the arena, and native needs ./exception.js: it is asked for when the first one is thrown.
+const exceptions = () => require('./exception.js')
+
+const { wait: atomicsWait, notify } = Atomics
+
+// memory.atomic.wait32 and wait64: 0 "ok", 1 "not-equal", 2 "timed-out" (core, 4.4.7). A 64-bit value comes in halves.
+const outcomes = { ok: 0, 'not-equal': 1, 'timed-out': 2 }
+const wait = (buffer, address, bits, low, high, timeout) =>
+  outcomes[
+    bits === 32
+      ? atomicsWait(new Int32Array(buffer), address / 4, low | 0, timeout)
+      : atomicsWait(new BigInt64Array(buffer), address / 8, (BigInt(high | 0) << 32n) | BigInt(low), timeout)
+  ]
+
+const { CompileError, LinkError, RuntimeError, Exception } = builtin
+
+native.init({
+  arena,
+  CompileError,
+  LinkError,
+  RuntimeError,
+  memoryGrow: (memory, pages) => apply(memoryGrow, memory, [pages]),
+  memoryLength: (memory) => apply(memoryBuffer, memory, []).byteLength,
+  memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
+  memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
+  exceptionFromWasm: (owner, tag) => exceptions().fromWasm(owner, tag),
+  exceptionToWasm: (owner, value) => exceptions().toWasm(owner, value),
+})
+native.configure(environment)
+
+module.exports = {
+  native,
+  builtin,
+  classes: { CompileError, LinkError, RuntimeError, Exception },
+  memoryGrow,
+  memoryBuffer,
+  // Enough values for any signature: V8 limits a function to 1000 parameters and 1000 results.
+  I32: new Int32Array(arena),
+  U32: new Uint32Array(arena),
+  F32: new Float32Array(arena),
+  F64: new Float64Array(arena),
+  I64: new BigInt64Array(arena),
+}

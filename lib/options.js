@@ -1,0 +1,84 @@
+'use strict'
+
+// The user's options and the environment's, checked and put into the form the native side takes.
+
+const path = require('node:path')
+
+const CACHE = new Map([
+  [false, 0],
+  ['read-only', 1],
+  [true, 2],
+])
+
+const DEFAULTS = { partition: '', cache: true, minSize: 131072, optimize: true }
+
+// WebAssemblyCompileOptions of the JS API. They are not ours to reject.
+const STANDARD = new Set(['builtins', 'importedStringConstants'])
+
+const KNOWN = ['partition', 'cache', 'minSize', 'optimize', 'signal']
+
+function argumentError(code, message) {
+  return Object.assign(new TypeError(message), { code })
+}
+
+const wrongType = (where, name, expected, value) =>
+  argumentError(
+    'ERR_INVALID_ARG_TYPE',
+    `${where}: The option "${name}" must be ${expected}, got ${value === null ? 'null' : typeof value}`
+  )
+
+const wrongValue = (where, message) => argumentError('ERR_INVALID_ARG_VALUE', `${where}: ${message}`)
+
+function checkNames(options, where) {
+  for (const name of Object.keys(options)) {
+    if (KNOWN.includes(name) || STANDARD.has(name)) continue
+    throw wrongValue(where, `There is no option "${name}". The options are ${KNOWN.join(', ')}`)
+  }
+}
+
+const isAbortSignal = (value) =>
+  typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function'
+
+/**
+ * @param {unknown} options what the caller passed
+ * @param {string} where the function that was called, for messages
+ * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, source: string}, signal?: AbortSignal}}
+ */
+function readOptions(options, where) {
+  if (options === undefined) options = {}
+  if (typeof options !== 'object' || options === null) {
+    throw argumentError('ERR_INVALID_ARG_TYPE', `${where}: The options must be an object`)
+  }
+  checkNames(options, where)
+
+  const {
+    partition = DEFAULTS.partition,
+    cache = DEFAULTS.cache,
+    minSize = DEFAULTS.minSize,
+    optimize = DEFAULTS.optimize,
+    signal,
+  } = options
+  if (typeof partition !== 'string') throw wrongType(where, 'partition', 'a string', partition)
+  if (typeof cache !== 'boolean' && typeof cache !== 'string') {
+    throw wrongType(where, 'cache', 'true, false or "read-only"', cache)
+  }
+  if (!CACHE.has(cache)) throw wrongValue(where, `The option "cache" must be true, false or "read-only", got "${cache}"`)
+  if (typeof minSize !== 'number') throw wrongType(where, 'minSize', 'a number of bytes', minSize)
+  if (!(minSize >= 0)) throw wrongValue(where, `The option "minSize" must not be negative, got ${minSize}`)
+  if (typeof optimize !== 'boolean') throw wrongType(where, 'optimize', 'a boolean', optimize)
+  if (signal !== undefined && !isAbortSignal(signal)) throw wrongType(where, 'signal', 'an AbortSignal', signal)
+
+  // Infinity (never cache) has to survive the way through an integer.
+  const size = Math.min(Math.ceil(minSize), Number.MAX_SAFE_INTEGER)
+  return { native: { partition, cache: CACHE.get(cache), minSize: size, optimize, source: '' }, signal }
+}
+
+const { WASM_COMPILE_CACHE, WASM_DISABLE_COMPILE_CACHE } = process.env
+
+const environment = {
+  /** Absolute, because the program may change its folder; null: the user's cache folder. */
+  directory: WASM_COMPILE_CACHE ? path.resolve(WASM_COMPILE_CACHE) : null,
+  enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
+}
+
+module.exports = { readOptions, environment }

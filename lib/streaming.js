@@ -1,0 +1,195 @@
+'use strict'
+
+// compileStreaming and instantiateStreaming.
+//
+// Owns: bringing a source's chunks to the native compiler, back-pressure, and the three ways to end early (an error
+// of the source, an error of the module, the caller's signal). What a source is, ./sources.js knows; what a module
+// is, the caller.
+
+const { setImmediate } = require('node:timers')
+
+const { worded } = require('./compile.js')
+const sources = require('./sources.js')
+
+// Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
+const HIGH_WATER = 4 * 1024 * 1024
+
+// A source whose chunks are all in memory never leaves the microtask queue. It gives the event loop a turn this often
+// (ms), or neither an early error nor an abort could come through.
+const TURN = 8
+
+const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
+
+const now = () => performance.timeOrigin + performance.now()
+
+/**
+ * One source on its way through the compiler.
+ *
+ * Invariant: it settles once. Whoever settles it first ends the other parties: a failure of any of them aborts the
+ * native job and cancels the source.
+ */
+class Compilation {
+  #native
+  #events
+  #where
+  #options
+  #signal
+  #job = null
+  #input = null
+  #stream = null // the event of a stream that is being read
+  #settled = false
+  #reason
+  #resolve
+  #reject
+  #onAbort = () => this.#fail(this.#signal.reason)
+
+  constructor({ native, events, where, options, signal }) {
+    this.#native = native
+    this.#events = events
+    this.#where = where
+    this.#options = options
+    this.#signal = signal
+  }
+
+  /** @returns {Promise<object>} the native module handle */
+  run(source) {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+      this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+      this.#start(source).catch((error) => this.#fail(error))
+    })
+  }
+
+  async #start(source) {
+    // Bytes are taken as they are at the time of the call. Everything else waits for a microtask, as in V8: a
+    // Response passed here can still be cloned in the same turn.
+    const value = sources.isBytes(source) ? source : await source
+    if (this.#settled) return sources.discard(value, this.#reason)
+
+    const input = sources.open(value)
+    this.#input = input
+    const options = { ...this.#options, source: this.#options.source || input.name }
+    const done = (error, handle) => {
+      this.#job = null
+      if (error === null) this.#done(handle)
+      // The words of the file system (a file: URL) are left as they are.
+      else this.#fail(error.name === 'CompileError' ? worded(error, this.#where) : error)
+    }
+    if (input.path !== undefined) {
+      this.#job = this.#native.compileFile(input.path, options, done)
+      return
+    }
+    const job = this.#native.compileBegin(options, done)
+    this.#job = job
+    const event = { name: 'streamFromResponseCallback', ts: now(), dur: 0, bytes: 0, chunks: 0, source: options.source }
+    this.#stream = event
+    if (input.bytes !== undefined) this.#push(job, input.bytes, event)
+    else await this.#pump(job, input, event)
+    this.#endStream()
+    // A subscriber of the event may have aborted.
+    if (!this.#settled) this.#native.compileEnd(job)
+  }
+
+  #push(job, chunk, event) {
+    event.bytes += chunk.byteLength
+    event.chunks += 1
+    return this.#native.compilePush(job, chunk)
+  }
+
+  async #pump(job, input, event) {
+    let turned = event.ts
+    for (;;) {
+      const chunk = await input.next()
+      if (this.#settled || chunk === null) return
+      if (this.#push(job, chunk, event) > HIGH_WATER) {
+        await new Promise((resolve) => this.#native.compileDrained(job, resolve))
+      } else if (now() - turned > TURN) {
+        await new Promise(setImmediate)
+        turned = now()
+      }
+      if (this.#settled) return
+    }
+  }
+
+  #endStream() {
+    const event = this.#stream
+    if (event === null) return
+    this.#stream = null
+    event.dur = now() - event.ts
+    this.#events.emit(event)
+  }
+
+  #settle() {
+    this.#settled = true
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+
+  #done(handle) {
+    if (this.#settled) return
+    this.#settle()
+    this.#resolve(handle)
+  }
+
+  #fail(reason) {
+    if (this.#settled) return
+    this.#settle()
+    this.#reason = reason
+    this.#reject(reason)
+    if (this.#job !== null) this.#native.compileAbort(this.#job)
+    this.#job = null
+    try {
+      this.#input?.cancel(reason)
+    } catch {
+      // The caller has the first error; a source that cannot even be cancelled adds nothing.
+    }
+    this.#endStream()
+  }
+}
+
+/**
+ * @param {object} engine
+ * @param {(handle: object) => object} engine.moduleFromHandle
+ * @param {(module: object, imports: object | undefined) => object} engine.instantiateModule an Instance, or its promise
+ * @param {(options: unknown, where: string) => {native: object, signal?: AbortSignal}} engine.readOptions
+ */
+function makeStreaming({
+  moduleFromHandle,
+  instantiateModule,
+  readOptions,
+  native = require('../binding.js'),
+  events = require('./events.js'),
+}) {
+  async function compile(source, { native: options, signal }, where) {
+    if (signal?.aborted) {
+      sources.discard(source, signal.reason)
+      throw signal.reason
+    }
+    try {
+      return moduleFromHandle(await new Compilation({ native, events, where, options, signal }).run(source))
+    } finally {
+      events.drain()
+    }
+  }
+
+  // Defaults keep `length` at 1, and methods have no [[Construct]], both as in the built-in namespace.
+  return {
+    async compileStreaming(source, options = undefined) {
+      const where = 'WebAssembly.compileStreaming()'
+      return compile(source, readOptions(options, where), where)
+    },
+
+    async instantiateStreaming(source, imports = undefined, options = undefined) {
+      const where = 'WebAssembly.instantiateStreaming()'
+      // Before the source is looked at: a caller's mistake must not cost the download.
+      if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
+      const read = readOptions(options, where)
+      const module = await compile(source, read, where)
+      if (read.signal?.aborted) throw read.signal.reason
+      const instance = await instantiateModule(module, imports)
+      return { module, instance }
+    },
+  }
+}
+
+module.exports = { makeStreaming }

@@ -1,0 +1,88 @@
+'use strict'
+
+// WebAssembly.Tag. A Tag is one of the built-in's too, so that WebAssembly.Exception, which is the built-in's, takes it.
+//
+// A tag has an id in every group that meets it. That is enough, because an exception goes from group to group as a
+// WebAssembly.Exception, which carries the Tag (see ./exception.js).
+
+const { native, builtin, classes } = require('./native.js')
+const { LETTERS, NAMES } = require('./signature.js')
+const { defineInterface, isObject, requireNew } = require('./webidl.js')
+
+const { JSTag } = builtin
+
+/** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
+const states = new WeakMap()
+
+const isTag = (value) => states.has(value)
+
+const homeGroup = (tag) => states.get(tag).home
+
+const tagParams = (tag) => [...states.get(tag).signature.slice(0, -1)]
+
+function adopt(tag, signature, home) {
+  states.set(tag, { signature, home, ids: new WeakMap() })
+  return tag
+}
+
+// V8 up to 11 forgets the prototype that new.target asks for.
+const create = (letters, target) =>
+  Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), target.prototype)
+
+// The built-in accepts its own functions only, and no v128: those travel in the exception as externref.
+const carriedAs = (letter) => ('cvx'.includes(letter) ? 'externref' : NAMES.get(letter))
+
+function Tag(descriptor) {
+  const where = 'WebAssembly.Tag()'
+  requireNew(new.target, 'Tag')
+  if (!isObject(descriptor)) throw new TypeError(`${where}: Argument 0 must be a tag type`)
+  const { parameters } = descriptor
+  if (!isObject(parameters)) throw new TypeError(`${where}: Argument 0 must be a tag type with 'parameters'`)
+  let letters = ''
+  for (const name of parameters) {
+    const letter = LETTERS.get(String(name))
+    if (letter === undefined) {
+      throw new TypeError(`${where}: Argument 0 parameter type at index #${letters.length} must be a value type`)
+    }
+    letters += letter
+  }
+  return adopt(create(letters, new.target), `${letters}:`, null)
+}
+
+Object.setPrototypeOf(Tag, builtin.Tag)
+Object.setPrototypeOf(Tag.prototype, builtin.Tag.prototype)
+
+defineInterface(Tag, 'WebAssembly.Tag', {})
+
+if (JSTag !== undefined) adopt(JSTag, 'r:', null)
+
+/** Import matching of tag types; throws LinkError. */
+function matchTag(tag, signature, subject) {
+  if (states.get(tag).signature === signature) return
+  throw new classes.LinkError(`${subject}: imported tag does not match the expected type`)
+}
+
+function register(tag, group, id) {
+  states.get(tag).ids.set(group, id)
+  group.tags.set(id, tag)
+}
+
+/** The id of the tag in `group`. */
+function bindTag(tag, group) {
+  const { signature, ids } = states.get(tag)
+  if (!ids.has(group)) register(tag, group, native.tagCreate(group.handle, signature))
+  return ids.get(group)
+}
+
+/** The Tag of an id of `group`. */
+function tagAt(group, id) {
+  let tag = group.tags.get(id)
+  if (tag === undefined) {
+    const signature = native.tagSignature(group.handle, id)
+    tag = adopt(create(signature.slice(0, -1), Tag), signature, group)
+    register(tag, group, id)
+  }
+  return tag
+}
+
+module.exports = { JSTag, Tag, bindTag, homeGroup, isTag, matchTag, tagAt, tagParams }

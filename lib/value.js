@@ -1,0 +1,84 @@
+'use strict'
+
+// ToWebAssemblyValue and ToJSValue, letter by letter (see ./signature.js).
+//
+// A value on its way to wasm is first coerced to a raw primitive, which may run the user's code, then written into
+// the arena, which may not: the arena belongs to whoever touches it last.
+
+const { I32, U32, F32, F64, I64 } = require('./native.js')
+
+const HIGH = 0x100000000
+
+const INCOMPATIBLE = 'type incompatibility when transforming from/to JS'
+const NOT_A_FUNCTION = 'function-typed object must be null (if nullable) or a Wasm function object'
+
+/**
+ * ToWebAssemblyValue(value, type): a number, a bigint, or for a reference the integer that stands for it in `group`.
+ * Typed array stores do the rest (modulo 2^32, modulo 2^64, rounding to f32), as the specification has it.
+ */
+function toRaw(letter, value, group) {
+  switch (letter) {
+    case 'i':
+    case 'f':
+    case 'd':
+      // ToNumber; unary plus throws for BigInt and Symbol, as ToNumber does.
+      return typeof value === 'number' ? value : +value
+    case 'I':
+      return BigInt.asIntN(64, value)
+    case 'r':
+      return group.references.intern(value)
+    case 'c': {
+      if (value === null) return 0
+      const address = group.addressOf(value)
+      if (address === undefined) throw new TypeError(INCOMPATIBLE)
+      return address
+    }
+    default:
+      throw new TypeError(INCOMPATIBLE)
+  }
+}
+
+function write(letter, k, raw) {
+  switch (letter) {
+    case 'i':
+      I32[4 * k] = raw
+      break
+    case 'I':
+      I64[2 * k] = raw
+      break
+    case 'f':
+      F32[4 * k] = raw
+      break
+    case 'd':
+      F64[2 * k] = raw
+      break
+    default:
+      U32[4 * k] = raw
+      U32[4 * k + 1] = raw / HIGH
+  }
+}
+
+/** ToJSValue of a reference. */
+function referenceToJS(letter, raw, group) {
+  if (letter === 'r') return group.references.at(raw)
+  if (letter === 'c') return raw === 0 ? null : group.functionAt(raw)
+  throw new TypeError(INCOMPATIBLE)
+}
+
+/** ToJSValue of value k of the arena. Runs none of the user's code. */
+function read(letter, k, group) {
+  switch (letter) {
+    case 'i':
+      return I32[4 * k]
+    case 'I':
+      return I64[2 * k]
+    case 'f':
+      return F32[4 * k]
+    case 'd':
+      return F64[2 * k]
+    default:
+      return referenceToJS(letter, U32[4 * k] + U32[4 * k + 1] * HIGH, group)
+  }
+}
+
+module.exports = { INCOMPATIBLE, NOT_A_FUNCTION, read, referenceToJS, toRaw, write }

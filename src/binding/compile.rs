@@ -1,0 +1,314 @@
+//! Compiling: jobs that JavaScript feeds, and their callbacks.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+
+use super::env::{EnvShared, EnvState};
+use super::js::{self, Call, Env, Exports, Native, Reference, Result, Thrown, Value};
+use super::module::ModuleHandle;
+use crate::error::CompileError;
+use crate::module::wasm_features;
+use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
+
+/// A callback that another thread will bring to an end.
+///
+/// Invariant: the reference is used and dropped on the environment's thread only; if the
+/// environment ends first, it is forgotten with it.
+pub struct Waiting {
+    shared: Arc<EnvShared>,
+    target: Option<Box<Target>>,
+}
+
+struct Target {
+    callback: Reference,
+    state: *const EnvState,
+}
+
+// SAFETY: other threads only carry the box back to `settle`'s task, which runs on the
+// environment's thread.
+unsafe impl Send for Waiting {}
+
+struct Carried(Box<Target>);
+
+// SAFETY: as for `Waiting`.
+unsafe impl Send for Carried {}
+
+impl Waiting {
+    /// Takes the callback in argument `index` and keeps the event loop alive for it.
+    pub fn new(call: &Call<'_>, index: usize) -> Result<Self> {
+        let callback = call.reference(index)?;
+        call.state.waits();
+        Ok(Self {
+            shared: Arc::clone(&call.state.shared),
+            target: Some(Box::new(Target {
+                callback,
+                state: call.state,
+            })),
+        })
+    }
+
+    /// Calls back with what `arguments` makes, on the environment's thread.
+    pub fn settle(
+        mut self,
+        arguments: impl FnOnce(Env, &EnvState) -> Result<Vec<Value>> + Send + 'static,
+    ) {
+        if let Some(target) = self.target.take() {
+            let carried = Carried(target);
+            self.shared.post(Box::new(move |env| {
+                // The whole wrapper must be captured: it is what is `Send`.
+                let carried = carried;
+                let Carried(target) = carried;
+                // SAFETY: this is the environment's thread, and it is alive.
+                let state = unsafe { &*target.state };
+                state.settled();
+                let called = arguments(env, state).and_then(|arguments| {
+                    js::call(env, target.callback.get()?, &arguments)
+                });
+                if let Err(thrown) = called {
+                    js::throw(env, state, thrown);
+                }
+            }));
+        }
+    }
+
+    /// Gives up, on the environment's own thread.
+    fn abandon(mut self) {
+        if let Some(target) = self.target.take() {
+            // SAFETY: this is the environment's thread, and it is alive.
+            unsafe { &*target.state }.settled();
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Dropped by another thread: its reference belongs to the environment.
+        if let Some(target) = self.target.take() {
+            let carried = Carried(target);
+            self.shared.post(Box::new(move |_| {
+                let carried = carried;
+                // SAFETY: this is the environment's thread, and it is alive.
+                unsafe { &*carried.0.state }.settled();
+            }));
+        }
+    }
+}
+
+/// What JavaScript holds for a compile.
+struct JobHandle {
+    stream: RefCell<Option<StreamCompile>>,
+    /// Taken by whoever ends the job first.
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    drained: Arc<Mutex<Option<Waiting>>>,
+    over: Arc<AtomicBool>,
+}
+
+impl Native for JobHandle {
+    const TAG: u64 = 0x6a6f_62;
+}
+
+/// A pusher may go on below this many queued bytes.
+const LOW_WATER: usize = 1 << 20;
+
+pub fn register(exports: &Exports) {
+    exports.function("configure", configure);
+    exports.function("cacheDirectory", |call| match tier::directory() {
+        Some(directory) => js::string(call.env, &directory.display().to_string()),
+        None => js::null(call.env),
+    });
+    exports.function("validate", validate);
+    exports.function("compileSync", compile_sync);
+    exports.function("compileBegin", begin);
+    exports.function("compilePush", push);
+    exports.function("compileDrained", drained);
+    exports.function("compileEnd", end);
+    exports.function("compileAbort", abort);
+    exports.function("compileFile", file);
+    exports.function("moduleUnfinished", |call| {
+        js::number(call.env, tier::unfinished() as f64)
+    });
+    exports.function("handOff", |call| {
+        js::array(call.env, tier::hand_off(), |path| {
+            js::string(call.env, &path.display().to_string())
+        })
+    });
+    exports.function("finish", |call| {
+        let path = call.text(0)?;
+        js::boolean(call.env, tier::finish_spooled(Path::new(&path)))
+    });
+}
+
+fn configure(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    let directory = js::get(env, call.argument(0), "directory")?;
+    let enabled = js::flag_of(env, js::get(env, call.argument(0), "enabled")?)?;
+    let directory = if js::kind(env, directory)? == napi::sys::ValueType::napi_string {
+        Some(PathBuf::from(js::text_of(env, directory)?))
+    } else {
+        None
+    };
+    tier::configure(directory, enabled);
+    js::undefined(env)
+}
+
+fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
+    let env = call.env;
+    let options = call.argument(index);
+    let get = |name: &str| js::get(env, options, name);
+    let cache = match js::number_of(env, get("cache")?)? as u32 {
+        0 => CacheMode::Off,
+        1 => CacheMode::ReadOnly,
+        _ => CacheMode::ReadWrite,
+    };
+    Ok(CompileOptions {
+        partition: js::text_of(env, get("partition")?)?,
+        cache,
+        min_size: js::number_of(env, get("minSize")?)? as u64,
+        optimize: js::flag_of(env, get("optimize")?)?,
+        source: js::text_of(env, get("source")?)?,
+        events: Arc::clone(&call.state.events),
+    })
+}
+
+fn validate(call: &Call<'_>) -> Result<Value> {
+    use wasmer_compiler::wasmparser::Validator;
+    let bytes = js::copy_of(call.env, call.argument(0))?;
+    let valid = Validator::new_with_features(wasm_features())
+        .validate_all(&bytes)
+        .is_ok();
+    js::boolean(call.env, valid)
+}
+
+fn compile_sync(call: &Call<'_>) -> Result<Value> {
+    let bytes = js::copy_of(call.env, call.argument(0))?;
+    let module = tier::compile_bytes(bytes, &options_of(call, 1)?)?;
+    js::external(call.env, ModuleHandle(module))
+}
+
+type Outcome = std::result::Result<Arc<Module>, CompileError>;
+
+/// Calls `waiting` back with the outcome, unless the job was aborted.
+fn settle(waiting: &Mutex<Option<Waiting>>, outcome: Outcome) {
+    let Some(waiting) = waiting.lock().take() else {
+        return;
+    };
+    waiting.settle(move |env, state| match outcome {
+        Ok(module) => Ok(vec![
+            js::null(env)?,
+            js::external(env, ModuleHandle(module))?,
+        ]),
+        Err(error) => Ok(vec![
+            js::error(env, state, Thrown::Compile(error))?,
+            js::null(env)?,
+        ]),
+    });
+}
+
+fn wake(drained: &Mutex<Option<Waiting>>) {
+    if let Some(waiting) = drained.lock().take() {
+        waiting.settle(|_, _| Ok(Vec::new()));
+    }
+}
+
+fn new_job(call: &Call<'_>, callback: usize) -> Result<JobHandle> {
+    Ok(JobHandle {
+        stream: RefCell::new(None),
+        waiting: Arc::new(Mutex::new(Some(Waiting::new(call, callback)?))),
+        drained: Arc::default(),
+        over: Arc::default(),
+    })
+}
+
+fn no_thread(error: &std::io::Error) -> Thrown {
+    Thrown::Range(format!("no thread could be started for the compile: {error}"))
+}
+
+fn begin(call: &Call<'_>) -> Result<Value> {
+    let options = options_of(call, 0)?;
+    let job = new_job(call, 1)?;
+    let waiting = Arc::clone(&job.waiting);
+    let (low, done_low) = (Arc::clone(&job.drained), Arc::clone(&job.drained));
+    let over = Arc::clone(&job.over);
+    let stream = StreamCompile::start(
+        options,
+        move |queued| {
+            if queued < LOW_WATER {
+                wake(&low);
+            }
+        },
+        move |outcome| {
+            over.store(true, Ordering::Release);
+            settle(&waiting, outcome);
+            wake(&done_low);
+        },
+    );
+    let stream = stream.map_err(|error| no_thread(&error))?;
+    *job.stream.borrow_mut() = Some(stream);
+    js::external(call.env, job)
+}
+
+fn push(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    let bytes = js::copy_of(call.env, call.argument(1))?;
+    let queued = match job.stream.borrow().as_ref() {
+        Some(stream) if !job.over.load(Ordering::Acquire) => stream.push(bytes),
+        _ => 0,
+    };
+    js::number(call.env, queued as f64)
+}
+
+fn drained(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    *job.drained.lock() = Some(Waiting::new(call, 1)?);
+    let queued = job.stream.borrow().as_ref().map_or(0, StreamCompile::queued);
+    if queued < LOW_WATER || job.over.load(Ordering::Acquire) {
+        wake(&job.drained);
+    }
+    js::undefined(call.env)
+}
+
+fn end(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    if let Some(stream) = job.stream.borrow().as_ref() {
+        stream.end();
+    }
+    js::undefined(call.env)
+}
+
+fn abort(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    job.over.store(true, Ordering::Release);
+    if let Some(waiting) = job.waiting.lock().take() {
+        waiting.abandon();
+    }
+    if let Some(waiting) = job.drained.lock().take() {
+        waiting.abandon();
+    }
+    drop(job.stream.borrow_mut().take());
+    js::undefined(call.env)
+}
+
+fn file(call: &Call<'_>) -> Result<Value> {
+    let path = call.text(0)?;
+    let options = options_of(call, 1)?;
+    let job = new_job(call, 2)?;
+    let waiting = Arc::clone(&job.waiting);
+    std::thread::Builder::new()
+        .name("wasm-file".to_owned())
+        .spawn(move || {
+            let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                tier::compile_file(&path, &options)
+            }));
+            let outcome = compiled.unwrap_or_else(|_| {
+                let text = "the compiler panicked".to_owned();
+                Err(CompileError::Unsupported(text))
+            });
+            settle(&waiting, outcome);
+        })
+        .map_err(|error| no_thread(&error))?;
+    js::external(call.env, job)
+}

@@ -1,0 +1,376 @@
+//! One Node environment: its references, its event loop, its way back from other threads.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use napi::sys;
+use parking_lot::Mutex;
+
+use super::js::{self, Call, Env, Exports, Reference, Result, Scope, Thrown, Value};
+use crate::tier::Mutator;
+use crate::trace::{Event, EventQueue, Field};
+
+type Task = Box<dyn FnOnce(Env) + Send>;
+
+/// What other threads know of an environment.
+pub struct EnvShared {
+    /// `None` once the environment ends.
+    queue: Mutex<Option<Queue>>,
+    /// WebAssembly calls on the stack; written by the environment's thread only.
+    depth: AtomicU32,
+}
+
+struct Queue(sys::napi_threadsafe_function);
+
+// SAFETY: thread-safe functions are made to be called from any thread; `EnvShared::queue` makes
+// sure that nobody does once the environment ends.
+unsafe impl Send for Queue {}
+
+impl EnvShared {
+    /// Runs `task` on the environment's thread, from its event loop; drops it if the environment
+    /// ended.
+    pub fn post(&self, task: Task) {
+        let queue = self.queue.lock();
+        let Some(queue) = queue.as_ref() else {
+            return;
+        };
+        let data = Box::into_raw(Box::new(task));
+        // SAFETY: the lock keeps the environment from ending meanwhile.
+        let status = unsafe {
+            sys::napi_call_threadsafe_function(
+                queue.0,
+                data.cast(),
+                sys::ThreadsafeFunctionCallMode::nonblocking,
+            )
+        };
+        if status != sys::Status::napi_ok {
+            // SAFETY: Node-API did not take it.
+            drop(unsafe { Box::from_raw(data) });
+        }
+    }
+
+    /// A call into WebAssembly begins.
+    pub fn enter(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth + 1, Ordering::Relaxed);
+    }
+
+    /// A call into WebAssembly ended.
+    pub fn leave(&self) {
+        let depth = self.depth.load(Ordering::Relaxed);
+        self.depth.store(depth - 1, Ordering::Relaxed);
+    }
+}
+
+/// An environment as a thread that runs instances.
+pub struct EnvMutator(pub Arc<EnvShared>);
+
+impl Mutator for EnvMutator {
+    fn when_idle(&self, task: Box<dyn FnOnce() + Send>) {
+        let shared = Arc::clone(&self.0);
+        self.0.post(Box::new(move |_| {
+            // A nested event loop (an addon's) can run with WebAssembly frames below it.
+            if shared.depth.load(Ordering::Relaxed) == 0 {
+                task();
+            } else {
+                Self(Arc::clone(&shared)).when_idle(task);
+            }
+        }));
+    }
+
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
+    }
+}
+
+/// What the environment's own thread knows of it.
+pub struct EnvState {
+    pub env: Env,
+    pub shared: Arc<EnvShared>,
+    pub events: Arc<EventQueue>,
+    /// How many promises wait for other threads; the event loop is kept alive meanwhile.
+    waiting: Cell<usize>,
+    realm: OnceCell<Realm>,
+    on_events: RefCell<Option<Reference>>,
+    queue: sys::napi_threadsafe_function,
+}
+
+/// What `lib/native.js` hands over.
+struct Realm {
+    arena: *mut u8,
+    _arena: Reference,
+    compile_error: Reference,
+    link_error: Reference,
+    runtime_error: Reference,
+    memory_grow: Reference,
+    memory_length: Reference,
+    memory_wait: Reference,
+    memory_notify: Reference,
+}
+
+/// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes.
+pub const ARENA_BYTES: usize = 16_384;
+
+impl EnvState {
+    /// Made when the addon is loaded into an environment; freed when that ends.
+    pub fn create(env: Env) -> *const Self {
+        crate::runtime::init_traps();
+        let shared = Arc::new(EnvShared {
+            queue: Mutex::new(None),
+            depth: AtomicU32::new(0),
+        });
+        let queue = thread_safe_function(env);
+        *shared.queue.lock() = (!queue.is_null()).then_some(Queue(queue));
+
+        let weak = Arc::downgrade(&shared);
+        let state = Box::into_raw(Box::new_cyclic_state(env, shared, queue, weak));
+        // SAFETY: `end` fits the data. Hooks run in reverse order of their adding, so that this
+        // one runs before the thread-safe function's own.
+        unsafe { sys::napi_add_env_cleanup_hook(env, Some(end), state.cast()) };
+        state
+    }
+
+    pub fn compile_error(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.compile_error)
+    }
+
+    pub fn link_error(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.link_error)
+    }
+
+    pub fn runtime_error(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.runtime_error)
+    }
+
+    pub fn memory_grow(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.memory_grow)
+    }
+
+    pub fn memory_length(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.memory_length)
+    }
+
+    pub fn memory_wait(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.memory_wait)
+    }
+
+    pub fn memory_notify(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.memory_notify)
+    }
+
+    /// Where arguments and results pass; null before `init`.
+    pub fn arena(&self) -> *mut u8 {
+        self.realm
+            .get()
+            .map_or(ptr::null_mut(), |realm| realm.arena)
+    }
+
+    /// A promise begins to wait: keeps the event loop alive until the matching [`Self::settled`].
+    pub fn waits(&self) {
+        self.waiting.set(self.waiting.get() + 1);
+        // SAFETY: the environment's thread, and the queue lives as long as the environment.
+        unsafe { sys::napi_ref_threadsafe_function(self.env, self.queue) };
+    }
+
+    /// A promise was settled.
+    pub fn settled(&self) {
+        self.waiting.set(self.waiting.get().saturating_sub(1));
+        if self.waiting.get() == 0 {
+            // SAFETY: as in `waits`.
+            unsafe { sys::napi_unref_threadsafe_function(self.env, self.queue) };
+        }
+    }
+}
+
+trait NewState {
+    fn new_cyclic_state(
+        env: Env,
+        shared: Arc<EnvShared>,
+        queue: sys::napi_threadsafe_function,
+        weak: std::sync::Weak<EnvShared>,
+    ) -> Self;
+}
+
+impl NewState for Box<EnvState> {
+    fn new_cyclic_state(
+        env: Env,
+        shared: Arc<EnvShared>,
+        queue: sys::napi_threadsafe_function,
+        weak: std::sync::Weak<EnvShared>,
+    ) -> Self {
+        let address = Arc::new(AtomicState(std::sync::atomic::AtomicPtr::new(
+            ptr::null_mut(),
+        )));
+        let notified = Arc::clone(&address);
+        let events = EventQueue::new(Box::new(move || {
+            let Some(shared) = weak.upgrade() else { return };
+            let notified = Arc::clone(&notified);
+            shared.post(Box::new(move |env| {
+                let state = notified.0.load(Ordering::Relaxed);
+                // SAFETY: runs on the environment's thread while it is alive.
+                if let Some(state) = unsafe { state.as_ref() } {
+                    state.tell_events(env);
+                }
+            }));
+        }));
+        let state = Box::new(EnvState {
+            env,
+            shared,
+            events,
+            waiting: Cell::new(0),
+            realm: OnceCell::new(),
+            on_events: RefCell::new(None),
+            queue,
+        });
+        address
+            .0
+            .store(ptr::from_ref(&*state).cast_mut(), Ordering::Relaxed);
+        state
+    }
+}
+
+/// The state's address, for tasks that come back to its thread.
+struct AtomicState(std::sync::atomic::AtomicPtr<EnvState>);
+
+impl EnvState {
+    fn tell_events(&self, env: Env) {
+        let listener = self.on_events.borrow();
+        let Some(listener) = listener.as_ref() else {
+            return;
+        };
+        let told = listener
+            .get()
+            .and_then(|listener| js::call(env, listener, &[]));
+        if told.is_err() {
+            js::clear_exception(env);
+        }
+    }
+}
+
+fn thread_safe_function(env: Env) -> sys::napi_threadsafe_function {
+    let mut queue = ptr::null_mut();
+    let Ok(name) = js::string(env, "wasm-compile-cache") else {
+        return queue;
+    };
+    // SAFETY: `run` fits the data that `EnvShared::post` sends.
+    unsafe {
+        sys::napi_create_threadsafe_function(
+            env,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            name,
+            0,
+            1,
+            ptr::null_mut(),
+            None,
+            ptr::null_mut(),
+            Some(run),
+            &mut queue,
+        );
+    }
+    if !queue.is_null() {
+        // SAFETY: just made.
+        unsafe { sys::napi_unref_threadsafe_function(env, queue) };
+    }
+    queue
+}
+
+/// Runs one task; `env` is null when the environment is ending.
+unsafe extern "C" fn run(env: Env, _: Value, _: *mut c_void, data: *mut c_void) {
+    // SAFETY: `EnvShared::post` sent a boxed task.
+    let task = unsafe { Box::from_raw(data.cast::<Task>()) };
+    if env.is_null() {
+        return;
+    }
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _scope = Scope::open(env);
+        task(env);
+    }));
+    drop(outcome);
+}
+
+/// The environment ends: no thread may post to it any more.
+unsafe extern "C" fn end(data: *mut c_void) {
+    // SAFETY: the state that `create` leaked, handed back once.
+    let state = unsafe { Box::from_raw(data.cast::<EnvState>()) };
+    *state.shared.queue.lock() = None;
+    // References die with the environment; deleting them now could meet its teardown.
+    std::mem::forget(state);
+}
+
+pub fn register(exports: &Exports) {
+    exports.text("version", &version());
+    exports.function("init", init);
+    exports.function("drainEvents", drain_events);
+    exports.function("onEvents", on_events);
+    exports.function("empty", |call| js::undefined(call.env));
+    exports.function("liveStores", |call| {
+        js::number(call.env, crate::runtime::live_groups() as f64)
+    });
+}
+
+fn version() -> String {
+    let parts: Vec<_> = crate::tier::fingerprint()
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    parts.join(" ")
+}
+
+fn init(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    let options = call.argument(0);
+    let reference = |name: &str| Reference::new(env, js::get(env, options, name)?, 1);
+    let buffer = js::get(env, options, "arena")?;
+    let mut arena = ptr::null_mut();
+    let mut length = 0;
+    // SAFETY: a live value; Node-API checks that it is an ArrayBuffer.
+    js::check(unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut arena, &mut length) })?;
+    if length < ARENA_BYTES {
+        return Err(Thrown::Range(format!("the arena needs {ARENA_BYTES} bytes")));
+    }
+    let realm = Realm {
+        arena: arena.cast(),
+        _arena: Reference::new(env, buffer, 1)?,
+        compile_error: reference("CompileError")?,
+        link_error: reference("LinkError")?,
+        runtime_error: reference("RuntimeError")?,
+        memory_grow: reference("memoryGrow")?,
+        memory_length: reference("memoryLength")?,
+        memory_wait: reference("memoryWait")?,
+        memory_notify: reference("memoryNotify")?,
+    };
+    if call.state.realm.set(realm).is_err() {
+        return Err(Thrown::Type("init was already called".to_owned()));
+    }
+    js::undefined(env)
+}
+
+fn drain_events(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    js::array(env, call.state.events.drain(), |event| event_object(env, event))
+}
+
+fn event_object(env: Env, event: Event) -> Result<Value> {
+    let object = js::object(env)?;
+    js::set(env, object, "name", js::string(env, event.name)?)?;
+    js::set(env, object, "ts", js::number(env, event.timestamp)?)?;
+    js::set(env, object, "dur", js::number(env, event.duration)?)?;
+    for (name, field) in event.fields {
+        let value = match field {
+            Field::Text(text) => js::string(env, &text)?,
+            Field::Number(number) => js::number(env, number)?,
+        };
+        js::set(env, object, name, value)?;
+    }
+    Ok(object)
+}
+
+fn on_events(call: &Call<'_>) -> Result<Value> {
+    let listener = call.reference(0)?;
+    *call.state.on_events.borrow_mut() = Some(listener);
+    js::undefined(call.env)
+}

@@ -1,0 +1,218 @@
+//! Calls in both directions: the hot paths.
+//!
+//! Arguments and results pass through the arena, a buffer that both sides write, so that a call
+//! costs one Node-API crossing and no conversions.
+
+use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+
+use napi::sys;
+use wasmer_types::RawValue;
+use wasmer_vm::VMCallerCheckedAnyfunc;
+
+use super::env::{ARENA_BYTES, EnvState};
+use super::group::GroupHandle;
+use super::js::{self, Call, Env, Exports, Reference, Result, Thrown, Value};
+use crate::module::{signature_text, type_of_letter};
+use crate::runtime::{self, Callee, Raised};
+
+const _: () = assert!(size_of::<RawValue>() == 16, "the arena's slots are RawValues");
+
+/// Values that are kept on the stack; longer signatures use the heap.
+const INLINE_VALUES: usize = 16;
+
+/// What an exported function's `call` knows.
+pub struct FunctionEntry {
+    anyfunc: NonNull<VMCallerCheckedAnyfunc>,
+    params: usize,
+    results: usize,
+    state: *const EnvState,
+}
+
+/// An imported function: an adapter closure that reads and writes the arena.
+pub struct Adapter {
+    env: Env,
+    state: *const EnvState,
+    /// Weak: the adapter is kept by its group's JavaScript object, so that a cycle through the
+    /// program's function stays visible to the collector.
+    function: Reference,
+    params: usize,
+    results: usize,
+}
+
+impl Adapter {
+    pub fn new(
+        env: Env,
+        state: *const EnvState,
+        function: Value,
+        params: usize,
+        results: usize,
+    ) -> Result<Self> {
+        Ok(Self {
+            env,
+            state,
+            function: Reference::new(env, function, 0)?,
+            params,
+            results,
+        })
+    }
+}
+
+impl Callee for Adapter {
+    unsafe fn call(&self, values: *mut RawValue) -> std::result::Result<(), Raised> {
+        // SAFETY: JavaScript runs on this thread, so the environment is alive.
+        let arena = unsafe { (*self.state).arena() }.cast::<RawValue>();
+        // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
+        unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
+        self.enter().map_err(|_| Raised)?;
+        // SAFETY: as above, for the results.
+        unsafe { ptr::copy_nonoverlapping(arena, values, self.results) };
+        Ok(())
+    }
+}
+
+impl Adapter {
+    fn enter(&self) -> Result<()> {
+        let _scope = js::Scope::open(self.env)?;
+        let function = self.function.get()?;
+        let mut result = ptr::null_mut();
+        // SAFETY: live values; no arguments. The receiver is ignored by an arrow function.
+        js::check(unsafe {
+            sys::napi_call_function(
+                self.env,
+                function,
+                function,
+                0,
+                ptr::null(),
+                &mut result,
+            )
+        })
+    }
+}
+
+pub fn register(exports: &Exports) {
+    exports.function("functionCreate", create);
+    exports.function("functionSignature", signature);
+    exports.function("functionIndex", index);
+    exports.function("hostFunctionCreate", create_host);
+}
+
+fn create(call: &Call<'_>) -> Result<Value> {
+    let group = call.native::<GroupHandle>(0)?;
+    let address = call.address(1)?;
+    let meta = group.function(address)?;
+    let anyfunc = NonNull::new(address as *mut VMCallerCheckedAnyfunc)
+        .ok_or_else(|| Thrown::Type("internal: a null function".to_owned()))?;
+    let entry = Box::new(FunctionEntry {
+        anyfunc,
+        params: meta.ty.params().len(),
+        results: meta.ty.results().len(),
+        state: call.state,
+    });
+    let data = ptr::from_ref(&*entry).cast_mut().cast::<c_void>();
+    let function = js::raw_function(call.env, "call", invoke, data)?;
+    group.keep(entry);
+    Ok(function)
+}
+
+fn signature(call: &Call<'_>) -> Result<Value> {
+    let group = call.native::<GroupHandle>(0)?;
+    let meta = group.function(call.address(1)?)?;
+    js::string(call.env, &signature_text(&meta.ty))
+}
+
+fn index(call: &Call<'_>) -> Result<Value> {
+    let group = call.native::<GroupHandle>(0)?;
+    let meta = group.function(call.address(1)?)?;
+    js::number(call.env, f64::from(meta.index))
+}
+
+fn create_host(call: &Call<'_>) -> Result<Value> {
+    let group = call.native::<GroupHandle>(0)?;
+    let ty = signature_of(&call.text(1)?)?;
+    let adapter = Adapter::new(
+        call.env,
+        call.state,
+        call.argument(2),
+        ty.params().len(),
+        ty.results().len(),
+    )?;
+    let address = group.host_function(&ty, Box::new(adapter))?;
+    js::number(call.env, address as f64)
+}
+
+/// The type that a signature's text stands for.
+pub fn signature_of(text: &str) -> Result<wasmer_types::FunctionType> {
+    let malformed = || Thrown::Type(format!("internal: malformed signature '{text}'"));
+    let (params, results) = text.split_once(':').ok_or_else(malformed)?;
+    let types = |letters: &str| {
+        letters
+            .chars()
+            .map(type_of_letter)
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(malformed)
+    };
+    Ok(wasmer_types::FunctionType::new(
+        types(params)?,
+        types(results)?,
+    ))
+}
+
+/// An exported function is called.
+unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
+    let mut data = ptr::null_mut();
+    // SAFETY: asks for the data only.
+    unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &mut data,
+        );
+    }
+    // SAFETY: `create` passed an entry that lives as long as its group, which the JavaScript
+    // wrapper of this function keeps alive.
+    let entry = unsafe { &*data.cast::<FunctionEntry>() };
+    // SAFETY: JavaScript runs, so the environment is alive.
+    let state = unsafe { &*entry.state };
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(entry, state)));
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(thrown)) => js::throw(env, state, thrown),
+        Err(_) => {
+            let text = "internal: the engine panicked".to_owned();
+            js::throw(env, state, Thrown::Type(text));
+        }
+    }
+    ptr::null_mut()
+}
+
+fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
+    let count = entry.params.max(entry.results);
+    if count <= INLINE_VALUES {
+        let mut values = [RawValue::default(); INLINE_VALUES];
+        enter(entry, state, &mut values)
+    } else {
+        enter(entry, state, &mut vec![RawValue::default(); count])
+    }
+}
+
+fn enter(entry: &FunctionEntry, state: &EnvState, values: &mut [RawValue]) -> Result<()> {
+    const { assert!(ARENA_BYTES >= 1000 * size_of::<RawValue>()) };
+    let arena = state.arena().cast::<RawValue>();
+    // SAFETY: at most 1,000 parameters (a module limit), which both hold.
+    unsafe { ptr::copy_nonoverlapping(arena, values.as_mut_ptr(), entry.params) };
+    state.shared.enter();
+    // SAFETY: the group keeps the anyfunc alive; `values` has room for parameters and results.
+    let outcome = unsafe { runtime::call(entry.anyfunc, values.as_mut_ptr()) };
+    state.shared.leave();
+    if let Err(trap) = outcome {
+        return Err(Thrown::Trap(runtime::classify(&trap)));
+    }
+    // SAFETY: as above, for the results.
+    unsafe { ptr::copy_nonoverlapping(values.as_ptr(), arena, entry.results) };
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Link groups, and what lives in them: instances, tables, globals, tags.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use wasmer_types::{FunctionType, RawValue, TableType};
+use wasmer_vm::VMGlobalDefinition;
+
+use super::env::EnvMutator;
+use super::function::{Adapter, FunctionEntry, signature_of};
+use super::js::{self, Call, Exports, Native, Result, Thrown, Value};
+use super::memory::MemoryHandle;
+use super::module::ModuleHandle;
+use crate::module::{ExternType, letter, type_of_letter};
+use crate::runtime::{
+    Callee, ExportValue, FunctionMeta, Group, Import, InstantiateError, classify,
+};
+
+/// What JavaScript holds for a group; its finaliser frees the store.
+pub struct GroupHandle {
+    group: RefCell<Group>,
+    /// The entries of its exported functions; they are freed after the store, with the wrappers.
+    entries: RefCell<Vec<Box<FunctionEntry>>>,
+}
+
+impl Native for GroupHandle {
+    const TAG: u64 = 0x6772_6f75_70;
+}
+
+impl GroupHandle {
+    /// Keeps an exported function's entry.
+    pub fn keep(&self, entry: Box<FunctionEntry>) {
+        self.entries.borrow_mut().push(entry);
+    }
+
+    /// What is known of a function of the group.
+    pub fn function(&self, address: usize) -> Result<FunctionMeta> {
+        self.group
+            .borrow()
+            .function(address)
+            .ok_or_else(|| Thrown::Type("internal: no function of this group".to_owned()))
+    }
+
+    /// Makes a host function; the address of its anyfunc.
+    pub fn host_function(&self, ty: &FunctionType, callee: Box<dyn Callee>) -> Result<usize> {
+        self.group
+            .borrow_mut()
+            .host_function(ty, callee)
+            .map_err(Thrown::Type)
+    }
+}
+
+pub fn register(exports: &Exports) {
+    exports.function("groupNew", |call| {
+        let mutator = Arc::new(EnvMutator(Arc::clone(&call.state.shared)));
+        let handle = GroupHandle {
+            group: RefCell::new(Group::new(mutator)),
+            entries: RefCell::default(),
+        };
+        js::external(call.env, handle)
+    });
+    exports.function("instantiate", instantiate);
+    exports.function("startFunction", |call| {
+        let group = call.native::<GroupHandle>(1)?;
+        let start = group.group.borrow_mut().start_function();
+        js::number(call.env, start.unwrap_or(0) as f64)
+    });
+    exports.function("inspect", inspect);
+    exports.function("liveReferences", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let live = group.group.borrow_mut().live_references();
+        js::array(call.env, live, |raw| js::number(call.env, raw as f64))
+    });
+    exports.function("tableCreate", table_create);
+    exports.function("tableSize", |call| {
+        let group = call.native::<GroupHandle>(0)?.group.borrow();
+        let table = group.table(call.address(1)?).ok_or_else(no_table)?;
+        js::number(call.env, f64::from(table.size()))
+    });
+    exports.function("tableType", table_type);
+    exports.function("tableGet", |call| {
+        let group = call.native::<GroupHandle>(0)?.group.borrow();
+        let raw = group.table_get(call.address(1)?, index_of(call, 2)?);
+        js::number(call.env, raw.ok_or_else(out_of_bounds)? as f64)
+    });
+    exports.function("tableSet", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let (id, index, raw) = (call.address(1)?, index_of(call, 2)?, call.address(3)?);
+        let set = group.group.borrow_mut().table_set(id, index, raw);
+        set.ok_or_else(out_of_bounds)?;
+        js::undefined(call.env)
+    });
+    exports.function("tableGrow", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let (id, delta, raw) = (call.address(1)?, index_of(call, 2)?, call.address(3)?);
+        let previous = group.group.borrow_mut().table_grow(id, delta, raw);
+        js::number(call.env, previous.map_or(-1.0, f64::from))
+    });
+    exports.function("globalCreate", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let ty = type_of_letter(call.text(1)?.chars().next().unwrap_or(' '))
+            .ok_or_else(|| Thrown::Type("internal: malformed type".to_owned()))?;
+        let address = group.group.borrow_mut().global_create(ty);
+        js::number(call.env, address as f64)
+    });
+    exports.function("globalGet", |call| {
+        let (definition, arena) = global_and_arena(call)?;
+        // SAFETY: the wrapper that knows the address keeps the definition's group alive; the
+        // arena's first slot is a RawValue.
+        unsafe { arena.write((*definition).val) };
+        js::undefined(call.env)
+    });
+    exports.function("globalSet", |call| {
+        let (definition, arena) = global_and_arena(call)?;
+        // SAFETY: as in `globalGet`.
+        unsafe { (*definition).val = arena.read() };
+        js::undefined(call.env)
+    });
+    exports.function("tagCreate", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let ty = signature_of(&call.text(1)?)?;
+        let id = group.group.borrow_mut().tag_create(ty);
+        js::number(call.env, id as f64)
+    });
+}
+
+fn no_table() -> Thrown {
+    Thrown::Type("internal: no such table in this group".to_owned())
+}
+
+fn out_of_bounds() -> Thrown {
+    Thrown::Range("table index is out of bounds".to_owned())
+}
+
+fn index_of(call: &Call<'_>, argument: usize) -> Result<u32> {
+    Ok(call.number(argument)? as u32)
+}
+
+fn global_and_arena(call: &Call<'_>) -> Result<(*mut VMGlobalDefinition, *mut RawValue)> {
+    let definition = call.address(0)? as *mut VMGlobalDefinition;
+    let arena = call.state.arena().cast();
+    Ok((definition, arena))
+}
+
+fn instantiate(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    let module = &call.native::<ModuleHandle>(0)?.0;
+    let group = call.native::<GroupHandle>(1)?;
+    let values = js::elements(env, call.argument(2))?;
+    let mut imports = Vec::with_capacity(values.len());
+    for (value, import) in values.into_iter().zip(module.declaration.imports()) {
+        imports.push(match import.ty {
+            ExternType::Function(ty) => {
+                if js::kind(env, value)? == napi::sys::ValueType::napi_number {
+                    Import::Anyfunc(js::number_of(env, value)? as usize)
+                } else {
+                    let (params, results) = (ty.params().len(), ty.results().len());
+                    let adapter = Adapter::new(env, call.state, value, params, results)?;
+                    Import::Function(Box::new(adapter))
+                }
+            }
+            ExternType::Memory(_) => {
+                Import::Memory(Arc::clone(&js::native_of::<MemoryHandle>(env, value)?.0))
+            }
+            ExternType::Table(_) => Import::Table(js::number_of(env, value)? as usize),
+            ExternType::Global(_) => Import::Global(js::number_of(env, value)? as usize),
+            ExternType::Tag(_) => Import::Tag(js::number_of(env, value)? as usize),
+        });
+    }
+    let memories = js::elements(env, call.argument(3))?
+        .into_iter()
+        .map(|value| Ok(Arc::clone(&js::native_of::<MemoryHandle>(env, value)?.0)))
+        .collect::<Result<Vec<_>>>()?;
+    let exports = group
+        .group
+        .borrow_mut()
+        .instantiate(module, imports, memories)
+        .map_err(|error| match error {
+            InstantiateError::Link(error) => Thrown::Link(error),
+            InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
+        })?;
+    js::array(env, exports, |export| {
+        let (ExportValue::Function(number)
+        | ExportValue::Table(number)
+        | ExportValue::Memory(number)
+        | ExportValue::Global(number)
+        | ExportValue::Tag(number)) = export;
+        js::number(env, number as f64)
+    })
+}
+
+
+fn inspect(call: &Call<'_>) -> Result<Value> {
+    let group = call.native::<GroupHandle>(0)?;
+    let (instances, slots, optimized) = group.group.borrow().inspect();
+    let object = js::object(call.env)?;
+    for (name, count) in [
+        ("instances", instances),
+        ("slots", slots),
+        ("optimizedSlots", optimized),
+    ] {
+        js::set(call.env, object, name, js::number(call.env, count as f64)?)?;
+    }
+    Ok(object)
+}
+
+fn table_create(call: &Call<'_>) -> Result<Value> {
+    let group = call.native::<GroupHandle>(0)?;
+    let element = type_of_letter(call.text(1)?.chars().next().unwrap_or(' '))
+        .ok_or_else(|| Thrown::Type("internal: malformed type".to_owned()))?;
+    let maximum = call.number(3)?;
+    let maximum = (maximum >= 0.0).then_some(maximum as u32);
+    let ty = TableType::new(element, index_of(call, 2)?, maximum);
+    let id = group.group.borrow_mut().table_create(&ty);
+    js::number(call.env, id.map_err(Thrown::Range)? as f64)
+}
+
+fn table_type(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    let group = call.native::<GroupHandle>(0)?.group.borrow();
+    let table = group.table(call.address(1)?).ok_or_else(no_table)?;
+    let object = js::object(env)?;
+    let element = letter(table.ty().ty).to_string();
+    js::set(env, object, "element", js::string(env, &element)?)?;
+    let size = f64::from(table.size());
+    js::set(env, object, "initial", js::number(env, size)?)?;
+    if let Some(maximum) = table.ty().maximum {
+        js::set(env, object, "maximum", js::number(env, f64::from(maximum))?)?;
+    }
+    Ok(object)
+}

@@ -1,0 +1,31 @@
+//! The only folder that knows Node-API.
+//!
+//! Owns: one [`env::EnvState`] a Node environment, the mapping of errors to JavaScript classes, the
+//! calls in both directions. Functions that are called often are raw Node-API callbacks: napi-rs'
+//! wrappers cost 100 ns and more.
+
+mod compile;
+mod env;
+mod function;
+mod group;
+mod js;
+mod memory;
+mod module;
+
+use napi::bindgen_prelude::Object;
+use napi::{Env, JsValue};
+use napi_derive::napi;
+
+/// Fills the addon's exports.
+#[napi(module_exports)]
+pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
+    let state = env::EnvState::create(env.raw());
+    let exports = js::Exports::new(env.raw(), exports.raw(), state);
+    env::register(&exports);
+    compile::register(&exports);
+    module::register(&exports);
+    memory::register(&exports);
+    group::register(&exports);
+    function::register(&exports);
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! Modules and what they declare.
+
+use std::sync::Arc;
+
+use super::js::{self, Call, Env, Exports, Native, Result, Thrown, Value};
+use crate::module::{Extern, ExternType, letter, signature_text};
+use crate::tier::{Module, Tier};
+
+/// What JavaScript holds for a module.
+pub struct ModuleHandle(pub Arc<Module>);
+
+impl Native for ModuleHandle {
+    const TAG: u64 = 0x006d_6f64_756c_65;
+}
+
+pub fn register(exports: &Exports) {
+    exports.function("moduleImports", |call| {
+        let module = &call.native::<ModuleHandle>(0)?.0;
+        let imports = module.declaration.imports();
+        js::array(call.env, imports, |import| describe(call.env, &import, true))
+    });
+    exports.function("moduleExports", |call| {
+        let module = &call.native::<ModuleHandle>(0)?.0;
+        let exports = module.declaration.exports();
+        js::array(call.env, exports, |export| describe(call.env, &export, false))
+    });
+    exports.function("moduleDefinedMemories", |call| {
+        let module = &call.native::<ModuleHandle>(0)?.0;
+        let memories = module.declaration.defined_memories();
+        js::array(call.env, memories, |ty| {
+            extern_type(call.env, &ExternType::Memory(ty))
+        })
+    });
+    exports.function("moduleCustomSections", custom_sections);
+    exports.function("moduleTier", |call| {
+        let module = &call.native::<ModuleHandle>(0)?.0;
+        let tier = match module.tier() {
+            Tier::Baseline => "baseline",
+            Tier::Optimized => "optimized",
+        };
+        js::string(call.env, tier)
+    });
+    exports.function("moduleHash", |call| {
+        let module = &call.native::<ModuleHandle>(0)?.0;
+        js::string(call.env, &hex::encode(module.hash))
+    });
+    exports.function("moduleOptimized", optimized);
+}
+
+fn custom_sections(call: &Call<'_>) -> Result<Value> {
+    let module = &call.native::<ModuleHandle>(0)?.0;
+    let sections = module.declaration.custom_sections(&call.text(1)?);
+    let sections =
+        sections.map_err(|error| Thrown::Type(format!("the cache entry is gone: {error}")))?;
+    js::array(call.env, sections, |section| {
+        js::array_buffer(call.env, &section)
+    })
+}
+
+fn optimized(call: &Call<'_>) -> Result<Value> {
+    let module = Arc::clone(&call.native::<ModuleHandle>(0)?.0);
+    let waiting = super::compile::Waiting::new(call, 1)?;
+    module.when_optimized(Box::new(move |outcome| {
+        waiting.settle(move |env, _| match outcome {
+            Ok(()) => Ok(vec![js::null(env)?]),
+            Err(reason) => Ok(vec![js::string(env, &reason)?]),
+        });
+    }));
+    js::undefined(call.env)
+}
+
+fn describe(env: Env, item: &Extern<'_>, import: bool) -> Result<Value> {
+    let object = js::object(env)?;
+    if import {
+        js::set(env, object, "module", js::string(env, item.module)?)?;
+    }
+    js::set(env, object, "name", js::string(env, item.name)?)?;
+    let kind = match item.ty {
+        ExternType::Function(_) => "function",
+        ExternType::Table(_) => "table",
+        ExternType::Memory(_) => "memory",
+        ExternType::Global(_) => "global",
+        ExternType::Tag(_) => "tag",
+    };
+    js::set(env, object, "kind", js::string(env, kind)?)?;
+    js::set(env, object, "type", extern_type(env, &item.ty)?)?;
+    Ok(object)
+}
+
+fn extern_type(env: Env, ty: &ExternType<'_>) -> Result<Value> {
+    let limits = |initial: u32, maximum: Option<u32>| -> Result<Value> {
+        let object = js::object(env)?;
+        js::set(env, object, "initial", js::number(env, f64::from(initial))?)?;
+        if let Some(maximum) = maximum {
+            js::set(env, object, "maximum", js::number(env, f64::from(maximum))?)?;
+        }
+        Ok(object)
+    };
+    match ty {
+        ExternType::Function(ty) | ExternType::Tag(ty) => js::string(env, &signature_text(ty)),
+        ExternType::Memory(ty) => {
+            let object = limits(ty.minimum.0, ty.maximum.map(|pages| pages.0))?;
+            js::set(env, object, "shared", js::boolean(env, ty.shared)?)?;
+            Ok(object)
+        }
+        ExternType::Table(ty) => {
+            let object = limits(ty.minimum, ty.maximum)?;
+            let element = letter(ty.ty).to_string();
+            js::set(env, object, "element", js::string(env, &element)?)?;
+            Ok(object)
+        }
+        ExternType::Global(ty) => {
+            let object = js::object(env)?;
+            let value = letter(ty.ty).to_string();
+            js::set(env, object, "value", js::string(env, &value)?)?;
+            let mutable = ty.mutability.is_mutable();
+            js::set(env, object, "mutable", js::boolean(env, mutable)?)?;
+            Ok(object)
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The store of compiled artifacts on disk.
+//!
+//! **Owns** everything below the cache directory: the per-user seal key, artifacts and the notes that they were
+//! verified, the records of `file:` sources, the heads of cached modules, the spool of unfinished modules and the locks
+//! between processes.
+//!
+//! **May not know** what an artifact means. An image is bytes that the loader maps from offset 0 of a file, its metadata
+//! is an opaque blob, the engine is a list of named strings. Nothing here knows wasmer, Node or WebAssembly.
+//!
+//! ```text
+//! <cache dir>/wasm-compile-cache/       0700, ours, not a symlink        folder.rs
+//!   seal.key                            32 random bytes, 0600            seal.rs
+//!   v1-0.1.0/                           format and package version
+//!     <key>.cwasm                       image, metadata, footer          footer.rs, store.rs
+//!     <key>.ok                          "verified whole at this stat"    verified.rs
+//!     <key>.lock                        one compile over all processes   lock.rs
+//!     stat/<path hash>                  stat of a file -> module hash    stat_index.rs
+//!     heads/<hash>                      empty: this head was cached      heads.rs
+//!     spool/<key>.spool                 a module to finish               spool.rs
+//!     swept                             when litter was last looked for  sweep.rs
+//! ```
+//!
+//! What is trusted: the directory (checked when opened), and what carries a seal made with the user's key. A process of
+//! the same user can read that key, so seals stop other users, damage and accidents, not the user's own programs.
+//!
+//! Invariant: a file is complete as soon as its name exists: written under a unique temporary name, then renamed.
+//! Invariant: no file is changed in place; replacing is a rename, evicting is an unlink, so what is mapped stays whole.
+//! Invariant: nothing here panics, whatever a file holds, and before a seal has proved a length no more than 16 MiB are
+//! allocated for it.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod fields;
+mod file_stat;
+mod files;
+mod folder;
+mod footer;
+mod heads;
+mod key;
+mod lock;
+mod seal;
+mod spool;
+mod stat_index;
+mod store;
+mod sweep;
+mod verified;
+
+pub use error::{CacheError, InvalidReason};
+pub use file_stat::{FileStat, Observation};
+pub use heads::Heads;
+pub use key::{ArtifactKey, ModuleHash};
+pub use lock::Flight;
+pub use spool::{Spool, Spooled};
+pub use stat_index::StatIndex;
+pub use store::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN, Store};
+pub use sweep::Swept;

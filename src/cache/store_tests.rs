@@ -1,0 +1,385 @@
+//! [`Store`] on real files.
+
+use std::fs;
+use std::io::{Read, Write};
+
+use super::*;
+
+const MODULE: ModuleHash = ModuleHash::from_bytes([2; 32]);
+const KEY: ArtifactKey = ArtifactKey::from_bytes([1; 32]);
+
+fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(Some(dir.path().join("cache"))).unwrap();
+    (dir, store)
+}
+
+fn hit(lookup: Lookup) -> Entry {
+    match lookup {
+        Lookup::Hit(entry) => entry,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reason(lookup: Lookup) -> &'static str {
+    match lookup {
+        Lookup::Invalid(reason) => reason.as_str(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn image(mut entry: Entry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    entry.file.read_to_end(&mut bytes).unwrap();
+    assert_eq!(
+        bytes.len() as u64,
+        entry.image_len + entry.meta.len() as u64 + footer::LEN as u64
+    );
+    bytes.truncate(entry.image_len as usize);
+    bytes
+}
+
+fn entries(store: &Store) -> Vec<String> {
+    let names = fs::read_dir(store.directory())
+        .unwrap()
+        .map(|entry| entry.unwrap());
+    let files = names.filter(|entry| entry.file_type().unwrap().is_file());
+    files
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
+}
+
+/// Puts `bytes` in the entry's place as a stranger would, with no note of a verification.
+fn plant(store: &Store, bytes: &[u8]) {
+    let path = store.entry_path(&KEY);
+    files::discard(&store.note_path(&KEY));
+    files::discard(&path);
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    files::no_follow(&mut options);
+    options.open(path).unwrap().write_all(bytes).unwrap();
+}
+
+#[test]
+fn what_is_written_is_found_by_every_process_of_the_user() {
+    let (_dir, store) = store();
+    assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+    let written = store.write(&KEY, MODULE, b"image", b"meta").unwrap();
+    assert_eq!(
+        (written.image_len, written.meta.as_slice()),
+        (5, b"meta".as_slice())
+    );
+    assert_eq!(image(written), b"image");
+    let again = Store::open(Some(store.root().to_owned())).unwrap();
+    let entry = hit(again.lookup(&KEY, MODULE));
+    assert_eq!(entry.remembered, cfg!(unix), "verified when it was written");
+    assert_eq!(entry.meta, b"meta");
+    assert_eq!(
+        fs::read(entry.map_path()).unwrap(),
+        fs::read(&entry.path).unwrap()
+    );
+    assert_eq!(image(entry), b"image");
+    store.write(&KEY, MODULE, b"", b"").unwrap();
+    assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"");
+    store.remove(&KEY).unwrap();
+    store.remove(&KEY).unwrap();
+    assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+    assert_eq!(entries(&store), [""; 0]);
+}
+
+#[test]
+fn large_images_and_chunk_boundaries_verify() {
+    let (_dir, store) = store();
+    for len in [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17] {
+        let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+        store.write(&KEY, MODULE, &bytes, b"m").unwrap();
+        files::discard(&store.note_path(&KEY));
+        let entry = hit(store.lookup(&KEY, MODULE));
+        assert!(!entry.remembered);
+        assert_eq!(image(entry), bytes);
+    }
+}
+
+#[test]
+fn every_truncation_and_every_changed_byte_is_refused_and_removed() {
+    let (_dir, store) = store();
+    store.write(&KEY, MODULE, b"the image", b"meta").unwrap();
+    let good = fs::read(store.entry_path(&KEY)).unwrap();
+    for at in 0..good.len() {
+        plant(&store, &good[..at]);
+        let said = reason(store.lookup(&KEY, MODULE));
+        assert!(
+            if at < footer::LEN {
+                said == "truncated"
+            } else {
+                said == "bad-magic"
+            },
+            "{at} {said}"
+        );
+        assert_eq!(entries(&store), [""; 0], "{at}");
+        for bit in [1, 0x80] {
+            let mut bad = good.clone();
+            bad[at] ^= bit;
+            plant(&store, &bad);
+            reason(store.lookup(&KEY, MODULE));
+            assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss), "{at}");
+        }
+    }
+    plant(&store, &[b"x", good.as_slice()].concat());
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "truncated");
+    plant(&store, &good);
+    assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"the image");
+}
+
+#[test]
+fn a_change_in_place_is_noticed_in_spite_of_the_note() {
+    let (_dir, store) = store();
+    store.write(&KEY, MODULE, b"the image", b"meta").unwrap();
+    assert_eq!(hit(store.lookup(&KEY, MODULE)).remembered, cfg!(unix));
+    let path = store.entry_path(&KEY);
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all(b"T").unwrap();
+    file.set_modified(modified).unwrap();
+    drop(file);
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "seal-mismatch");
+    assert_eq!(entries(&store), [""; 0]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_fresh_file_is_verified_each_time_until_it_has_settled() {
+    let (_dir, store) = store();
+    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    let good = fs::read(store.entry_path(&KEY)).unwrap();
+    plant(&store, &good);
+    assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
+    assert!(!store.note_path(&KEY).exists());
+    std::thread::sleep(verified::SETTLE);
+    assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
+    assert!(hit(store.lookup(&KEY, MODULE)).remembered);
+    // A copy has another inode: the note is not its.
+    let copy = store.directory().join("copy");
+    fs::copy(store.entry_path(&KEY), &copy).unwrap();
+    fs::rename(&copy, store.entry_path(&KEY)).unwrap();
+    assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
+}
+
+#[test]
+fn an_artifact_is_not_served_for_another_key_module_or_user() {
+    let (_dir, store) = store();
+    let other = ArtifactKey::from_bytes([9; 32]);
+    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    fs::copy(store.entry_path(&KEY), store.entry_path(&other)).unwrap();
+    assert_eq!(reason(store.lookup(&other, MODULE)), "wrong-key");
+    assert_eq!(
+        reason(store.lookup(&KEY, ModuleHash::of(b"other"))),
+        "wrong-module"
+    );
+    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    fs::remove_file(store.root().join("seal.key")).unwrap();
+    let stranger = Store::open(Some(store.root().to_owned())).unwrap();
+    assert_eq!(reason(stranger.lookup(&KEY, MODULE)), "seal-mismatch");
+}
+
+#[test]
+fn hostile_lengths_cost_neither_memory_nor_time() {
+    let (_dir, store) = store();
+    let lens = [
+        (0, MAX_META_LEN + 1),
+        (MAX_IMAGE_LEN + 1, 0),
+        (0, 1 << 60),
+        (1 << 60, 0),
+        (u64::MAX, 128),
+    ];
+    for (image_len, meta_len) in lens {
+        let footer = Footer {
+            key: KEY,
+            module: MODULE,
+            image_len,
+            meta_len,
+        }
+        .seal(&mut store.seals.entry());
+        plant(&store, &footer);
+        assert_eq!(reason(store.lookup(&KEY, MODULE)), "truncated");
+        plant(&store, b"");
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .open(store.entry_path(&KEY))
+            .unwrap();
+        // A sparse file of the size that is claimed, where the file system allows one.
+        let Some(end) = image_len
+            .checked_add(meta_len)
+            .filter(|end| file.set_len(*end).is_ok())
+        else {
+            continue;
+        };
+        file.seek(SeekFrom::Start(end)).unwrap();
+        file.write_all(&footer).unwrap();
+        drop(file);
+        assert_eq!(reason(store.lookup(&KEY, MODULE)), "too-large");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn links_strangers_files_and_open_doors_are_refused_and_not_followed() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    let (dir, store) = store();
+    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    let (path, aside) = (store.entry_path(&KEY), dir.path().join("aside"));
+    let good = fs::read(&path).unwrap();
+    fs::rename(&path, &aside).unwrap();
+    symlink(&aside, &path).unwrap();
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "not-regular");
+    assert!(aside.exists() && fs::symlink_metadata(&path).is_err());
+    symlink(&aside, &path).unwrap();
+    store.write(&KEY, MODULE, b"new", b"").unwrap();
+    assert_eq!(
+        (
+            fs::read(&aside).unwrap(),
+            image(hit(store.lookup(&KEY, MODULE)))
+        ),
+        (good.clone(), b"new".to_vec())
+    );
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "not-regular");
+    assert!(
+        std::process::Command::new("mkfifo")
+            .arg(&path)
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "not-regular");
+    for mode in [0o620, 0o602] {
+        plant(&store, &good);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        assert_eq!(reason(store.lookup(&KEY, MODULE)), "unsafe-mode");
+    }
+    if rustix::process::geteuid().is_root() {
+        plant(&store, &good);
+        chown(&path, Some(12345), None).unwrap();
+        assert_eq!(reason(store.lookup(&KEY, MODULE)), "wrong-owner");
+    }
+    assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+    fs::create_dir_all(path.join("full")).unwrap();
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "not-regular");
+    assert_eq!(
+        store.write(&KEY, MODULE, b"", b"").unwrap_err().code(),
+        "ERR_WASM_CACHE_WRITE"
+    );
+}
+
+#[test]
+fn readers_and_writers_at_once_see_whole_entries_only() {
+    let (_dir, store) = store();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..4_u8)
+            .map(|writer| {
+                let store = &store;
+                scope.spawn(move || {
+                    for _ in 0..8 {
+                        store
+                            .write(
+                                &KEY,
+                                MODULE,
+                                &vec![writer; 100_000 + usize::from(writer)],
+                                &[writer],
+                            )
+                            .unwrap();
+                    }
+                })
+            })
+            .collect();
+        let reader = || {
+            let mut hits = 0;
+            while writers.iter().any(|writer| !writer.is_finished()) {
+                match store.lookup(&KEY, MODULE) {
+                    Lookup::Miss => {}
+                    Lookup::Hit(entry) => {
+                        let writer = entry.meta[0];
+                        assert_eq!(image(entry), vec![writer; 100_000 + usize::from(writer)]);
+                        hits += 1;
+                    }
+                    Lookup::Invalid(reason) => panic!("{reason}"),
+                }
+            }
+            hits
+        };
+        assert!(reader() > 0);
+    });
+    assert_eq!(
+        entries(&store)
+            .iter()
+            .filter(|name| name.starts_with(files::TEMP_PREFIX))
+            .count(),
+        0
+    );
+    let entry = hit(store.lookup(&KEY, MODULE));
+    assert_eq!(entry.image_len, 100_000 + u64::from(entry.meta[0]));
+}
+
+#[test]
+fn an_entry_outlives_its_eviction_while_it_is_open() {
+    let (_dir, store) = store();
+    let entry = store.write(&KEY, MODULE, b"image", b"").unwrap();
+    store.remove(&KEY).unwrap();
+    #[cfg(target_os = "linux")]
+    assert!(fs::read(entry.map_path()).unwrap().starts_with(b"image"));
+    assert_eq!(image(entry), b"image");
+}
+
+#[test]
+fn a_failed_write_leaves_the_old_entry_and_no_litter() {
+    let (_dir, store) = store();
+    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    let error = store
+        .write(&KEY, MODULE, b"image", &vec![0; MAX_META_LEN as usize + 1])
+        .unwrap_err();
+    assert_eq!(
+        (error.code(), error.path()),
+        (
+            "ERR_WASM_CACHE_TOO_LARGE",
+            Some(store.entry_path(&KEY).as_path())
+        )
+    );
+    assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"image");
+    fs::remove_dir_all(store.directory()).unwrap();
+    assert_eq!(
+        store.write(&KEY, MODULE, b"", b"").unwrap_err().code(),
+        "ERR_WASM_CACHE_WRITE"
+    );
+    assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert_eq!(
+        Store::open(Some(file)).unwrap_err().code(),
+        "ERR_WASM_CACHE_NOT_DIRECTORY"
+    );
+    #[cfg(target_os = "linux")]
+    assert_eq!(
+        Store::open(Some("/proc/self/x".into())).unwrap_err().code(),
+        "ERR_WASM_CACHE_CREATE"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_store_with_a_link_among_its_folders_is_refused() {
+    let (dir, store) = store();
+    let stat = store.directory().join("stat");
+    fs::remove_dir(&stat).unwrap();
+    std::os::unix::fs::symlink(dir.path(), &stat).unwrap();
+    let error = Store::open(Some(store.root().into())).unwrap_err();
+    assert_eq!(
+        (error.code(), error.path()),
+        ("ERR_WASM_CACHE_SYMLINK", Some(stat.as_path()))
+    );
+}

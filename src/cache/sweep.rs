@@ -1,0 +1,244 @@
+//! Taking out what crashed and killed processes left behind.
+
+use std::fs::DirEntry;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::files::{self, Durability, TEMP_PREFIX};
+use super::key::ArtifactKey;
+use super::lock::{self, Flight};
+use super::{spool, store};
+
+/// Between two sweeps, and the age from which a temporary or spool file has no living owner: the longest write and the
+/// longest compile are minutes.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+/// Records and heads that are older are forgotten, so that they do not grow without bound; a used one is made anew at
+/// the price of one hash, or of one baseline for nothing.
+const MEMORY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Its modification time is that of the last sweep.
+const MARK: &str = "swept";
+/// The flight that a sweeping process holds; no artifact has this key.
+const SWEEPER: ArtifactKey = ArtifactKey::from_bytes([0; 32]);
+
+/// What a sweep removed: temporary files, spool files, notes without their entry and locks that nobody holds, older than
+/// an hour; stat records and heads older than 30 days. Never an artifact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Sweeps `dir`, the folder of a version in `root`, unless somebody does or did within the hour before `now`.
+pub(super) fn if_due(root: &Path, dir: &Path, now: SystemTime) -> Option<Swept> {
+    let mark = dir.join(MARK);
+    if std::fs::symlink_metadata(&mark).is_ok_and(|metadata| !is_older(&metadata, HOUR, now)) {
+        return None;
+    }
+    let _flight = Flight::try_acquire(dir, &SWEEPER).ok()??;
+    files::replace(&mark, &[], Durability::Cheap).ok()?;
+    Some(all(root, dir, now))
+}
+
+/// Sweeps the folder of a version, and temporary files beside it.
+///
+/// Invariant: nothing is removed that a living process still needs, whatever is swept when: not a young file, not a lock
+/// that is held, not an entry.
+fn all(root: &Path, dir: &Path, now: SystemTime) -> Swept {
+    let mut swept = Swept::default();
+    each(root, |name, entry| {
+        if name.starts_with(TEMP_PREFIX) {
+            swept.remove(entry, HOUR, now);
+        }
+    });
+    each(dir, |name, entry| {
+        let stem_of = |extension: &str| {
+            name.strip_suffix(extension)?
+                .strip_suffix('.')
+                .and_then(ArtifactKey::from_hex)
+        };
+        if let Some(key) = stem_of(lock::EXTENSION) {
+            // Taking a free lock and dropping it removes the file, in the one way that is safe.
+            if cfg!(unix)
+                && is_old(entry, HOUR, now)
+                && matches!(Flight::try_acquire(dir, &key), Ok(Some(_)))
+            {
+                swept.files += 1;
+            }
+        } else if let Some(key) = stem_of(store::NOTE_EXTENSION) {
+            let of = dir.join(format!("{key}.{}", store::ENTRY_EXTENSION));
+            if !of.exists() {
+                swept.remove(entry, HOUR, now);
+            }
+        } else if name.starts_with(TEMP_PREFIX) {
+            swept.remove(entry, HOUR, now);
+        }
+    });
+    for (folder, age) in [("stat", MEMORY), ("heads", MEMORY), ("spool", HOUR)] {
+        each(&dir.join(folder), |name, entry| {
+            if name.starts_with(TEMP_PREFIX) {
+                swept.remove(entry, HOUR, now);
+            } else if folder != "spool" || name.ends_with(spool::EXTENSION) {
+                swept.remove(entry, age, now);
+            }
+        });
+    }
+    swept
+}
+
+/// Calls `visit` with everything in `dir` that has a printable name; what cannot be read is skipped.
+fn each(dir: &Path, mut visit: impl FnMut(&str, &DirEntry)) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if let Some(name) = entry.file_name().to_str() {
+            visit(name, &entry);
+        }
+    }
+}
+
+fn is_old(entry: &DirEntry, age: Duration, now: SystemTime) -> bool {
+    entry
+        .metadata()
+        .is_ok_and(|metadata| is_older(&metadata, age, now))
+}
+
+/// A time in the future counts as old by its distance: a clock that was put back must not keep litter for ever.
+fn is_older(metadata: &std::fs::Metadata, age: Duration, now: SystemTime) -> bool {
+    let Ok(modified) = metadata.modified() else {
+        return false;
+    };
+    now.duration_since(modified)
+        .unwrap_or_else(|error| error.duration())
+        > age
+}
+
+impl Swept {
+    fn remove(&mut self, entry: &DirEntry, age: Duration, now: SystemTime) {
+        let Ok(metadata) = entry.metadata() else {
+            return;
+        };
+        if is_older(&metadata, age, now)
+            && !metadata.is_dir()
+            && std::fs::remove_file(entry.path()).is_ok()
+        {
+            self.files += 1;
+            self.bytes += metadata.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const KEY: ArtifactKey = ArtifactKey::from_bytes([1; 32]);
+    const HELD: ArtifactKey = ArtifactKey::from_bytes([2; 32]);
+
+    fn names(dir: &Path) -> Vec<String> {
+        let mut names = Vec::new();
+        each(dir, |name, entry| {
+            if entry.metadata().unwrap().is_dir() {
+                names.extend(
+                    self::names(&entry.path())
+                        .iter()
+                        .map(|below| format!("{name}/{below}")),
+                );
+            } else {
+                names.push(name.to_owned());
+            }
+        });
+        names.sort();
+        names
+    }
+
+    fn folder(dir: &tempfile::TempDir) -> std::path::PathBuf {
+        dir.path().join("v1")
+    }
+
+    fn littered() -> (tempfile::TempDir, Vec<String>) {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in ["stat", "heads", "spool"] {
+            fs::create_dir_all(self::folder(&dir).join(folder)).unwrap();
+        }
+        let orphan = format!("{HELD}.ok");
+        let (entry, note, spool) = (
+            format!("{KEY}.cwasm"),
+            format!("{KEY}.ok"),
+            format!("spool/{KEY}.spool"),
+        );
+        let mut names = Vec::new();
+        for name in [
+            ".tmp-a",
+            "stat/.tmp-b",
+            "stat/c",
+            "heads/d",
+            "foreign",
+            &orphan,
+            &entry,
+            &note,
+            &spool,
+        ] {
+            fs::write(folder(&dir).join(name), "12").unwrap();
+            names.push(name.to_owned());
+        }
+        fs::write(dir.path().join(".tmp-e"), "12").unwrap();
+        names.sort();
+        (dir, names)
+    }
+
+    #[test]
+    fn nothing_young_is_touched() {
+        let (dir, names) = littered();
+        assert_eq!(
+            all(dir.path(), &folder(&dir), SystemTime::now()),
+            Swept::default()
+        );
+        assert_eq!(self::names(&folder(&dir)), names);
+    }
+
+    #[test]
+    fn after_an_hour_litter_goes_and_entries_stay() {
+        let (dir, _) = littered();
+        fs::write(folder(&dir).join(format!("{KEY}.lock")), "").unwrap();
+        let _held = Flight::try_acquire(&folder(&dir), &HELD).unwrap().unwrap();
+        let swept = all(dir.path(), &folder(&dir), SystemTime::now() + HOUR + HOUR);
+        let mut left = vec!["foreign".into(), "heads/d".into(), "stat/c".into()];
+        left.extend([
+            format!("{KEY}.cwasm"),
+            format!("{KEY}.ok"),
+            format!("{HELD}.lock"),
+        ]);
+        if cfg!(unix) {
+            assert_eq!(
+                swept,
+                Swept {
+                    files: 6,
+                    bytes: 10
+                }
+            );
+        } else {
+            left.push(format!("{KEY}.lock"));
+        }
+        left.sort();
+        assert_eq!(names(&folder(&dir)), left);
+        all(dir.path(), &folder(&dir), SystemTime::now() + MEMORY + HOUR);
+        left.retain(|name| !name.contains('/'));
+        assert_eq!(names(&folder(&dir)), left);
+    }
+
+    #[test]
+    fn once_an_hour_by_one() {
+        let (dir, _) = littered();
+        let now = SystemTime::now();
+        let flight = Flight::try_acquire(&folder(&dir), &SWEEPER).unwrap();
+        assert_eq!(if_due(dir.path(), &folder(&dir), now), None);
+        drop(flight);
+        assert!(if_due(dir.path(), &folder(&dir), now).is_some());
+        assert_eq!(if_due(dir.path(), &folder(&dir), now + HOUR / 2), None);
+        assert!(if_due(dir.path(), &folder(&dir), now + HOUR + HOUR).is_some());
+    }
+}

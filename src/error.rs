@@ -1,0 +1,94 @@
+//! Errors of compiling and instantiating; `binding/` maps them to JavaScript classes.
+
+use wasmer_compiler::wasmparser::BinaryReaderError;
+
+/// Why a module was not compiled. Becomes a `WebAssembly.CompileError`.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Not a valid module, or one that uses a proposal which is not accepted.
+    #[error("{message} @+{offset}")]
+    Invalid {
+        /// What was wrong.
+        message: String,
+        /// Byte offset in the module.
+        offset: u64,
+    },
+    /// A valid module that a compiler could not translate.
+    #[error("the module cannot be compiled: {0}")]
+    Unsupported(String),
+    /// The file of a `file:` source could not be read.
+    #[error("{message}")]
+    Read {
+        /// The system's error, with the path.
+        message: String,
+        /// The system's error code, as Node names it.
+        code: &'static str,
+    },
+}
+
+impl CompileError {
+    /// The stable code of the JavaScript error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "ERR_WASM_INVALID_MODULE",
+            Self::Unsupported(_) => "ERR_WASM_UNSUPPORTED",
+            Self::Read { code, .. } => code,
+        }
+    }
+
+    /// A file that could not be read, in the words of Node's `fs`.
+    pub fn read(error: &std::io::Error, path: &str) -> Self {
+        use std::io::ErrorKind;
+        let code = match error.kind() {
+            ErrorKind::NotFound => "ENOENT",
+            ErrorKind::PermissionDenied => "EACCES",
+            ErrorKind::IsADirectory => "EISDIR",
+            _ => "EIO",
+        };
+        Self::Read {
+            message: format!("{code}: {error}, open '{path}'"),
+            code,
+        }
+    }
+
+    /// Position for choosing the first of several errors.
+    pub fn offset(&self) -> u64 {
+        match self {
+            Self::Invalid { offset, .. } => *offset,
+            Self::Unsupported(_) | Self::Read { .. } => u64::MAX,
+        }
+    }
+}
+
+impl From<BinaryReaderError> for CompileError {
+    fn from(error: BinaryReaderError) -> Self {
+        Self::Invalid {
+            message: error.message().to_owned(),
+            offset: error.offset() as u64,
+        }
+    }
+}
+
+/// Why an instance could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// An import does not fit.
+    #[error("{0}")]
+    Incompatible(String),
+    /// A memory without the guard regions that code without bounds checks relies on.
+    #[error(
+        "the memory has no guard region behind it, so code without bounds checks cannot run on it \
+         (run Node without --disable-wasm-trap-handler and without an address space limit)"
+    )]
+    NoGuardRegion,
+}
+
+impl LinkError {
+    /// The stable code of the JavaScript error.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Incompatible(_) => "ERR_WASM_LINK",
+            Self::NoGuardRegion => "ERR_WASM_NO_GUARD_REGION",
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! What a module declares, and how its functions are lowered.
+//!
+//! Owns: the accepted proposals, the declaration (everything before the code section), the
+//! lowering of a function body for the baseline tier, the donors' and the optimizing tier's
+//! bytes. May not know: engines, instances, files, Node.
+
+mod declaration;
+mod features;
+mod lower;
+mod signature;
+mod skeleton;
+
+pub use declaration::{Declaration, Extern, ExternType};
+pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
+pub use lower::{BodyTier, LoweredBody, lower_body};
+pub use signature::{is_plain, letter, signature_text, type_of_letter};
+pub use skeleton::{Skeleton, SkeletonBuilder};

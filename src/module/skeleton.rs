@@ -1,0 +1,329 @@
+//! The declaration's bytes: what every donor and the optimizing tier's module are built from.
+//!
+//! Invariant: the `VMContext` layout (`VMOffsets`) of a donor, of the shell from which the
+//! instance's `ModuleInfo` is made, and of the optimizing tier's module are equal, because all
+//! three carry the same imports, tables (the hidden one included), memories, globals and tags.
+//!
+//! Invariant: no table of a lowered module is a fixed funcref table (`minimum == maximum`).
+//! wasmer keeps inline copies of anyfuncs for those, which a swap would have to chase and which
+//! go stale when another instance writes an exported table. The real limits are kept in
+//! [`Skeleton::tables`] and given to the `VMTable` itself, so growth is still refused.
+
+use std::ops::Range;
+
+use wasm_encoder::{CodeSection, Encode, Module as Encoder, RawSection, SectionId};
+use wasmer_compiler::wasmparser::{
+    BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit, TypeRef, ValType,
+};
+use wasmer_types::{TableType, Type};
+
+/// See the module head.
+pub struct Skeleton {
+    types: Vec<Option<FuncType>>,
+    plain: Vec<bool>,
+    functions: Vec<u32>,
+    imported_functions: u32,
+    globals: Vec<ValType>,
+    /// The tables' real types, imports first, without the hidden one.
+    pub tables: Vec<TableType>,
+    imported_tables: u32,
+    type_section: Vec<u8>,
+    import_section: Vec<u8>,
+    function_section: Vec<u8>,
+    memory_section: Vec<u8>,
+    tag_section: Vec<u8>,
+    global_section: Vec<u8>,
+}
+
+/// What follows the declaration in the lowered whole module.
+#[derive(Default)]
+pub struct SkeletonBuilder {
+    skeleton: Option<Skeleton>,
+}
+
+impl Default for Skeleton {
+    fn default() -> Self {
+        Self {
+            types: Vec::new(),
+            plain: Vec::new(),
+            functions: Vec::new(),
+            imported_functions: 0,
+            globals: Vec::new(),
+            tables: Vec::new(),
+            imported_tables: 0,
+            type_section: Vec::new(),
+            import_section: Vec::new(),
+            function_section: Vec::new(),
+            memory_section: Vec::new(),
+            tag_section: Vec::new(),
+            global_section: Vec::new(),
+        }
+    }
+}
+
+impl SkeletonBuilder {
+    /// An empty declaration.
+    pub fn new() -> Self {
+        Self {
+            skeleton: Some(Skeleton::default()),
+        }
+    }
+
+    /// Takes in one section of the declaration; `section` gives the bytes of a range of the
+    /// module. Payloads that are no part of the declaration are ignored.
+    ///
+    /// # Errors
+    /// A malformed section (the validator reports the same).
+    pub fn payload(
+        &mut self,
+        payload: &Payload<'_>,
+        section: impl Fn(Range<u64>) -> Vec<u8>,
+    ) -> Result<(), BinaryReaderError> {
+        let Some(skeleton) = self.skeleton.as_mut() else {
+            return Ok(());
+        };
+        match payload {
+            Payload::TypeSection(reader) => {
+                skeleton.type_section = section(reader.range());
+                for group in reader.clone() {
+                    for ty in group?.into_types() {
+                        let ty = match ty.composite_type.inner {
+                            CompositeInnerType::Func(ty) => Some(ty),
+                            _ => None,
+                        };
+                        skeleton.plain.push(ty.as_ref().is_some_and(is_plain_func));
+                        skeleton.types.push(ty);
+                    }
+                }
+            }
+            Payload::ImportSection(reader) => {
+                skeleton.import_section = section(reader.range());
+                for import in reader.clone().into_imports() {
+                    match import?.ty {
+                        TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            skeleton.functions.push(ty);
+                            skeleton.imported_functions += 1;
+                        }
+                        TypeRef::Table(ty) => {
+                            skeleton.tables.push(table_type(&ty));
+                            skeleton.imported_tables += 1;
+                        }
+                        TypeRef::Global(ty) => skeleton.globals.push(ty.content_type),
+                        TypeRef::Memory(_) | TypeRef::Tag(_) => {}
+                    }
+                }
+            }
+            Payload::FunctionSection(reader) => {
+                skeleton.function_section = section(reader.range());
+                for ty in reader.clone() {
+                    skeleton.functions.push(ty?);
+                }
+            }
+            Payload::TableSection(reader) => {
+                for table in reader.clone() {
+                    let table = table?;
+                    debug_assert!(matches!(table.init, TableInit::RefNull));
+                    skeleton.tables.push(table_type(&table.ty));
+                }
+            }
+            Payload::MemorySection(reader) => skeleton.memory_section = section(reader.range()),
+            Payload::TagSection(reader) => skeleton.tag_section = section(reader.range()),
+            Payload::GlobalSection(reader) => {
+                skeleton.global_section = section(reader.range());
+                for global in reader.clone() {
+                    skeleton.globals.push(global?.ty.content_type);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The finished declaration; the builder is empty afterwards.
+    pub fn finish(&mut self) -> Skeleton {
+        self.skeleton.take().unwrap_or_default()
+    }
+}
+
+fn table_type(ty: &wasmer_compiler::wasmparser::TableType) -> TableType {
+    let element = if ty.element_type == RefType::EXTERNREF {
+        Type::ExternRef
+    } else {
+        Type::FuncRef
+    };
+    TableType::new(
+        element,
+        ty.initial as u32,
+        ty.maximum.map(|max| u32::try_from(max).unwrap_or(u32::MAX)),
+    )
+}
+
+fn is_plain_func(ty: &FuncType) -> bool {
+    ty.params().iter().chain(ty.results()).all(|ty| match ty {
+        ValType::I32 | ValType::I64 => true,
+        ValType::F32 | ValType::F64 | ValType::V128 => false,
+        ValType::Ref(ty) => ty.is_extern_ref() || ty.is_func_ref(),
+    }) && ty.results().len() <= 2
+}
+
+fn is_scalar(ty: &ValType) -> bool {
+    match ty {
+        ValType::V128 => false,
+        ValType::Ref(ty) => ty.is_extern_ref() || ty.is_func_ref(),
+        _ => true,
+    }
+}
+
+impl Skeleton {
+    /// The number of functions the module defines.
+    pub fn local_function_count(&self) -> usize {
+        self.functions.len() - self.imported_functions as usize
+    }
+
+    /// The hidden table's index: the one after the module's own.
+    pub fn hidden_table(&self) -> u32 {
+        self.tables.len() as u32
+    }
+
+    /// Position of a function among the local ones, `None` for an import.
+    pub fn local_index(&self, function: u32) -> Option<u32> {
+        function.checked_sub(self.imported_functions)
+    }
+
+    /// The type index of a (validated) function index.
+    pub fn function_type_index(&self, function: u32) -> u32 {
+        self.functions[function as usize]
+    }
+
+    /// Whether both compilers pass this type alike.
+    pub fn is_plain_type(&self, ty: u32) -> bool {
+        self.plain.get(ty as usize).copied().unwrap_or(false)
+    }
+
+    fn func_type(&self, ty: u32) -> Option<&FuncType> {
+        self.types.get(ty as usize)?.as_ref()
+    }
+
+    /// Whether a block of this type holds only values that Singlepass knows.
+    pub fn is_scalar_type(&self, ty: u32) -> bool {
+        self.func_type(ty)
+            .is_some_and(|ty| ty.params().iter().chain(ty.results()).all(is_scalar))
+    }
+
+    /// Whether Singlepass' import trampolines can convert a call of this type: numbers and
+    /// references with at most one result.
+    pub fn is_importable_type(&self, ty: u32) -> bool {
+        self.is_plain_type(ty)
+            || self.is_scalar_type(ty)
+                && self.func_type(ty).is_some_and(|ty| ty.results().len() <= 1)
+    }
+
+    /// Whether the (validated) global holds a value that Singlepass knows.
+    pub fn is_scalar_global(&self, global: u32) -> bool {
+        self.globals.get(global as usize).is_some_and(is_scalar)
+    }
+
+    fn table_section(&self) -> wasm_encoder::TableSection {
+        use wasm_encoder::{RefType, TableSection, TableType};
+        let mut section = TableSection::new();
+        let own = self.tables.iter().skip(self.imported_tables as usize);
+        for table in own {
+            let fixed = table.maximum == Some(table.minimum);
+            section.table(TableType {
+                element_type: match table.ty {
+                    Type::ExternRef => RefType::EXTERNREF,
+                    _ => RefType::FUNCREF,
+                },
+                table64: false,
+                shared: false,
+                minimum: u64::from(table.minimum),
+                maximum: table.maximum.filter(|_| !fixed).map(u64::from),
+            });
+        }
+        section.table(TableType {
+            element_type: RefType::FUNCREF,
+            table64: false,
+            shared: false,
+            minimum: 0,
+            maximum: None,
+        });
+        section
+    }
+
+    /// The module with empty bodies: enough for wasmer's `ModuleInfo` and the data segments.
+    /// `before` and `after` are the raw sections around the code.
+    pub fn shell(&self, before: &[(u8, &[u8])], after: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut code = Vec::new();
+        let count = self.local_function_count();
+        if count > 0 {
+            (count as u32).encode(&mut code);
+            // Size, no locals, end: the parser wants as many bodies as there are functions.
+            code.extend([2, 0, 0x0b].repeat(count));
+        }
+        self.whole(before, &code, after)
+    }
+
+    /// The module that the optimizing tier compiles: the same code with direct calls, the hidden
+    /// table added, custom sections and the start section left out.
+    pub fn whole(&self, before: &[(u8, &[u8])], code: &[u8], after: &[(u8, &[u8])]) -> Vec<u8> {
+        let mut module = Encoder::new();
+        self.declare(&mut module, &self.function_section);
+        for (id, data) in before {
+            module.section(&RawSection { id: *id, data });
+        }
+        if !code.is_empty() {
+            module.section(&RawSection {
+                id: SectionId::Code as u8,
+                data: code,
+            });
+        }
+        for (id, data) in after {
+            module.section(&RawSection { id: *id, data });
+        }
+        module.finish()
+    }
+
+    /// A donor: the declaration and the given functions (local index, lowered body).
+    pub fn donor<'a>(&self, functions: impl Iterator<Item = (u32, &'a [u8])>) -> Vec<u8> {
+        let mut types = wasm_encoder::FunctionSection::new();
+        let mut code = CodeSection::new();
+        for (local, body) in functions {
+            types.function(self.functions[(self.imported_functions + local) as usize]);
+            code.raw(body);
+        }
+        let mut function_section = Vec::new();
+        types.encode(&mut function_section);
+        let mut module = Encoder::new();
+        // `encode` wrote the section's size first, which `RawSection` writes too.
+        let payload = strip_size(&function_section);
+        self.declare(&mut module, payload);
+        if !code.is_empty() {
+            module.section(&code);
+        }
+        module.finish()
+    }
+
+    fn declare(&self, module: &mut Encoder, functions: &[u8]) {
+        let raw = |module: &mut Encoder, id: SectionId, data: &[u8]| {
+            if !data.is_empty() {
+                module.section(&RawSection { id: id as u8, data });
+            }
+        };
+        raw(module, SectionId::Type, &self.type_section);
+        raw(module, SectionId::Import, &self.import_section);
+        raw(module, SectionId::Function, functions);
+        module.section(&self.table_section());
+        raw(module, SectionId::Memory, &self.memory_section);
+        raw(module, SectionId::Tag, &self.tag_section);
+        raw(module, SectionId::Global, &self.global_section);
+    }
+}
+
+/// Drops the LEB128 size in front of an encoded section's payload.
+fn strip_size(section: &[u8]) -> &[u8] {
+    let size = section
+        .iter()
+        .position(|byte| byte & 0x80 == 0)
+        .map_or(section.len(), |at| at + 1);
+    &section[size..]
+}

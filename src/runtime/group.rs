@@ -1,0 +1,343 @@
+//! Link groups: instances that share one store, because they share tables, tags or functions.
+//!
+//! wasmer's `StoreObjects` only grows, so what is freed together lives in one store, and a group
+//! is dropped as a whole when the last JavaScript wrapper of anything in it is gone.
+//!
+//! Invariant: a group is used by one thread. Everything in it that another thread may write (the
+//! slots) is registered with its module and unregistered in [`Group::drop`], before it is freed.
+
+use std::cell::UnsafeCell;
+use std::collections::HashMap;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use wasmer_types::entity::EntityRef;
+use wasmer_types::{
+    ExportIndex, FunctionType, GlobalIndex, LocalFunctionIndex, RawValue, TableIndex, TableStyle,
+    TableType, TagKind, Type,
+};
+use wasmer_vm::{
+    InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, VMCallerCheckedAnyfunc,
+    VMExtern, VMExternRef, VMFuncRef, VMGlobalDefinition, VMInstance, VMTable, VMTag,
+};
+
+use super::host::{Callee, HostFunction};
+use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+/// How many groups are alive in the process.
+pub fn live_groups() -> usize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+/// What is known of a function by its anyfunc's address.
+#[derive(Clone, Debug)]
+pub struct FunctionMeta {
+    /// Its type.
+    pub ty: FunctionType,
+    /// Its index in its module, which is its name in JavaScript.
+    pub index: u32,
+}
+
+/// An instance of the group.
+pub(super) struct Member {
+    pub(super) module: Arc<Module>,
+    pub(super) id: u64,
+    pub(super) slots: Slots,
+    pub(super) instance: InternalStoreHandle<VMInstance>,
+    /// Keeps the instance's trampolines mapped.
+    pub(super) _trampolines: Arc<Loaded>,
+}
+
+/// A global that JavaScript made.
+struct HostGlobal {
+    ty: Type,
+    definition: Box<UnsafeCell<VMGlobalDefinition>>,
+}
+
+/// See the module head.
+pub struct Group {
+    pub(super) objects: Box<StoreObjects>,
+    pub(super) members: Vec<Member>,
+    pub(super) hosts: Vec<Box<HostFunction>>,
+    pub(super) host_functions: HashMap<usize, FunctionMeta>,
+    pub(super) mutator: Arc<dyn Mutator>,
+    pub(super) tables: Vec<InternalStoreHandle<VMTable>>,
+    pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
+    globals: Vec<HostGlobal>,
+    kits: Vec<Arc<Kit>>,
+    owned_anyfuncs: Vec<Box<UnsafeCell<VMCallerCheckedAnyfunc>>>,
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        for member in &self.members {
+            member.module.detach(member.id);
+        }
+        LIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A reference as JavaScript sees it: an anyfunc's address or a slab index, 0 for null.
+pub type RawReference = usize;
+
+impl Group {
+    /// An empty group of the given thread.
+    pub fn new(mutator: Arc<dyn Mutator>) -> Self {
+        LIVE.fetch_add(1, Ordering::Relaxed);
+        Self {
+            objects: Box::default(),
+            members: Vec::new(),
+            hosts: Vec::new(),
+            host_functions: HashMap::new(),
+            mutator,
+            tables: Vec::new(),
+            tags: Vec::new(),
+            globals: Vec::new(),
+            kits: Vec::new(),
+            owned_anyfuncs: Vec::new(),
+        }
+    }
+
+    /// Which member's local function has its slot at this address.
+    pub(super) fn member_of(&self, address: usize) -> Option<(&Member, u32)> {
+        self.members.iter().rev().find_map(|member| {
+            let offset = address.checked_sub(member.slots.base as usize)?;
+            let local = offset / size_of::<VMCallerCheckedAnyfunc>();
+            let own = local < member.slots.count
+                && offset.is_multiple_of(size_of::<VMCallerCheckedAnyfunc>());
+            own.then_some((member, local as u32))
+        })
+    }
+
+    /// What is known of the function whose anyfunc has this address; `None` if it is none of the
+    /// group's.
+    pub fn function(&self, address: usize) -> Option<FunctionMeta> {
+        if let Some((member, local)) = self.member_of(address) {
+            let info = &member.module.declaration.info;
+            let index = info.func_index(LocalFunctionIndex::new(local as usize));
+            return Some(FunctionMeta {
+                ty: info.signatures[info.functions[index]].clone(),
+                index: index.as_u32(),
+            });
+        }
+        self.host_functions.get(&address).cloned()
+    }
+
+    /// Makes a host function that tables and globals of the group can hold.
+    ///
+    /// # Errors
+    /// The signature cannot be compiled.
+    pub fn host_function(
+        &mut self,
+        ty: &FunctionType,
+        callee: Box<dyn Callee>,
+    ) -> Result<usize, String> {
+        let kit = crate::tier::kit(ty).map_err(|error| error.to_string())?;
+        let mut host = HostFunction::new(callee);
+        let anyfunc = Box::new(UnsafeCell::new(VMCallerCheckedAnyfunc {
+            func_ptr: kit.dynamic_trampoline(),
+            type_signature_hash: kit.signature(),
+            vmctx: host.context(),
+            call_trampoline: kit.call_trampoline(),
+        }));
+        let address = anyfunc.get() as usize;
+        self.hosts.push(host);
+        self.owned_anyfuncs.push(anyfunc);
+        self.kits.push(kit);
+        self.host_functions.insert(
+            address,
+            FunctionMeta {
+                ty: ty.clone(),
+                index: 0,
+            },
+        );
+        Ok(address)
+    }
+
+    /// A table that JavaScript made; its id.
+    ///
+    /// # Errors
+    /// Limits that wasmer refuses.
+    pub fn table_create(&mut self, ty: &TableType) -> Result<usize, String> {
+        let table = VMTable::new(ty, &TableStyle::CallerChecksSignature)?;
+        let handle = InternalStoreHandle::new(&mut self.objects, table);
+        Ok(self.table_id(handle))
+    }
+
+    pub(super) fn table_id(&mut self, handle: InternalStoreHandle<VMTable>) -> usize {
+        if let Some(id) = self.tables.iter().position(|known| *known == handle) {
+            return id;
+        }
+        self.tables.push(handle);
+        self.tables.len() - 1
+    }
+
+    /// The table with this id.
+    pub fn table(&self, id: usize) -> Option<&VMTable> {
+        Some(self.tables.get(id)?.get(&self.objects))
+    }
+
+    fn element(&self, id: usize, raw: RawReference) -> Option<TableElement> {
+        Some(match self.table(id)?.ty().ty {
+            Type::ExternRef => {
+                // SAFETY: an externref is an opaque index of ours, which wasmer never follows.
+                let reference = unsafe { VMExternRef::from_raw(RawValue { externref: raw }) };
+                TableElement::ExternRef(reference)
+            }
+            _ => {
+                let anyfunc = NonNull::new(raw as *mut VMCallerCheckedAnyfunc);
+                // Only functions of this group may be stored: others could be freed earlier.
+                if raw != 0 {
+                    self.function(raw)?;
+                }
+                TableElement::FuncRef(anyfunc.map(VMFuncRef))
+            }
+        })
+    }
+
+    /// An element; `None` if there is no such table or index.
+    pub fn table_get(&self, id: usize, index: u32) -> Option<RawReference> {
+        Some(match self.table(id)?.get(index)? {
+            TableElement::ExternRef(reference) => reference.map_or(0, raw_externref),
+            TableElement::FuncRef(reference) => {
+                reference.map_or(0, |reference| reference.0.as_ptr() as usize)
+            }
+        })
+    }
+
+    /// Sets an element; `None` if there is no such table or index, or the reference is not one of
+    /// the group's.
+    pub fn table_set(&mut self, id: usize, index: u32, raw: RawReference) -> Option<()> {
+        let element = self.element(id, raw)?;
+        let handle = *self.tables.get(id)?;
+        handle
+            .get_mut(&mut self.objects)
+            .set(index, element)
+            .ok()
+    }
+
+    /// Grows a table; the previous size, or `None` if refused.
+    pub fn table_grow(&mut self, id: usize, delta: u32, raw: RawReference) -> Option<u32> {
+        let element = self.element(id, raw)?;
+        let handle = *self.tables.get(id)?;
+        handle.get_mut(&mut self.objects).grow(delta, element)
+    }
+
+    /// A global that JavaScript made; the address of its definition.
+    pub fn global_create(&mut self, ty: Type) -> usize {
+        let definition = Box::new(UnsafeCell::new(VMGlobalDefinition::new()));
+        let address = definition.get() as usize;
+        self.globals.push(HostGlobal { ty, definition });
+        address
+    }
+
+    /// A tag that JavaScript made; its id.
+    pub fn tag_create(&mut self, ty: FunctionType) -> usize {
+        let tag = VMTag::new(TagKind::Exception, ty);
+        let handle = InternalStoreHandle::new(&mut self.objects, tag);
+        self.tag_id(handle)
+    }
+
+    pub(super) fn tag_id(&mut self, handle: InternalStoreHandle<VMTag>) -> usize {
+        if let Some(id) = self.tags.iter().position(|known| *known == handle) {
+            return id;
+        }
+        self.tags.push(handle);
+        self.tags.len() - 1
+    }
+
+    /// Every externref in the group's tables and globals.
+    pub fn live_references(&mut self) -> Vec<RawReference> {
+        let mut live = Vec::new();
+        let mut tables = self.tables.clone();
+        let mut globals = Vec::new();
+        for member in &self.members {
+            if !member.module.declaration.holds_externrefs() {
+                continue;
+            }
+            let info = Arc::clone(&member.module.declaration.info);
+            // SAFETY: the instance lives in `objects`; looking up tables and globals (unlike
+            // functions) neither adds to the store nor moves anything.
+            let objects = unsafe { &mut *(&raw mut *self.objects) };
+            let instance = member.instance.get_mut(objects);
+            for index in 0..info.tables.len() - 1 {
+                let export = ExportIndex::Table(TableIndex::new(index));
+                if let VMExtern::Table(handle) = instance.lookup_by_declaration(export) {
+                    tables.push(handle);
+                }
+            }
+            for (index, ty) in info.globals.iter() {
+                if ty.ty == Type::ExternRef {
+                    globals.push((member.instance, index));
+                }
+            }
+        }
+        for table in tables {
+            let table = table.get(&self.objects);
+            if table.ty().ty == Type::ExternRef {
+                live.extend((0..table.size()).filter_map(|index| match table.get(index)? {
+                    TableElement::ExternRef(reference) => reference.map(raw_externref),
+                    TableElement::FuncRef(_) => None,
+                }));
+            }
+        }
+        for (instance, index) in globals {
+            let address = self.global_address(instance, index);
+            // SAFETY: the definition lives as long as the group.
+            live.push(unsafe { (*address.as_ptr()).val.externref });
+        }
+        for global in self.globals.iter().filter(|own| own.ty == Type::ExternRef) {
+            // SAFETY: owned by the group and used by its thread only.
+            live.push(unsafe { (*global.definition.get()).val.externref });
+        }
+        live.retain(|raw| *raw != 0);
+        live
+    }
+
+    pub(super) fn global_address(
+        &mut self,
+        instance: InternalStoreHandle<VMInstance>,
+        index: GlobalIndex,
+    ) -> NonNull<VMGlobalDefinition> {
+        // SAFETY: see `live_references`.
+        let objects = unsafe { &mut *(&raw mut *self.objects) };
+        let instance = instance.get_mut(objects);
+        match instance.lookup_by_declaration(ExportIndex::Global(index)) {
+            VMExtern::Global(handle) => handle.get(&self.objects).vmglobal(),
+            _ => unreachable!("a global's declaration is a global"),
+        }
+    }
+
+    /// Instances, their slots, and how many slots hold optimized bodies.
+    pub fn inspect(&self) -> (usize, usize, usize) {
+        let mut slots = 0;
+        let mut optimized = 0;
+        for member in &self.members {
+            let (count, swapped) = member.module.inspect(member.id);
+            slots += count;
+            optimized += swapped;
+        }
+        (self.members.len(), slots, optimized)
+    }
+
+    pub(super) fn anyfunc_of(
+        &self,
+        handle: InternalStoreHandle<wasmer_vm::VMFunction>,
+    ) -> NonNull<VMCallerCheckedAnyfunc> {
+        let function = handle.get(&self.objects);
+        match &function.anyfunc {
+            MaybeInstanceOwned::Host(own) => {
+                NonNull::new(own.get()).unwrap_or(NonNull::dangling())
+            }
+            MaybeInstanceOwned::Instance(anyfunc) => *anyfunc,
+        }
+    }
+}
+
+fn raw_externref(reference: VMExternRef) -> RawReference {
+    // SAFETY: reads the field that `into_raw` wrote; both are the word itself.
+    unsafe { reference.into_raw().externref }
+}

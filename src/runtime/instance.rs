@@ -1,0 +1,464 @@
+//! Instantiation (JS API, "instantiate the core of a WebAssembly module"; core, 4.5.4).
+
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use wasmer_compiler::{Tunables, resolve_imports};
+use wasmer_types::entity::{EntityRef, PrimaryMap};
+use wasmer_types::{
+    ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
+    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
+};
+use wasmer_vm::{
+    InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, Trap,
+    VMCallerCheckedAnyfunc, VMConfig, VMExtern, VMFuncRef, VMFunction,
+    VMFunctionKind, VMGlobal, VMGlobalDefinition, VMInstance, VMTag,
+};
+
+use super::group::{FunctionMeta, Group, Member};
+use super::host::{Callee, HostFunction, host_data};
+use super::memory::{GuestMemory, MemoryState};
+use super::tunables::InstanceTunables;
+use crate::error::LinkError;
+use crate::tier::{Code, LiveInstance, Loaded, Module, Slots};
+
+/// One import, in the module's order.
+pub enum Import {
+    /// A host function.
+    Function(Box<dyn Callee>),
+    /// Address of the anyfunc of a function of the same group.
+    Anyfunc(usize),
+    /// A memory of the host's.
+    Memory(Arc<MemoryState>),
+    /// A table of the group, by id.
+    Table(usize),
+    /// Address of a global's definition, in any group.
+    Global(usize),
+    /// A tag of the group, by id.
+    Tag(usize),
+}
+
+/// One export, in the module's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportValue {
+    /// Address of the anyfunc.
+    Function(usize),
+    /// Table id.
+    Table(usize),
+    /// Memory index.
+    Memory(usize),
+    /// Address of the definition.
+    Global(usize),
+    /// Tag id.
+    Tag(usize),
+}
+
+/// Why an instance was not made.
+#[derive(Debug)]
+pub enum InstantiateError {
+    /// An import does not fit.
+    Link(LinkError),
+    /// An active segment trapped.
+    Trap(Trap),
+}
+
+impl From<LinkError> for InstantiateError {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+fn incompatible(text: impl ToString) -> InstantiateError {
+    LinkError::Incompatible(text.to_string()).into()
+}
+
+/// A new instance, before it is initialised.
+struct Made {
+    instance: VMInstance,
+    slots: Slots,
+    trampolines: Arc<Loaded>,
+    code: Arc<Code>,
+    functions: Vec<InternalStoreHandle<VMFunction>>,
+}
+
+impl Group {
+    /// Instantiates `module` into the group and runs its active segments, but not its start
+    /// function. `memories` are those it defines itself.
+    ///
+    /// # Errors
+    /// An import that does not fit, or a segment that is out of bounds; in the latter case the
+    /// instance stays, as the specification says, because earlier segments may have published it.
+    pub fn instantiate(
+        &mut self,
+        module: &Arc<Module>,
+        imports: Vec<Import>,
+        memories: Vec<Arc<MemoryState>>,
+    ) -> Result<Vec<ExportValue>, InstantiateError> {
+        if memories.len() != module.declaration.defined_memories().count() {
+            return Err(incompatible("a memory that the module defines is missing"));
+        }
+        let mut imports = Some(imports);
+        let mut memories = Some(memories);
+        let (id, made) = module.attach(|code| {
+            let made = self.make(
+                module,
+                code,
+                imports.take().unwrap_or_default(),
+                memories.take().unwrap_or_default(),
+            )?;
+            let live = LiveInstance {
+                slots: made.slots,
+                mutator: Arc::clone(&self.mutator),
+                dependents: Vec::new(),
+            };
+            Ok::<_, InstantiateError>((made, live))
+        })?;
+        let Made {
+            mut instance,
+            slots,
+            trampolines,
+            code,
+            functions,
+        } = made;
+
+        self.depend(&instance, &functions);
+        let initialized = initialize(&mut instance, &code);
+        let instance = InternalStoreHandle::new(&mut self.objects, instance);
+        self.members.push(Member {
+            module: Arc::clone(module),
+            id,
+            slots,
+            instance,
+            _trampolines: trampolines,
+        });
+        initialized.map_err(InstantiateError::Trap)?;
+        Ok(self.exports(module, instance, &functions))
+    }
+
+    /// The start function of the newest instance, as the address of its anyfunc.
+    pub fn start_function(&mut self) -> Option<usize> {
+        let member = self.members.last()?;
+        let index = FunctionIndex::from_u32(member.module.declaration.start?);
+        match member.module.declaration.info.local_func_index(index) {
+            // SAFETY: below the slots' count, because the module was validated.
+            Some(local) => Some(unsafe { member.slots.base.add(local.index()) } as usize),
+            None => {
+                let instance = member.instance;
+                // SAFETY: looking up an imported function adds nothing to the store.
+                let objects = unsafe { &mut *(&raw mut *self.objects) };
+                match instance
+                    .get_mut(objects)
+                    .lookup_by_declaration(ExportIndex::Function(index))
+                {
+                    VMExtern::Function(handle) => {
+                        Some(self.anyfunc_of(handle).as_ptr() as usize)
+                    }
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    fn make(
+        &mut self,
+        module: &Arc<Module>,
+        code: &Arc<Code>,
+        imports: Vec<Import>,
+        memories: Vec<Arc<MemoryState>>,
+    ) -> Result<Made, InstantiateError> {
+        let info = &code.info;
+        let externs = self.externs(code, imports)?;
+        let memory_styles = info.memories.values().map(|_| MemoryStyle::Static);
+        let memory_styles: PrimaryMap<_, _> = memory_styles.collect();
+        let table_styles = info.tables.values();
+        let table_styles: PrimaryMap<_, _> = table_styles
+            .map(|_| TableStyle::CallerChecksSignature)
+            .collect();
+
+        let tags = self.tags(code, &externs)?;
+        let resolved = resolve_imports(
+            info,
+            &externs,
+            &mut self.objects,
+            &code.dynamic_trampolines,
+            &memory_styles,
+            &table_styles,
+        )
+        .map_err(incompatible)?;
+
+        let tables = &module.declaration.tables[info.num_imported_tables..];
+        let tunables = InstanceTunables::new(memories, tables.to_vec(), code.hidden_entries);
+        let (allocator, memory_at, table_at, global_at) = InstanceAllocator::new(info);
+        // SAFETY: the locations belong to the allocation that the instance is made in.
+        let memories = unsafe {
+            tunables.create_memories(&mut self.objects, info, &memory_styles, &memory_at)
+        }
+        .map_err(incompatible)?;
+        // SAFETY: as above.
+        let tables =
+            unsafe { tunables.create_tables(&mut self.objects, info, &table_styles, &table_at) }
+                .map_err(incompatible)?;
+        let globals = tunables
+            .create_globals(&mut self.objects, info, &global_at)
+            .map_err(incompatible)?;
+
+        // SAFETY: every part was made for this declaration, the store outlives the instance
+        // (it owns it), and memories and tables are initialised.
+        let instance = unsafe {
+            VMInstance::new(
+                allocator,
+                Arc::clone(info),
+                &mut self.objects,
+                code.bodies.clone(),
+                code.call_trampolines.clone(),
+                memories.into_boxed_slice(),
+                tables.into_boxed_slice(),
+                globals.into_boxed_slice(),
+                tags,
+                resolved,
+                code.signatures.clone(),
+            )
+        };
+        let mut instance = instance.map_err(InstantiateError::Trap)?;
+        let slots = slots_of(&mut instance, &mut self.objects, code);
+        if code.hidden_entries > 0 {
+            let hidden = LocalTableIndex::new(info.tables.len() - info.num_imported_tables - 1);
+            let table = instance.get_local_table(hidden);
+            for local in 0..slots.count {
+                // SAFETY: below the slots' count.
+                let slot = NonNull::new(unsafe { slots.base.add(local) });
+                let entry = TableElement::FuncRef(slot.map(VMFuncRef));
+                table
+                    .set(local as u32, entry)
+                    .map_err(InstantiateError::Trap)?;
+            }
+        }
+        let functions = externs
+            .iter()
+            .filter_map(|external| match external {
+                VMExtern::Function(handle) => Some(*handle),
+                _ => None,
+            })
+            .collect();
+        Ok(Made {
+            instance,
+            slots,
+            trampolines: Arc::clone(&code.trampolines),
+            code: Arc::clone(code),
+            functions,
+        })
+    }
+
+    fn externs(
+        &mut self,
+        code: &Code,
+        imports: Vec<Import>,
+    ) -> Result<Vec<VMExtern>, InstantiateError> {
+        let info = &code.info;
+        if imports.len() != info.imports.len() {
+            return Err(incompatible("an import is missing"));
+        }
+        let mut externs = Vec::with_capacity(imports.len());
+        for (import, (key, index)) in imports.into_iter().zip(&info.imports) {
+            let external = match (import, index) {
+                (Import::Function(callee), ImportIndex::Function(index)) => {
+                    VMExtern::Function(self.import_host_function(code, *index, callee))
+                }
+                (Import::Anyfunc(address), ImportIndex::Function(_)) => {
+                    let meta = self.function(address);
+                    let meta = meta.ok_or_else(|| incompatible("a function of another group"))?;
+                    let anyfunc = NonNull::new(address as *mut VMCallerCheckedAnyfunc)
+                        .ok_or_else(|| incompatible("a null function"))?;
+                    let function = VMFunction {
+                        anyfunc: MaybeInstanceOwned::Instance(anyfunc),
+                        signature: meta.ty,
+                        kind: VMFunctionKind::Static,
+                        host_data: Box::new(()),
+                    };
+                    VMExtern::Function(InternalStoreHandle::new(&mut self.objects, function))
+                }
+                (Import::Memory(state), ImportIndex::Memory(_)) => {
+                    let memory = GuestMemory::imported(state);
+                    VMExtern::Memory(InternalStoreHandle::new(&mut self.objects, memory))
+                }
+                (Import::Table(id), ImportIndex::Table(_)) => {
+                    let handle = self.tables.get(id).copied();
+                    VMExtern::Table(handle.ok_or_else(|| incompatible("an unknown table"))?)
+                }
+                (Import::Global(address), ImportIndex::Global(index)) => {
+                    let definition = NonNull::new(address as *mut VMGlobalDefinition)
+                        .ok_or_else(|| incompatible("a null global"))?;
+                    // SAFETY: the address came from a living group, which the importer keeps.
+                    let global = unsafe { global_at(info.globals[*index], definition) };
+                    VMExtern::Global(InternalStoreHandle::new(&mut self.objects, global))
+                }
+                (Import::Tag(id), ImportIndex::Tag(_)) => {
+                    let handle = self.tags.get(id).copied();
+                    VMExtern::Tag(handle.ok_or_else(|| incompatible("an unknown tag"))?)
+                }
+                _ => {
+                    let text = format!("\"{}\" \"{}\" is of the wrong kind", key.module, key.field);
+                    return Err(incompatible(text));
+                }
+            };
+            externs.push(external);
+        }
+        Ok(externs)
+    }
+
+    fn import_host_function(
+        &mut self,
+        code: &Code,
+        index: FunctionIndex,
+        callee: Box<dyn Callee>,
+    ) -> InternalStoreHandle<VMFunction> {
+        let signature = code.info.functions[index];
+        let ty = code.info.signatures[signature].clone();
+        let mut host = HostFunction::new(callee);
+        let anyfunc = VMCallerCheckedAnyfunc {
+            // Set by `resolve_imports` to the dynamic trampoline.
+            func_ptr: std::ptr::null(),
+            type_signature_hash: code.signatures[signature],
+            vmctx: host.context(),
+            call_trampoline: code.call_trampolines[signature],
+        };
+        self.hosts.push(host);
+        let function = VMFunction {
+            anyfunc: MaybeInstanceOwned::Host(Box::new(anyfunc.into())),
+            signature: ty.clone(),
+            kind: VMFunctionKind::Dynamic,
+            host_data: host_data(),
+        };
+        let handle = InternalStoreHandle::new(&mut self.objects, function);
+        let address = self.anyfunc_of(handle).as_ptr() as usize;
+        let meta = FunctionMeta {
+            ty,
+            index: index.as_u32(),
+        };
+        self.host_functions.insert(address, meta);
+        handle
+    }
+
+    /// Imported tags, then new ones: a tag is generative (core, 4.5.3.5).
+    fn tags(
+        &mut self,
+        code: &Code,
+        externs: &[VMExtern],
+    ) -> Result<
+        wasmer_types::entity::BoxedSlice<TagIndex, InternalStoreHandle<VMTag>>,
+        InstantiateError,
+    > {
+        let info = &code.info;
+        let mut tags = PrimaryMap::with_capacity(info.tags.len());
+        for external in externs {
+            if let VMExtern::Tag(handle) = external {
+                let expected = &info.signatures[info.tags[TagIndex::new(tags.len())]];
+                if handle.get(&self.objects).signature != *expected {
+                    return Err(incompatible("imported tag does not match the expected type"));
+                }
+                tags.push(*handle);
+            }
+        }
+        for (_, signature) in info.tags.iter().skip(tags.len()) {
+            let tag = VMTag::new(TagKind::Exception, info.signatures[*signature].clone());
+            tags.push(InternalStoreHandle::new(&mut self.objects, tag));
+        }
+        Ok(tags.into_boxed_slice())
+    }
+
+    /// Import records that hold a body of another instance follow its swaps.
+    fn depend(&self, instance: &VMInstance, functions: &[InternalStoreHandle<VMFunction>]) {
+        let offsets = instance.vmoffsets();
+        for (index, handle) in functions.iter().enumerate() {
+            let address = self.anyfunc_of(*handle).as_ptr() as usize;
+            let Some((member, local)) = self.member_of(address) else {
+                continue;
+            };
+            let offset = offsets.vmctx_vmfunction_import_body(FunctionIndex::new(index));
+            // SAFETY: the record lies in the instance's `VMContext`.
+            let record = unsafe { instance.vmctx_ptr().cast::<u8>().add(offset as usize) };
+            // SAFETY: both instances live in this group's store and are dropped together, after
+            // `Group::drop` detached them.
+            unsafe { member.module.depend(member.id, local, record.cast()) };
+        }
+    }
+
+    fn exports(
+        &mut self,
+        module: &Module,
+        instance: InternalStoreHandle<VMInstance>,
+        functions: &[InternalStoreHandle<VMFunction>],
+    ) -> Vec<ExportValue> {
+        let Some(slots) = self.members.last().map(|member| member.slots) else {
+            return Vec::new();
+        };
+        let info = &module.declaration.info;
+        let mut exports = Vec::with_capacity(info.exports.len());
+        for index in info.exports.values() {
+            exports.push(match *index {
+                ExportIndex::Function(index) => ExportValue::Function(
+                    match info.local_func_index(index) {
+                        // SAFETY: below the slots' count, because the module was validated.
+                        Some(local) => unsafe { slots.base.add(local.index()) as usize },
+                        None => self.anyfunc_of(functions[index.index()]).as_ptr() as usize,
+                    },
+                ),
+                ExportIndex::Memory(index) => ExportValue::Memory(index.index()),
+                ExportIndex::Global(index) => {
+                    ExportValue::Global(self.global_address(instance, index).as_ptr() as usize)
+                }
+                declaration => {
+                    // SAFETY: looking up tables and tags adds nothing to the store.
+                    let objects = unsafe { &mut *(&raw mut *self.objects) };
+                    match instance.get_mut(objects).lookup_by_declaration(declaration) {
+                        VMExtern::Table(handle) => ExportValue::Table(self.table_id(handle)),
+                        VMExtern::Tag(handle) => ExportValue::Tag(self.tag_id(handle)),
+                        _ => unreachable!("tables and tags are what is left"),
+                    }
+                }
+            });
+        }
+        exports
+    }
+}
+
+/// A store's view of a global that lives elsewhere.
+///
+/// # Safety
+/// `definition` must be alive as long as the store.
+unsafe fn global_at(ty: GlobalType, definition: NonNull<VMGlobalDefinition>) -> VMGlobal {
+    // SAFETY: alive by the caller's promise.
+    let value = unsafe { (*definition.as_ptr()).clone() };
+    // SAFETY: as above. `new_instance` zeroes the definition,
+    let global = unsafe { VMGlobal::new_instance(ty, definition) };
+    // SAFETY: as above. so its value is put back.
+    unsafe { definition.write(value) };
+    global
+}
+
+/// The anyfuncs of an instance's own functions lie one behind the other, so that looking up the
+/// first finds all of them with one entry in the store.
+fn slots_of(instance: &mut VMInstance, objects: &mut StoreObjects, code: &Code) -> Slots {
+    let count = code.bodies.len();
+    let first = code.info.func_index(LocalFunctionIndex::new(0));
+    let base = (count > 0).then(|| {
+        match instance.lookup_by_declaration(ExportIndex::Function(first)) {
+            VMExtern::Function(handle) => handle.get(objects).anyfunc.as_ptr().as_ptr(),
+            _ => std::ptr::null_mut(),
+        }
+    });
+    Slots {
+        base: base.unwrap_or(std::ptr::null_mut()),
+        count,
+    }
+}
+
+fn initialize(instance: &mut VMInstance, code: &Code) -> Result<(), Trap> {
+    let config = VMConfig {
+        wasm_stack_size: None,
+    };
+    let segments = code.data_segments();
+    // SAFETY: the instance was just made. The lowered module has no start function, so nothing
+    // runs here.
+    unsafe { instance.finish_instantiation(&config, None, &segments) }
+}

@@ -1,0 +1,328 @@
+//! Linear memories that belong to the host's engine.
+//!
+//! Invariant: compiled code has no bounds checks (wasmer's static style), so a memory may only be
+//! reached by code if the address space up to [`RESERVATION`] bytes behind its base is reserved.
+//! [`MemoryState::new`] is the only way in, and checks it.
+
+use std::fmt;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages};
+use wasmer_vm::{
+    ExpectedValue, LinearMemory, MaybeInstanceOwned, VMMemory, VMMemoryDefinition, WaiterError,
+    on_host_stack,
+};
+
+use crate::error::LinkError;
+
+/// What static-style code can reach: a 32-bit index and wasmer's 2 GiB of offset guard. V8
+/// reserves 8 GiB (seen on Node 20 to 26).
+const RESERVATION: usize = 6 << 30;
+
+const PAGE: usize = 64 * 1024;
+
+/// The engine that owns the memory.
+pub trait MemoryHost: Send + Sync {
+    /// Grows by `delta` pages; the previous size in pages, or `None` if refused.
+    fn grow(&self, delta: u32) -> Option<u32>;
+
+    /// The length in bytes right now.
+    fn length(&self) -> Option<usize>;
+
+    /// `Atomics.wait` on the memory's buffer; `None` where waiting is not allowed.
+    fn wait(&self, address: u32, expected: Waited, timeout: Option<Duration>) -> Option<u32>;
+
+    /// `Atomics.notify` on the memory's buffer.
+    fn notify(&self, address: u32, count: u32) -> u32;
+}
+
+/// The value a wait expects.
+#[derive(Clone, Copy, Debug)]
+pub enum Waited {
+    /// `memory.atomic.wait32`
+    I32(u32),
+    /// `memory.atomic.wait64`
+    I64(u64),
+}
+
+/// The length of a memory, and every copy of it that compiled code reads.
+#[derive(Default)]
+struct Length {
+    bytes: AtomicUsize,
+    definitions: Mutex<Vec<Definition>>,
+}
+
+/// Address of a `VMMemoryDefinition` of a living `GuestMemory`.
+#[derive(PartialEq, Eq)]
+struct Definition(NonNull<VMMemoryDefinition>);
+
+// SAFETY: only followed under `Length::definitions`' lock, and removed there before it is freed.
+unsafe impl Send for Definition {}
+
+impl Length {
+    fn set(&self, bytes: usize) {
+        let definitions = self.definitions.lock();
+        // Memories only grow; a late report of an earlier size must not shrink them.
+        if self.bytes.fetch_max(bytes, Ordering::AcqRel) >= bytes {
+            return;
+        }
+        for definition in definitions.iter() {
+            let length = definition.0.as_ptr();
+            // SAFETY: alive, because it is in the list.
+            let length = unsafe { &raw mut (*length).current_length };
+            // SAFETY: aligned and alive; threads that read it see the old or the new length.
+            unsafe { AtomicUsize::from_ptr(length) }.store(bytes, Ordering::Release);
+        }
+    }
+}
+
+/// Shared memories by base address: threads attach the same memory separately.
+static SHARED: LazyLock<Mutex<std::collections::HashMap<usize, Weak<Length>>>> =
+    LazyLock::new(Mutex::default);
+
+/// One memory as one thread knows it.
+pub struct MemoryState {
+    base: NonNull<u8>,
+    ty: MemoryType,
+    length: Arc<Length>,
+    host: Box<dyn MemoryHost>,
+}
+
+// SAFETY: `base` is only handed to compiled code; the host is `Send + Sync` itself.
+unsafe impl Send for MemoryState {}
+// SAFETY: as above.
+unsafe impl Sync for MemoryState {}
+
+impl MemoryState {
+    /// Takes on a memory of the host's.
+    ///
+    /// # Errors
+    /// [`LinkError::NoGuardRegion`] if the space behind it is not reserved.
+    pub fn new(
+        base: NonNull<u8>,
+        bytes: usize,
+        shared: bool,
+        maximum: Option<u32>,
+        host: Box<dyn MemoryHost>,
+    ) -> Result<Arc<Self>, LinkError> {
+        if !has_guard_region(base.as_ptr(), bytes, shared) {
+            return Err(LinkError::NoGuardRegion);
+        }
+        let length = if shared {
+            let mut known = SHARED.lock();
+            known.retain(|_, length| length.strong_count() > 0);
+            let at = base.as_ptr() as usize;
+            let length = known.get(&at).and_then(Weak::upgrade).unwrap_or_default();
+            known.insert(at, Arc::downgrade(&length));
+            length
+        } else {
+            Arc::default()
+        };
+        length.set(bytes);
+        let ty = MemoryType {
+            minimum: Pages((bytes / PAGE) as u32),
+            maximum: maximum.map(Pages),
+            shared,
+        };
+        Ok(Arc::new(Self {
+            base,
+            ty,
+            length,
+            host,
+        }))
+    }
+
+    /// The host grew the memory.
+    pub fn resized(&self, bytes: usize) {
+        self.length.set(bytes);
+    }
+
+    fn bytes(&self) -> usize {
+        self.length.bytes.load(Ordering::Acquire)
+    }
+}
+
+/// Whether code without bounds checks may run on the memory: everything from its end to
+/// [`RESERVATION`] is reserved address space that nothing can read.
+pub fn has_guard_region(base: *const u8, length: usize, shared: bool) -> bool {
+    use region::Protection;
+    let Ok(regions) = region::query_range(base, RESERVATION) else {
+        return false;
+    };
+    let mut next = base as usize;
+    for region in regions {
+        let Ok(region) = region else { return false };
+        let range = region.as_range();
+        if range.start > next {
+            return false;
+        }
+        let protection = region.protection();
+        let behind = range.end > base as usize + length.next_multiple_of(region::page::size());
+        let allowed = match protection {
+            Protection::NONE => true,
+            // Another thread may be growing a shared memory.
+            Protection::READ_WRITE => shared || !behind,
+            _ => false,
+        };
+        if !allowed {
+            return false;
+        }
+        next = range.end;
+    }
+    next >= base as usize + RESERVATION
+}
+
+/// A memory in a store: wasmer's view of a [`MemoryState`].
+pub(super) struct GuestMemory {
+    state: Arc<MemoryState>,
+    definition: MaybeInstanceOwned<VMMemoryDefinition>,
+}
+
+// SAFETY: a store is used by one thread; the definition is reached through its address only.
+unsafe impl Send for GuestMemory {}
+// SAFETY: as above.
+unsafe impl Sync for GuestMemory {}
+
+impl GuestMemory {
+    /// For an import record.
+    pub(super) fn imported(state: Arc<MemoryState>) -> VMMemory {
+        let definition = VMMemoryDefinition {
+            base: state.base.as_ptr(),
+            current_length: state.bytes(),
+        };
+        Self::register(state, MaybeInstanceOwned::Host(Box::new(definition.into())))
+    }
+
+    /// For a memory that the module defines; `location` lies in its `VMContext`.
+    ///
+    /// # Safety
+    /// `location` must be valid as long as the returned value lives.
+    pub(super) unsafe fn defined(
+        state: Arc<MemoryState>,
+        location: NonNull<VMMemoryDefinition>,
+    ) -> VMMemory {
+        let definition = VMMemoryDefinition {
+            base: state.base.as_ptr(),
+            current_length: state.bytes(),
+        };
+        // SAFETY: valid by the caller's promise.
+        unsafe { location.write(definition) };
+        Self::register(state, MaybeInstanceOwned::Instance(location))
+    }
+
+    fn register(
+        state: Arc<MemoryState>,
+        definition: MaybeInstanceOwned<VMMemoryDefinition>,
+    ) -> VMMemory {
+        let mut definitions = state.length.definitions.lock();
+        definitions.push(Definition(definition.as_ptr()));
+        // Another thread may have grown it since the definition was filled.
+        let bytes = state.bytes();
+        let at = definition.as_ptr().as_ptr();
+        // SAFETY: alive, and reached by no code yet.
+        unsafe { (*at).current_length = bytes };
+        drop(definitions);
+        VMMemory(Box::new(Self { state, definition }))
+    }
+}
+
+impl Drop for GuestMemory {
+    fn drop(&mut self) {
+        let own = Definition(self.definition.as_ptr());
+        self.state
+            .length
+            .definitions
+            .lock()
+            .retain(|known| *known != own);
+    }
+}
+
+impl fmt::Debug for GuestMemory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("GuestMemory")
+            .field("base", &self.state.base)
+            .field("bytes", &self.state.bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+fn unsupported(what: &str) -> MemoryError {
+    MemoryError::UnsupportedOperation {
+        message: format!("{what}: the memory belongs to the host"),
+    }
+}
+
+impl LinearMemory for GuestMemory {
+    fn ty(&self) -> MemoryType {
+        let mut ty = self.state.ty;
+        ty.minimum = Pages((self.state.bytes() / PAGE) as u32);
+        ty
+    }
+
+    fn size(&self) -> Pages {
+        // An engine beside ours may grow a shared memory without telling us.
+        if self.state.ty.shared
+            && let Some(bytes) = on_host_stack(|| self.state.host.length())
+        {
+            self.state.length.set(bytes);
+        }
+        Pages((self.state.bytes() / PAGE) as u32)
+    }
+
+    fn style(&self) -> MemoryStyle {
+        MemoryStyle::Static
+    }
+
+    fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
+        let refused = || MemoryError::CouldNotGrow {
+            current: Pages((self.state.bytes() / PAGE) as u32),
+            attempted_delta: delta,
+        };
+        let previous = self.state.host.grow(delta.0).ok_or_else(refused)?;
+        let pages = previous as usize + delta.0 as usize;
+        self.state.length.set(pages * PAGE);
+        Ok(Pages(previous))
+    }
+
+    fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {
+        self.definition.as_ptr()
+    }
+
+    fn try_clone(&self) -> Result<Box<dyn LinearMemory + Send + Sync + 'static>, MemoryError> {
+        Err(unsupported("clone"))
+    }
+
+    fn copy(&self) -> Result<Box<dyn LinearMemory + Send + Sync + 'static>, MemoryError> {
+        Err(unsupported("copy"))
+    }
+
+    unsafe fn do_wait(
+        &mut self,
+        address: u32,
+        expected: ExpectedValue,
+        timeout: Option<Duration>,
+    ) -> Result<u32, WaiterError> {
+        let expected = match expected {
+            ExpectedValue::U32(value) => Waited::I32(value),
+            ExpectedValue::U64(value) => Waited::I64(value),
+            _ => return Err(WaiterError::Unimplemented),
+        };
+        if !self.state.ty.shared {
+            return Err(WaiterError::Unimplemented);
+        }
+        on_host_stack(|| self.state.host.wait(address, expected, timeout))
+            .ok_or(WaiterError::Unimplemented)
+    }
+
+    fn do_notify(&mut self, address: u32, count: u32) -> u32 {
+        if !self.state.ty.shared {
+            return 0;
+        }
+        on_host_stack(|| self.state.host.notify(address, count))
+    }
+}

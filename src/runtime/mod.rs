@@ -1,0 +1,22 @@
+//! Instances and what they hold: link groups, memories, tables, globals, tags, calls, traps.
+//!
+//! Owns: the stores. A link group belongs to one thread. May not know: Node (the host's side is
+//! behind the traits [`Callee`] and [`MemoryHost`]), files, how code is made.
+
+mod call;
+mod group;
+mod host;
+mod instance;
+mod memory;
+mod trap;
+mod tunables;
+
+pub use call::call;
+pub use group::{FunctionMeta, Group, live_groups};
+pub use host::{Callee, Raised};
+pub use instance::{ExportValue, Import, InstantiateError};
+pub use memory::{MemoryHost, MemoryState, Waited, has_guard_region};
+pub use trap::{Outcome, classify};
+/// Installs the signal handlers that turn hardware faults into traps; they pass on what is not
+/// theirs, V8's included.
+pub use wasmer_vm::init_traps;

@@ -1,0 +1,73 @@
+//! What a trap means.
+
+use wasmer_compiler::FRAME_INFO;
+use wasmer_types::TrapCode;
+use wasmer_vm::Trap;
+
+use super::host::Raised;
+
+/// How a call ended, if not well.
+#[derive(Debug)]
+pub enum Outcome {
+    /// An import threw; its exception is pending.
+    Raised,
+    /// Becomes a `RangeError`.
+    StackOverflow,
+    /// Becomes a `WebAssembly.RuntimeError` with V8's words.
+    Trap(&'static str),
+}
+
+/// Sorts a trap.
+pub fn classify(trap: &Trap) -> Outcome {
+    let code = match trap {
+        Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
+        Trap::User(_) => return Outcome::Trap("a host function failed"),
+        Trap::OOM { .. } => return Outcome::Trap("out of memory"),
+        Trap::UncaughtException { .. } => return Outcome::Trap("wasm exception"),
+        Trap::Lib { trap_code, .. } => *trap_code,
+        Trap::Wasm {
+            pc, signal_trap, ..
+        } => FRAME_INFO
+            .read()
+            .ok()
+            .and_then(|frames| frames.lookup_trap_info(*pc))
+            .map(|info| info.trap_code)
+            .or(*signal_trap)
+            .unwrap_or(TrapCode::StackOverflow),
+    };
+    // A stack overflow hits the guard page at an instruction that may also be a memory access.
+    let code = match trap {
+        Trap::Wasm {
+            signal_trap: Some(TrapCode::StackOverflow),
+            ..
+        } => TrapCode::StackOverflow,
+        _ => code,
+    };
+    match words(code) {
+        Some(words) => Outcome::Trap(words),
+        None => Outcome::StackOverflow,
+    }
+}
+
+/// V8's messages (`MessageTemplate::kTrap*`); `None` for the stack overflow, which is no trap
+/// there.
+fn words(code: TrapCode) -> Option<&'static str> {
+    Some(match code {
+        TrapCode::StackOverflow => return None,
+        TrapCode::HeapAccessOutOfBounds => "memory access out of bounds",
+        TrapCode::HeapMisaligned | TrapCode::UnalignedAtomic => {
+            "operation does not support unaligned accesses"
+        }
+        TrapCode::TableAccessOutOfBounds => "table index is out of bounds",
+        TrapCode::IndirectCallToNull | TrapCode::BadSignature => {
+            "null function or function signature mismatch"
+        }
+        TrapCode::IntegerOverflow => "divide result unrepresentable",
+        TrapCode::IntegerDivisionByZero => "divide by zero",
+        TrapCode::BadConversionToInteger => "float unrepresentable in integer range",
+        TrapCode::UnreachableCodeReached => "unreachable",
+        TrapCode::UninitializedExnRef => "dereferencing a null pointer",
+        TrapCode::HostInterrupt => "Atomics.wait cannot be called in this context",
+        _ => "unknown trap",
+    })
+}

@@ -1,0 +1,307 @@
+//! One module's way from bytes to a validated declaration and chunks of function bodies.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use wasmer_compiler::wasmparser::{
+    self, FuncToValidate, Parser, Payload, ValidPayload, Validator, ValidatorResources,
+};
+
+use crate::error::CompileError;
+use crate::module::{Skeleton, SkeletonBuilder, wasm_features};
+
+/// Function bodies are handed on in chunks of about this many bytes: large enough that the 0.2 ms
+/// floor of one donor's compile does not count, small enough to keep every core busy.
+const CHUNK_BYTES: usize = 96 * 1024;
+
+/// Node's limit for a module's size (V8's `kV8MaxWasmModuleSize`).
+const MAX_MODULE_BYTES: usize = 1 << 30;
+
+/// Functions that follow each other in the code section.
+pub struct Chunk {
+    /// Shared by all chunks of the module.
+    pub skeleton: Arc<Skeleton>,
+    /// The functions in order.
+    pub functions: Vec<ChunkFunction>,
+    /// Their bodies, one behind the other.
+    pub bytes: Vec<u8>,
+}
+
+/// One function of a [`Chunk`].
+pub struct ChunkFunction {
+    /// Index among the module's own functions.
+    pub local: u32,
+    /// Still to be validated, on any thread.
+    pub to_validate: FuncToValidate<ValidatorResources>,
+    /// The body in [`Chunk::bytes`].
+    pub range: Range<usize>,
+    /// Where the body starts in the module.
+    pub offset: u64,
+}
+
+/// Everything known once the last byte was read.
+pub struct Ingested {
+    /// The module.
+    pub bytes: Vec<u8>,
+    /// Its declaration.
+    pub skeleton: Arc<Skeleton>,
+    /// Raw sections between the declaration and the code, as (id, range).
+    pub before: Vec<(u8, Range<usize>)>,
+    /// The code section's payload.
+    pub code: Range<usize>,
+    /// Raw sections behind the code.
+    pub after: Vec<(u8, Range<usize>)>,
+    /// Custom sections: name and range of the data.
+    pub custom: Vec<(String, Range<usize>)>,
+    /// The start function.
+    pub start: Option<u32>,
+}
+
+impl Ingested {
+    /// Sections with their bytes.
+    pub fn raw(&self, sections: &[(u8, Range<usize>)]) -> Vec<(u8, &[u8])> {
+        sections
+            .iter()
+            .map(|(id, range)| (*id, &self.bytes[range.clone()]))
+            .collect()
+    }
+}
+
+/// See the module head.
+pub struct Ingest {
+    parser: Parser,
+    validator: Validator,
+    hasher: blake3::Hasher,
+    builder: SkeletonBuilder,
+    skeleton: Option<Arc<Skeleton>>,
+    bytes: Vec<u8>,
+    parsed: usize,
+    ended: bool,
+    before: Vec<(u8, Range<usize>)>,
+    code: Range<usize>,
+    after: Vec<(u8, Range<usize>)>,
+    custom: Vec<(String, Range<usize>)>,
+    start: Option<u32>,
+    next_local: u32,
+    chunk: Vec<ChunkFunction>,
+    chunk_bytes: Vec<u8>,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ingest {
+    /// Ready for the first byte.
+    pub fn new() -> Self {
+        let mut parser = Parser::new(0);
+        parser.set_features(wasm_features());
+        Self {
+            parser,
+            validator: Validator::new_with_features(wasm_features()),
+            hasher: blake3::Hasher::new(),
+            builder: SkeletonBuilder::new(),
+            skeleton: None,
+            bytes: Vec::new(),
+            parsed: 0,
+            ended: false,
+            before: Vec::new(),
+            code: 0..0,
+            after: Vec::new(),
+            custom: Vec::new(),
+            start: None,
+            next_local: 0,
+            chunk: Vec::new(),
+            chunk_bytes: Vec::new(),
+        }
+    }
+
+    /// Takes in more bytes; chunks that became complete go to `sink`.
+    ///
+    /// # Errors
+    /// Whatever made the module invalid so far.
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut dyn FnMut(Chunk),
+    ) -> Result<(), CompileError> {
+        if self.bytes.len().saturating_add(bytes.len()) > MAX_MODULE_BYTES {
+            return Err(CompileError::Invalid {
+                message: format!("size > maximum module size ({MAX_MODULE_BYTES})"),
+                offset: MAX_MODULE_BYTES as u64,
+            });
+        }
+        self.hasher.update(bytes);
+        self.bytes.extend_from_slice(bytes);
+        self.parse(false, sink)
+    }
+
+    /// All bytes of a module whose hash is already known.
+    ///
+    /// # Errors
+    /// Whatever made the module invalid.
+    pub fn whole(bytes: Vec<u8>, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, CompileError> {
+        let mut ingest = Self::new();
+        ingest.bytes = bytes;
+        ingest.finish(sink)
+    }
+
+    /// The hash of the bytes so far.
+    pub fn hash(&self) -> [u8; 32] {
+        *self.hasher.finalize().as_bytes()
+    }
+
+    /// Once the code section began: a hash of everything before it.
+    pub fn head(&self) -> Option<[u8; 32]> {
+        self.skeleton.as_ref()?;
+        (!self.code.is_empty())
+            .then(|| *blake3::hash(&self.bytes[..self.code.start]).as_bytes())
+    }
+
+    /// The last byte was pushed.
+    ///
+    /// # Errors
+    /// Whatever made the module invalid.
+    pub fn finish(mut self, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, CompileError> {
+        self.parse(true, sink)?;
+        self.flush(sink);
+        let skeleton = match self.skeleton {
+            Some(skeleton) => skeleton,
+            None => Arc::new(self.builder.finish()),
+        };
+        Ok(Ingested {
+            bytes: self.bytes,
+            skeleton,
+            before: self.before,
+            code: self.code,
+            after: self.after,
+            custom: self.custom,
+            start: self.start,
+        })
+    }
+
+    /// How many bytes so far.
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn parse(&mut self, eof: bool, sink: &mut dyn FnMut(Chunk)) -> Result<(), CompileError> {
+        check_preamble(&self.bytes, eof)?;
+        // Taken out for the loop because the payloads borrow it.
+        let bytes = std::mem::take(&mut self.bytes);
+        let result = self.parse_loop(&bytes, eof, sink);
+        self.bytes = bytes;
+        result
+    }
+
+    fn parse_loop(
+        &mut self,
+        bytes: &[u8],
+        eof: bool,
+        sink: &mut dyn FnMut(Chunk),
+    ) -> Result<(), CompileError> {
+        while !self.ended {
+            let rest = &bytes[self.parsed..];
+            match self.parser.parse(rest, eof)? {
+                wasmparser::Chunk::NeedMoreData(_) => return Ok(()),
+                wasmparser::Chunk::Parsed { consumed, payload } => {
+                    self.parsed += consumed;
+                    self.payload(bytes, &payload)?;
+                }
+            }
+            if self.chunk_bytes.len() >= CHUNK_BYTES {
+                self.flush(sink);
+            }
+        }
+        if self.parsed < bytes.len() {
+            return Err(CompileError::Invalid {
+                message: "unexpected content after the module's end".to_owned(),
+                offset: self.parsed as u64,
+            });
+        }
+        Ok(())
+    }
+
+    fn payload(&mut self, bytes: &[u8], payload: &Payload<'_>) -> Result<(), CompileError> {
+        let range = |range: Range<u64>| range.start as usize..range.end as usize;
+        let valid = self.validator.payload(payload)?;
+        self.builder
+            .payload(payload, |at| bytes[range(at)].to_vec())?;
+        match payload {
+            Payload::ExportSection(reader) => self.before.push((7, range(reader.range()))),
+            Payload::ElementSection(reader) => self.before.push((9, range(reader.range()))),
+            Payload::DataCountSection { range: at, .. } => {
+                self.before.push((12, range(at.clone())));
+            }
+            Payload::StartSection { func, .. } => self.start = Some(*func),
+            Payload::CodeSectionStart { range: at, .. } => {
+                self.code = range(at.clone());
+                self.skeleton = Some(Arc::new(self.builder.finish()));
+            }
+            Payload::DataSection(reader) => self.after.push((11, range(reader.range()))),
+            Payload::CustomSection(reader) => {
+                let data = reader.data_offset() as usize;
+                let at = data..data + reader.data().len();
+                self.custom.push((reader.name().to_owned(), at));
+            }
+            Payload::End(_) => self.ended = true,
+            _ => {}
+        }
+        if let ValidPayload::Func(to_validate, body) = valid {
+            let at = range(body.range());
+            let start = self.chunk_bytes.len();
+            self.chunk_bytes.extend_from_slice(&bytes[at.clone()]);
+            self.chunk.push(ChunkFunction {
+                local: self.next_local,
+                to_validate,
+                range: start..self.chunk_bytes.len(),
+                offset: at.start as u64,
+            });
+            self.next_local += 1;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, sink: &mut dyn FnMut(Chunk)) {
+        let Some(skeleton) = self.skeleton.as_ref() else {
+            return;
+        };
+        if self.chunk.is_empty() {
+            return;
+        }
+        sink(Chunk {
+            skeleton: Arc::clone(skeleton),
+            functions: std::mem::take(&mut self.chunk),
+            bytes: std::mem::take(&mut self.chunk_bytes),
+        });
+    }
+}
+
+/// The first eight bytes, in V8's words.
+fn check_preamble(bytes: &[u8], eof: bool) -> Result<(), CompileError> {
+    for (offset, what, expected) in [
+        (0, "magic word", *b"\0asm"),
+        (4, "version", [1, 0, 0, 0]),
+    ] {
+        let invalid = |message: String| CompileError::Invalid {
+            message,
+            offset: offset as u64,
+        };
+        match bytes.get(offset..offset + 4) {
+            Some(found) if found == expected => {}
+            Some(found) => {
+                let spell = |bytes: &[u8]| {
+                    let bytes: Vec<_> = bytes.iter().map(|byte| hex::encode([*byte])).collect();
+                    bytes.join(" ")
+                };
+                let (expected, found) = (spell(&expected), spell(found));
+                return Err(invalid(format!("expected {what} {expected}, found {found}")));
+            }
+            None if eof => return Err(invalid("expected 4 bytes, fell off end".to_owned())),
+            None => return Ok(()),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! A module and the code it currently has.
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
+use wasmer_types::entity::BoxedSlice;
+use wasmer_types::{
+    DataInitializer, FunctionIndex, LocalFunctionIndex, ModuleInfo, OwnedDataInitializer, SignatureIndex,
+};
+use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
+
+use super::publish::Registered;
+use crate::module::Declaration;
+use crate::trace::Listeners;
+
+/// Which compiler made the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Singlepass, or Cranelift without optimizations.
+    Baseline,
+    /// Cranelift at opt-level speed.
+    Optimized,
+}
+
+/// Code in executable memory and the engine that owns it.
+///
+/// Invariant: field order. The artifact's addresses point into the engine's memory.
+pub struct Loaded {
+    pub(super) artifact: Artifact,
+    _engine: Engine,
+}
+
+impl Loaded {
+    pub(super) fn new(artifact: Artifact, engine: Engine) -> Arc<Self> {
+        Arc::new(Self {
+            artifact,
+            _engine: engine,
+        })
+    }
+}
+
+/// Where a module's active data segments are.
+pub enum DataSource {
+    /// Copied out of the module's bytes.
+    Owned(Vec<OwnedDataInitializer>),
+    /// In the artifact's metadata.
+    Artifact,
+}
+
+/// Everything an instance is made from.
+///
+/// All pointers stay valid as long as the value lives.
+pub struct Code {
+    /// Which compiler made the bodies.
+    pub tier: Tier,
+    /// Of the lowered module.
+    pub info: Arc<ModuleInfo>,
+    /// How many entries the hidden table needs: one a local function for baseline code, none for
+    /// optimized code, which calls directly.
+    pub hidden_entries: u32,
+    /// One body a local function.
+    pub bodies: BoxedSlice<LocalFunctionIndex, FunctionBodyPtr>,
+    /// One a signature.
+    pub call_trampolines: BoxedSlice<SignatureIndex, VMTrampoline>,
+    /// One an imported function.
+    pub dynamic_trampolines: BoxedSlice<FunctionIndex, FunctionBodyPtr>,
+    /// One a signature.
+    pub signatures: BoxedSlice<SignatureIndex, VMSignatureHash>,
+    /// Active data segments.
+    pub data: DataSource,
+    /// Owns the trampolines; instances keep it for their whole life, because a swap leaves their
+    /// trampolines in place.
+    ///
+    /// Invariant: trampolines are always Cranelift's. Both compilers take the slots' convention,
+    /// so that no JavaScript entry can meet a trampoline that does not fit its body.
+    pub trampolines: Arc<Loaded>,
+    pub(super) _bodies: Vec<Arc<Loaded>>,
+}
+
+// SAFETY: the raw pointers are addresses of immutable machine code that `trampolines` and
+// `_bodies` keep mapped; nothing writes through them.
+unsafe impl Send for Code {}
+// SAFETY: as above.
+unsafe impl Sync for Code {}
+
+impl Code {
+    /// The code of an artifact that holds the whole module.
+    pub(super) fn of_artifact(loaded: Arc<Loaded>) -> Self {
+        let artifact = &loaded.artifact;
+        Self {
+            tier: Tier::Optimized,
+            info: artifact.create_module_info(),
+            hidden_entries: 0,
+            bodies: artifact.finished_functions().clone(),
+            call_trampolines: artifact.finished_function_call_trampolines().clone(),
+            dynamic_trampolines: artifact.finished_dynamic_function_trampolines().clone(),
+            signatures: artifact.signatures().clone(),
+            data: DataSource::Artifact,
+            trampolines: Arc::clone(&loaded),
+            _bodies: vec![loaded],
+        }
+    }
+
+    /// The active data segments, in order.
+    pub fn data_segments(&self) -> Vec<DataInitializer<'_>> {
+        use wasmer_types::DataInitializerLike;
+        match &self.data {
+            DataSource::Owned(segments) => segments
+                .iter()
+                .map(|segment| DataInitializer {
+                    location: segment.location.clone(),
+                    data: &segment.data,
+                })
+                .collect(),
+            DataSource::Artifact => self
+                .trampolines
+                .artifact
+                .data_initializers()
+                .map(|segment| DataInitializer {
+                    location: segment.location().clone_to_plain(),
+                    data: segment.data(),
+                })
+                .collect(),
+        }
+    }
+}
+
+type Callback = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+/// How far the optimizing tier is.
+pub(super) enum Optimizing {
+    /// Not there yet; these want to know.
+    Pending(Vec<Callback>),
+    /// Published.
+    Done,
+    /// It never will be, and why.
+    Failed(String),
+}
+
+/// A compiled module, shared by all threads of the process.
+pub struct Module {
+    /// blake3 of the bytes.
+    pub hash: [u8; 32],
+    /// What it imports and exports.
+    pub declaration: Declaration,
+    /// Environments to tell of background events.
+    pub listeners: Listeners,
+    pub(super) registered: Mutex<Registered>,
+    pub(super) optimizing: Mutex<Optimizing>,
+    pub(super) optimizing_changed: Condvar,
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Module")
+            .field("hash", &hex::encode(self.hash))
+            .field("tier", &self.tier())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Module {
+    pub(super) fn new(hash: [u8; 32], declaration: Declaration, code: Code) -> Arc<Self> {
+        let optimizing = match code.tier {
+            Tier::Baseline => Optimizing::Pending(Vec::new()),
+            Tier::Optimized => Optimizing::Done,
+        };
+        Arc::new(Self {
+            hash,
+            declaration,
+            listeners: Listeners::default(),
+            registered: Mutex::new(Registered::new(Arc::new(code))),
+            optimizing: Mutex::new(optimizing),
+            optimizing_changed: Condvar::new(),
+        })
+    }
+
+    /// The tier new instances get.
+    pub fn tier(&self) -> Tier {
+        self.registered.lock().code().tier
+    }
+
+    /// The code new instances get.
+    pub fn code(&self) -> Arc<Code> {
+        Arc::clone(self.registered.lock().code())
+    }
+
+    /// Calls back, on any thread, when the optimizing tier was published or given up; at once if
+    /// it already was.
+    pub fn when_optimized(&self, callback: Callback) {
+        let outcome = match &mut *self.optimizing.lock() {
+            Optimizing::Pending(callbacks) => {
+                callbacks.push(callback);
+                return;
+            }
+            Optimizing::Done => Ok(()),
+            Optimizing::Failed(reason) => Err(reason.clone()),
+        };
+        callback(outcome);
+    }
+
+    /// Blocks until the optimizing tier was published or given up.
+    ///
+    /// # Errors
+    /// Why it was given up.
+    pub fn wait_optimized(&self) -> Result<(), String> {
+        let mut optimizing = self.optimizing.lock();
+        loop {
+            match &*optimizing {
+                Optimizing::Pending(_) => self.optimizing_changed.wait(&mut optimizing),
+                Optimizing::Done => return Ok(()),
+                Optimizing::Failed(reason) => return Err(reason.clone()),
+            }
+        }
+    }
+
+    pub(super) fn settle(&self, outcome: Result<(), String>) {
+        let next = match &outcome {
+            Ok(()) => Optimizing::Done,
+            Err(reason) => Optimizing::Failed(reason.clone()),
+        };
+        let before = std::mem::replace(&mut *self.optimizing.lock(), next);
+        self.optimizing_changed.notify_all();
+        if let Optimizing::Pending(callbacks) = before {
+            for callback in callbacks {
+                callback(outcome.clone());
+            }
+        }
+    }
+}

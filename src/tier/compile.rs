@@ -1,0 +1,356 @@
+//! From bytes to a module: registry, cache, baseline; then the optimizing tier in the background.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::baseline::Baseline;
+use super::code::Module;
+use super::registry::{self, Entered};
+use super::{optimizing, storage};
+use crate::cache::{FileStat, ModuleHash, Observation};
+use crate::error::CompileError;
+use crate::module::Declaration;
+use crate::stream::{Chunk, Ingest, Ingested};
+use crate::trace::{EventQueue, Span};
+
+/// What a compile may do with the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMode {
+    /// Nothing.
+    Off,
+    /// Look up.
+    ReadOnly,
+    /// Look up and store.
+    ReadWrite,
+}
+
+/// One compile's settings.
+#[derive(Clone)]
+pub struct CompileOptions {
+    /// The second half of the key; code is never shared between partitions.
+    pub partition: String,
+    /// See there.
+    pub cache: CacheMode,
+    /// Smaller modules are not stored.
+    pub min_size: u64,
+    /// Whether the optimizing tier follows.
+    pub optimize: bool,
+    /// URL or path, for events.
+    pub source: String,
+    /// Who hears of it.
+    pub events: Arc<EventQueue>,
+}
+
+impl CompileOptions {
+    /// Whether a module of this size is to be stored.
+    pub fn stores(&self, size: u64) -> bool {
+        self.cache == CacheMode::ReadWrite && size >= self.min_size
+    }
+}
+
+/// Compiles bytes that are all there; returns when the module is ready to be instantiated.
+///
+/// # Errors
+/// The module is invalid or cannot be compiled.
+pub fn compile_bytes(
+    bytes: Vec<u8>,
+    options: &CompileOptions,
+) -> Result<Arc<Module>, CompileError> {
+    let hash = *blake3::hash(&bytes).as_bytes();
+    make(hash, bytes.len() as u64, options, |span| {
+        let baseline = Baseline::new(Box::new(|| {}));
+        let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
+        finish(hash, baseline, ingested, options, span)
+    })
+}
+
+/// The registry's module, or the cache's, or what `build` makes.
+fn make(
+    hash: [u8; 32],
+    size: u64,
+    options: &CompileOptions,
+    build: impl FnOnce(&Span) -> Result<Arc<Module>, CompileError>,
+) -> Result<Arc<Module>, CompileError> {
+    let span = Span::start();
+    let key = storage::key(&hash, &options.partition);
+    let building = match registry::enter(key) {
+        Entered::Shared(module) => {
+            module.listeners.add(&options.events);
+            return Ok(module);
+        }
+        Entered::Build(building) => building,
+    };
+    let module = match storage::load(&key, hash, options) {
+        Some(module) => module,
+        None => build(&span)?,
+    };
+    module.listeners.add(&options.events);
+    building.done(&module);
+    let fields = vec![
+        ("source", options.source.clone().into()),
+        ("bytes", size.into()),
+    ];
+    options.events.emit(span.event("compiledModule", fields));
+    Ok(module)
+}
+
+fn finish(
+    hash: [u8; 32],
+    baseline: Baseline,
+    ingested: Result<Ingested, CompileError>,
+    options: &CompileOptions,
+    span: &Span,
+) -> Result<Arc<Module>, CompileError> {
+    let ingested = match ingested {
+        Ok(ingested) => ingested,
+        Err(error) => {
+            baseline.cancel();
+            // A function that comes earlier in the module is the error to report.
+            let earlier = baseline
+                .error()
+                .filter(|known| known.offset() < error.offset());
+            return Err(earlier.unwrap_or(error));
+        }
+    };
+    let compiled = baseline.finish(&ingested)?;
+    let size = ingested.bytes.len() as u64;
+    let custom = ingested.custom.iter();
+    let custom = custom
+        .map(|(name, range)| (name.clone(), ingested.bytes[range.clone()].into()))
+        .collect();
+    let declaration = Declaration::new(
+        Arc::clone(&compiled.code.info),
+        ingested.skeleton.tables.clone(),
+        ingested.start,
+        size,
+        custom,
+    );
+    let module = Module::new(hash, declaration, compiled.code);
+    module.listeners.add(&options.events);
+    let fields = vec![
+        ("source", options.source.clone().into()),
+        ("bytes", size.into()),
+        ("craneliftBytes", compiled.cranelift_bytes.into()),
+    ];
+    module.listeners.emit(&span.event("baselineReady", fields));
+    if options.optimize {
+        optimizing::schedule(&module, ingested, options.clone());
+    }
+    Ok(module)
+}
+
+/// Compiles a file; one whose stat was recorded is neither read nor hashed.
+///
+/// # Errors
+/// As [`compile_bytes`], or the file cannot be read.
+pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>, CompileError> {
+    let failed = |error: std::io::Error| CompileError::read(&error, path);
+    let canonical = Path::new(path).canonicalize().map_err(failed)?;
+    let mut file = File::open(&canonical).map_err(failed)?;
+    let store = (options.cache != CacheMode::Off)
+        .then(|| storage::store(options))
+        .flatten();
+    let before = Observation::of(&file).map_err(failed)?;
+    if let (Some(store), Some(before)) = (&store, &before)
+        && let Some(hash) = store.stat_index().lookup(&canonical, &before.stat)
+    {
+        let hash = *hash.as_bytes();
+        let size = before.stat.size;
+        let read = |file: &mut File| read_all(file).map_err(failed);
+        return make(hash, size, options, |span| {
+            // The artifact is gone or unusable: the record only saves the hashing.
+            let bytes = read(&mut file)?;
+            let actual = *blake3::hash(&bytes).as_bytes();
+            let baseline = Baseline::new(Box::new(|| {}));
+            let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
+            finish(actual, baseline, ingested, options, span)
+        });
+    }
+    let bytes = read_all(&mut file).map_err(failed)?;
+    let after = file.metadata().map_err(failed)?;
+    let hash = ModuleHash::of(&bytes);
+    let stored = options.stores(bytes.len() as u64);
+    let module = compile_bytes(bytes, options)?;
+    if let (true, Some(store), Some(before), Some(after)) =
+        (stored, &store, &before, FileStat::of(&after))
+    {
+        let recorded = store.stat_index().record(&canonical, before, &after, hash);
+        if let Err(error) = recorded {
+            storage::tell_failure(options, &error);
+        }
+    }
+    Ok(module)
+}
+
+fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
+    let size = file.metadata()?.len() as usize;
+    let mut bytes = Vec::with_capacity(size + 1);
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+enum Message {
+    Bytes(Vec<u8>),
+    End,
+    /// A function turned out to be invalid.
+    Failed,
+}
+
+/// A compile whose bytes are still arriving, on a thread of its own.
+pub struct StreamCompile {
+    sender: Sender<Message>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl StreamCompile {
+    /// Starts; `drained` is called on the compile's thread whenever it took in bytes, `done`
+    /// once, with the module or the error. Dropping the value without [`Self::end`] gives up.
+    pub fn start(
+        options: CompileOptions,
+        drained: impl Fn(usize) + Send + 'static,
+        done: impl FnOnce(Result<Arc<Module>, CompileError>) + Send + 'static,
+    ) -> std::io::Result<Self> {
+        let (sender, receiver) = unbounded();
+        let queued = Arc::new(AtomicUsize::new(0));
+        let stream = Stream {
+            options,
+            receiver,
+            wake: sender.clone(),
+            queued: Arc::clone(&queued),
+            drained: Box::new(drained),
+        };
+        std::thread::Builder::new()
+            .name("wasm-stream".to_owned())
+            .spawn(move || {
+                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                    stream.run()
+                }));
+                let outcome = outcome.unwrap_or_else(|_| {
+                    let text = "the compiler panicked".to_owned();
+                    Err(Some(CompileError::Unsupported(text)))
+                });
+                match outcome {
+                    Ok(module) => done(Ok(module)),
+                    Err(Some(error)) => done(Err(error)),
+                    Err(None) => {}
+                }
+            })?;
+        Ok(Self { sender, queued })
+    }
+
+    /// More bytes; how many are queued.
+    pub fn push(&self, bytes: Vec<u8>) -> usize {
+        let queued = self.queued.fetch_add(bytes.len(), Ordering::AcqRel) + bytes.len();
+        let _ = self.sender.send(Message::Bytes(bytes));
+        queued
+    }
+
+    /// How many bytes are queued.
+    pub fn queued(&self) -> usize {
+        self.queued.load(Ordering::Acquire)
+    }
+
+    /// That was all.
+    pub fn end(&self) {
+        let _ = self.sender.send(Message::End);
+    }
+}
+
+/// The compile thread's side of a [`StreamCompile`].
+struct Stream {
+    options: CompileOptions,
+    receiver: Receiver<Message>,
+    wake: Sender<Message>,
+    queued: Arc<AtomicUsize>,
+    drained: Box<dyn Fn(usize) + Send>,
+}
+
+impl Stream {
+    /// `Err(None)` when it was given up.
+    fn run(self) -> Result<Arc<Module>, Option<CompileError>> {
+        let Self {
+            options,
+            receiver,
+            wake,
+            queued,
+            drained,
+        } = self;
+        let span = Span::start();
+        // Weak in effect: the baseline's threads hold the sender only while they work, so that a
+        // given-up stream still sees its channel close.
+        let baseline = Baseline::new(Box::new(move || {
+            let _ = wake.send(Message::Failed);
+        }));
+        let mut pending = Pending::default();
+        let mut ingest = Ingest::new();
+        loop {
+            match receiver.recv() {
+                Ok(Message::Bytes(bytes)) => {
+                    ingest
+                        .push(&bytes, &mut |chunk| pending.chunks.push(chunk))
+                        .map_err(Some)?;
+                    pending.advance(&ingest, &baseline, &options);
+                    let left = queued.fetch_sub(bytes.len(), Ordering::AcqRel) - bytes.len();
+                    drained(left);
+                }
+                Ok(Message::Failed) => {
+                    if let Some(error) = baseline.error() {
+                        baseline.cancel();
+                        return Err(Some(error));
+                    }
+                }
+                Ok(Message::End) => break,
+                Err(_) => {
+                    baseline.cancel();
+                    return Err(None);
+                }
+            }
+        }
+        let hash = ingest.hash();
+        let size = ingest.size();
+        let mut built = false;
+        let module = make(hash, size, &options, |_| {
+            built = true;
+            let mut rest = Vec::new();
+            let ingested = ingest.finish(&mut |chunk| rest.push(chunk));
+            for chunk in pending.chunks.drain(..).chain(rest) {
+                baseline.submit(chunk);
+            }
+            finish(hash, baseline.clone(), ingested, &options, &span)
+        });
+        if !built {
+            baseline.cancel();
+        }
+        module.map_err(Some)
+    }
+}
+
+/// Chunks that wait until it is clear whether the module is in the cache.
+#[derive(Default)]
+struct Pending {
+    chunks: Vec<Chunk>,
+    /// Whether a module with the same head was cached, so that this one probably is, too.
+    deferred: Option<bool>,
+}
+
+impl Pending {
+    fn advance(&mut self, ingest: &Ingest, baseline: &Baseline, options: &CompileOptions) {
+        if self.deferred.is_none()
+            && let Some(head) = ingest.head()
+        {
+            let known = options.cache != CacheMode::Off
+                && storage::store(options).is_some_and(|store| store.heads().known_head(&head));
+            self.deferred = Some(known);
+        }
+        if self.deferred == Some(false) {
+            for chunk in self.chunks.drain(..) {
+                baseline.submit(chunk);
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! wasmer engines, one for each compile.
+//!
+//! An engine owns the code it made (dropping it unmaps), and `Artifact::new` holds its lock for a
+//! whole compile: so every donor has an engine of its own, and giving back the baseline's code is
+//! dropping its engines.
+
+use std::num::NonZero;
+
+use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
+use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
+use wasmer_types::target::{CpuFeature, Target};
+
+use crate::module::{LOWERING_VERSION, wasmer_features};
+
+fn build(config: Box<dyn CompilerConfig>) -> Engine {
+    EngineBuilder::new(config)
+        .set_features(Some(wasmer_features()))
+        .engine()
+}
+
+/// Singlepass, for one donor.
+#[cfg(feature = "singlepass")]
+pub fn singlepass() -> Engine {
+    let mut config = wasmer_compiler_singlepass::Singlepass::new();
+    // Cranelift does not canonicalise either; a NaN's bits may differ between engines, but not
+    // between the tiers of one.
+    config
+        .canonicalize_nans(false)
+        .num_threads(NonZero::<usize>::MIN);
+    build(Box::new(config))
+}
+
+/// Cranelift without optimizations: the baseline of what Singlepass cannot compile, and all
+/// trampolines.
+pub fn cranelift_baseline() -> Engine {
+    let mut config = Cranelift::new();
+    config
+        .opt_level(CraneliftOptLevel::None)
+        .num_threads(NonZero::<usize>::MIN);
+    build(Box::new(config))
+}
+
+/// Whether artifacts are ELF images that are mapped from their file. wasmer maps them on Unix,
+/// not on macOS; elsewhere the older format is the artifact.
+pub const MAPPED_ARTIFACTS: bool = cfg!(all(unix, not(target_vendor = "apple")));
+
+/// Cranelift at opt-level speed on `threads` threads.
+pub fn optimizing(threads: NonZero<usize>) -> Engine {
+    let mut config = Cranelift::new();
+    config
+        .opt_level(CraneliftOptLevel::Speed)
+        .experimental_artifact(MAPPED_ARTIFACTS)
+        .num_threads(threads);
+    build(Box::new(config))
+}
+
+/// An engine that only loads.
+pub fn loader() -> Engine {
+    Engine::headless()
+}
+
+/// Everything, beside the module's bytes, that shapes the optimizing tier's code.
+pub fn fingerprint() -> Vec<(&'static str, String)> {
+    let target = Target::default();
+    let mut features: Vec<String> = CpuFeature::for_host()
+        .iter()
+        .map(|feature| feature.to_string())
+        .collect();
+    features.sort_unstable();
+    vec![
+        ("package", env!("CARGO_PKG_VERSION").to_owned()),
+        ("wasmer", env!("WASMER_VERSION").to_owned()),
+        ("cranelift", env!("CRANELIFT_VERSION").to_owned()),
+        ("target", target.triple().to_string()),
+        ("cpu", features.join(",")),
+        ("wasm", format!("{:?}", wasmer_features())),
+        ("opt-level", "speed".to_owned()),
+        ("lowering", LOWERING_VERSION.to_string()),
+        ("mapped", MAPPED_ARTIFACTS.to_string()),
+    ]
+}

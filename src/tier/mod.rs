@@ -1,0 +1,23 @@
+//! The two tiers and the way from bytes to running code.
+//!
+//! Owns: engines, the worker threads, modules and their code, the swap. May not know: Node, and
+//! what an instance's imports are.
+
+mod baseline;
+mod code;
+mod compile;
+mod engine;
+mod kit;
+mod optimizing;
+mod publish;
+mod registry;
+mod scheduler;
+mod storage;
+
+pub use code::{Code, DataSource, Loaded, Module, Tier};
+pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
+pub use engine::fingerprint;
+pub use kit::{Kit, kit};
+pub use optimizing::{finish_spooled, hand_off, unfinished};
+pub use publish::{LiveInstance, Mutator, Slots};
+pub use storage::{configure, directory};

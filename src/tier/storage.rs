@@ -1,0 +1,181 @@
+//! The process' cache: opened once, told to the tiers.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use parking_lot::Mutex;
+use wasmer_compiler::{Artifact, ArtifactCreate};
+
+use super::code::{Code, Loaded, Module};
+use super::compile::{CacheMode, CompileOptions};
+use super::engine;
+use crate::cache::{ArtifactKey, CacheError, Entry, Lookup, ModuleHash, Store};
+use crate::module::Declaration;
+use crate::trace::Span;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+enum State {
+    /// Not used yet; where it is to be.
+    Closed(Option<PathBuf>),
+    Open(Store),
+    /// Switched off, or it cannot be used.
+    Off,
+}
+
+static STATE: Mutex<State> = Mutex::new(State::Closed(None));
+
+/// Where the cache is, before its first use; `None` is the user's cache directory. A second call
+/// with the same settings changes nothing.
+pub fn configure(directory: Option<PathBuf>, enabled: bool) {
+    let mut state = STATE.lock();
+    match &*state {
+        State::Open(store) if enabled && directory.as_deref() == Some(store.root()) => {}
+        State::Open(_) if enabled && directory.is_none() => {}
+        _ if enabled => *state = State::Closed(directory),
+        _ => *state = State::Off,
+    }
+}
+
+/// The open store, if the cache is on and usable. The first failure to open it is told to
+/// `options`' listener; after that the cache is off.
+pub fn store(options: &CompileOptions) -> Option<Store> {
+    match open() {
+        Ok(store) => store,
+        Err(error) => {
+            tell_failure(options, &error);
+            None
+        }
+    }
+}
+
+fn open() -> Result<Option<Store>, CacheError> {
+    let mut state = STATE.lock();
+    match &mut *state {
+        State::Open(store) => Ok(Some(store.clone())),
+        State::Off => Ok(None),
+        State::Closed(directory) => match Store::open(directory.take()) {
+            Ok(store) => {
+                *state = State::Open(store.clone());
+                Ok(Some(store))
+            }
+            Err(error) => {
+                *state = State::Off;
+                Err(error)
+            }
+        },
+    }
+}
+
+/// The cache's directory, if it is on and usable.
+pub fn directory() -> Option<PathBuf> {
+    let store = open().ok()??;
+    Some(store.directory().to_owned())
+}
+
+/// Tells that something could not be stored; compiling goes on.
+pub fn tell_failure(options: &CompileOptions, error: &CacheError) {
+    let mut fields = vec![
+        ("source", options.source.clone().into()),
+        ("reason", error.to_string().into()),
+        ("code", error.code().into()),
+    ];
+    if let Some(path) = error.path() {
+        fields.push(("path", path.display().to_string().into()));
+    }
+    options
+        .events
+        .emit(Span::start().event("cacheWriteFailed", fields));
+}
+
+/// The artifact's key.
+pub fn key(hash: &[u8; 32], partition: &str) -> ArtifactKey {
+    static FINGERPRINT: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
+    let fingerprint: Vec<_> = FINGERPRINT
+        .get_or_init(engine::fingerprint)
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    ArtifactKey::new(&ModuleHash::from_bytes(*hash), &fingerprint, partition)
+}
+
+/// Looks the module up; nothing is compiled. Every defect is told and counts as a miss.
+pub fn load(key: &ArtifactKey, hash: [u8; 32], options: &CompileOptions) -> Option<Arc<Module>> {
+    let (declaration, code) = load_code(key, hash, options)?;
+    Some(Module::new(hash, declaration, code))
+}
+
+pub(super) fn load_code(
+    key: &ArtifactKey,
+    hash: [u8; 32],
+    options: &CompileOptions,
+) -> Option<(Declaration, Code)> {
+    if options.cache == CacheMode::Off {
+        return None;
+    }
+    let store = store(options)?;
+    let span = Span::start();
+    let invalid = |reason: String| {
+        let fields = vec![
+            ("source", options.source.clone().into()),
+            ("reason", reason.into()),
+        ];
+        options
+            .events
+            .emit(span.event("moduleCacheInvalid", fields));
+    };
+    let entry = match store.lookup(key, ModuleHash::from_bytes(hash)) {
+        Lookup::Hit(entry) => entry,
+        Lookup::Miss => return None,
+        Lookup::Invalid(reason) => {
+            invalid(reason.as_str().to_owned());
+            return None;
+        }
+    };
+    let path = entry.path.display().to_string();
+    let image = entry.image_len;
+    match map(entry) {
+        Ok((declaration, code)) => {
+            let fields = vec![
+                ("source", options.source.clone().into()),
+                ("bytes", declaration.size.into()),
+                ("artifactBytes", image.into()),
+                ("path", path.into()),
+            ];
+            options.events.emit(span.event("moduleCacheHit", fields));
+            Some((declaration, code))
+        }
+        Err(reason) => {
+            invalid(reason);
+            let _ = store.remove(key);
+            None
+        }
+    }
+}
+
+/// Maps a verified entry.
+pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), String> {
+    let engine = engine::loader();
+    let loaded = catch_unwind(AssertUnwindSafe(|| {
+        if engine::MAPPED_ARTIFACTS {
+            // SAFETY: the entry carries our seal and is never changed in place.
+            unsafe { Artifact::deserialize_file(&engine, entry.map_path()) }
+        } else {
+            let bytes = std::fs::read(entry.map_path())?;
+            let image = bytes[..bytes.len().min(entry.image_len as usize)].to_vec();
+            // SAFETY: as above.
+            unsafe { Artifact::deserialize(&engine, image.into()) }
+        }
+    }));
+    let artifact = match loaded {
+        Ok(Ok(artifact)) => artifact,
+        Ok(Err(error)) => return Err(format!("load: {error}")),
+        Err(_) => return Err("load: the loader panicked".to_owned()),
+    };
+    let file = Arc::new(entry.file);
+    let info = artifact.create_module_info();
+    let declaration = Declaration::carried(info, &entry.meta, &file)
+        .ok_or_else(|| "metadata".to_owned())?;
+    let code = Code::of_artifact(Loaded::new(artifact, engine));
+    Ok((declaration, code))
+}
