@@ -851,7 +851,7 @@ ours('tables of instances that were never linked cannot be mixed', (t) => {
   const a = instantiate(wat)
   const b = instantiate(wat)
   const mix = () => instantiate('(import "a" "t" (table 1 funcref)) (import "b" "t" (table 1 funcref))', { a, b })
-  t.throws(mix, { instanceOf: W.LinkError, message: /Import #1 "b" "t".*Import #0 "a" "t"/ })
+  t.throws(mix, { instanceOf: W.LinkError, message: /Import #1 .*"b".*"t".*Import #0 .*"a".*"t"/ })
 })
 
 ours('a module tells its tier', async (t) => {

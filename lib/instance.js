@@ -18,7 +18,14 @@ const { defineInterface, isObject, requireNew } = require('./webidl.js')
 /** Instance -> its exports object. */
 const exportsOf = new WeakMap()
 
-const subjectOf = ({ module, name }, index) => `Import #${index} "${module}" "${name}"`
+// V8 names an import in other words before 13 (Node 20 and 22): `Import #0 module="m" function="f" error: ...`.
+const olderWords = Number.parseInt(process.versions.v8, 10) < 13
+const subjectOf = ({ module, name }, index) =>
+  olderWords
+    ? `Import #${index} module="${module}" function="${name}" error`
+    : `Import #${index} "${module}" "${name}"`
+const moduleSubject = ({ module }, index) =>
+  olderWords ? `Import #${index} module="${module}" error` : `Import #${index} "${module}"`
 
 /** Why `value` cannot be an import of the declared kind; undefined if it can ("read the imports", steps 3.4 on). */
 function kindMismatch({ kind, type }, value) {
@@ -63,7 +70,7 @@ function readImports(module, importObject, where) {
     // 3.1-3.3. Get(importObject, moduleName) has to be an object; Get(o, componentName).
     const from = importObject[declared.module]
     if (!isObject(from)) {
-      throw new TypeError(`${where}: Import #${index} "${declared.module}": module is not an object or function`)
+      throw new TypeError(`${where}: ${moduleSubject(declared, index)}: module is not an object or function`)
     }
     const value = from[declared.name]
     const mismatch = kindMismatch(declared, value)

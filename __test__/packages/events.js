@@ -9,7 +9,7 @@ const CACHED_FROM = 128 * 1024
 
 /** What is published when a module of the run was compiled, by the one tier or the other. */
 const BASELINE = ['baselineReady']
-const OPTIMIZED = ['compiledModule', 'optimizedReady']
+const OPTIMIZED = ['optimizedReady']
 
 function readEvents(file) {
   if (!file || !fs.existsSync(file)) return []
@@ -22,7 +22,13 @@ function readEvents(file) {
 
 /** hash → size in bytes of the modules that one of `names` was published for. */
 function modulesOf(events, ...names) {
-  return new Map(events.filter((event) => names.includes(event.name)).map((event) => [event.hash, event.size]))
+  const found = new Map()
+  for (const event of events) {
+    if (!names.includes(event.name)) continue
+    if (!event.hash || !event.size) throw new Error(`an event without hash or size: ${JSON.stringify(event)}`)
+    found.set(event.hash, event.size)
+  }
+  return found
 }
 
 /**

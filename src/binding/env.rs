@@ -58,6 +58,11 @@ impl EnvShared {
         self.depth.store(depth + 1, Ordering::Relaxed);
     }
 
+    /// Whether a call into WebAssembly is under way.
+    pub fn is_inside(&self) -> bool {
+        self.depth.load(Ordering::Relaxed) > 0
+    }
+
     /// A call into WebAssembly ended.
     pub fn leave(&self) {
         let depth = self.depth.load(Ordering::Relaxed);
@@ -109,6 +114,7 @@ struct Realm {
     memory_length: Reference,
     memory_wait: Reference,
     memory_notify: Reference,
+    exception_from_wasm: Reference,
 }
 
 /// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes.
@@ -159,6 +165,10 @@ impl EnvState {
 
     pub fn memory_notify(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.memory_notify)
+    }
+
+    pub fn exception_from_wasm(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.exception_from_wasm)
     }
 
     /// Where arguments and results pass; null before `init`.
@@ -342,6 +352,7 @@ fn init(call: &Call<'_>) -> Result<Value> {
         memory_length: reference("memoryLength")?,
         memory_wait: reference("memoryWait")?,
         memory_notify: reference("memoryNotify")?,
+        exception_from_wasm: reference("exceptionFromWasm")?,
     };
     if call.state.realm.set(realm).is_err() {
         return Err(Thrown::Type("init was already called".to_owned()));

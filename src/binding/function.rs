@@ -15,7 +15,7 @@ use super::env::{ARENA_BYTES, EnvState};
 use super::group::GroupHandle;
 use super::js::{self, Call, Env, Exports, Reference, Result, Thrown, Value};
 use crate::module::{signature_text, type_of_letter};
-use crate::runtime::{self, Callee, Raised};
+use crate::runtime::{self, Callee, Outcome, Raised};
 
 const _: () = assert!(size_of::<RawValue>() == 16, "the arena's slots are RawValues");
 
@@ -28,6 +28,7 @@ pub struct FunctionEntry {
     params: usize,
     results: usize,
     state: *const EnvState,
+    group: *const GroupHandle,
 }
 
 /// An imported function: an adapter closure that reads and writes the arena.
@@ -109,6 +110,7 @@ fn create(call: &Call<'_>) -> Result<Value> {
         params: meta.ty.params().len(),
         results: meta.ty.results().len(),
         state: call.state,
+        group,
     });
     let data = ptr::from_ref(&*entry).cast_mut().cast::<c_void>();
     let function = js::raw_function(call.env, "call", invoke, data)?;
@@ -210,7 +212,13 @@ fn enter(entry: &FunctionEntry, state: &EnvState, values: &mut [RawValue]) -> Re
     let outcome = unsafe { runtime::call(entry.anyfunc, values.as_mut_ptr()) };
     state.shared.leave();
     if let Err(trap) = outcome {
-        return Err(Thrown::Trap(runtime::classify(&trap)));
+        let outcome = runtime::classify(&trap);
+        if let Outcome::Exception(exception) = &outcome {
+            // SAFETY: the wrapper that was called keeps its group alive.
+            let group = unsafe { &*entry.group };
+            group.throw(state.env, state, exception)?;
+        }
+        return Err(Thrown::Trap(outcome));
     }
     // SAFETY: as above, for the results.
     unsafe { ptr::copy_nonoverlapping(values.as_ptr(), arena, entry.results) };

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use wasmer_types::{FunctionType, RawValue, TableType};
-use wasmer_vm::VMGlobalDefinition;
+use wasmer_vm::{VMExceptionRef, VMGlobalDefinition};
 
-use super::env::EnvMutator;
+use super::env::{EnvMutator, EnvState};
 use super::function::{Adapter, FunctionEntry, signature_of};
-use super::js::{self, Call, Exports, Native, Result, Thrown, Value};
+use super::js::{self, Call, Env, Exports, Native, Reference, Result, Thrown, Value};
 use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
-use crate::module::{ExternType, letter, type_of_letter};
+use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
     Callee, ExportValue, FunctionMeta, Group, Import, InstantiateError, classify,
 };
@@ -19,6 +19,8 @@ use crate::runtime::{
 /// What JavaScript holds for a group; its finaliser frees the store.
 pub struct GroupHandle {
     group: RefCell<Group>,
+    /// The JavaScript object of the group, held weakly.
+    owner: Reference,
     /// The entries of its exported functions; they are freed after the store, with the wrappers.
     entries: RefCell<Vec<Box<FunctionEntry>>>,
 }
@@ -41,6 +43,21 @@ impl GroupHandle {
             .ok_or_else(|| Thrown::Type("internal: no function of this group".to_owned()))
     }
 
+    /// Throws an exception that left the group's code, as JavaScript sees it.
+    pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<()> {
+        let (tag, payload) = self.group.borrow_mut().exception(exception);
+        // SAFETY: at most 1,000 values (a module limit), which the arena holds.
+        unsafe {
+            std::ptr::copy_nonoverlapping(payload.as_ptr(), state.arena().cast(), payload.len());
+        }
+        let convert = state.exception_from_wasm().ok_or(Thrown::Pending)?.get()?;
+        let arguments = [self.owner.get()?, js::number(env, tag as f64)?];
+        let value = js::call(env, convert, &arguments)?;
+        // SAFETY: a live value of this environment.
+        js::check(unsafe { napi::sys::napi_throw(env, value) })?;
+        Err(Thrown::Pending)
+    }
+
     /// Makes a host function; the address of its anyfunc.
     pub fn host_function(&self, ty: &FunctionType, callee: Box<dyn Callee>) -> Result<usize> {
         self.group
@@ -55,6 +72,7 @@ pub fn register(exports: &Exports) {
         let mutator = Arc::new(EnvMutator(Arc::clone(&call.state.shared)));
         let handle = GroupHandle {
             group: RefCell::new(Group::new(mutator)),
+            owner: Reference::new(call.env, call.argument(0), 0)?,
             entries: RefCell::default(),
         };
         js::external(call.env, handle)
@@ -68,6 +86,10 @@ pub fn register(exports: &Exports) {
     exports.function("inspect", inspect);
     exports.function("liveReferences", |call| {
         let group = call.native::<GroupHandle>(0)?;
+        // References on the stack of running code are not in any table.
+        if call.state.shared.is_inside() {
+            return js::null(call.env);
+        }
         let live = group.group.borrow_mut().live_references();
         js::array(call.env, live, |raw| js::number(call.env, raw as f64))
     });
@@ -115,6 +137,12 @@ pub fn register(exports: &Exports) {
         // SAFETY: as in `globalGet`.
         unsafe { (*definition).val = arena.read() };
         js::undefined(call.env)
+    });
+    exports.function("tagSignature", |call| {
+        let group = call.native::<GroupHandle>(0)?.group.borrow();
+        let ty = group.tag(call.address(1)?);
+        let ty = ty.ok_or_else(|| Thrown::Type("internal: no such tag".to_owned()))?;
+        js::string(call.env, &signature_text(ty))
     });
     exports.function("tagCreate", |call| {
         let group = call.native::<GroupHandle>(0)?;

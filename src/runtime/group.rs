@@ -19,7 +19,7 @@ use wasmer_types::{
 };
 use wasmer_vm::{
     InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, VMCallerCheckedAnyfunc,
-    VMExtern, VMExternRef, VMFuncRef, VMGlobalDefinition, VMInstance, VMTable, VMTag,
+    VMExceptionRef, VMExtern, VMExternRef, VMFuncRef, VMGlobalDefinition, VMInstance, VMTable, VMTag,
 };
 
 use super::host::{Callee, HostFunction};
@@ -249,6 +249,22 @@ impl Group {
         self.tags.len() - 1
     }
 
+    /// The signature of a tag.
+    pub fn tag(&self, id: usize) -> Option<&FunctionType> {
+        Some(&self.tags.get(id)?.get(&self.objects).signature)
+    }
+
+    /// The tag's id and the payload of an exception that left the group's code.
+    pub fn exception(&mut self, exception: &VMExceptionRef) -> (usize, Vec<RawValue>) {
+        let exception = exception.0.internal_handle().get(&self.objects);
+        let tag = exception.tag();
+        let types = tag.get(&self.objects).signature.params();
+        let packed = exception.payload();
+        // SAFETY: the exception lives in the store, and no code runs that could write it.
+        let payload = unpack(types, unsafe { packed.as_ref() });
+        (self.tag_id(tag), payload)
+    }
+
     /// Every externref in the group's tables and globals.
     pub fn live_references(&mut self) -> Vec<RawReference> {
         let mut live = Vec::new();
@@ -335,6 +351,32 @@ impl Group {
             MaybeInstanceOwned::Instance(anyfunc) => *anyfunc,
         }
     }
+}
+
+/// Compiled code packs an exception's fields like a C structure; here every value gets a slot.
+fn unpack(types: &[Type], packed: &[RawValue]) -> Vec<RawValue> {
+    let bytes: Vec<u8> = packed
+        .iter()
+        // SAFETY: every bit pattern is a valid array of bytes.
+        .flat_map(|value| unsafe { value.bytes })
+        .collect();
+    let mut offset = 0_usize;
+    types
+        .iter()
+        .map(|ty| {
+            let size = match ty {
+                Type::I32 | Type::F32 => 4,
+                Type::I64 | Type::F64 => 8,
+                Type::V128 => 16,
+                Type::ExternRef | Type::FuncRef | Type::ExceptionRef => size_of::<usize>(),
+            };
+            offset = offset.next_multiple_of(size);
+            let mut slot = [0; 16];
+            slot[..size].copy_from_slice(&bytes[offset..offset + size]);
+            offset += size;
+            RawValue { bytes: slot }
+        })
+        .collect()
 }
 
 fn raw_externref(reference: VMExternRef) -> RawReference {

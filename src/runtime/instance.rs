@@ -277,8 +277,8 @@ impl Group {
                     };
                     VMExtern::Function(InternalStoreHandle::new(&mut self.objects, function))
                 }
-                (Import::Memory(state), ImportIndex::Memory(_)) => {
-                    let memory = GuestMemory::imported(state);
+                (Import::Memory(state), ImportIndex::Memory(index)) => {
+                    let memory = GuestMemory::imported(state, info.memories[*index].maximum);
                     VMExtern::Memory(InternalStoreHandle::new(&mut self.objects, memory))
                 }
                 (Import::Table(id), ImportIndex::Table(_)) => {

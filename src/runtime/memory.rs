@@ -180,6 +180,8 @@ pub fn has_guard_region(base: *const u8, length: usize, shared: bool) -> bool {
 pub(super) struct GuestMemory {
     state: Arc<MemoryState>,
     definition: MaybeInstanceOwned<VMMemoryDefinition>,
+    /// As the importer declares it: the host checked the real one, which we may not know.
+    maximum: Option<Pages>,
 }
 
 // SAFETY: a store is used by one thread; the definition is reached through its address only.
@@ -189,12 +191,13 @@ unsafe impl Sync for GuestMemory {}
 
 impl GuestMemory {
     /// For an import record.
-    pub(super) fn imported(state: Arc<MemoryState>) -> VMMemory {
+    pub(super) fn imported(state: Arc<MemoryState>, maximum: Option<Pages>) -> VMMemory {
         let definition = VMMemoryDefinition {
             base: state.base.as_ptr(),
             current_length: state.bytes(),
         };
-        Self::register(state, MaybeInstanceOwned::Host(Box::new(definition.into())))
+        let definition = MaybeInstanceOwned::Host(Box::new(definition.into()));
+        Self::register(state, definition, maximum)
     }
 
     /// For a memory that the module defines; `location` lies in its `VMContext`.
@@ -211,12 +214,14 @@ impl GuestMemory {
         };
         // SAFETY: valid by the caller's promise.
         unsafe { location.write(definition) };
-        Self::register(state, MaybeInstanceOwned::Instance(location))
+        let maximum = state.ty.maximum;
+        Self::register(state, MaybeInstanceOwned::Instance(location), maximum)
     }
 
     fn register(
         state: Arc<MemoryState>,
         definition: MaybeInstanceOwned<VMMemoryDefinition>,
+        maximum: Option<Pages>,
     ) -> VMMemory {
         let mut definitions = state.length.definitions.lock();
         definitions.push(Definition(definition.as_ptr()));
@@ -226,7 +231,11 @@ impl GuestMemory {
         // SAFETY: alive, and reached by no code yet.
         unsafe { (*at).current_length = bytes };
         drop(definitions);
-        VMMemory(Box::new(Self { state, definition }))
+        VMMemory(Box::new(Self {
+            state,
+            definition,
+            maximum,
+        }))
     }
 }
 
@@ -260,6 +269,7 @@ fn unsupported(what: &str) -> MemoryError {
 impl LinearMemory for GuestMemory {
     fn ty(&self) -> MemoryType {
         let mut ty = self.state.ty;
+        ty.maximum = self.maximum;
         ty.minimum = Pages((self.state.bytes() / PAGE) as u32);
         ty
     }

@@ -2,7 +2,7 @@
 
 use wasmer_compiler::FRAME_INFO;
 use wasmer_types::TrapCode;
-use wasmer_vm::Trap;
+use wasmer_vm::{Trap, VMExceptionRef};
 
 use super::host::Raised;
 
@@ -15,6 +15,8 @@ pub enum Outcome {
     StackOverflow,
     /// Becomes a `WebAssembly.RuntimeError` with V8's words.
     Trap(&'static str),
+    /// A WebAssembly exception that no handler caught.
+    Exception(VMExceptionRef),
 }
 
 /// Sorts a trap.
@@ -23,7 +25,7 @@ pub fn classify(trap: &Trap) -> Outcome {
         Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
         Trap::User(_) => return Outcome::Trap("a host function failed"),
         Trap::OOM { .. } => return Outcome::Trap("out of memory"),
-        Trap::UncaughtException { .. } => return Outcome::Trap("wasm exception"),
+        Trap::UncaughtException { exnref, .. } => return Outcome::Exception(exnref.clone()),
         Trap::Lib { trap_code, .. } => *trap_code,
         Trap::Wasm {
             pc, signal_trap, ..

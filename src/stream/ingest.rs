@@ -264,7 +264,8 @@ impl Ingest {
         Ok(())
     }
 
-    fn flush(&mut self, sink: &mut dyn FnMut(Chunk)) {
+    /// Hands on a chunk that is not full yet: no more bytes came for a while.
+    pub fn flush(&mut self, sink: &mut dyn FnMut(Chunk)) {
         let Some(skeleton) = self.skeleton.as_ref() else {
             return;
         };

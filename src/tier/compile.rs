@@ -5,8 +5,9 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::baseline::Baseline;
 use super::code::Module;
@@ -81,6 +82,7 @@ fn make(
     let building = match registry::enter(key) {
         Entered::Shared(module) => {
             module.listeners.add(&options.events);
+            told(&span, size, options);
             return Ok(module);
         }
         Entered::Build(building) => building,
@@ -91,12 +93,16 @@ fn make(
     };
     module.listeners.add(&options.events);
     building.done(&module);
+    told(&span, size, options);
+    Ok(module)
+}
+
+fn told(span: &Span, size: u64, options: &CompileOptions) {
     let fields = vec![
         ("source", options.source.clone().into()),
         ("bytes", size.into()),
     ];
     options.events.emit(span.event("compiledModule", fields));
-    Ok(module)
 }
 
 fn finish(
@@ -194,11 +200,17 @@ fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// When a stream pauses this long, the functions that are there are compiled, although their
+/// chunk is not full: an invalid one is reported without waiting for further bytes.
+const STALL: Duration = Duration::from_millis(20);
+
 enum Message {
     Bytes(Vec<u8>),
     End,
     /// A function turned out to be invalid.
     Failed,
+    /// Nobody waits any more.
+    Abort,
 }
 
 /// A compile whose bytes are still arriving, on a thread of its own.
@@ -261,6 +273,12 @@ impl StreamCompile {
     }
 }
 
+impl Drop for StreamCompile {
+    fn drop(&mut self) {
+        let _ = self.sender.send(Message::Abort);
+    }
+}
+
 /// The compile thread's side of a [`StreamCompile`].
 struct Stream {
     options: CompileOptions,
@@ -281,15 +299,13 @@ impl Stream {
             drained,
         } = self;
         let span = Span::start();
-        // Weak in effect: the baseline's threads hold the sender only while they work, so that a
-        // given-up stream still sees its channel close.
         let baseline = Baseline::new(Box::new(move || {
             let _ = wake.send(Message::Failed);
         }));
         let mut pending = Pending::default();
         let mut ingest = Ingest::new();
         loop {
-            match receiver.recv() {
+            match receiver.recv_timeout(STALL) {
                 Ok(Message::Bytes(bytes)) => {
                     ingest
                         .push(&bytes, &mut |chunk| pending.chunks.push(chunk))
@@ -305,7 +321,11 @@ impl Stream {
                     }
                 }
                 Ok(Message::End) => break,
-                Err(_) => {
+                Err(RecvTimeoutError::Timeout) => {
+                    ingest.flush(&mut |chunk| pending.chunks.push(chunk));
+                    pending.advance(&ingest, &baseline, &options);
+                }
+                Ok(Message::Abort) | Err(RecvTimeoutError::Disconnected) => {
                     baseline.cancel();
                     return Err(None);
                 }
