@@ -64,7 +64,7 @@ impl From<BinaryReaderError> for CompileError {
     fn from(error: BinaryReaderError) -> Self {
         Self::Invalid {
             message: error.message().to_owned(),
-            offset: error.offset() as u64,
+            offset: error.offset(),
         }
     }
 }

@@ -12,4 +12,6 @@ pub mod stream;
 pub mod tier;
 pub mod trace;
 
+// Unit tests link without Node, and napi-rs leaves its registration out of them.
+#[cfg(not(test))]
 mod binding;

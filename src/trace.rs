@@ -128,7 +128,10 @@ impl Listeners {
     pub fn add(&self, queue: &Arc<EventQueue>) {
         let mut queues = self.0.lock();
         queues.retain(|known| known.strong_count() > 0);
-        if !queues.iter().any(|known| known.ptr_eq(&Arc::downgrade(queue))) {
+        if !queues
+            .iter()
+            .any(|known| known.ptr_eq(&Arc::downgrade(queue)))
+        {
             queues.push(Arc::downgrade(queue));
         }
     }

@@ -65,9 +65,8 @@ impl Waiting {
                 // SAFETY: this is the environment's thread, and it is alive.
                 let state = unsafe { &*target.state };
                 state.settled();
-                let called = arguments(env, state).and_then(|arguments| {
-                    js::call(env, target.callback.get()?, &arguments)
-                });
+                let called = arguments(env, state)
+                    .and_then(|arguments| js::call(env, target.callback.get()?, &arguments));
                 if let Err(thrown) = called {
                     js::throw(env, state, thrown);
                 }
@@ -108,7 +107,7 @@ struct JobHandle {
 }
 
 impl Native for JobHandle {
-    const TAG: u64 = 0x6a6f_62;
+    const TAG: u64 = u64::from_be_bytes(*b"wcc:job ");
 }
 
 /// A pusher may go on below this many queued bytes.
@@ -224,7 +223,9 @@ fn new_job(call: &Call<'_>, callback: usize) -> Result<JobHandle> {
 }
 
 fn no_thread(error: &std::io::Error) -> Thrown {
-    Thrown::Range(format!("no thread could be started for the compile: {error}"))
+    Thrown::Range(format!(
+        "no thread could be started for the compile: {error}"
+    ))
 }
 
 fn begin(call: &Call<'_>) -> Result<Value> {
@@ -264,7 +265,11 @@ fn push(call: &Call<'_>) -> Result<Value> {
 fn drained(call: &Call<'_>) -> Result<Value> {
     let job = call.native::<JobHandle>(0)?;
     *job.drained.lock() = Some(Waiting::new(call, 1)?);
-    let queued = job.stream.borrow().as_ref().map_or(0, StreamCompile::queued);
+    let queued = job
+        .stream
+        .borrow()
+        .as_ref()
+        .map_or(0, StreamCompile::queued);
     if queued < LOW_WATER || job.over.load(Ordering::Acquire) {
         wake(&job.drained);
     }

@@ -340,7 +340,9 @@ fn init(call: &Call<'_>) -> Result<Value> {
     // SAFETY: a live value; Node-API checks that it is an ArrayBuffer.
     js::check(unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut arena, &mut length) })?;
     if length < ARENA_BYTES {
-        return Err(Thrown::Range(format!("the arena needs {ARENA_BYTES} bytes")));
+        return Err(Thrown::Range(format!(
+            "the arena needs {ARENA_BYTES} bytes"
+        )));
     }
     let realm = Realm {
         arena: arena.cast(),
@@ -362,7 +364,9 @@ fn init(call: &Call<'_>) -> Result<Value> {
 
 fn drain_events(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
-    js::array(env, call.state.events.drain(), |event| event_object(env, event))
+    js::array(env, call.state.events.drain(), |event| {
+        event_object(env, event)
+    })
 }
 
 fn event_object(env: Env, event: Event) -> Result<Value> {

@@ -17,7 +17,10 @@ use super::js::{self, Call, Env, Exports, Reference, Result, Thrown, Value};
 use crate::module::{signature_text, type_of_letter};
 use crate::runtime::{self, Callee, Outcome, Raised};
 
-const _: () = assert!(size_of::<RawValue>() == 16, "the arena's slots are RawValues");
+const _: () = assert!(
+    size_of::<RawValue>() == 16,
+    "the arena's slots are RawValues"
+);
 
 /// Values that are kept on the stack; longer signatures use the heap.
 const INLINE_VALUES: usize = 16;
@@ -80,14 +83,7 @@ impl Adapter {
         let mut result = ptr::null_mut();
         // SAFETY: live values; no arguments. The receiver is ignored by an arrow function.
         js::check(unsafe {
-            sys::napi_call_function(
-                self.env,
-                function,
-                function,
-                0,
-                ptr::null(),
-                &mut result,
-            )
+            sys::napi_call_function(self.env, function, function, 0, ptr::null(), &mut result)
         })
     }
 }

@@ -22,11 +22,12 @@ pub struct GroupHandle {
     /// The JavaScript object of the group, held weakly.
     owner: Reference,
     /// The entries of its exported functions; they are freed after the store, with the wrappers.
+    #[expect(clippy::vec_box, reason = "the functions hold the addresses")]
     entries: RefCell<Vec<Box<FunctionEntry>>>,
 }
 
 impl Native for GroupHandle {
-    const TAG: u64 = 0x6772_6f75_70;
+    const TAG: u64 = u64::from_be_bytes(*b"wcc:grp ");
 }
 
 impl GroupHandle {
@@ -127,15 +128,18 @@ pub fn register(exports: &Exports) {
     });
     exports.function("globalGet", |call| {
         let (definition, arena) = global_and_arena(call)?;
-        // SAFETY: the wrapper that knows the address keeps the definition's group alive; the
-        // arena's first slot is a RawValue.
-        unsafe { arena.write((*definition).val) };
+        // SAFETY: the wrapper that knows the address keeps the definition's group alive.
+        let value = unsafe { (*definition).val };
+        // SAFETY: the arena's first slot is a RawValue.
+        unsafe { arena.write(value) };
         js::undefined(call.env)
     });
     exports.function("globalSet", |call| {
         let (definition, arena) = global_and_arena(call)?;
+        // SAFETY: the arena's first slot is a RawValue.
+        let value = unsafe { arena.read() };
         // SAFETY: as in `globalGet`.
-        unsafe { (*definition).val = arena.read() };
+        unsafe { (*definition).val = value };
         js::undefined(call.env)
     });
     exports.function("tagSignature", |call| {
@@ -216,7 +220,6 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         js::number(env, number as f64)
     })
 }
-
 
 fn inspect(call: &Call<'_>) -> Result<Value> {
     let group = call.native::<GroupHandle>(0)?;

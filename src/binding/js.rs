@@ -377,9 +377,7 @@ pub fn flag_of(env: Env, value: Value) -> Result<bool> {
 pub fn text_of(env: Env, value: Value) -> Result<String> {
     let mut length = 0;
     // SAFETY: asks for the length only.
-    check(unsafe {
-        sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut length)
-    })?;
+    check(unsafe { sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut length) })?;
     let mut bytes = vec![0_u8; length + 1];
     // SAFETY: `bytes` has room for the text and its NUL.
     check(unsafe {
@@ -491,7 +489,9 @@ pub fn native_of<'value, T: Native>(env: Env, value: Value) -> Result<&'value T>
     // SAFETY: every external that reaches us is ours (they never leave lib/) and starts with its
     // tag.
     if unsafe { (*tagged).tag } != T::TAG {
-        return Err(Thrown::Type("internal: an external of another type".to_owned()));
+        return Err(Thrown::Type(
+            "internal: an external of another type".to_owned(),
+        ));
     }
     // SAFETY: the tag says that it is a `T`; the caller's argument keeps it alive.
     Ok(unsafe { &(*tagged).value })

@@ -13,7 +13,7 @@ use crate::runtime::{MemoryHost, MemoryState, Waited};
 pub struct MemoryHandle(pub Arc<MemoryState>);
 
 impl Native for MemoryHandle {
-    const TAG: u64 = 0x6d65_6d6f_7279;
+    const TAG: u64 = u64::from_be_bytes(*b"wcc:mem ");
 }
 
 /// The `WebAssembly.Memory` behind a memory, held weakly: whoever can run code on it holds it

@@ -10,19 +10,23 @@ use crate::tier::{Module, Tier};
 pub struct ModuleHandle(pub Arc<Module>);
 
 impl Native for ModuleHandle {
-    const TAG: u64 = 0x006d_6f64_756c_65;
+    const TAG: u64 = u64::from_be_bytes(*b"wcc:mod ");
 }
 
 pub fn register(exports: &Exports) {
     exports.function("moduleImports", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;
         let imports = module.declaration.imports();
-        js::array(call.env, imports, |import| describe(call.env, &import, true))
+        js::array(call.env, imports, |import| {
+            describe(call.env, &import, true)
+        })
     });
     exports.function("moduleExports", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;
         let exports = module.declaration.exports();
-        js::array(call.env, exports, |export| describe(call.env, &export, false))
+        js::array(call.env, exports, |export| {
+            describe(call.env, &export, false)
+        })
     });
     exports.function("moduleDefinedMemories", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;

@@ -142,7 +142,14 @@ impl Declaration {
             .into_iter()
             .map(|(name, offset, length)| {
                 let file = Arc::clone(file);
-                (name, CustomBytes::File { file, offset, length })
+                (
+                    name,
+                    CustomBytes::File {
+                        file,
+                        offset,
+                        length,
+                    },
+                )
             })
             .collect();
         Some(Self {
@@ -158,9 +165,9 @@ impl Declaration {
     pub fn imports(&self) -> impl Iterator<Item = Extern<'_>> {
         self.info.imports.iter().map(|(key, index)| {
             let ty = match *index {
-                ImportIndex::Function(index) => ExternType::Function(
-                    &self.info.signatures[self.info.functions[index]],
-                ),
+                ImportIndex::Function(index) => {
+                    ExternType::Function(&self.info.signatures[self.info.functions[index]])
+                }
                 ImportIndex::Table(index) => ExternType::Table(self.table(index)),
                 ImportIndex::Memory(index) => ExternType::Memory(self.info.memories[index]),
                 ImportIndex::Global(index) => ExternType::Global(self.info.globals[index]),
@@ -180,9 +187,9 @@ impl Declaration {
     pub fn exports(&self) -> impl Iterator<Item = Extern<'_>> {
         self.info.exports.iter().map(|(name, index)| {
             let ty = match *index {
-                ExportIndex::Function(index) => ExternType::Function(
-                    &self.info.signatures[self.info.functions[index]],
-                ),
+                ExportIndex::Function(index) => {
+                    ExternType::Function(&self.info.signatures[self.info.functions[index]])
+                }
                 ExportIndex::Table(index) => ExternType::Table(self.table(index)),
                 ExportIndex::Memory(index) => ExternType::Memory(self.info.memories[index]),
                 ExportIndex::Global(index) => ExternType::Global(self.info.globals[index]),

@@ -67,9 +67,14 @@ pub fn lower_body(
         validator.op(at, &operator)?;
         singlepass = singlepass && singlepass_operator(skeleton, &operator, body[start]);
         let replacement = match operator {
-            Operator::Call { function_index } => skeleton.local_index(function_index).map(
-                |local| Replacement::Call { local, function_index },
-            ),
+            Operator::Call { function_index } => {
+                skeleton
+                    .local_index(function_index)
+                    .map(|local| Replacement::Call {
+                        local,
+                        function_index,
+                    })
+            }
             Operator::RefFunc { function_index } => {
                 skeleton.local_index(function_index).map(Replacement::Ref)
             }

@@ -35,21 +35,13 @@ pub fn type_of_letter(letter: char) -> Option<Type> {
 pub fn signature_text(ty: &FunctionType) -> String {
     let params = ty.params().iter().map(|ty| letter(*ty));
     let results = ty.results().iter().map(|ty| letter(*ty));
-    params
-        .chain(std::iter::once(':'))
-        .chain(results)
-        .collect()
+    params.chain(std::iter::once(':')).chain(results).collect()
 }
 
 /// Whether Singlepass and Cranelift pass this signature in the same places (x86-64, seen in all
 /// eight mixtures of tiers along a chain of three calls): integers and references only, and at
 /// most two results.
 pub fn is_plain(ty: &FunctionType) -> bool {
-    let plain = |ty: &Type| {
-        matches!(
-            ty,
-            Type::I32 | Type::I64 | Type::ExternRef | Type::FuncRef
-        )
-    };
+    let plain = |ty: &Type| matches!(ty, Type::I32 | Type::I64 | Type::ExternRef | Type::FuncRef);
     ty.params().iter().all(plain) && ty.results().iter().all(plain) && ty.results().len() <= 2
 }

@@ -18,6 +18,7 @@ use wasmer_compiler::wasmparser::{
 use wasmer_types::{TableType, Type};
 
 /// See the module head.
+#[derive(Default)]
 pub struct Skeleton {
     types: Vec<Option<FuncType>>,
     plain: Vec<bool>,
@@ -35,30 +36,10 @@ pub struct Skeleton {
     global_section: Vec<u8>,
 }
 
-/// What follows the declaration in the lowered whole module.
+/// A declaration that is still being read.
 #[derive(Default)]
 pub struct SkeletonBuilder {
     skeleton: Option<Skeleton>,
-}
-
-impl Default for Skeleton {
-    fn default() -> Self {
-        Self {
-            types: Vec::new(),
-            plain: Vec::new(),
-            functions: Vec::new(),
-            imported_functions: 0,
-            globals: Vec::new(),
-            tables: Vec::new(),
-            imported_tables: 0,
-            type_section: Vec::new(),
-            import_section: Vec::new(),
-            function_section: Vec::new(),
-            memory_section: Vec::new(),
-            tag_section: Vec::new(),
-            global_section: Vec::new(),
-        }
-    }
 }
 
 impl SkeletonBuilder {

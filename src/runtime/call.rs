@@ -30,8 +30,10 @@ pub unsafe fn call(
     // SAFETY: an aligned, live pointer that is only written through `AtomicPtr`.
     let body = unsafe { AtomicPtr::from_ptr(slot.cast::<*mut VMFunctionBody>()) };
     let body = body.load(Ordering::Acquire);
-    // SAFETY: alive; these fields never change.
-    let (vmctx, trampoline) = unsafe { ((*anyfunc).vmctx, (*anyfunc).call_trampoline) };
+    // SAFETY: alive; this field never changes.
+    let vmctx = unsafe { (*anyfunc).vmctx };
+    // SAFETY: as above.
+    let trampoline = unsafe { (*anyfunc).call_trampoline };
     // SAFETY: body, context and trampoline belong together (`Code::trampolines`), and `values`
     // fits by the caller's promise.
     unsafe { wasmer_call_trampoline(None, &CONFIG, vmctx, trampoline, body, values.cast()) }

@@ -19,7 +19,8 @@ use wasmer_types::{
 };
 use wasmer_vm::{
     InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, VMCallerCheckedAnyfunc,
-    VMExceptionRef, VMExtern, VMExternRef, VMFuncRef, VMGlobalDefinition, VMInstance, VMTable, VMTag,
+    VMExceptionRef, VMExtern, VMExternRef, VMFuncRef, VMGlobalDefinition, VMInstance, VMTable,
+    VMTag,
 };
 
 use super::host::{Callee, HostFunction};
@@ -61,6 +62,7 @@ struct HostGlobal {
 pub struct Group {
     pub(super) objects: Box<StoreObjects>,
     pub(super) members: Vec<Member>,
+    #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
     pub(super) hosts: Vec<Box<HostFunction>>,
     pub(super) host_functions: HashMap<usize, FunctionMeta>,
     pub(super) mutator: Arc<dyn Mutator>,
@@ -68,6 +70,7 @@ pub struct Group {
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
     globals: Vec<HostGlobal>,
     kits: Vec<Arc<Kit>>,
+    #[expect(clippy::vec_box, reason = "tables hold the addresses")]
     owned_anyfuncs: Vec<Box<UnsafeCell<VMCallerCheckedAnyfunc>>>,
 }
 
@@ -213,10 +216,7 @@ impl Group {
     pub fn table_set(&mut self, id: usize, index: u32, raw: RawReference) -> Option<()> {
         let element = self.element(id, raw)?;
         let handle = *self.tables.get(id)?;
-        handle
-            .get_mut(&mut self.objects)
-            .set(index, element)
-            .ok()
+        handle.get_mut(&mut self.objects).set(index, element).ok()
     }
 
     /// Grows a table; the previous size, or `None` if refused.
@@ -275,10 +275,7 @@ impl Group {
                 continue;
             }
             let info = Arc::clone(&member.module.declaration.info);
-            // SAFETY: the instance lives in `objects`; looking up tables and globals (unlike
-            // functions) neither adds to the store nor moves anything.
-            let objects = unsafe { &mut *(&raw mut *self.objects) };
-            let instance = member.instance.get_mut(objects);
+            let instance = member.instance.get_mut(&mut self.objects);
             for index in 0..info.tables.len() - 1 {
                 let export = ExportIndex::Table(TableIndex::new(index));
                 if let VMExtern::Table(handle) = instance.lookup_by_declaration(export) {
@@ -294,20 +291,26 @@ impl Group {
         for table in tables {
             let table = table.get(&self.objects);
             if table.ty().ty == Type::ExternRef {
-                live.extend((0..table.size()).filter_map(|index| match table.get(index)? {
-                    TableElement::ExternRef(reference) => reference.map(raw_externref),
-                    TableElement::FuncRef(_) => None,
-                }));
+                live.extend(
+                    (0..table.size()).filter_map(|index| match table.get(index)? {
+                        TableElement::ExternRef(reference) => reference.map(raw_externref),
+                        TableElement::FuncRef(_) => None,
+                    }),
+                );
             }
         }
         for (instance, index) in globals {
             let address = self.global_address(instance, index);
             // SAFETY: the definition lives as long as the group.
-            live.push(unsafe { (*address.as_ptr()).val.externref });
+            let value = unsafe { address.read() }.val;
+            // SAFETY: every word is a valid index.
+            live.push(unsafe { value.externref });
         }
         for global in self.globals.iter().filter(|own| own.ty == Type::ExternRef) {
             // SAFETY: owned by the group and used by its thread only.
-            live.push(unsafe { (*global.definition.get()).val.externref });
+            let value = unsafe { global.definition.get().read() }.val;
+            // SAFETY: every word is a valid index.
+            live.push(unsafe { value.externref });
         }
         live.retain(|raw| *raw != 0);
         live
@@ -318,9 +321,7 @@ impl Group {
         instance: InternalStoreHandle<VMInstance>,
         index: GlobalIndex,
     ) -> NonNull<VMGlobalDefinition> {
-        // SAFETY: see `live_references`.
-        let objects = unsafe { &mut *(&raw mut *self.objects) };
-        let instance = instance.get_mut(objects);
+        let instance = instance.get_mut(&mut self.objects);
         match instance.lookup_by_declaration(ExportIndex::Global(index)) {
             VMExtern::Global(handle) => handle.get(&self.objects).vmglobal(),
             _ => unreachable!("a global's declaration is a global"),
@@ -345,9 +346,7 @@ impl Group {
     ) -> NonNull<VMCallerCheckedAnyfunc> {
         let function = handle.get(&self.objects);
         match &function.anyfunc {
-            MaybeInstanceOwned::Host(own) => {
-                NonNull::new(own.get()).unwrap_or(NonNull::dangling())
-            }
+            MaybeInstanceOwned::Host(own) => NonNull::new(own.get()).unwrap_or(NonNull::dangling()),
             MaybeInstanceOwned::Instance(anyfunc) => *anyfunc,
         }
     }

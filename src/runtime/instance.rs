@@ -6,13 +6,13 @@ use std::sync::Arc;
 use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
-    ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
-    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
+    ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex, LocalTableIndex,
+    MemoryStyle, TableStyle, TagIndex, TagKind,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, Trap,
-    VMCallerCheckedAnyfunc, VMConfig, VMExtern, VMFuncRef, VMFunction,
-    VMFunctionKind, VMGlobal, VMGlobalDefinition, VMInstance, VMTag,
+    VMCallerCheckedAnyfunc, VMConfig, VMExtern, VMFuncRef, VMFunction, VMFunctionKind, VMGlobal,
+    VMGlobalDefinition, VMInstance, VMTag,
 };
 
 use super::group::{FunctionMeta, Group, Member};
@@ -144,15 +144,11 @@ impl Group {
             Some(local) => Some(unsafe { member.slots.base.add(local.index()) } as usize),
             None => {
                 let instance = member.instance;
-                // SAFETY: looking up an imported function adds nothing to the store.
-                let objects = unsafe { &mut *(&raw mut *self.objects) };
                 match instance
-                    .get_mut(objects)
+                    .get_mut(&mut self.objects)
                     .lookup_by_declaration(ExportIndex::Function(index))
                 {
-                    VMExtern::Function(handle) => {
-                        Some(self.anyfunc_of(handle).as_ptr() as usize)
-                    }
+                    VMExtern::Function(handle) => Some(self.anyfunc_of(handle).as_ptr() as usize),
                     _ => None,
                 }
             }
@@ -354,7 +350,9 @@ impl Group {
             if let VMExtern::Tag(handle) = external {
                 let expected = &info.signatures[info.tags[TagIndex::new(tags.len())]];
                 if handle.get(&self.objects).signature != *expected {
-                    return Err(incompatible("imported tag does not match the expected type"));
+                    return Err(incompatible(
+                        "imported tag does not match the expected type",
+                    ));
                 }
                 tags.push(*handle);
             }
@@ -396,21 +394,22 @@ impl Group {
         let mut exports = Vec::with_capacity(info.exports.len());
         for index in info.exports.values() {
             exports.push(match *index {
-                ExportIndex::Function(index) => ExportValue::Function(
-                    match info.local_func_index(index) {
+                ExportIndex::Function(index) => {
+                    ExportValue::Function(match info.local_func_index(index) {
                         // SAFETY: below the slots' count, because the module was validated.
                         Some(local) => unsafe { slots.base.add(local.index()) as usize },
                         None => self.anyfunc_of(functions[index.index()]).as_ptr() as usize,
-                    },
-                ),
+                    })
+                }
                 ExportIndex::Memory(index) => ExportValue::Memory(index.index()),
                 ExportIndex::Global(index) => {
                     ExportValue::Global(self.global_address(instance, index).as_ptr() as usize)
                 }
                 declaration => {
-                    // SAFETY: looking up tables and tags adds nothing to the store.
-                    let objects = unsafe { &mut *(&raw mut *self.objects) };
-                    match instance.get_mut(objects).lookup_by_declaration(declaration) {
+                    match instance
+                        .get_mut(&mut self.objects)
+                        .lookup_by_declaration(declaration)
+                    {
                         VMExtern::Table(handle) => ExportValue::Table(self.table_id(handle)),
                         VMExtern::Tag(handle) => ExportValue::Tag(self.tag_id(handle)),
                         _ => unreachable!("tables and tags are what is left"),
@@ -441,12 +440,13 @@ unsafe fn global_at(ty: GlobalType, definition: NonNull<VMGlobalDefinition>) -> 
 fn slots_of(instance: &mut VMInstance, objects: &mut StoreObjects, code: &Code) -> Slots {
     let count = code.bodies.len();
     let first = code.info.func_index(LocalFunctionIndex::new(0));
-    let base = (count > 0).then(|| {
-        match instance.lookup_by_declaration(ExportIndex::Function(first)) {
-            VMExtern::Function(handle) => handle.get(objects).anyfunc.as_ptr().as_ptr(),
-            _ => std::ptr::null_mut(),
-        }
-    });
+    let base =
+        (count > 0).then(
+            || match instance.lookup_by_declaration(ExportIndex::Function(first)) {
+                VMExtern::Function(handle) => handle.get(objects).anyfunc.as_ptr().as_ptr(),
+                _ => std::ptr::null_mut(),
+            },
+        );
     Slots {
         base: base.unwrap_or(std::ptr::null_mut()),
         count,

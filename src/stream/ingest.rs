@@ -122,11 +122,7 @@ impl Ingest {
     ///
     /// # Errors
     /// Whatever made the module invalid so far.
-    pub fn push(
-        &mut self,
-        bytes: &[u8],
-        sink: &mut dyn FnMut(Chunk),
-    ) -> Result<(), CompileError> {
+    pub fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Chunk)) -> Result<(), CompileError> {
         if self.bytes.len().saturating_add(bytes.len()) > MAX_MODULE_BYTES {
             return Err(CompileError::Invalid {
                 message: format!("size > maximum module size ({MAX_MODULE_BYTES})"),
@@ -156,8 +152,7 @@ impl Ingest {
     /// Once the code section began: a hash of everything before it.
     pub fn head(&self) -> Option<[u8; 32]> {
         self.skeleton.as_ref()?;
-        (!self.code.is_empty())
-            .then(|| *blake3::hash(&self.bytes[..self.code.start]).as_bytes())
+        (!self.code.is_empty()).then(|| *blake3::hash(&self.bytes[..self.code.start]).as_bytes())
     }
 
     /// The last byte was pushed.
@@ -282,10 +277,7 @@ impl Ingest {
 
 /// The first eight bytes, in V8's words.
 fn check_preamble(bytes: &[u8], eof: bool) -> Result<(), CompileError> {
-    for (offset, what, expected) in [
-        (0, "magic word", *b"\0asm"),
-        (4, "version", [1, 0, 0, 0]),
-    ] {
+    for (offset, what, expected) in [(0, "magic word", *b"\0asm"), (4, "version", [1, 0, 0, 0])] {
         let invalid = |message: String| CompileError::Invalid {
             message,
             offset: offset as u64,
@@ -298,7 +290,9 @@ fn check_preamble(bytes: &[u8], eof: bool) -> Result<(), CompileError> {
                     bytes.join(" ")
                 };
                 let (expected, found) = (spell(&expected), spell(found));
-                return Err(invalid(format!("expected {what} {expected}, found {found}")));
+                return Err(invalid(format!(
+                    "expected {what} {expected}, found {found}"
+                )));
             }
             None if eof => return Err(invalid("expected 4 bytes, fell off end".to_owned())),
             None => return Ok(()),

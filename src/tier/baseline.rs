@@ -127,7 +127,9 @@ impl Baseline {
             .copied()
             .collect::<Option<PrimaryMap<LocalFunctionIndex, _>>>();
         let (Some(bodies), Some(trampolines)) = (bodies, state.trampolines.take()) else {
-            return Err(CompileError::Unsupported("a function has no code".to_owned()));
+            return Err(CompileError::Unsupported(
+                "a function has no code".to_owned(),
+            ));
         };
         let artifact = &trampolines.artifact;
         Ok(Compiled {
@@ -243,9 +245,10 @@ type Declared = (wasmer_types::ModuleInfo, Vec<OwnedDataInitializer>);
 
 /// wasmer's view of the declaration, and the data segments.
 fn declare(ingested: &Ingested) -> Result<Declared, CompileError> {
-    let shell = ingested
-        .skeleton
-        .shell(&ingested.raw(&ingested.before), &ingested.raw(&ingested.after));
+    let shell = ingested.skeleton.shell(
+        &ingested.raw(&ingested.before),
+        &ingested.raw(&ingested.after),
+    );
     let translated = catch_unwind(AssertUnwindSafe(|| {
         ModuleEnvironment::new().translate(&shell)
     }))
@@ -258,4 +261,3 @@ fn declare(ingested: &Ingested) -> Result<Declared, CompileError> {
         .collect();
     Ok((translated.module, data))
 }
-

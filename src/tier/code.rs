@@ -6,7 +6,8 @@ use parking_lot::{Condvar, Mutex};
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
 use wasmer_types::entity::BoxedSlice;
 use wasmer_types::{
-    DataInitializer, FunctionIndex, LocalFunctionIndex, ModuleInfo, OwnedDataInitializer, SignatureIndex,
+    DataInitializer, FunctionIndex, LocalFunctionIndex, ModuleInfo, OwnedDataInitializer,
+    SignatureIndex,
 };
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 

@@ -239,9 +239,8 @@ impl StreamCompile {
         std::thread::Builder::new()
             .name("wasm-stream".to_owned())
             .spawn(move || {
-                let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                    stream.run()
-                }));
+                let outcome =
+                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stream.run()));
                 let outcome = outcome.unwrap_or_else(|_| {
                     let text = "the compiler panicked".to_owned();
                     Err(Some(CompileError::Unsupported(text)))

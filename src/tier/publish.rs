@@ -119,8 +119,10 @@ impl Module {
         };
         let optimized = (0..instance.slots.count)
             .filter(|local| {
+                // SAFETY: below the slots' count.
+                let slot = unsafe { instance.slots.base.add(*local) };
                 // SAFETY: registered, so the slots are alive.
-                let body = unsafe { (*instance.slots.base.add(*local)).func_ptr };
+                let body = unsafe { (*slot).func_ptr };
                 registered.code.tier == Tier::Optimized
                     && body == registered.code.bodies[LocalFunctionIndex::new(*local)].0
             })

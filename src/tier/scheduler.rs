@@ -22,16 +22,14 @@ fn pool(name: &str, threads: usize, background: bool) -> Sender<Task> {
     let (sender, receiver) = unbounded::<Task>();
     for _ in 0..threads {
         let receiver = receiver.clone();
-        let spawned = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || {
-                if background {
-                    lower_priority();
-                }
-                for task in receiver {
-                    task();
-                }
-            });
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if background {
+                lower_priority();
+            }
+            for task in receiver {
+                task();
+            }
+        });
         // Out of threads: the tasks wait for those that could be started. If none could, `spawn`
         // below runs tasks where they are submitted.
         if spawned.is_err() {

@@ -174,8 +174,8 @@ pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), String> {
     };
     let file = Arc::new(entry.file);
     let info = artifact.create_module_info();
-    let declaration = Declaration::carried(info, &entry.meta, &file)
-        .ok_or_else(|| "metadata".to_owned())?;
+    let declaration =
+        Declaration::carried(info, &entry.meta, &file).ok_or_else(|| "metadata".to_owned())?;
     let code = Code::of_artifact(Loaded::new(artifact, engine));
     Ok((declaration, code))
 }
