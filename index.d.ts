@@ -384,6 +384,8 @@ declare namespace wasm {
   interface ModuleEvent<Name extends string> extends SourceEvent<Name> {
     /** The module's size. */
     readonly bytes: number
+    /** blake3 of the module's bytes, in hexadecimal; absent where they were not all read. */
+    readonly hash?: string
   }
 
   /** What the events about an artifact carry. */

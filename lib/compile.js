@@ -45,14 +45,12 @@ function compileInBackground(source, { native: options, signal }, where) {
       native.compileAbort(job)
       reject(signal.reason)
     }
-    const job = native.compileBegin(options, (error, handle) => {
+    const job = native.compileBytes(bytes, options, (error, handle) => {
       signal?.removeEventListener('abort', abort)
       events.drain()
       if (error) reject(worded(error, where))
       else resolve(handle)
     })
-    native.compilePush(job, bytes)
-    native.compileEnd(job)
     signal?.addEventListener('abort', abort, { once: true })
   })
 }

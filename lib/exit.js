@@ -16,10 +16,13 @@ const { environment } = require('./options.js')
 // overwrite its parent's.
 const NOT_INHERITED = ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'NODE_CHANNEL_FD', 'WASM_COMPILE_CACHE_TRACE']
 
+// As the program was started: esbuild's command, for one, empties process.env.
+const started = { ...process.env }
+
 let installed = false
 
 function finisherEnvironment() {
-  const env = { ...process.env, WASM_COMPILE_CACHE_FINISH: '0' }
+  const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
   for (const name of NOT_INHERITED) delete env[name]
   // Absolute: as it was when the program began, whatever its folder is now.
   if (environment.directory !== null) env.WASM_COMPILE_CACHE = environment.directory
@@ -43,7 +46,7 @@ function spawnFinisher(spool) {
 }
 
 function handOff(native) {
-  if (!isMainThread || process.env.WASM_COMPILE_CACHE_FINISH === '0') return
+  if (!isMainThread || started.WASM_COMPILE_CACHE_FINISH === '0') return
   for (const spool of native.handOff()) {
     const pid = spawnFinisher(spool)
     if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })

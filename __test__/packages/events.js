@@ -25,8 +25,8 @@ function modulesOf(events, ...names) {
   const found = new Map()
   for (const event of events) {
     if (!names.includes(event.name)) continue
-    if (!event.hash || !event.size) throw new Error(`an event without hash or size: ${JSON.stringify(event)}`)
-    found.set(event.hash, event.size)
+    if (!event.hash || !event.bytes) throw new Error(`an event without hash or bytes: ${JSON.stringify(event)}`)
+    found.set(event.hash, event.bytes)
   }
   return found
 }

@@ -1,6 +1,7 @@
 //! Compiling: jobs that JavaScript feeds, and their callbacks.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +17,8 @@ use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
 ///
-/// Invariant: the reference is used and dropped on the environment's thread only; if the
-/// environment ends first, it is forgotten with it.
+/// Invariant: the reference is used and dropped on the environment's thread only. If the environment
+/// ends first, or its queue refuses the task, the reference is leaked: it died with the environment.
 pub struct Waiting {
     shared: Arc<EnvShared>,
     target: Option<Box<Target>>,
@@ -32,7 +33,8 @@ struct Target {
 // environment's thread.
 unsafe impl Send for Waiting {}
 
-struct Carried(Box<Target>);
+/// Never dropped by itself: a task that does not run is dropped on another thread.
+struct Carried(ManuallyDrop<Box<Target>>);
 
 // SAFETY: as for `Waiting`.
 unsafe impl Send for Carried {}
@@ -57,11 +59,11 @@ impl Waiting {
         arguments: impl FnOnce(Env, &EnvState) -> Result<Vec<Value>> + Send + 'static,
     ) {
         if let Some(target) = self.target.take() {
-            let carried = Carried(target);
+            let carried = Carried(ManuallyDrop::new(target));
             self.shared.post(Box::new(move |env| {
                 // The whole wrapper must be captured: it is what is `Send`.
                 let carried = carried;
-                let Carried(target) = carried;
+                let target = ManuallyDrop::into_inner(carried.0);
                 // SAFETY: this is the environment's thread, and it is alive.
                 let state = unsafe { &*target.state };
                 state.settled();
@@ -87,11 +89,12 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         // Dropped by another thread: its reference belongs to the environment.
         if let Some(target) = self.target.take() {
-            let carried = Carried(target);
+            let carried = Carried(ManuallyDrop::new(target));
             self.shared.post(Box::new(move |_| {
                 let carried = carried;
+                let target = ManuallyDrop::into_inner(carried.0);
                 // SAFETY: this is the environment's thread, and it is alive.
-                unsafe { &*carried.0.state }.settled();
+                unsafe { &*target.state }.settled();
             }));
         }
     }
@@ -127,6 +130,7 @@ pub fn register(exports: &Exports) {
     exports.function("compileEnd", end);
     exports.function("compileAbort", abort);
     exports.function("compileFile", file);
+    exports.function("compileBytes", bytes);
     exports.function("moduleUnfinished", |call| {
         js::number(call.env, tier::unfinished() as f64)
     });
@@ -300,14 +304,26 @@ fn abort(call: &Call<'_>) -> Result<Value> {
 fn file(call: &Call<'_>) -> Result<Value> {
     let path = call.text(0)?;
     let options = options_of(call, 1)?;
+    background(call, move || tier::compile_file(&path, &options))
+}
+
+fn bytes(call: &Call<'_>) -> Result<Value> {
+    let bytes = js::copy_of(call.env, call.argument(0))?;
+    let options = options_of(call, 1)?;
+    background(call, move || tier::compile_bytes(bytes, &options))
+}
+
+/// A job that needs nothing more from JavaScript; its callback is argument 2.
+fn background(
+    call: &Call<'_>,
+    compile: impl FnOnce() -> Outcome + Send + 'static,
+) -> Result<Value> {
     let job = new_job(call, 2)?;
     let waiting = Arc::clone(&job.waiting);
     std::thread::Builder::new()
-        .name("wasm-file".to_owned())
+        .name("wasm-compile".to_owned())
         .spawn(move || {
-            let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                tier::compile_file(&path, &options)
-            }));
+            let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile));
             let outcome = compiled.unwrap_or_else(|_| {
                 let text = "the compiler panicked".to_owned();
                 Err(CompileError::Unsupported(text))

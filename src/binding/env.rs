@@ -53,7 +53,7 @@ impl EnvShared {
     }
 
     /// A call into WebAssembly begins.
-    pub fn enter(&self) {
+    fn enter(&self) {
         let depth = self.depth.load(Ordering::Relaxed);
         self.depth.store(depth + 1, Ordering::Relaxed);
     }
@@ -64,7 +64,7 @@ impl EnvShared {
     }
 
     /// A call into WebAssembly ended.
-    pub fn leave(&self) {
+    fn leave(&self) {
         let depth = self.depth.load(Ordering::Relaxed);
         self.depth.store(depth - 1, Ordering::Relaxed);
     }
@@ -96,11 +96,82 @@ pub struct EnvState {
     pub env: Env,
     pub shared: Arc<EnvShared>,
     pub events: Arc<EventQueue>,
+    activation: Cell<Activation>,
+    next_epoch: Cell<u64>,
     /// How many promises wait for other threads; the event loop is kept alive meanwhile.
     waiting: Cell<usize>,
     realm: OnceCell<Realm>,
     on_events: RefCell<Option<Reference>>,
     queue: sys::napi_threadsafe_function,
+}
+
+/// One call into WebAssembly and the handle scope that its imports share.
+///
+/// A scope for every import's call would cost more than the call. Handles made in one activation
+/// are released together, at its end or after [`SCOPE_CALLS`] calls, whichever is first.
+///
+/// Invariant: scopes nest like activations: an inner one's is closed before its call returns.
+#[derive(Clone, Copy)]
+pub struct Activation {
+    scope: sys::napi_handle_scope,
+    /// Differs for any two scopes of an environment; 0 while there is none.
+    epoch: u64,
+    calls: u32,
+}
+
+impl Default for Activation {
+    fn default() -> Self {
+        Self {
+            scope: ptr::null_mut(),
+            epoch: 0,
+            calls: 0,
+        }
+    }
+}
+
+/// How many import calls share one handle scope.
+const SCOPE_CALLS: u32 = 128;
+
+impl EnvState {
+    /// A call into WebAssembly begins; gives the activation around it.
+    pub fn begin_activation(&self) -> Activation {
+        self.shared.enter();
+        self.activation.replace(Activation::default())
+    }
+
+    /// The call ended; `outer` is what [`Self::begin_activation`] gave.
+    pub fn end_activation(&self, outer: Activation) {
+        self.close_scope();
+        self.activation.set(outer);
+        self.shared.leave();
+    }
+
+    /// Makes sure that the current activation has a scope; its epoch.
+    pub fn open_activation(&self) -> Result<u64> {
+        let mut activation = self.activation.get();
+        if activation.calls >= SCOPE_CALLS {
+            self.close_scope();
+            activation = Activation::default();
+        }
+        if activation.scope.is_null() {
+            // SAFETY: `scope` is writable.
+            js::check(unsafe { sys::napi_open_handle_scope(self.env, &mut activation.scope) })?;
+            activation.epoch = self.next_epoch.get();
+            self.next_epoch.set(activation.epoch + 1);
+        }
+        activation.calls += 1;
+        self.activation.set(activation);
+        Ok(activation.epoch)
+    }
+
+    fn close_scope(&self) {
+        let activation = self.activation.get();
+        if !activation.scope.is_null() {
+            // SAFETY: opened by `open_activation` and closed once, because the field is reset.
+            unsafe { sys::napi_close_handle_scope(self.env, activation.scope) };
+            self.activation.set(Activation::default());
+        }
+    }
 }
 
 /// What `lib/native.js` hands over.
@@ -230,6 +301,8 @@ impl NewState for Box<EnvState> {
             env,
             shared,
             events,
+            activation: Cell::new(Activation::default()),
+            next_epoch: Cell::new(1),
             waiting: Cell::new(0),
             realm: OnceCell::new(),
             on_events: RefCell::new(None),
@@ -316,10 +389,15 @@ pub fn register(exports: &Exports) {
     exports.function("init", init);
     exports.function("drainEvents", drain_events);
     exports.function("onEvents", on_events);
-    exports.function("empty", |call| js::undefined(call.env));
+    exports.raw("empty", empty);
     exports.function("liveStores", |call| {
         js::number(call.env, crate::runtime::live_groups() as f64)
     });
+}
+
+/// The empty Node-API call, which benchmarks measure calls against.
+unsafe extern "C" fn empty(_: Env, _: sys::napi_callback_info) -> Value {
+    ptr::null_mut()
 }
 
 fn version() -> String {

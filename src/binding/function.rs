@@ -3,6 +3,7 @@
 //! Arguments and results pass through the arena, a buffer that both sides write, so that a call
 //! costs one Node-API crossing and no conversions.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
@@ -22,14 +23,14 @@ const _: () = assert!(
     "the arena's slots are RawValues"
 );
 
-/// Values that are kept on the stack; longer signatures use the heap.
-const INLINE_VALUES: usize = 16;
+const _: () = assert!(
+    ARENA_BYTES >= 1000 * size_of::<RawValue>(),
+    "a module limit: at most 1,000 parameters and 1,000 results"
+);
 
 /// What an exported function's `call` knows.
 pub struct FunctionEntry {
     anyfunc: NonNull<VMCallerCheckedAnyfunc>,
-    params: usize,
-    results: usize,
     state: *const EnvState,
     group: *const GroupHandle,
 }
@@ -41,6 +42,8 @@ pub struct Adapter {
     /// Weak: the adapter is kept by its group's JavaScript object, so that a cycle through the
     /// program's function stays visible to the collector.
     function: Reference,
+    /// The function's handle and the activation it was made in.
+    handle: Cell<(u64, Value)>,
     params: usize,
     results: usize,
 }
@@ -57,6 +60,7 @@ impl Adapter {
             env,
             state,
             function: Reference::new(env, function, 0)?,
+            handle: Cell::new((0, ptr::null_mut())),
             params,
             results,
         })
@@ -66,10 +70,11 @@ impl Adapter {
 impl Callee for Adapter {
     unsafe fn call(&self, values: *mut RawValue) -> std::result::Result<(), Raised> {
         // SAFETY: JavaScript runs on this thread, so the environment is alive.
-        let arena = unsafe { (*self.state).arena() }.cast::<RawValue>();
+        let state = unsafe { &*self.state };
+        let arena = state.arena().cast::<RawValue>();
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
-        self.enter().map_err(|_| Raised)?;
+        self.enter(state).map_err(|_| Raised)?;
         // SAFETY: as above, for the results.
         unsafe { ptr::copy_nonoverlapping(arena, values, self.results) };
         Ok(())
@@ -77,13 +82,24 @@ impl Callee for Adapter {
 }
 
 impl Adapter {
-    fn enter(&self) -> Result<()> {
-        let _scope = js::Scope::open(self.env)?;
-        let function = self.function.get()?;
-        let mut result = ptr::null_mut();
-        // SAFETY: live values; no arguments. The receiver is ignored by an arrow function.
+    fn enter(&self, state: &EnvState) -> Result<()> {
+        let epoch = state.open_activation()?;
+        let (made_in, mut function) = self.handle.get();
+        if made_in != epoch {
+            function = self.function.get()?;
+            self.handle.set((epoch, function));
+        }
+        // SAFETY: live values; no arguments, and no result is wanted. The receiver is ignored by
+        // an arrow function.
         js::check(unsafe {
-            sys::napi_call_function(self.env, function, function, 0, ptr::null(), &mut result)
+            sys::napi_call_function(
+                self.env,
+                function,
+                function,
+                0,
+                ptr::null(),
+                ptr::null_mut(),
+            )
         })
     }
 }
@@ -98,13 +114,11 @@ pub fn register(exports: &Exports) {
 fn create(call: &Call<'_>) -> Result<Value> {
     let group = call.native::<GroupHandle>(0)?;
     let address = call.address(1)?;
-    let meta = group.function(address)?;
+    group.function(address)?;
     let anyfunc = NonNull::new(address as *mut VMCallerCheckedAnyfunc)
         .ok_or_else(|| Thrown::Type("internal: a null function".to_owned()))?;
     let entry = Box::new(FunctionEntry {
         anyfunc,
-        params: meta.ty.params().len(),
-        results: meta.ty.results().len(),
         state: call.state,
         group,
     });
@@ -189,34 +203,18 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
 }
 
 fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
-    let count = entry.params.max(entry.results);
-    if count <= INLINE_VALUES {
-        let mut values = [RawValue::default(); INLINE_VALUES];
-        enter(entry, state, &mut values)
-    } else {
-        enter(entry, state, &mut vec![RawValue::default(); count])
+    let outer = state.begin_activation();
+    // The arena itself is the value array: the call trampolines read all arguments before they
+    // enter the function and write the results after it returned, so that nested calls may use it.
+    // SAFETY: the group keeps the anyfunc alive; the arena has room for any signature.
+    let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast()) };
+    state.end_activation(outer);
+    let Err(trap) = outcome else { return Ok(()) };
+    let outcome = runtime::classify(&trap);
+    if let Outcome::Exception(exception) = &outcome {
+        // SAFETY: the wrapper that was called keeps its group alive.
+        let group = unsafe { &*entry.group };
+        group.throw(state.env, state, exception)?;
     }
-}
-
-fn enter(entry: &FunctionEntry, state: &EnvState, values: &mut [RawValue]) -> Result<()> {
-    const { assert!(ARENA_BYTES >= 1000 * size_of::<RawValue>()) };
-    let arena = state.arena().cast::<RawValue>();
-    // SAFETY: at most 1,000 parameters (a module limit), which both hold.
-    unsafe { ptr::copy_nonoverlapping(arena, values.as_mut_ptr(), entry.params) };
-    state.shared.enter();
-    // SAFETY: the group keeps the anyfunc alive; `values` has room for parameters and results.
-    let outcome = unsafe { runtime::call(entry.anyfunc, values.as_mut_ptr()) };
-    state.shared.leave();
-    if let Err(trap) = outcome {
-        let outcome = runtime::classify(&trap);
-        if let Outcome::Exception(exception) = &outcome {
-            // SAFETY: the wrapper that was called keeps its group alive.
-            let group = unsafe { &*entry.group };
-            group.throw(state.env, state, exception)?;
-        }
-        return Err(Thrown::Trap(outcome));
-    }
-    // SAFETY: as above, for the results.
-    unsafe { ptr::copy_nonoverlapping(values.as_ptr(), arena, entry.results) };
-    Ok(())
+    Err(Thrown::Trap(outcome))
 }

@@ -97,6 +97,13 @@ impl Exports {
         }
     }
 
+    /// Adds a raw callback.
+    pub fn raw(&self, name: &str, callback: Callback) {
+        if let Ok(function) = raw_function(self.env, name, callback, ptr::null_mut()) {
+            let _ = set(self.env, self.object, name, function);
+        }
+    }
+
     /// Adds a text.
     pub fn text(&self, name: &str, text: &str) {
         if let Ok(value) = string(self.env, text) {

@@ -77,6 +77,8 @@ pub struct Ingest {
     bytes: Vec<u8>,
     parsed: usize,
     ended: bool,
+    /// What was decided when the code section began.
+    deferred: Option<bool>,
     before: Vec<(u8, Range<usize>)>,
     code: Range<usize>,
     after: Vec<(u8, Range<usize>)>,
@@ -107,6 +109,7 @@ impl Ingest {
             bytes: Vec::new(),
             parsed: 0,
             ended: false,
+            deferred: None,
             before: Vec::new(),
             code: 0..0,
             after: Vec::new(),
@@ -118,11 +121,18 @@ impl Ingest {
         }
     }
 
-    /// Takes in more bytes; chunks that became complete go to `sink`.
+    /// Takes in more bytes; chunks that became complete go to `sink`. When the code section
+    /// begins, `defer` is asked, with a hash of everything before it, whether to put off parsing
+    /// until [`Self::finish`]: the module is probably cached.
     ///
     /// # Errors
     /// Whatever made the module invalid so far.
-    pub fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Chunk)) -> Result<(), CompileError> {
+    pub fn push(
+        &mut self,
+        bytes: &[u8],
+        defer: &dyn Fn(&[u8; 32]) -> bool,
+        sink: &mut dyn FnMut(Chunk),
+    ) -> Result<(), CompileError> {
         if self.bytes.len().saturating_add(bytes.len()) > MAX_MODULE_BYTES {
             return Err(CompileError::Invalid {
                 message: format!("size > maximum module size ({MAX_MODULE_BYTES})"),
@@ -131,7 +141,18 @@ impl Ingest {
         }
         self.hasher.update(bytes);
         self.bytes.extend_from_slice(bytes);
-        self.parse(false, sink)
+        if self.deferred == Some(true) {
+            return Ok(());
+        }
+        self.parse(false, sink)?;
+        if self.deferred.is_none() && !self.code.is_empty() {
+            let head = blake3::hash(&self.bytes[..self.code.start]);
+            self.deferred = Some(defer(head.as_bytes()));
+            if self.deferred == Some(false) {
+                self.parse(false, sink)?;
+            }
+        }
+        Ok(())
     }
 
     /// All bytes of a module whose hash is already known.
@@ -149,17 +170,12 @@ impl Ingest {
         *self.hasher.finalize().as_bytes()
     }
 
-    /// Once the code section began: a hash of everything before it.
-    pub fn head(&self) -> Option<[u8; 32]> {
-        self.skeleton.as_ref()?;
-        (!self.code.is_empty()).then(|| *blake3::hash(&self.bytes[..self.code.start]).as_bytes())
-    }
-
     /// The last byte was pushed.
     ///
     /// # Errors
     /// Whatever made the module invalid.
     pub fn finish(mut self, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, CompileError> {
+        self.deferred = Some(false);
         self.parse(true, sink)?;
         self.flush(sink);
         let skeleton = match self.skeleton {
@@ -209,8 +225,11 @@ impl Ingest {
             if self.chunk_bytes.len() >= CHUNK_BYTES {
                 self.flush(sink);
             }
+            if self.deferred.is_none() && !self.code.is_empty() {
+                return Ok(());
+            }
         }
-        if self.parsed < bytes.len() {
+        if self.ended && self.parsed < bytes.len() {
             return Err(CompileError::Invalid {
                 message: "unexpected content after the module's end".to_owned(),
                 offset: self.parsed as u64,

@@ -16,8 +16,8 @@ use super::{optimizing, storage};
 use crate::cache::{FileStat, ModuleHash, Observation};
 use crate::error::CompileError;
 use crate::module::Declaration;
-use crate::stream::{Chunk, Ingest, Ingested};
-use crate::trace::{EventQueue, Span};
+use crate::stream::{Ingest, Ingested};
+use crate::trace::{EventQueue, Field, Span};
 
 /// What a compile may do with the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,15 @@ pub struct CompileOptions {
 }
 
 impl CompileOptions {
+    /// What every event of a module says.
+    pub(super) fn fields(&self, hash: &[u8; 32], size: u64) -> Vec<(&'static str, Field)> {
+        vec![
+            ("source", self.source.clone().into()),
+            ("hash", hex::encode(hash).into()),
+            ("bytes", size.into()),
+        ]
+    }
+
     /// Whether a module of this size is to be stored.
     pub fn stores(&self, size: u64) -> bool {
         self.cache == CacheMode::ReadWrite && size >= self.min_size
@@ -82,7 +91,7 @@ fn make(
     let building = match registry::enter(key) {
         Entered::Shared(module) => {
             module.listeners.add(&options.events);
-            told(&span, size, options);
+            told(&span, &hash, size, options);
             return Ok(module);
         }
         Entered::Build(building) => building,
@@ -93,15 +102,12 @@ fn make(
     };
     module.listeners.add(&options.events);
     building.done(&module);
-    told(&span, size, options);
+    told(&span, &hash, size, options);
     Ok(module)
 }
 
-fn told(span: &Span, size: u64, options: &CompileOptions) {
-    let fields = vec![
-        ("source", options.source.clone().into()),
-        ("bytes", size.into()),
-    ];
+fn told(span: &Span, hash: &[u8; 32], size: u64, options: &CompileOptions) {
+    let fields = options.fields(hash, size);
     options.events.emit(span.event("compiledModule", fields));
 }
 
@@ -138,11 +144,8 @@ fn finish(
     );
     let module = Module::new(hash, declaration, compiled.code);
     module.listeners.add(&options.events);
-    let fields = vec![
-        ("source", options.source.clone().into()),
-        ("bytes", size.into()),
-        ("craneliftBytes", compiled.cranelift_bytes.into()),
-    ];
+    let mut fields = options.fields(&hash, size);
+    fields.push(("craneliftBytes", compiled.cranelift_bytes.into()));
     module.listeners.emit(&span.event("baselineReady", fields));
     if options.optimize {
         optimizing::schedule(&module, ingested, options.clone());
@@ -301,15 +304,17 @@ impl Stream {
         let baseline = Baseline::new(Box::new(move || {
             let _ = wake.send(Message::Failed);
         }));
-        let mut pending = Pending::default();
         let mut ingest = Ingest::new();
+        // A module with the same head was cached: this one probably is, too.
+        let known = |head: &[u8; 32]| {
+            options.cache != CacheMode::Off
+                && storage::store(&options).is_some_and(|store| store.heads().known_head(head))
+        };
+        let mut submit = |chunk| baseline.submit(chunk);
         loop {
             match receiver.recv_timeout(STALL) {
                 Ok(Message::Bytes(bytes)) => {
-                    ingest
-                        .push(&bytes, &mut |chunk| pending.chunks.push(chunk))
-                        .map_err(Some)?;
-                    pending.advance(&ingest, &baseline, &options);
+                    ingest.push(&bytes, &known, &mut submit).map_err(Some)?;
                     let left = queued.fetch_sub(bytes.len(), Ordering::AcqRel) - bytes.len();
                     drained(left);
                 }
@@ -321,8 +326,7 @@ impl Stream {
                 }
                 Ok(Message::End) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    ingest.flush(&mut |chunk| pending.chunks.push(chunk));
-                    pending.advance(&ingest, &baseline, &options);
+                    ingest.flush(&mut submit);
                 }
                 Ok(Message::Abort) | Err(RecvTimeoutError::Disconnected) => {
                     baseline.cancel();
@@ -335,41 +339,12 @@ impl Stream {
         let mut built = false;
         let module = make(hash, size, &options, |_| {
             built = true;
-            let mut rest = Vec::new();
-            let ingested = ingest.finish(&mut |chunk| rest.push(chunk));
-            for chunk in pending.chunks.drain(..).chain(rest) {
-                baseline.submit(chunk);
-            }
+            let ingested = ingest.finish(&mut submit);
             finish(hash, baseline.clone(), ingested, &options, &span)
         });
         if !built {
             baseline.cancel();
         }
         module.map_err(Some)
-    }
-}
-
-/// Chunks that wait until it is clear whether the module is in the cache.
-#[derive(Default)]
-struct Pending {
-    chunks: Vec<Chunk>,
-    /// Whether a module with the same head was cached, so that this one probably is, too.
-    deferred: Option<bool>,
-}
-
-impl Pending {
-    fn advance(&mut self, ingest: &Ingest, baseline: &Baseline, options: &CompileOptions) {
-        if self.deferred.is_none()
-            && let Some(head) = ingest.head()
-        {
-            let known = options.cache != CacheMode::Off
-                && storage::store(options).is_some_and(|store| store.heads().known_head(&head));
-            self.deferred = Some(known);
-        }
-        if self.deferred == Some(false) {
-            for chunk in self.chunks.drain(..) {
-                baseline.submit(chunk);
-            }
-        }
     }
 }

@@ -69,10 +69,7 @@ impl Job {
         if let Some(code) = code {
             self.module.publish(code);
         }
-        let fields = vec![
-            ("source", options.source.clone().into()),
-            ("bytes", size.into()),
-        ];
+        let fields = options.fields(&self.module.hash, size as u64);
         self.module
             .listeners
             .emit(&span.event("optimizedReady", fields));
@@ -90,12 +87,9 @@ impl Job {
             let hash = self.module.hash;
             match write(key, hash, declaration, &self.ingested, &image, options) {
                 Ok(Some(entry)) => {
-                    let fields = vec![
-                        ("source", options.source.clone().into()),
-                        ("bytes", size.into()),
-                        ("artifactBytes", entry.image_len.into()),
-                        ("path", entry.path.display().to_string().into()),
-                    ];
+                    let mut fields = options.fields(&hash, size);
+                    fields.push(("artifactBytes", entry.image_len.into()));
+                    fields.push(("path", entry.path.display().to_string().into()));
                     if let Ok((_, code)) = storage::map(entry) {
                         let event = span.event("cachedModule", fields);
                         self.module.listeners.emit(&event);

@@ -63,7 +63,7 @@ pub fn optimizing(task: Task) {
 #[cfg(target_os = "linux")]
 fn lower_priority() {
     // `setpriority(PRIO_PROCESS, 0)` means the calling thread on Linux.
-    let _ = rustix::process::nice(10);
+    let _ = rustix::process::nice(5);
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -118,6 +118,7 @@ pub(super) fn load_code(
     let invalid = |reason: String| {
         let fields = vec![
             ("source", options.source.clone().into()),
+            ("hash", hex::encode(hash).into()),
             ("reason", reason.into()),
         ];
         options
@@ -136,12 +137,9 @@ pub(super) fn load_code(
     let image = entry.image_len;
     match map(entry) {
         Ok((declaration, code)) => {
-            let fields = vec![
-                ("source", options.source.clone().into()),
-                ("bytes", declaration.size.into()),
-                ("artifactBytes", image.into()),
-                ("path", path.into()),
-            ];
+            let mut fields = options.fields(&hash, declaration.size);
+            fields.push(("artifactBytes", image.into()));
+            fields.push(("path", path.into()));
             options.events.emit(span.event("moduleCacheHit", fields));
             Some((declaration, code))
         }
