@@ -36,6 +36,15 @@ impl CompileError {
         }
     }
 
+    /// A module above V8's limit.
+    pub fn too_large() -> Self {
+        let limit = crate::stream::MAX_MODULE_BYTES;
+        Self::Invalid {
+            message: format!("size > maximum module size ({limit})"),
+            offset: limit as u64,
+        }
+    }
+
     /// A file that could not be read, in the words of Node's `fs`.
     pub fn read(error: &std::io::Error, path: &str) -> Self {
         use std::io::ErrorKind;

@@ -12,7 +12,6 @@ use super::env::{EnvShared, EnvState};
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Thrown, Value};
 use super::module::ModuleHandle;
 use crate::error::CompileError;
-use crate::module::wasm_features;
 use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
@@ -178,12 +177,8 @@ fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
 }
 
 fn validate(call: &Call<'_>) -> Result<Value> {
-    use wasmer_compiler::wasmparser::Validator;
     let bytes = js::copy_of(call.env, call.argument(0))?;
-    let valid = Validator::new_with_features(wasm_features())
-        .validate_all(&bytes)
-        .is_ok();
-    js::boolean(call.env, valid)
+    js::boolean(call.env, crate::stream::validate(bytes).is_ok())
 }
 
 fn compile_sync(call: &Call<'_>) -> Result<Value> {

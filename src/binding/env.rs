@@ -3,8 +3,8 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 
 use napi::sys;
 use parking_lot::Mutex;
@@ -112,7 +112,7 @@ pub struct EnvState {
 ///
 /// Invariant: scopes nest like activations: an inner one's is closed before its call returns.
 #[derive(Clone, Copy)]
-pub struct Activation {
+struct Activation {
     scope: sys::napi_handle_scope,
     /// Differs for any two scopes of an environment; 0 while there is none.
     epoch: u64,
@@ -129,21 +129,29 @@ impl Default for Activation {
     }
 }
 
+/// A call into WebAssembly that is under way; knows the activation around it.
+pub struct Active<'state> {
+    state: &'state EnvState,
+    outer: Activation,
+}
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.state.close_scope();
+        self.state.activation.set(self.outer);
+        self.state.shared.leave();
+    }
+}
+
 /// How many import calls share one handle scope.
 const SCOPE_CALLS: u32 = 128;
 
 impl EnvState {
-    /// A call into WebAssembly begins; gives the activation around it.
-    pub fn begin_activation(&self) -> Activation {
+    /// A call into WebAssembly begins; it ends when the value is dropped.
+    pub fn begin_activation(&self) -> Active<'_> {
         self.shared.enter();
-        self.activation.replace(Activation::default())
-    }
-
-    /// The call ended; `outer` is what [`Self::begin_activation`] gave.
-    pub fn end_activation(&self, outer: Activation) {
-        self.close_scope();
-        self.activation.set(outer);
-        self.shared.leave();
+        let outer = self.activation.replace(Activation::default());
+        Active { state: self, outer }
     }
 
     /// Makes sure that the current activation has a scope; its epoch.
@@ -194,7 +202,13 @@ pub const ARENA_BYTES: usize = 16_384;
 impl EnvState {
     /// Made when the addon is loaded into an environment; freed when that ends.
     pub fn create(env: Env) -> *const Self {
-        crate::runtime::init_traps();
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            crate::runtime::init_traps();
+            // This library's own: every panic in it is caught and becomes an error, and a program
+            // that compares its output must not find ours in it.
+            std::panic::set_hook(Box::new(|_| {}));
+        });
         let shared = Arc::new(EnvShared {
             queue: Mutex::new(None),
             depth: AtomicU32::new(0),

@@ -194,21 +194,19 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(thrown)) => js::throw(env, state, thrown),
-        Err(_) => {
-            let text = "internal: the engine panicked".to_owned();
-            js::throw(env, state, Thrown::Type(text));
-        }
+        // wasmer panics where it gets no memory for another stack.
+        Err(_) => js::throw(env, state, Thrown::Trap(Outcome::StackOverflow)),
     }
     ptr::null_mut()
 }
 
 fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
-    let outer = state.begin_activation();
+    let activation = state.begin_activation();
     // The arena itself is the value array: the call trampolines read all arguments before they
     // enter the function and write the results after it returned, so that nested calls may use it.
     // SAFETY: the group keeps the anyfunc alive; the arena has room for any signature.
     let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast()) };
-    state.end_activation(outer);
+    drop(activation);
     let Err(trap) = outcome else { return Ok(()) };
     let outcome = runtime::classify(&trap);
     if let Outcome::Exception(exception) = &outcome {

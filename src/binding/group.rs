@@ -255,7 +255,7 @@ fn table_type(call: &Call<'_>) -> Result<Value> {
     js::set(env, object, "element", js::string(env, &element)?)?;
     let size = f64::from(table.size());
     js::set(env, object, "initial", js::number(env, size)?)?;
-    if let Some(maximum) = table.ty().maximum {
+    if let Some(maximum) = group.table_maximum(call.address(1)?) {
         js::set(env, object, "maximum", js::number(env, f64::from(maximum))?)?;
     }
     Ok(object)

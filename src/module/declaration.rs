@@ -2,15 +2,18 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use wasmer_types::{
-    ExportIndex, FunctionType, GlobalType, ImportIndex, MemoryType, ModuleInfo, TableIndex,
-    TableType, Type, entity::EntityRef,
+    DataInitializerLocation, ExportIndex, FunctionType, GlobalType, ImportIndex, MemoryIndex,
+    MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
 };
 
+use super::segment::offset_of;
 use super::signature::{letter, type_of_letter};
+use crate::stream::Ingested;
 
 /// A module's declaration as its users see it.
 ///
@@ -26,18 +29,23 @@ pub struct Declaration {
     pub start: Option<u32>,
     /// Length of the module in bytes.
     pub size: u64,
-    custom: Vec<(String, CustomBytes)>,
+    custom: Vec<(String, Stored)>,
+    active: Vec<(u32, Vec<u8>, Stored)>,
 }
 
-/// Where a custom section's bytes are.
+/// Bytes of a module that its code does not need: in memory, or in the artifact until they are
+/// read for the first time.
 #[derive(Debug)]
-enum CustomBytes {
-    Memory(Arc<[u8]>),
-    File {
-        file: Arc<File>,
-        offset: u64,
-        length: u64,
-    },
+pub struct Stored {
+    bytes: OnceLock<Arc<[u8]>>,
+    place: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    file: Arc<File>,
+    offset: u64,
+    length: u64,
 }
 
 /// One import or export.
@@ -72,45 +80,47 @@ struct Carried {
     size: u64,
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
+    /// Memory, offset expression, offset in the artifact, length.
+    active: Vec<(u32, Vec<u8>, u64, u64)>,
 }
 
 impl Declaration {
-    /// Of a module that was just read.
-    pub fn new(
-        info: Arc<ModuleInfo>,
-        tables: Vec<TableType>,
-        start: Option<u32>,
-        size: u64,
-        custom: Vec<(String, Arc<[u8]>)>,
-    ) -> Self {
-        let custom = custom
-            .into_iter()
-            .map(|(name, bytes)| (name, CustomBytes::Memory(bytes)))
-            .collect();
+    /// Of a module that was just read; `info` is that of the lowered module.
+    pub fn new(info: Arc<ModuleInfo>, ingested: &Ingested) -> Self {
+        let stored = |range: &Range<usize>| Stored::memory(&ingested.bytes[range.clone()]);
+        let custom = ingested.custom.iter();
+        let active = ingested.active.iter();
         Self {
             info,
-            tables,
-            start,
-            size,
-            custom,
+            tables: ingested.skeleton.tables.clone(),
+            start: ingested.start,
+            size: ingested.bytes.len() as u64,
+            custom: custom
+                .map(|(name, range)| (name.clone(), stored(range)))
+                .collect(),
+            active: active
+                .map(|segment| {
+                    let offset = segment.offset.clone();
+                    (segment.memory, offset, stored(&segment.range))
+                })
+                .collect(),
         }
     }
 
-    /// Encodes what an artifact must carry: a small blob, and the custom sections' bytes, which
-    /// are to be stored behind the `image_length` bytes of code.
+    /// Encodes what an artifact must carry: a small blob, and the bytes that are to be stored
+    /// behind the `image_length` bytes of code.
     ///
     /// # Errors
-    /// A custom section that lives in a file could not be read.
+    /// Bytes that live in a file could not be read.
     pub fn carry(&self, image_length: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let mut behind = Vec::new();
-        let mut custom = Vec::with_capacity(self.custom.len());
-        for (name, bytes) in &self.custom {
-            let bytes = bytes.read()?;
+        let mut place = |stored: &Stored| {
+            let bytes = stored.read()?;
             let offset = image_length + behind.len() as u64;
-            custom.push((name.clone(), offset, bytes.len() as u64));
             behind.extend_from_slice(&bytes);
-        }
-        let carried = Carried {
+            io::Result::Ok((offset, bytes.len() as u64))
+        };
+        let mut carried = Carried {
             tables: self
                 .tables
                 .iter()
@@ -118,8 +128,17 @@ impl Declaration {
                 .collect(),
             start: self.start,
             size: self.size,
-            custom,
+            custom: Vec::with_capacity(self.custom.len()),
+            active: Vec::with_capacity(self.active.len()),
         };
+        for (memory, offset, stored) in &self.active {
+            let (at, length) = place(stored)?;
+            carried.active.push((*memory, offset.clone(), at, length));
+        }
+        for (name, stored) in &self.custom {
+            let (at, length) = place(stored)?;
+            carried.custom.push((name.clone(), at, length));
+        }
         let blob = postcard::to_stdvec(&carried).map_err(io::Error::other)?;
         Ok((blob, behind))
     }
@@ -137,28 +156,39 @@ impl Declaration {
         if tables.len() + 1 != info.tables.len() {
             return None;
         }
-        let custom = carried
-            .custom
-            .into_iter()
-            .map(|(name, offset, length)| {
-                let file = Arc::clone(file);
-                (
-                    name,
-                    CustomBytes::File {
-                        file,
-                        offset,
-                        length,
-                    },
-                )
-            })
-            .collect();
+        let stored = |offset, length| Stored::file(file, offset, length);
+        let custom = carried.custom.into_iter();
+        let active = carried.active.into_iter();
         Some(Self {
             info,
             tables,
             start: carried.start,
             size: carried.size,
-            custom,
+            custom: custom
+                .map(|(name, at, length)| (name, stored(at, length)))
+                .collect(),
+            active: active
+                .map(|(memory, offset, at, length)| (memory, offset, stored(at, length)))
+                .collect(),
         })
+    }
+
+    /// The active data segments in order: memory, offset, bytes.
+    ///
+    /// # Errors
+    /// The artifact that holds them could not be read, or an offset that wasmer cannot evaluate.
+    pub fn segments(&self) -> io::Result<Vec<(DataInitializerLocation, Arc<[u8]>)>> {
+        self.active
+            .iter()
+            .map(|(memory, offset, stored)| {
+                let unsupported = || io::Error::other("unsupported offset of a data segment");
+                let location = DataInitializerLocation {
+                    memory_index: MemoryIndex::new(*memory as usize),
+                    offset_expr: offset_of(offset).ok_or_else(unsupported)?,
+                };
+                Ok((location, stored.read()?))
+            })
+            .collect()
     }
 
     /// Imports in the module's order.
@@ -247,20 +277,35 @@ impl Declaration {
     }
 }
 
-impl CustomBytes {
-    fn read(&self) -> io::Result<Arc<[u8]>> {
-        match self {
-            Self::Memory(bytes) => Ok(Arc::clone(bytes)),
-            Self::File {
-                file,
+impl Stored {
+    fn memory(bytes: &[u8]) -> Self {
+        Self {
+            bytes: OnceLock::from(Arc::from(bytes)),
+            place: None,
+        }
+    }
+
+    fn file(file: &Arc<File>, offset: u64, length: u64) -> Self {
+        Self {
+            bytes: OnceLock::new(),
+            place: Some(Place {
+                file: Arc::clone(file),
                 offset,
                 length,
-            } => {
-                let mut bytes = vec![0; *length as usize];
-                read_exact_at(file, &mut bytes, *offset)?;
-                Ok(bytes.into())
-            }
+            }),
         }
+    }
+
+    fn read(&self) -> io::Result<Arc<[u8]>> {
+        if let Some(bytes) = self.bytes.get() {
+            return Ok(Arc::clone(bytes));
+        }
+        let Some(place) = &self.place else {
+            return Ok(Arc::default());
+        };
+        let mut bytes = vec![0; place.length as usize];
+        read_exact_at(&place.file, &mut bytes, place.offset)?;
+        Ok(Arc::clone(self.bytes.get_or_init(|| bytes.into())))
     }
 }
 

@@ -48,7 +48,7 @@ pub fn lower_body(
     let mut reader = BinaryReader::new(body, offset);
     reader.set_features(super::wasm_features());
 
-    let mut singlepass = skeleton.is_plain_type(type_index);
+    let mut singlepass = skeleton.is_plain_type(type_index) && skeleton.has_singlepass_imports();
     for _ in 0..reader.read_var_u32()? {
         let at = reader.original_position();
         let count = reader.read_var_u32()?;

@@ -34,6 +34,8 @@ pub struct Skeleton {
     memory_section: Vec<u8>,
     tag_section: Vec<u8>,
     global_section: Vec<u8>,
+    /// Where the import section names the type of a function that Singlepass cannot import.
+    foreign_imports: Vec<Range<usize>>,
 }
 
 /// A declaration that is still being read.
@@ -79,9 +81,19 @@ impl SkeletonBuilder {
             }
             Payload::ImportSection(reader) => {
                 skeleton.import_section = section(reader.range());
-                for import in reader.clone().into_imports() {
-                    match import?.ty {
+                let mut imports = reader.clone().into_imports_with_offsets().peekable();
+                while let Some(import) = imports.next() {
+                    match import?.1.ty {
                         TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                            if !skeleton.is_importable_type(ty) {
+                                let end = match imports.peek() {
+                                    Some(Ok((next, _))) => *next,
+                                    _ => reader.range().end,
+                                };
+                                let end = (end - reader.range().start) as usize;
+                                let index = last_leb128(&skeleton.import_section, end);
+                                skeleton.foreign_imports.push(index);
+                            }
                             skeleton.functions.push(ty);
                             skeleton.imported_functions += 1;
                         }
@@ -139,12 +151,15 @@ fn table_type(ty: &wasmer_compiler::wasmparser::TableType) -> TableType {
     )
 }
 
+/// The same rule as [`super::is_plain`], in the validator's types.
 fn is_plain_func(ty: &FuncType) -> bool {
-    ty.params().iter().chain(ty.results()).all(|ty| match ty {
-        ValType::I32 | ValType::I64 => true,
-        ValType::F32 | ValType::F64 | ValType::V128 => false,
-        ValType::Ref(ty) => ty.is_extern_ref() || ty.is_func_ref(),
-    }) && ty.results().len() <= 2
+    ty.params().iter().chain(ty.results()).all(is_plain)
+        && ty.results().len() <= 2
+        && ty.results() != [ValType::I32, ValType::I32]
+}
+
+fn is_plain(ty: &ValType) -> bool {
+    is_scalar(ty) && !matches!(ty, ValType::F32 | ValType::F64)
 }
 
 fn is_scalar(ty: &ValType) -> bool {
@@ -191,12 +206,29 @@ impl Skeleton {
             .is_some_and(|ty| ty.params().iter().chain(ty.results()).all(is_scalar))
     }
 
-    /// Whether Singlepass' import trampolines can convert a call of this type: numbers and
-    /// references with at most one result.
+    /// Whether Singlepass can call an import of this type: numbers and references, and at most one
+    /// result, which is no float. Its import trampolines convert float parameters to the common
+    /// convention, but take a float result from an integer register.
+    ///
+    /// It makes trampolines for every import that is declared, called or not, and one with v128
+    /// or two results ends the whole compile ("No register available", a panic): see
+    /// [`Self::singlepass_donor`].
     pub fn is_importable_type(&self, ty: u32) -> bool {
-        self.is_plain_type(ty)
-            || self.is_scalar_type(ty)
-                && self.func_type(ty).is_some_and(|ty| ty.results().len() <= 1)
+        self.func_type(ty).is_some_and(|ty| {
+            ty.params().iter().all(is_scalar)
+                && ty.results().len() <= 1
+                && ty.results().iter().all(is_plain)
+        })
+    }
+
+    /// The first type that Singlepass can import.
+    fn stand_in(&self) -> Option<u32> {
+        (0..self.types.len() as u32).find(|ty| self.is_importable_type(*ty))
+    }
+
+    /// Whether [`Self::singlepass_donor`] can declare the imports so that Singlepass takes them.
+    pub fn has_singlepass_imports(&self) -> bool {
+        self.foreign_imports.is_empty() || self.stand_in().is_some()
     }
 
     /// Whether the (validated) global holds a value that Singlepass knows.
@@ -232,8 +264,8 @@ impl Skeleton {
     }
 
     /// The module with empty bodies: enough for wasmer's `ModuleInfo` and the data segments.
-    /// `before` and `after` are the raw sections around the code.
-    pub fn shell(&self, before: &[(u8, &[u8])], after: &[(u8, &[u8])]) -> Vec<u8> {
+    /// `before` are the raw sections before the code, `data` the data section's payload.
+    pub fn shell(&self, before: &[(u8, &[u8])], data: &[u8]) -> Vec<u8> {
         let mut code = Vec::new();
         let count = self.local_function_count();
         if count > 0 {
@@ -241,14 +273,14 @@ impl Skeleton {
             // Size, no locals, end: the parser wants as many bodies as there are functions.
             code.extend([2, 0, 0x0b].repeat(count));
         }
-        self.whole(before, &code, after)
+        self.whole(before, &code, data)
     }
 
     /// The module that the optimizing tier compiles: the same code with direct calls, the hidden
     /// table added, custom sections and the start section left out.
-    pub fn whole(&self, before: &[(u8, &[u8])], code: &[u8], after: &[(u8, &[u8])]) -> Vec<u8> {
+    pub fn whole(&self, before: &[(u8, &[u8])], code: &[u8], data: &[u8]) -> Vec<u8> {
         let mut module = Encoder::new();
-        self.declare(&mut module, &self.function_section);
+        self.declare(&mut module, &self.import_section, &self.function_section);
         for (id, data) in before {
             module.section(&RawSection { id: *id, data });
         }
@@ -258,14 +290,46 @@ impl Skeleton {
                 data: code,
             });
         }
-        for (id, data) in after {
-            module.section(&RawSection { id: *id, data });
+        if !data.is_empty() {
+            module.section(&RawSection {
+                id: SectionId::Data as u8,
+                data,
+            });
         }
         module.finish()
     }
 
     /// A donor: the declaration and the given functions (local index, lowered body).
     pub fn donor<'a>(&self, functions: impl Iterator<Item = (u32, &'a [u8])>) -> Vec<u8> {
+        self.donor_importing(&self.import_section, functions)
+    }
+
+    /// A donor for Singlepass: functions that it cannot import are declared with another type of
+    /// the module, one that it can. The layout of the `VMContext` does not depend on it, and no
+    /// body in the donor calls them ([`super::lower_body`]).
+    pub fn singlepass_donor<'a>(
+        &self,
+        functions: impl Iterator<Item = (u32, &'a [u8])>,
+    ) -> Vec<u8> {
+        let Some(stand_in) = self.stand_in() else {
+            return self.donor(functions);
+        };
+        let mut imports = Vec::with_capacity(self.import_section.len());
+        let mut copied = 0;
+        for foreign in &self.foreign_imports {
+            imports.extend_from_slice(&self.import_section[copied..foreign.start]);
+            stand_in.encode(&mut imports);
+            copied = foreign.end;
+        }
+        imports.extend_from_slice(&self.import_section[copied..]);
+        self.donor_importing(&imports, functions)
+    }
+
+    fn donor_importing<'a>(
+        &self,
+        imports: &[u8],
+        functions: impl Iterator<Item = (u32, &'a [u8])>,
+    ) -> Vec<u8> {
         let mut types = wasm_encoder::FunctionSection::new();
         let mut code = CodeSection::new();
         for (local, body) in functions {
@@ -277,21 +341,21 @@ impl Skeleton {
         let mut module = Encoder::new();
         // `encode` wrote the section's size first, which `RawSection` writes too.
         let payload = strip_size(&function_section);
-        self.declare(&mut module, payload);
+        self.declare(&mut module, imports, payload);
         if !code.is_empty() {
             module.section(&code);
         }
         module.finish()
     }
 
-    fn declare(&self, module: &mut Encoder, functions: &[u8]) {
+    fn declare(&self, module: &mut Encoder, imports: &[u8], functions: &[u8]) {
         let raw = |module: &mut Encoder, id: SectionId, data: &[u8]| {
             if !data.is_empty() {
                 module.section(&RawSection { id: id as u8, data });
             }
         };
         raw(module, SectionId::Type, &self.type_section);
-        raw(module, SectionId::Import, &self.import_section);
+        raw(module, SectionId::Import, imports);
         raw(module, SectionId::Function, functions);
         module.section(&self.table_section());
         raw(module, SectionId::Memory, &self.memory_section);
@@ -300,8 +364,16 @@ impl Skeleton {
     }
 }
 
+/// Where the LEB128 number lies that ends at `end`; what is before it must not look like one that
+/// goes on (the kind of a function import is 0).
+fn last_leb128(section: &[u8], end: usize) -> Range<usize> {
+    let last = end.saturating_sub(1);
+    let start = section[..last].iter().rposition(|byte| byte & 0x80 == 0);
+    start.map_or(0, |before| before + 1)..end
+}
+
 /// Drops the LEB128 size in front of an encoded section's payload.
-fn strip_size(section: &[u8]) -> &[u8] {
+pub(super) fn strip_size(section: &[u8]) -> &[u8] {
     let size = section
         .iter()
         .position(|byte| byte & 0x80 == 0)

@@ -24,6 +24,7 @@ use wasmer_vm::{
 };
 
 use super::host::{Callee, HostFunction};
+use super::tunables::limited;
 use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -58,6 +59,12 @@ struct HostGlobal {
     definition: Box<UnsafeCell<VMGlobalDefinition>>,
 }
 
+/// A table that JavaScript knows.
+struct KnownTable {
+    handle: InternalStoreHandle<VMTable>,
+    declared: Option<u32>,
+}
+
 /// See the module head.
 pub struct Group {
     pub(super) objects: Box<StoreObjects>,
@@ -66,7 +73,7 @@ pub struct Group {
     pub(super) hosts: Vec<Box<HostFunction>>,
     pub(super) host_functions: HashMap<usize, FunctionMeta>,
     pub(super) mutator: Arc<dyn Mutator>,
-    pub(super) tables: Vec<InternalStoreHandle<VMTable>>,
+    tables: Vec<KnownTable>,
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
     globals: Vec<HostGlobal>,
     kits: Vec<Arc<Kit>>,
@@ -165,22 +172,35 @@ impl Group {
     /// # Errors
     /// Limits that wasmer refuses.
     pub fn table_create(&mut self, ty: &TableType) -> Result<usize, String> {
-        let table = VMTable::new(ty, &TableStyle::CallerChecksSignature)?;
+        let table = VMTable::new(&limited(ty), &TableStyle::CallerChecksSignature)?;
         let handle = InternalStoreHandle::new(&mut self.objects, table);
-        Ok(self.table_id(handle))
+        Ok(self.table_id(handle, ty.maximum))
     }
 
-    pub(super) fn table_id(&mut self, handle: InternalStoreHandle<VMTable>) -> usize {
-        if let Some(id) = self.tables.iter().position(|known| *known == handle) {
-            return id;
-        }
-        self.tables.push(handle);
-        self.tables.len() - 1
+    pub(super) fn table_id(
+        &mut self,
+        handle: InternalStoreHandle<VMTable>,
+        declared: Option<u32>,
+    ) -> usize {
+        let known = self.tables.iter().position(|known| known.handle == handle);
+        known.unwrap_or_else(|| {
+            self.tables.push(KnownTable { handle, declared });
+            self.tables.len() - 1
+        })
+    }
+
+    /// The maximum that a table declares; the engine's limit may be below it.
+    pub fn table_maximum(&self, id: usize) -> Option<u32> {
+        self.tables.get(id)?.declared
+    }
+
+    pub(super) fn table_handle(&self, id: usize) -> Option<InternalStoreHandle<VMTable>> {
+        Some(self.tables.get(id)?.handle)
     }
 
     /// The table with this id.
     pub fn table(&self, id: usize) -> Option<&VMTable> {
-        Some(self.tables.get(id)?.get(&self.objects))
+        Some(self.table_handle(id)?.get(&self.objects))
     }
 
     fn element(&self, id: usize, raw: RawReference) -> Option<TableElement> {
@@ -215,14 +235,14 @@ impl Group {
     /// the group's.
     pub fn table_set(&mut self, id: usize, index: u32, raw: RawReference) -> Option<()> {
         let element = self.element(id, raw)?;
-        let handle = *self.tables.get(id)?;
+        let handle = self.table_handle(id)?;
         handle.get_mut(&mut self.objects).set(index, element).ok()
     }
 
     /// Grows a table; the previous size, or `None` if refused.
     pub fn table_grow(&mut self, id: usize, delta: u32, raw: RawReference) -> Option<u32> {
         let element = self.element(id, raw)?;
-        let handle = *self.tables.get(id)?;
+        let handle = self.table_handle(id)?;
         handle.get_mut(&mut self.objects).grow(delta, element)
     }
 
@@ -268,7 +288,7 @@ impl Group {
     /// Every externref in the group's tables and globals.
     pub fn live_references(&mut self) -> Vec<RawReference> {
         let mut live = Vec::new();
-        let mut tables = self.tables.clone();
+        let mut tables: Vec<_> = self.tables.iter().map(|known| known.handle).collect();
         let mut globals = Vec::new();
         for member in &self.members {
             if !member.module.declaration.holds_externrefs() {

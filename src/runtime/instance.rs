@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
-    ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex, LocalTableIndex,
-    MemoryStyle, TableStyle, TagIndex, TagKind,
+    DataInitializer, DataInitializerLocation, ExportIndex, FunctionIndex, GlobalType, ImportIndex,
+    LocalFunctionIndex, LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, Trap,
@@ -77,7 +77,6 @@ struct Made {
     instance: VMInstance,
     slots: Slots,
     trampolines: Arc<Loaded>,
-    code: Arc<Code>,
     functions: Vec<InternalStoreHandle<VMFunction>>,
 }
 
@@ -97,6 +96,8 @@ impl Group {
         if memories.len() != module.declaration.defined_memories().count() {
             return Err(incompatible("a memory that the module defines is missing"));
         }
+        let segments = module.declaration.segments();
+        let segments = segments.map_err(|error| incompatible(format!("data segments: {error}")))?;
         let mut imports = Some(imports);
         let mut memories = Some(memories);
         let (id, made) = module.attach(|code| {
@@ -117,12 +118,11 @@ impl Group {
             mut instance,
             slots,
             trampolines,
-            code,
             functions,
         } = made;
 
         self.depend(&instance, &functions);
-        let initialized = initialize(&mut instance, &code);
+        let initialized = initialize(&mut instance, &segments);
         let instance = InternalStoreHandle::new(&mut self.objects, instance);
         self.members.push(Member {
             module: Arc::clone(module),
@@ -240,7 +240,6 @@ impl Group {
             instance,
             slots,
             trampolines: Arc::clone(&code.trampolines),
-            code: Arc::clone(code),
             functions,
         })
     }
@@ -278,7 +277,7 @@ impl Group {
                     VMExtern::Memory(InternalStoreHandle::new(&mut self.objects, memory))
                 }
                 (Import::Table(id), ImportIndex::Table(_)) => {
-                    let handle = self.tables.get(id).copied();
+                    let handle = self.table_handle(id);
                     VMExtern::Table(handle.ok_or_else(|| incompatible("an unknown table"))?)
                 }
                 (Import::Global(address), ImportIndex::Global(index)) => {
@@ -410,7 +409,15 @@ impl Group {
                         .get_mut(&mut self.objects)
                         .lookup_by_declaration(declaration)
                     {
-                        VMExtern::Table(handle) => ExportValue::Table(self.table_id(handle)),
+                        VMExtern::Table(handle) => {
+                            let declared = match declaration {
+                                ExportIndex::Table(index) => {
+                                    module.declaration.table(index).maximum
+                                }
+                                _ => None,
+                            };
+                            ExportValue::Table(self.table_id(handle, declared))
+                        }
                         VMExtern::Tag(handle) => ExportValue::Tag(self.tag_id(handle)),
                         _ => unreachable!("tables and tags are what is left"),
                     }
@@ -453,11 +460,20 @@ fn slots_of(instance: &mut VMInstance, objects: &mut StoreObjects, code: &Code) 
     }
 }
 
-fn initialize(instance: &mut VMInstance, code: &Code) -> Result<(), Trap> {
+fn initialize(
+    instance: &mut VMInstance,
+    segments: &[(DataInitializerLocation, Arc<[u8]>)],
+) -> Result<(), Trap> {
     let config = VMConfig {
         wasm_stack_size: None,
     };
-    let segments = code.data_segments();
+    let segments: Vec<_> = segments
+        .iter()
+        .map(|(location, bytes)| DataInitializer {
+            location: location.clone(),
+            data: bytes,
+        })
+        .collect();
     // SAFETY: the instance was just made. The lowered module has no start function, so nothing
     // runs here.
     unsafe { instance.finish_instantiation(&config, None, &segments) }

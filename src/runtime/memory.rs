@@ -116,7 +116,12 @@ impl MemoryState {
             let mut known = SHARED.lock();
             known.retain(|_, length| length.strong_count() > 0);
             let at = base.as_ptr() as usize;
-            let length = known.get(&at).and_then(Weak::upgrade).unwrap_or_default();
+            let length = known.get(&at).and_then(Weak::upgrade);
+            // The host grows before it tells us, so a length beyond the real one is that of another
+            // memory, which was at this address and is not finalised yet.
+            let real = host.length().unwrap_or(bytes);
+            let length = length.filter(|length| length.bytes.load(Ordering::Acquire) <= real);
+            let length = length.unwrap_or_default();
             known.insert(at, Arc::downgrade(&length));
             length
         } else {
@@ -275,10 +280,8 @@ impl LinearMemory for GuestMemory {
     }
 
     fn size(&self) -> Pages {
-        // An engine beside ours may grow a shared memory without telling us.
-        if self.state.ty.shared
-            && let Some(bytes) = on_host_stack(|| self.state.host.length())
-        {
+        // Another thread, or the built-in engine beside us, may have grown it without telling us.
+        if let Some(bytes) = on_host_stack(|| self.state.host.length()) {
             self.state.length.set(bytes);
         }
         Pages((self.state.bytes() / PAGE) as u32)

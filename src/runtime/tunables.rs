@@ -9,6 +9,7 @@ use wasmer_types::{MemoryError, MemoryStyle, MemoryType, TableStyle, TableType, 
 use wasmer_vm::{VMMemory, VMMemoryDefinition, VMTable, VMTableDefinition};
 
 use super::memory::{GuestMemory, MemoryState};
+use crate::stream::MAX_TABLE_ENTRIES;
 
 /// Hands out the memories and the real table types in the module's order.
 pub(super) struct InstanceTunables {
@@ -78,8 +79,15 @@ impl Tunables for InstanceTunables {
             .tables
             .borrow_mut()
             .next()
+            .map(|ty| limited(&ty))
             .unwrap_or_else(|| TableType::new(Type::FuncRef, self.hidden_entries, None));
         // SAFETY: the location lies in the instance, as the trait demands.
         unsafe { VMTable::from_definition(&ty, style, location) }
     }
+}
+
+/// A table's type with the engine's limit: what a table may grow to, whatever it declares.
+pub(super) fn limited(ty: &TableType) -> TableType {
+    let maximum = ty.maximum.unwrap_or(MAX_TABLE_ENTRIES);
+    TableType::new(ty.ty, ty.minimum, Some(maximum.min(MAX_TABLE_ENTRIES)))
 }

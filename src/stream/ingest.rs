@@ -4,18 +4,22 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use wasmer_compiler::wasmparser::{
-    self, FuncToValidate, Parser, Payload, ValidPayload, Validator, ValidatorResources,
+    self, BinaryReader, ElementItems, FuncToValidate, FuncValidatorAllocations, FunctionBody,
+    Parser, Payload, RefType, TableType, TypeRef, ValidPayload, Validator, ValidatorResources,
 };
 
 use crate::error::CompileError;
-use crate::module::{Skeleton, SkeletonBuilder, wasm_features};
+use crate::module::{ActiveSegment, Skeleton, SkeletonBuilder, split_data, wasm_features};
 
 /// Function bodies are handed on in chunks of about this many bytes: large enough that the 0.2 ms
 /// floor of one donor's compile does not count, small enough to keep every core busy.
 const CHUNK_BYTES: usize = 96 * 1024;
 
 /// Node's limit for a module's size (V8's `kV8MaxWasmModuleSize`).
-const MAX_MODULE_BYTES: usize = 1 << 30;
+pub const MAX_MODULE_BYTES: usize = 1 << 30;
+
+/// V8's limit for a table's size (`kV8MaxWasmTableSize`).
+pub const MAX_TABLE_ENTRIES: u32 = 10_000_000;
 
 /// Functions that follow each other in the code section.
 pub struct Chunk {
@@ -49,8 +53,10 @@ pub struct Ingested {
     pub before: Vec<(u8, Range<usize>)>,
     /// The code section's payload.
     pub code: Range<usize>,
-    /// Raw sections behind the code.
-    pub after: Vec<(u8, Range<usize>)>,
+    /// The lowered data section's payload; empty if there is none.
+    pub data: Vec<u8>,
+    /// The active data segments.
+    pub active: Vec<ActiveSegment>,
     /// Custom sections: name and range of the data.
     pub custom: Vec<(String, Range<usize>)>,
     /// The start function.
@@ -58,9 +64,9 @@ pub struct Ingested {
 }
 
 impl Ingested {
-    /// Sections with their bytes.
-    pub fn raw(&self, sections: &[(u8, Range<usize>)]) -> Vec<(u8, &[u8])> {
-        sections
+    /// The sections between the declaration and the code, with their bytes.
+    pub fn raw_before(&self) -> Vec<(u8, &[u8])> {
+        self.before
             .iter()
             .map(|(id, range)| (*id, &self.bytes[range.clone()]))
             .collect()
@@ -81,7 +87,8 @@ pub struct Ingest {
     deferred: Option<bool>,
     before: Vec<(u8, Range<usize>)>,
     code: Range<usize>,
-    after: Vec<(u8, Range<usize>)>,
+    data: Vec<u8>,
+    active: Vec<ActiveSegment>,
     custom: Vec<(String, Range<usize>)>,
     start: Option<u32>,
     next_local: u32,
@@ -112,7 +119,8 @@ impl Ingest {
             deferred: None,
             before: Vec::new(),
             code: 0..0,
-            after: Vec::new(),
+            data: Vec::new(),
+            active: Vec::new(),
             custom: Vec::new(),
             start: None,
             next_local: 0,
@@ -134,10 +142,7 @@ impl Ingest {
         sink: &mut dyn FnMut(Chunk),
     ) -> Result<(), CompileError> {
         if self.bytes.len().saturating_add(bytes.len()) > MAX_MODULE_BYTES {
-            return Err(CompileError::Invalid {
-                message: format!("size > maximum module size ({MAX_MODULE_BYTES})"),
-                offset: MAX_MODULE_BYTES as u64,
-            });
+            return Err(CompileError::too_large());
         }
         self.hasher.update(bytes);
         self.bytes.extend_from_slice(bytes);
@@ -187,7 +192,8 @@ impl Ingest {
             skeleton,
             before: self.before,
             code: self.code,
-            after: self.after,
+            data: self.data,
+            active: self.active,
             custom: self.custom,
             start: self.start,
         })
@@ -241,6 +247,7 @@ impl Ingest {
     fn payload(&mut self, bytes: &[u8], payload: &Payload<'_>) -> Result<(), CompileError> {
         let range = |range: Range<u64>| range.start as usize..range.end as usize;
         let valid = self.validator.payload(payload)?;
+        check_tables(payload)?;
         self.builder
             .payload(payload, |at| bytes[range(at)].to_vec())?;
         match payload {
@@ -254,7 +261,9 @@ impl Ingest {
                 self.code = range(at.clone());
                 self.skeleton = Some(Arc::new(self.builder.finish()));
             }
-            Payload::DataSection(reader) => self.after.push((11, range(reader.range()))),
+            Payload::DataSection(reader) => {
+                (self.data, self.active) = split_data(reader, bytes)?;
+            }
             Payload::CustomSection(reader) => {
                 let data = reader.data_offset() as usize;
                 let at = data..data + reader.data().len();
@@ -318,4 +327,77 @@ fn check_preamble(bytes: &[u8], eof: bool) -> Result<(), CompileError> {
         }
     }
     Ok(())
+}
+
+/// What the validator accepts and tables cannot hold: wasmer's know functions and externrefs only,
+/// and V8 limits their size (`kV8MaxWasmTableInitEntries`).
+fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
+    let element = |ty: RefType| {
+        if ty == RefType::FUNCREF || ty == RefType::EXTERNREF {
+            Ok(())
+        } else {
+            let text = format!("tables and element segments of {ty} are not supported");
+            Err(CompileError::Unsupported(text))
+        }
+    };
+    let table = |ty: &TableType| {
+        if ty.initial > u64::from(MAX_TABLE_ENTRIES) {
+            let initial = ty.initial;
+            return Err(CompileError::Unsupported(format!(
+                "initial table size ({initial} elements) is larger than implementation limit \
+                 ({MAX_TABLE_ENTRIES} elements)"
+            )));
+        }
+        element(ty.element_type)
+    };
+    match payload {
+        Payload::ImportSection(reader) => {
+            for import in reader.clone().into_imports() {
+                if let TypeRef::Table(ty) = import?.ty {
+                    table(&ty)?;
+                }
+            }
+        }
+        Payload::TableSection(reader) => {
+            for declared in reader.clone() {
+                table(&declared?.ty)?;
+            }
+        }
+        Payload::ElementSection(reader) => {
+            for segment in reader.clone() {
+                if let ElementItems::Expressions(ty, _) = segment?.items {
+                    element(ty)?;
+                }
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Whether the bytes are a module that can be compiled. Nothing is.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn validate(bytes: Vec<u8>) -> Result<(), CompileError> {
+    let mut outcome = Ok(());
+    Ingest::whole(bytes, &mut |chunk| {
+        if outcome.is_ok() {
+            outcome = chunk.validate();
+        }
+    })?;
+    outcome
+}
+
+impl Chunk {
+    fn validate(self) -> Result<(), CompileError> {
+        let mut allocations = FuncValidatorAllocations::default();
+        for function in self.functions {
+            let body = BinaryReader::new(&self.bytes[function.range], function.offset);
+            let mut validator = function.to_validate.into_validator(allocations);
+            validator.validate(&FunctionBody::new(body))?;
+            allocations = validator.into_allocations();
+        }
+        Ok(())
+    }
 }

@@ -4,4 +4,6 @@
 
 mod ingest;
 
-pub use ingest::{Chunk, ChunkFunction, Ingest, Ingested};
+pub use ingest::{
+    Chunk, ChunkFunction, Ingest, Ingested, MAX_MODULE_BYTES, MAX_TABLE_ENTRIES, validate,
+};

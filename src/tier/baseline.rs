@@ -8,10 +8,10 @@ use parking_lot::{Condvar, Mutex};
 use wasmer_compiler::wasmparser::FuncValidatorAllocations;
 use wasmer_compiler::{Artifact, BaseTunables, Engine, ModuleEnvironment};
 use wasmer_types::entity::PrimaryMap;
-use wasmer_types::{LocalFunctionIndex, OwnedDataInitializer};
+use wasmer_types::{LocalFunctionIndex, ModuleInfo};
 use wasmer_vm::FunctionBodyPtr;
 
-use super::code::{Code, DataSource, Loaded, Tier};
+use super::code::{Code, Loaded, Tier};
 use super::{engine, scheduler};
 use crate::error::CompileError;
 use crate::module::{BodyTier, Skeleton, lower_body};
@@ -115,7 +115,7 @@ impl Baseline {
         if let Some(error) = state.error.take() {
             return Err(error);
         }
-        let (info, data) = declared?;
+        let info = declared?;
         if state.trampolines.is_none() {
             drop(state);
             self.0.compile_trampolines(&ingested.skeleton)?;
@@ -142,7 +142,6 @@ impl Baseline {
                 dynamic_trampolines: artifact.finished_dynamic_function_trampolines().clone(),
                 signatures: artifact.signatures().clone(),
                 info: Arc::new(info),
-                data: DataSource::Owned(data),
                 trampolines,
                 _bodies: std::mem::take(&mut state.donors),
             },
@@ -202,29 +201,31 @@ impl Shared {
             }
         }
         #[cfg(feature = "singlepass")]
-        self.compile_donor(skeleton, &singlepass, engine::singlepass)?;
+        self.compile_donor(&singlepass, engine::singlepass, |bodies| {
+            skeleton.singlepass_donor(bodies)
+        })?;
         if cfg!(feature = "singlepass") {
             let bytes: usize = cranelift.iter().map(|(_, body)| body.len()).sum();
             self.state.lock().cranelift_bytes += bytes as u64;
         }
-        self.compile_donor(skeleton, &cranelift, engine::cranelift_baseline)
+        self.compile_donor(&cranelift, engine::cranelift_baseline, |bodies| {
+            skeleton.donor(bodies)
+        })
     }
 
     fn compile_donor(
         &self,
-        skeleton: &Skeleton,
         functions: &[(u32, Vec<u8>)],
         engine: impl FnOnce() -> Engine,
+        donor: impl FnOnce(&mut dyn Iterator<Item = (u32, &[u8])>) -> Vec<u8>,
     ) -> Result<(), CompileError> {
         if functions.is_empty() || self.cancelled.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let donor = skeleton.donor(
-            functions
-                .iter()
-                .map(|(local, body)| (*local, body.as_slice())),
-        );
-        let loaded = compile(engine(), &donor)?;
+        let mut bodies = functions
+            .iter()
+            .map(|(local, body)| (*local, body.as_slice()));
+        let loaded = compile(engine(), &donor(&mut bodies))?;
         let mut state = self.state.lock();
         let bodies = loaded.artifact.finished_functions();
         for ((local, _), body) in functions.iter().zip(bodies.values()) {
@@ -241,23 +242,15 @@ fn compile(engine: Engine, bytes: &[u8]) -> Result<Arc<Loaded>, CompileError> {
     Ok(Loaded::new(artifact, engine))
 }
 
-type Declared = (wasmer_types::ModuleInfo, Vec<OwnedDataInitializer>);
-
-/// wasmer's view of the declaration, and the data segments.
-fn declare(ingested: &Ingested) -> Result<Declared, CompileError> {
-    let shell = ingested.skeleton.shell(
-        &ingested.raw(&ingested.before),
-        &ingested.raw(&ingested.after),
-    );
+/// wasmer's view of the declaration.
+fn declare(ingested: &Ingested) -> Result<ModuleInfo, CompileError> {
+    let shell = ingested
+        .skeleton
+        .shell(&ingested.raw_before(), &ingested.data);
     let translated = catch_unwind(AssertUnwindSafe(|| {
         ModuleEnvironment::new().translate(&shell)
     }))
     .map_err(|_| CompileError::Unsupported("the translator panicked".to_owned()))?
     .map_err(|error| CompileError::Unsupported(error.to_string()))?;
-    let data = translated
-        .data_initializers
-        .iter()
-        .map(OwnedDataInitializer::new)
-        .collect();
-    Ok((translated.module, data))
+    Ok(translated.module)
 }

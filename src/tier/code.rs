@@ -5,10 +5,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
 use wasmer_types::entity::BoxedSlice;
-use wasmer_types::{
-    DataInitializer, FunctionIndex, LocalFunctionIndex, ModuleInfo, OwnedDataInitializer,
-    SignatureIndex,
-};
+use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex};
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 
 use super::publish::Registered;
@@ -41,14 +38,6 @@ impl Loaded {
     }
 }
 
-/// Where a module's active data segments are.
-pub enum DataSource {
-    /// Copied out of the module's bytes.
-    Owned(Vec<OwnedDataInitializer>),
-    /// In the artifact's metadata.
-    Artifact,
-}
-
 /// Everything an instance is made from.
 ///
 /// All pointers stay valid as long as the value lives.
@@ -68,8 +57,6 @@ pub struct Code {
     pub dynamic_trampolines: BoxedSlice<FunctionIndex, FunctionBodyPtr>,
     /// One a signature.
     pub signatures: BoxedSlice<SignatureIndex, VMSignatureHash>,
-    /// Active data segments.
-    pub data: DataSource,
     /// Owns the trampolines; instances keep it for their whole life, because a swap leaves their
     /// trampolines in place.
     ///
@@ -97,32 +84,8 @@ impl Code {
             call_trampolines: artifact.finished_function_call_trampolines().clone(),
             dynamic_trampolines: artifact.finished_dynamic_function_trampolines().clone(),
             signatures: artifact.signatures().clone(),
-            data: DataSource::Artifact,
             trampolines: Arc::clone(&loaded),
             _bodies: vec![loaded],
-        }
-    }
-
-    /// The active data segments, in order.
-    pub fn data_segments(&self) -> Vec<DataInitializer<'_>> {
-        use wasmer_types::DataInitializerLike;
-        match &self.data {
-            DataSource::Owned(segments) => segments
-                .iter()
-                .map(|segment| DataInitializer {
-                    location: segment.location.clone(),
-                    data: &segment.data,
-                })
-                .collect(),
-            DataSource::Artifact => self
-                .trampolines
-                .artifact
-                .data_initializers()
-                .map(|segment| DataInitializer {
-                    location: segment.location().clone_to_plain(),
-                    data: segment.data(),
-                })
-                .collect(),
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{optimizing, storage};
 use crate::cache::{FileStat, ModuleHash, Observation};
 use crate::error::CompileError;
 use crate::module::Declaration;
-use crate::stream::{Ingest, Ingested};
+use crate::stream::{Ingest, Ingested, MAX_MODULE_BYTES};
 use crate::trace::{EventQueue, Field, Span};
 
 /// What a compile may do with the cache.
@@ -131,17 +131,11 @@ fn finish(
     };
     let compiled = baseline.finish(&ingested)?;
     let size = ingested.bytes.len() as u64;
-    let custom = ingested.custom.iter();
-    let custom = custom
-        .map(|(name, range)| (name.clone(), ingested.bytes[range.clone()].into()))
-        .collect();
-    let declaration = Declaration::new(
-        Arc::clone(&compiled.code.info),
-        ingested.skeleton.tables.clone(),
-        ingested.start,
-        size,
-        custom,
-    );
+    let declaration = Declaration::new(Arc::clone(&compiled.code.info), &ingested);
+    if declaration.segments().is_err() {
+        let text = "the offset of a data segment is no constant expression over i32";
+        return Err(CompileError::Unsupported(text.to_owned()));
+    }
     let module = Module::new(hash, declaration, compiled.code);
     module.listeners.add(&options.events);
     let mut fields = options.fields(&hash, size);
@@ -170,17 +164,16 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
     {
         let hash = *hash.as_bytes();
         let size = before.stat.size;
-        let read = |file: &mut File| read_all(file).map_err(failed);
         return make(hash, size, options, |span| {
             // The artifact is gone or unusable: the record only saves the hashing.
-            let bytes = read(&mut file)?;
+            let bytes = read_all(&mut file, path)?;
             let actual = *blake3::hash(&bytes).as_bytes();
             let baseline = Baseline::new(Box::new(|| {}));
             let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
             finish(actual, baseline, ingested, options, span)
         });
     }
-    let bytes = read_all(&mut file).map_err(failed)?;
+    let bytes = read_all(&mut file, path)?;
     let after = file.metadata().map_err(failed)?;
     let hash = ModuleHash::of(&bytes);
     let stored = options.stores(bytes.len() as u64);
@@ -196,10 +189,20 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
     Ok(module)
 }
 
-fn read_all(file: &mut File) -> std::io::Result<Vec<u8>> {
-    let size = file.metadata()?.len() as usize;
-    let mut bytes = Vec::with_capacity(size + 1);
-    file.read_to_end(&mut bytes)?;
+/// Reads a module's file; neither a wrong size nor an endless file makes it allocate more than a
+/// module may have.
+fn read_all(file: &mut File, path: &str) -> Result<Vec<u8>, CompileError> {
+    let failed = |error: std::io::Error| CompileError::read(&error, path);
+    let size = file.metadata().map_err(failed)?.len();
+    if size > MAX_MODULE_BYTES as u64 {
+        return Err(CompileError::too_large());
+    }
+    let mut bytes = Vec::with_capacity(size as usize + 1);
+    let limit = MAX_MODULE_BYTES as u64 + 1;
+    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > MAX_MODULE_BYTES {
+        return Err(CompileError::too_large());
+    }
     Ok(bytes)
 }
 

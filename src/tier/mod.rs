@@ -14,7 +14,7 @@ mod registry;
 mod scheduler;
 mod storage;
 
-pub use code::{Code, DataSource, Loaded, Module, Tier};
+pub use code::{Code, Loaded, Module, Tier};
 pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
 pub use engine::fingerprint;
 pub use kit::{Kit, kit};

@@ -111,9 +111,9 @@ impl Job {
 /// What the optimizing tier compiles.
 fn whole(ingested: &Ingested) -> Vec<u8> {
     ingested.skeleton.whole(
-        &ingested.raw(&ingested.before),
+        &ingested.raw_before(),
         &ingested.bytes[ingested.code.clone()],
-        &ingested.raw(&ingested.after),
+        &ingested.data,
     )
 }
 
@@ -243,17 +243,7 @@ fn finish_module(
     let ingested = Ingest::whole(wasm, &mut drop).map_err(|error| error.to_string())?;
     let build = build(&whole(&ingested), scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
-    let custom = ingested.custom.iter();
-    let custom = custom
-        .map(|(name, range)| (name.clone(), ingested.bytes[range.clone()].into()))
-        .collect();
-    let declaration = Declaration::new(
-        build.create_module_info(),
-        ingested.skeleton.tables.clone(),
-        ingested.start,
-        ingested.bytes.len() as u64,
-        custom,
-    );
+    let declaration = Declaration::new(build.create_module_info(), &ingested);
     let stored = write(key, hash, &declaration, &ingested, &image, options);
     stored
         .map(|stored| stored.is_some())
