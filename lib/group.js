@@ -8,6 +8,7 @@
 // Invariant: one object for ever for each function, table, global and tag of a group.
 
 const { native, classes } = require('./native.js')
+const { fromWasm, toWasm } = require('./exception.js')
 const { createAdapter, createExportedFunction, describeFunction } = require('./function.js')
 const { Slab } = require('./slab.js')
 
@@ -38,6 +39,16 @@ class Group {
     const record = describeFunction(value)
     if (record === undefined) return undefined
     return record.group === this ? record.address : this.#adopt(value, record.signature)
+  }
+
+  /** An exception that leaves wasm, by its tag's id; its payload is in the arena. */
+  exceptionFromWasm(id) {
+    return fromWasm(this, id)
+  }
+
+  /** The inverse; -1 where wasm has no name for it. */
+  exceptionToWasm(value) {
+    return toWasm(this, value)
   }
 
   // A function of another group is a host function here, and keeps its identity: its address answers with the

@@ -18,14 +18,15 @@ const { defineInterface, isObject, requireNew } = require('./webidl.js')
 /** Instance -> its exports object. */
 const exportsOf = new WeakMap()
 
-// V8 names an import in other words before 13 (Node 20 and 22): `Import #0 module="m" function="f" error: ...`.
-const olderWords = Number.parseInt(process.versions.v8, 10) < 13
+// V8 names an import as `Import #0 module="m" function="f"` before 13 (Node 20 and 22), and before 12 adds ` error`.
+const v8 = Number.parseInt(process.versions.v8, 10)
+const olderEnd = v8 < 12 ? ' error' : ''
 const subjectOf = ({ module, name }, index) =>
-  olderWords
-    ? `Import #${index} module="${module}" function="${name}" error`
+  v8 < 13
+    ? `Import #${index} module="${module}" function="${name}"${olderEnd}`
     : `Import #${index} "${module}" "${name}"`
 const moduleSubject = ({ module }, index) =>
-  olderWords ? `Import #${index} module="${module}" error` : `Import #${index} "${module}"`
+  v8 < 13 ? `Import #${index} module="${module}"${olderEnd}` : `Import #${index} "${module}"`
 
 /** Why `value` cannot be an import of the declared kind; undefined if it can ("read the imports", steps 3.4 on). */
 function kindMismatch({ kind, type }, value) {

@@ -42,6 +42,13 @@ defineInterface(Memory, 'WebAssembly.Memory', {
   },
 })
 
+// What a newer V8 adds (toFixedLengthBuffer, toResizableBuffer) is the built-in's.
+for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(builtin.Memory.prototype))) {
+  if (Object.hasOwn(Memory.prototype, name)) continue
+  const { [name]: forward } = { [name]() { return apply(member.value, this, arguments) } }
+  Object.defineProperty(Memory.prototype, name, { ...member, value: forward })
+}
+
 const { grow } = Memory.prototype
 
 /** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */

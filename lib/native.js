@@ -14,13 +14,13 @@ const { builtin } = require('./realm.js')
 
 const { apply } = Reflect
 
-const arena = new ArrayBuffer(16384)
+// Whoever resets the registry of modules (Jest does, for every test file) loads this file again, but the addon stays:
+// all copies share the arena, and what native calls back for an exception is the group's own copy.
+const ARENA = Symbol.for('wasm-compile-cache.arena')
+const arena = native[ARENA] ?? new ArrayBuffer(16384)
 
 const memoryGrow = builtin.Memory.prototype.grow
 const memoryBuffer = Object.getOwnPropertyDescriptor(builtin.Memory.prototype, 'buffer').get
-
-// ./exception.js needs the arena, and native needs ./exception.js: it is asked for when the first one is thrown.
-const exceptions = () => require('./exception.js')
 
 const { wait: atomicsWait, notify } = Atomics
 
@@ -35,18 +35,21 @@ const wait = (buffer, address, bits, low, high, timeout) =>
 
 const { CompileError, LinkError, RuntimeError, Exception } = builtin
 
-native.init({
-  arena,
-  CompileError,
-  LinkError,
-  RuntimeError,
-  memoryGrow: (memory, pages) => apply(memoryGrow, memory, [pages]),
-  memoryLength: (memory) => apply(memoryBuffer, memory, []).byteLength,
-  memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
-  memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
-  exceptionFromWasm: (owner, tag) => exceptions().fromWasm(owner, tag),
-  exceptionToWasm: (owner, value) => exceptions().toWasm(owner, value),
-})
+if (native[ARENA] === undefined) {
+  native.init({
+    arena,
+    CompileError,
+    LinkError,
+    RuntimeError,
+    memoryGrow: (memory, pages) => apply(memoryGrow, memory, [pages]),
+    memoryLength: (memory) => apply(memoryBuffer, memory, []).byteLength,
+    memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
+    memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
+    exceptionFromWasm: (owner, tag) => owner.exceptionFromWasm(tag),
+    exceptionToWasm: (owner, value) => owner.exceptionToWasm(value),
+  })
+  Object.defineProperty(native, ARENA, { value: arena })
+}
 native.configure(environment)
 
 module.exports = {

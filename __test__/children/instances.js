@@ -8,6 +8,7 @@
 const { assemble, small } = require('./modules.js')
 
 const total = Number(process.env.INSTANCES ?? 10_000)
+const ROUNDS = 6
 const memory = process.env.MEMORY === '1'
 const ours = globalThis.WebAssembly.Module.tier !== undefined
 const liveStores = () => (ours ? require('../../binding.js').liveStores() : 0)
@@ -49,10 +50,9 @@ async function main() {
   if (ours) await WebAssembly.Module.optimized(module) // its threads and pages are not what is counted
   await collect(() => true)
   const before = liveStores()
-  const warm = await round(module, before)
-  const again = await round(module, before)
-  const last = await round(module, before)
-  console.log(JSON.stringify({ ours, before, warm, again, last }))
+  const rounds = []
+  for (let made = 0; made < ROUNDS; made++) rounds.push(await round(module, before))
+  console.log(JSON.stringify({ ours, before, rounds }))
 }
 
 main()

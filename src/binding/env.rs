@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 
 use napi::sys;
@@ -216,8 +216,33 @@ impl EnvState {
         let queue = thread_safe_function(env);
         *shared.queue.lock() = (!queue.is_null()).then_some(Queue(queue));
 
+        // The state's address, for tasks that come back to its thread.
+        let address = Arc::new(AtomicPtr::new(ptr::null_mut::<Self>()));
+        let notified = Arc::clone(&address);
         let weak = Arc::downgrade(&shared);
-        let state = Box::into_raw(Box::new_cyclic_state(env, shared, queue, weak));
+        let events = EventQueue::new(Box::new(move || {
+            let Some(shared) = weak.upgrade() else { return };
+            let notified = Arc::clone(&notified);
+            shared.post(Box::new(move |env| {
+                let state = notified.load(Ordering::Relaxed);
+                // SAFETY: runs on the environment's thread while it is alive.
+                if let Some(state) = unsafe { state.as_ref() } {
+                    state.tell_events(env);
+                }
+            }));
+        }));
+        let state = Box::into_raw(Box::new(Self {
+            env,
+            shared,
+            events,
+            activation: Cell::new(Activation::default()),
+            next_epoch: Cell::new(1),
+            waiting: Cell::new(0),
+            realm: OnceCell::new(),
+            on_events: RefCell::new(None),
+            queue,
+        }));
+        address.store(state, Ordering::Relaxed);
         // SAFETY: `end` fits the data. Hooks run in reverse order of their adding, so that this
         // one runs before the thread-safe function's own.
         unsafe { sys::napi_add_env_cleanup_hook(env, Some(end), state.cast()) };
@@ -279,58 +304,6 @@ impl EnvState {
         }
     }
 }
-
-trait NewState {
-    fn new_cyclic_state(
-        env: Env,
-        shared: Arc<EnvShared>,
-        queue: sys::napi_threadsafe_function,
-        weak: std::sync::Weak<EnvShared>,
-    ) -> Self;
-}
-
-impl NewState for Box<EnvState> {
-    fn new_cyclic_state(
-        env: Env,
-        shared: Arc<EnvShared>,
-        queue: sys::napi_threadsafe_function,
-        weak: std::sync::Weak<EnvShared>,
-    ) -> Self {
-        let address = Arc::new(AtomicState(std::sync::atomic::AtomicPtr::new(
-            ptr::null_mut(),
-        )));
-        let notified = Arc::clone(&address);
-        let events = EventQueue::new(Box::new(move || {
-            let Some(shared) = weak.upgrade() else { return };
-            let notified = Arc::clone(&notified);
-            shared.post(Box::new(move |env| {
-                let state = notified.0.load(Ordering::Relaxed);
-                // SAFETY: runs on the environment's thread while it is alive.
-                if let Some(state) = unsafe { state.as_ref() } {
-                    state.tell_events(env);
-                }
-            }));
-        }));
-        let state = Box::new(EnvState {
-            env,
-            shared,
-            events,
-            activation: Cell::new(Activation::default()),
-            next_epoch: Cell::new(1),
-            waiting: Cell::new(0),
-            realm: OnceCell::new(),
-            on_events: RefCell::new(None),
-            queue,
-        });
-        address
-            .0
-            .store(ptr::from_ref(&*state).cast_mut(), Ordering::Relaxed);
-        state
-    }
-}
-
-/// The state's address, for tasks that come back to its thread.
-struct AtomicState(std::sync::atomic::AtomicPtr<EnvState>);
 
 impl EnvState {
     fn tell_events(&self, env: Env) {

@@ -353,8 +353,13 @@ fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
     match payload {
         Payload::ImportSection(reader) => {
             for import in reader.clone().into_imports() {
-                if let TypeRef::Table(ty) = import?.ty {
-                    table(&ty)?;
+                match import?.ty {
+                    TypeRef::Table(ty) => table(&ty)?,
+                    TypeRef::FuncExact(_) => {
+                        let text = "exact function imports are not supported";
+                        return Err(CompileError::Unsupported(text.to_owned()));
+                    }
+                    _ => {}
                 }
             }
         }

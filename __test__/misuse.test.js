@@ -1,0 +1,75 @@
+'use strict'
+// What programs do to the package without meaning harm, and what they do with it that they should not.
+
+const fs = require('node:fs')
+const path = require('node:path')
+const test = require('ava')
+const initWabt = require('wabt')
+const W = require('../index.js')
+
+let wabt
+test.before(async () => {
+  wabt = await initWabt()
+})
+
+function assemble(wat) {
+  const module = wabt.parseWat('test.wat', `(module ${wat})`, { exceptions: true })
+  try {
+    return module.toBinary({}).buffer
+  } finally {
+    module.destroy()
+  }
+}
+
+// A WebAssembly.Exception is no Error, which is all that t.throws takes.
+function caught(fn) {
+  try {
+    fn()
+  } catch (error) {
+    return error
+  }
+  return undefined
+}
+
+// ── Loading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** The package's JavaScript once more, over the same addon: what Jest's registry of modules does for every test file. */
+function loadAgain() {
+  const root = fs.realpathSync(path.join(__dirname, '..'))
+  const own = Object.keys(require.cache).filter(
+    (file) => file.startsWith(root) && !file.endsWith('.node') && !file.includes('node_modules') && !file.includes('__test__')
+  )
+  const before = own.map((file) => [file, require.cache[file]])
+  for (const file of own) delete require.cache[file]
+  try {
+    return require('../index.js')
+  } finally {
+    for (const [file, module] of before) require.cache[file] = module
+  }
+}
+
+test('the JavaScript can be loaded again over the same addon, and both copies go on', (t) => {
+  const again = loadAgain()
+  t.not(again.Module, W.Module)
+  const bytes = assemble(`
+    (import "env" "tick" (func $tick (param i32 f64) (result i32)))
+    (tag $e (param i32 f64))
+    (export "e" (tag $e))
+    (memory (export "memory") 1 3)
+    (func (export "run") (param i32 f64) (result i32) (call $tick (local.get 0) (local.get 1)))
+    (func (export "grow") (result i32) (memory.grow (i32.const 1)))
+    (func (export "throw") (param i32) (throw $e (local.get 0) (f64.const 2.5)))`)
+  const make = (copy, tick) => new copy.Instance(new copy.Module(bytes), { env: { tick } }).exports
+  const second = make(again, (a, b) => a + b)
+  // The calls of both meet in one arena.
+  const first = make(W, (a, b) => 100 * second.run(a, b))
+  t.is(first.run(3, 4), 700)
+  for (const [copy, exports] of [[W, first], [again, second]]) {
+    t.is(exports.grow(), 1)
+    t.is(exports.memory.buffer.byteLength, 2 * 65536)
+    const thrown = caught(() => exports.throw(7))
+    t.true(thrown instanceof copy.Exception)
+    t.true(thrown.is(exports.e))
+    t.deepEqual([thrown.getArg(exports.e, 0), thrown.getArg(exports.e, 1)], [7, 2.5])
+  }
+})
