@@ -36,6 +36,12 @@ declare namespace wasm {
      */
     optimize?: boolean
     /**
+     * Whether a process that ends before the optimizing tier is done hands the module to one detached process of low
+     * priority, which finishes and stores it. Default: `true`; the variable `WASM_COMPILE_CACHE_FINISH=0` switches it off
+     * for all modules.
+     */
+    finish?: boolean
+    /**
      * Ends the work: the promise rejects with the signal's reason, the source is cancelled, compiling stops.
      * Default: none.
      */

@@ -7,7 +7,7 @@ const bytes = new Uint8Array(8)
 
 // Compiling.
 expectType<Promise<wasm.Module>>(wasm.compile(bytes))
-expectType<Promise<wasm.Module>>(wasm.compile(bytes.buffer, { partition: 'p', cache: false, minSize: 0, optimize: false }))
+expectType<Promise<wasm.Module>>(wasm.compile(bytes.buffer, { partition: 'p', cache: false, minSize: 0, optimize: false, finish: false }))
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, { env: { f() {}, n: 1, big: 1n } }))
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, {}, { cache: 'read-only' }))
 expectType<boolean>(wasm.validate(bytes))

@@ -10,12 +10,12 @@ const CACHE = new Map([
   [true, 2],
 ])
 
-const DEFAULTS = { partition: '', cache: true, minSize: 131072, optimize: true }
+const DEFAULTS = { partition: '', cache: true, minSize: 131072, optimize: true, finish: true }
 
 // WebAssemblyCompileOptions of the JS API. They are not ours to reject.
 const STANDARD = new Set(['builtins', 'importedStringConstants'])
 
-const KNOWN = ['partition', 'cache', 'minSize', 'optimize', 'signal']
+const KNOWN = ['partition', 'cache', 'minSize', 'optimize', 'finish', 'signal']
 
 function argumentError(code, message) {
   return Object.assign(new TypeError(message), { code })
@@ -42,7 +42,7 @@ const isAbortSignal = (value) =>
 /**
  * @param {unknown} options what the caller passed
  * @param {string} where the function that was called, for messages
- * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, source: string}, signal?: AbortSignal}}
+ * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, source: string}, signal?: AbortSignal}}
  */
 function readOptions(options, where) {
   if (options === undefined) options = {}
@@ -56,6 +56,7 @@ function readOptions(options, where) {
     cache = DEFAULTS.cache,
     minSize = DEFAULTS.minSize,
     optimize = DEFAULTS.optimize,
+    finish = DEFAULTS.finish,
     signal,
   } = options
   if (typeof partition !== 'string') throw wrongType(where, 'partition', 'a string', partition)
@@ -66,11 +67,12 @@ function readOptions(options, where) {
   if (typeof minSize !== 'number') throw wrongType(where, 'minSize', 'a number of bytes', minSize)
   if (!(minSize >= 0)) throw wrongValue(where, `The option "minSize" must not be negative, got ${minSize}`)
   if (typeof optimize !== 'boolean') throw wrongType(where, 'optimize', 'a boolean', optimize)
+  if (typeof finish !== 'boolean') throw wrongType(where, 'finish', 'a boolean', finish)
   if (signal !== undefined && !isAbortSignal(signal)) throw wrongType(where, 'signal', 'an AbortSignal', signal)
 
   // Infinity (never cache) has to survive the way through an integer.
   const size = Math.min(Math.ceil(minSize), Number.MAX_SAFE_INTEGER)
-  return { native: { partition, cache: CACHE.get(cache), minSize: size, optimize, source: '' }, signal }
+  return { native: { partition, cache: CACHE.get(cache), minSize: size, optimize, finish, source: '' }, signal }
 }
 
 const { WASM_COMPILE_CACHE, WASM_DISABLE_COMPILE_CACHE } = process.env

@@ -171,6 +171,7 @@ fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
         cache,
         min_size: js::number_of(env, get("minSize")?)? as u64,
         optimize: js::flag_of(env, get("optimize")?)?,
+        finish: js::flag_of(env, get("finish")?)?,
         source: js::text_of(env, get("source")?)?,
         events: Arc::clone(&call.state.events),
     })

@@ -41,6 +41,8 @@ pub struct CompileOptions {
     pub min_size: u64,
     /// Whether the optimizing tier follows.
     pub optimize: bool,
+    /// Whether a process that ends early hands the module on.
+    pub finish: bool,
     /// URL or path, for events.
     pub source: String,
     /// Who hears of it.

@@ -172,7 +172,7 @@ pub fn unfinished() -> usize {
 fn pending() -> Vec<Arc<Job>> {
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     jobs.into_iter()
-        .filter(|job| job.options.stores(job.ingested.bytes.len() as u64))
+        .filter(|job| job.options.finish && job.options.stores(job.ingested.bytes.len() as u64))
         .collect()
 }
 
@@ -206,6 +206,7 @@ pub fn finish_spooled(path: &Path) -> bool {
         cache: CacheMode::ReadWrite,
         min_size: 0,
         optimize: false,
+        finish: false,
         source: path.display().to_string(),
         events: EventQueue::new(Box::new(|| {})),
     };
