@@ -82,10 +82,10 @@ async function main() {
   await check('cargo fmt --check', 'cargo', ['fmt', '--check'])
   await check('eslint', process.execPath, [ESLINT, '.', '--max-warnings', '0'])
   await check('types', process.execPath, [path.join(__dirname, 'types.js')])
-  await check('clippy', ...cargo('clippy', '--all-targets', '--', '-D', 'warnings'))
-  await check('clippy without Singlepass', ...cargo('clippy', '--all-targets', '--no-default-features', '--', '-D', 'warnings'))
-  await tests('cargo test', cargoCounts, ...cargo('test'))
-  await tests('cargo test without Singlepass', cargoCounts, ...cargo('test', '--no-default-features'))
+  await check('clippy', ...cargo('clippy', '--release', '--all-targets', '--', '-D', 'warnings'))
+  await check('clippy without Singlepass', ...cargo('clippy', '--release', '--all-targets', '--no-default-features', '--', '-D', 'warnings'))
+  await tests('cargo test', cargoCounts, ...cargo('test', '--release'))
+  await tests('cargo test without Singlepass', cargoCounts, ...cargo('test', '--release', '--no-default-features'))
 
   const built = await prepare.addon()
   if (!built) total.failed += 1
