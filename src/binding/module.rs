@@ -57,7 +57,7 @@ fn custom_sections(call: &Call<'_>) -> Result<Value> {
     let sections =
         sections.map_err(|error| Thrown::Type(format!("the cache entry is gone: {error}")))?;
     js::array(call.env, sections, |section| {
-        js::array_buffer(call.env, &section)
+        js::array_buffer(call.env, section)
     })
 }
 

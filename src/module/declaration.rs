@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use wasmer_types::{
-    DataInitializerLocation, ExportIndex, FunctionType, GlobalType, ImportIndex, MemoryIndex,
-    MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
+    DataInitializer, DataInitializerLocation, ExportIndex, FunctionType, GlobalType, ImportIndex,
+    MemoryIndex, MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
 };
 
 use super::segment::offset_of;
@@ -33,19 +33,20 @@ pub struct Declaration {
     active: Vec<(u32, Vec<u8>, Stored)>,
 }
 
-/// Bytes of a module that its code does not need: in memory, or in the artifact until they are
+/// Bytes of a module that its code does not need: in the module, or in the artifact until they are
 /// read for the first time.
 #[derive(Debug)]
-pub struct Stored {
-    bytes: OnceLock<Arc<[u8]>>,
-    place: Option<Place>,
-}
-
-#[derive(Debug)]
-struct Place {
-    file: Arc<File>,
-    offset: u64,
-    length: u64,
+enum Stored {
+    Memory {
+        module: Arc<Vec<u8>>,
+        range: Range<usize>,
+    },
+    File {
+        file: Arc<File>,
+        offset: u64,
+        length: u64,
+        bytes: OnceLock<Vec<u8>>,
+    },
 }
 
 /// One import or export.
@@ -87,7 +88,10 @@ struct Carried {
 impl Declaration {
     /// Of a module that was just read; `info` is that of the lowered module.
     pub fn new(info: Arc<ModuleInfo>, ingested: &Ingested) -> Self {
-        let stored = |range: &Range<usize>| Stored::memory(&ingested.bytes[range.clone()]);
+        let stored = |range: &Range<usize>| Stored::Memory {
+            module: Arc::clone(&ingested.bytes),
+            range: range.clone(),
+        };
         let custom = ingested.custom.iter();
         let active = ingested.active.iter();
         Self {
@@ -117,7 +121,7 @@ impl Declaration {
         let mut place = |stored: &Stored| {
             let bytes = stored.read()?;
             let offset = image_length + behind.len() as u64;
-            behind.extend_from_slice(&bytes);
+            behind.extend_from_slice(bytes);
             io::Result::Ok((offset, bytes.len() as u64))
         };
         let mut carried = Carried {
@@ -173,11 +177,11 @@ impl Declaration {
         })
     }
 
-    /// The active data segments in order: memory, offset, bytes.
+    /// The active data segments, in order.
     ///
     /// # Errors
     /// The artifact that holds them could not be read, or an offset that wasmer cannot evaluate.
-    pub fn segments(&self) -> io::Result<Vec<(DataInitializerLocation, Arc<[u8]>)>> {
+    pub fn segments(&self) -> io::Result<Vec<DataInitializer<'_>>> {
         self.active
             .iter()
             .map(|(memory, offset, stored)| {
@@ -186,7 +190,8 @@ impl Declaration {
                     memory_index: MemoryIndex::new(*memory as usize),
                     offset_expr: offset_of(offset).ok_or_else(unsupported)?,
                 };
-                Ok((location, stored.read()?))
+                let data = stored.read()?;
+                Ok(DataInitializer { location, data })
             })
             .collect()
     }
@@ -249,11 +254,11 @@ impl Declaration {
             .copied()
     }
 
-    /// Copies of the custom sections of that name, in order.
+    /// The custom sections of that name, in order.
     ///
     /// # Errors
     /// The artifact that holds them could not be read.
-    pub fn custom_sections(&self, name: &str) -> io::Result<Vec<Arc<[u8]>>> {
+    pub fn custom_sections(&self, name: &str) -> io::Result<Vec<&[u8]>> {
         self.custom
             .iter()
             .filter(|(own, _)| own == name)
@@ -278,34 +283,32 @@ impl Declaration {
 }
 
 impl Stored {
-    fn memory(bytes: &[u8]) -> Self {
-        Self {
-            bytes: OnceLock::from(Arc::from(bytes)),
-            place: None,
+    fn file(file: &Arc<File>, offset: u64, length: u64) -> Self {
+        Self::File {
+            file: Arc::clone(file),
+            offset,
+            length,
+            bytes: OnceLock::new(),
         }
     }
 
-    fn file(file: &Arc<File>, offset: u64, length: u64) -> Self {
-        Self {
-            bytes: OnceLock::new(),
-            place: Some(Place {
-                file: Arc::clone(file),
+    fn read(&self) -> io::Result<&[u8]> {
+        match self {
+            Self::Memory { module, range } => Ok(&module[range.clone()]),
+            Self::File {
+                file,
                 offset,
                 length,
-            }),
+                bytes,
+            } => {
+                if let Some(bytes) = bytes.get() {
+                    return Ok(bytes);
+                }
+                let mut read = vec![0; *length as usize];
+                read_exact_at(file, &mut read, *offset)?;
+                Ok(bytes.get_or_init(|| read))
+            }
         }
-    }
-
-    fn read(&self) -> io::Result<Arc<[u8]>> {
-        if let Some(bytes) = self.bytes.get() {
-            return Ok(Arc::clone(bytes));
-        }
-        let Some(place) = &self.place else {
-            return Ok(Arc::default());
-        };
-        let mut bytes = vec![0; place.length as usize];
-        read_exact_at(&place.file, &mut bytes, place.offset)?;
-        Ok(Arc::clone(self.bytes.get_or_init(|| bytes.into())))
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
-    DataInitializer, DataInitializerLocation, ExportIndex, FunctionIndex, GlobalType, ImportIndex,
-    LocalFunctionIndex, LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
+    DataInitializer, ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
+    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, Trap,
@@ -460,21 +460,11 @@ fn slots_of(instance: &mut VMInstance, objects: &mut StoreObjects, code: &Code) 
     }
 }
 
-fn initialize(
-    instance: &mut VMInstance,
-    segments: &[(DataInitializerLocation, Arc<[u8]>)],
-) -> Result<(), Trap> {
+fn initialize(instance: &mut VMInstance, segments: &[DataInitializer<'_>]) -> Result<(), Trap> {
     let config = VMConfig {
         wasm_stack_size: None,
     };
-    let segments: Vec<_> = segments
-        .iter()
-        .map(|(location, bytes)| DataInitializer {
-            location: location.clone(),
-            data: bytes,
-        })
-        .collect();
     // SAFETY: the instance was just made. The lowered module has no start function, so nothing
     // runs here.
-    unsafe { instance.finish_instantiation(&config, None, &segments) }
+    unsafe { instance.finish_instantiation(&config, None, segments) }
 }

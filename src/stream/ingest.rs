@@ -46,7 +46,7 @@ pub struct ChunkFunction {
 /// Everything known once the last byte was read.
 pub struct Ingested {
     /// The module.
-    pub bytes: Vec<u8>,
+    pub bytes: Arc<Vec<u8>>,
     /// Its declaration.
     pub skeleton: Arc<Skeleton>,
     /// Raw sections between the declaration and the code, as (id, range).
@@ -188,7 +188,7 @@ impl Ingest {
             None => Arc::new(self.builder.finish()),
         };
         Ok(Ingested {
-            bytes: self.bytes,
+            bytes: Arc::new(self.bytes),
             skeleton,
             before: self.before,
             code: self.code,
