@@ -11,7 +11,7 @@ use wasmer_types::{
     MemoryIndex, MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
 };
 
-use super::segment::offset_of;
+use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
 use crate::stream::Ingested;
 
@@ -30,14 +30,16 @@ pub struct Declaration {
     /// Length of the module in bytes.
     pub size: u64,
     custom: Vec<(String, Stored)>,
-    active: Vec<(u32, Vec<u8>, Stored)>,
+    active: Vec<ActiveSegment>,
+    image: Stored,
 }
 
-/// Bytes of a module that its code does not need: in the module, or in the artifact until they are
-/// read for the first time.
+/// Bytes of a module that its code does not need: in memory, in the module, or in the artifact
+/// until they are read for the first time.
 #[derive(Debug)]
 enum Stored {
-    Memory {
+    Memory(Vec<u8>),
+    Module {
         module: Arc<Vec<u8>>,
         range: Range<usize>,
     },
@@ -81,33 +83,31 @@ struct Carried {
     size: u64,
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
-    /// Memory, offset expression, offset in the artifact, length.
-    active: Vec<(u32, Vec<u8>, u64, u64)>,
+    active: Vec<ActiveSegment>,
+    /// Offset in the artifact, length.
+    image: (u64, u64),
 }
 
 impl Declaration {
     /// Of a module that was just read; `info` is that of the lowered module.
-    pub fn new(info: Arc<ModuleInfo>, ingested: &Ingested) -> Self {
-        let stored = |range: &Range<usize>| Stored::Memory {
+    pub fn new(info: Arc<ModuleInfo>, ingested: &mut Ingested) -> Self {
+        let stored = |range: &Range<usize>| Stored::Module {
             module: Arc::clone(&ingested.bytes),
             range: range.clone(),
         };
         let custom = ingested.custom.iter();
-        let active = ingested.active.iter();
+        let custom = custom
+            .map(|(name, range)| (name.clone(), stored(range)))
+            .collect();
+        let active = std::mem::take(&mut ingested.active);
         Self {
             info,
             tables: ingested.skeleton.tables.clone(),
             start: ingested.start,
             size: ingested.bytes.len() as u64,
-            custom: custom
-                .map(|(name, range)| (name.clone(), stored(range)))
-                .collect(),
-            active: active
-                .map(|segment| {
-                    let offset = segment.offset.clone();
-                    (segment.memory, offset, stored(&segment.range))
-                })
-                .collect(),
+            custom,
+            active: active.segments,
+            image: Stored::Memory(active.image),
         }
     }
 
@@ -124,7 +124,13 @@ impl Declaration {
             behind.extend_from_slice(bytes);
             io::Result::Ok((offset, bytes.len() as u64))
         };
-        let mut carried = Carried {
+        let image = place(&self.image)?;
+        let mut custom = Vec::with_capacity(self.custom.len());
+        for (name, stored) in &self.custom {
+            let (at, length) = place(stored)?;
+            custom.push((name.clone(), at, length));
+        }
+        let carried = Carried {
             tables: self
                 .tables
                 .iter()
@@ -132,17 +138,10 @@ impl Declaration {
                 .collect(),
             start: self.start,
             size: self.size,
-            custom: Vec::with_capacity(self.custom.len()),
-            active: Vec::with_capacity(self.active.len()),
+            custom,
+            active: self.active.clone(),
+            image,
         };
-        for (memory, offset, stored) in &self.active {
-            let (at, length) = place(stored)?;
-            carried.active.push((*memory, offset.clone(), at, length));
-        }
-        for (name, stored) in &self.custom {
-            let (at, length) = place(stored)?;
-            carried.custom.push((name.clone(), at, length));
-        }
         let blob = postcard::to_stdvec(&carried).map_err(io::Error::other)?;
         Ok((blob, behind))
     }
@@ -162,7 +161,7 @@ impl Declaration {
         }
         let stored = |offset, length| Stored::file(file, offset, length);
         let custom = carried.custom.into_iter();
-        let active = carried.active.into_iter();
+        let (at, length) = carried.image;
         Some(Self {
             info,
             tables,
@@ -171,9 +170,8 @@ impl Declaration {
             custom: custom
                 .map(|(name, at, length)| (name, stored(at, length)))
                 .collect(),
-            active: active
-                .map(|(memory, offset, at, length)| (memory, offset, stored(at, length)))
-                .collect(),
+            active: carried.active,
+            image: stored(at, length),
         })
     }
 
@@ -182,16 +180,22 @@ impl Declaration {
     /// # Errors
     /// The artifact that holds them could not be read, or an offset that wasmer cannot evaluate.
     pub fn segments(&self) -> io::Result<Vec<DataInitializer<'_>>> {
+        if self.active.is_empty() {
+            return Ok(Vec::new());
+        }
+        let image = self.image.read()?;
+        let malformed = || io::Error::other("unsupported offset of a data segment");
         self.active
             .iter()
-            .map(|(memory, offset, stored)| {
-                let unsupported = || io::Error::other("unsupported offset of a data segment");
-                let location = DataInitializerLocation {
-                    memory_index: MemoryIndex::new(*memory as usize),
-                    offset_expr: offset_of(offset).ok_or_else(unsupported)?,
-                };
-                let data = stored.read()?;
-                Ok(DataInitializer { location, data })
+            .map(|segment| {
+                let range = segment.range.start as usize..segment.range.end as usize;
+                Ok(DataInitializer {
+                    location: DataInitializerLocation {
+                        memory_index: MemoryIndex::new(segment.memory as usize),
+                        offset_expr: segment.offset.expression().ok_or_else(malformed)?,
+                    },
+                    data: image.get(range).ok_or_else(malformed)?,
+                })
             })
             .collect()
     }
@@ -294,7 +298,8 @@ impl Stored {
 
     fn read(&self) -> io::Result<&[u8]> {
         match self {
-            Self::Memory { module, range } => Ok(&module[range.clone()]),
+            Self::Memory(bytes) => Ok(bytes),
+            Self::Module { module, range } => Ok(&module[range.clone()]),
             Self::File {
                 file,
                 offset,

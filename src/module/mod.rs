@@ -14,6 +14,6 @@ mod skeleton;
 pub use declaration::{Declaration, Extern, ExternType};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
 pub use lower::{BodyTier, LoweredBody, lower_body};
-pub use segment::{ActiveSegment, offset_of, split_data};
+pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
 pub use signature::{is_plain, letter, signature_text, type_of_letter};
 pub use skeleton::{Skeleton, SkeletonBuilder};

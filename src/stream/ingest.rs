@@ -9,11 +9,13 @@ use wasmer_compiler::wasmparser::{
 };
 
 use crate::error::CompileError;
-use crate::module::{ActiveSegment, Skeleton, SkeletonBuilder, split_data, wasm_features};
+use crate::module::{ActiveData, Skeleton, SkeletonBuilder, split_data, wasm_features};
 
 /// Function bodies are handed on in chunks of about this many bytes: large enough that the 0.2 ms
 /// floor of one donor's compile does not count, small enough to keep every core busy.
 const CHUNK_BYTES: usize = 96 * 1024;
+
+const PAGE: u64 = 65_536;
 
 /// Node's limit for a module's size (V8's `kV8MaxWasmModuleSize`).
 pub const MAX_MODULE_BYTES: usize = 1 << 30;
@@ -56,7 +58,7 @@ pub struct Ingested {
     /// The lowered data section's payload; empty if there is none.
     pub data: Vec<u8>,
     /// The active data segments.
-    pub active: Vec<ActiveSegment>,
+    pub active: ActiveData,
     /// Custom sections: name and range of the data.
     pub custom: Vec<(String, Range<usize>)>,
     /// The start function.
@@ -88,7 +90,9 @@ pub struct Ingest {
     before: Vec<(u8, Range<usize>)>,
     code: Range<usize>,
     data: Vec<u8>,
-    active: Vec<ActiveSegment>,
+    active: ActiveData,
+    /// Initial bytes of the memories that the module defines; `None` for imported ones.
+    memories: Vec<Option<u64>>,
     custom: Vec<(String, Range<usize>)>,
     start: Option<u32>,
     next_local: u32,
@@ -120,7 +124,8 @@ impl Ingest {
             before: Vec::new(),
             code: 0..0,
             data: Vec::new(),
-            active: Vec::new(),
+            active: ActiveData::default(),
+            memories: Vec::new(),
             custom: Vec::new(),
             start: None,
             next_local: 0,
@@ -251,18 +256,27 @@ impl Ingest {
         self.builder
             .payload(payload, |at| bytes[range(at)].to_vec())?;
         match payload {
+            Payload::ImportSection(reader) => {
+                for import in reader.clone().into_imports() {
+                    if let TypeRef::Memory(_) = import?.ty {
+                        self.memories.push(None);
+                    }
+                }
+            }
+            Payload::MemorySection(reader) => {
+                for memory in reader.clone() {
+                    self.memories.push(Some(memory?.initial * PAGE));
+                }
+            }
             Payload::ExportSection(reader) => self.before.push((7, range(reader.range()))),
             Payload::ElementSection(reader) => self.before.push((9, range(reader.range()))),
-            Payload::DataCountSection { range: at, .. } => {
-                self.before.push((12, range(at.clone())));
-            }
             Payload::StartSection { func, .. } => self.start = Some(*func),
             Payload::CodeSectionStart { range: at, .. } => {
                 self.code = range(at.clone());
                 self.skeleton = Some(Arc::new(self.builder.finish()));
             }
             Payload::DataSection(reader) => {
-                (self.data, self.active) = split_data(reader, bytes)?;
+                (self.data, self.active) = split_data(reader, bytes, &self.memories)?;
             }
             Payload::CustomSection(reader) => {
                 let data = reader.data_offset() as usize;

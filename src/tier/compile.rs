@@ -120,7 +120,7 @@ fn finish(
     options: &CompileOptions,
     span: &Span,
 ) -> Result<Arc<Module>, CompileError> {
-    let ingested = match ingested {
+    let mut ingested = match ingested {
         Ok(ingested) => ingested,
         Err(error) => {
             baseline.cancel();
@@ -133,7 +133,7 @@ fn finish(
     };
     let compiled = baseline.finish(&ingested)?;
     let size = ingested.bytes.len() as u64;
-    let declaration = Declaration::new(Arc::clone(&compiled.code.info), &ingested);
+    let declaration = Declaration::new(Arc::clone(&compiled.code.info), &mut ingested);
     if declaration.segments().is_err() {
         let text = "the offset of a data segment is no constant expression over i32";
         return Err(CompileError::Unsupported(text.to_owned()));

@@ -241,10 +241,10 @@ fn finish_module(
     options: &CompileOptions,
 ) -> Result<bool, String> {
     // The bytes carry our seal, so they were validated before they were spooled.
-    let ingested = Ingest::whole(wasm, &mut drop).map_err(|error| error.to_string())?;
+    let mut ingested = Ingest::whole(wasm, &mut drop).map_err(|error| error.to_string())?;
     let build = build(&whole(&ingested), scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
-    let declaration = Declaration::new(build.create_module_info(), &ingested);
+    let declaration = Declaration::new(build.create_module_info(), &mut ingested);
     let stored = write(key, hash, &declaration, &ingested, &image, options);
     stored
         .map(|stored| stored.is_some())
