@@ -73,3 +73,37 @@ test('the JavaScript can be loaded again over the same addon, and both copies go
     t.deepEqual([thrown.getArg(exports.e, 0), thrown.getArg(exports.e, 1)], [7, 2.5])
   }
 })
+
+// A trap that the engine raises takes a backtrace on the WebAssembly stack: with no room left for it, a lock of the C
+// library would stay taken, and the next trap would wait for ever.
+for (const [name, operation, message] of [
+  ['unreachable', 'unreachable', 'unreachable'],
+  ['memory.fill', '(memory.fill (i32.const -1) (i32.const 0) (i32.const 1))', 'memory access out of bounds'],
+]) {
+  test(`${name} traps at the very end of the stack, in both tiers`, async (t) => {
+    t.timeout(5 * 60 * 1000)
+    const bytes = assemble(`(memory 1) (table 1 funcref)
+      (func $down (export "down") (param i32) (local i64)
+        (if (i32.eqz (local.get 0)) (then ${operation}) (else (call $down (i32.sub (local.get 0) (i32.const 1))))))`)
+    const module = new W.Module(bytes, { optimize: true, cache: false })
+    const baseline = new W.Instance(new W.Module(bytes, { optimize: false, cache: false, partition: name }))
+    await W.Module.optimized(module)
+    for (const { exports } of [baseline, new W.Instance(module)]) {
+      const end = (depth) => caught(() => exports.down(depth))
+      t.is(end(0).message, message)
+      let [fits, overflows] = [0, 2 ** 20]
+      while (overflows - fits > 1) {
+        const middle = (fits + overflows) >> 1
+        if (end(middle) instanceof RangeError) overflows = middle
+        else fits = middle
+      }
+      // All over the last 10 kB, which a backtrace takes; each one walks all frames, so not every depth.
+      for (let depth = overflows - 1; depth > overflows - 640; depth -= 37) {
+        const error = end(depth)
+        if (!(error instanceof RangeError) && error.message !== message) t.fail(`at depth ${depth}: ${error}`)
+      }
+      t.true(end(overflows + 1) instanceof RangeError)
+      t.is(end(0).message, message)
+    }
+  })
+}

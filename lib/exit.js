@@ -23,7 +23,8 @@ let installed = false
 
 function finisherEnvironment() {
   const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
-  for (const name of NOT_INHERITED) delete env[name]
+  // Not deleted: where the name is missing, Node adds its own NODE_V8_COVERAGE.
+  for (const name of NOT_INHERITED) env[name] = undefined
   // Absolute: as it was when the program began, whatever its folder is now.
   if (environment.directory !== null) env.WASM_COMPILE_CACHE = environment.directory
   if (process.versions.electron) env.ELECTRON_RUN_AS_NODE = '1'

@@ -270,12 +270,7 @@ impl Declaration {
             .collect()
     }
 
-    /// Whether any function of the module touches exceptions.
-    pub fn has_tags(&self) -> bool {
-        !self.info.tags.is_empty()
-    }
-
-    /// The element type of reference tables and globals that hold externrefs.
+    /// Whether a table or global of the module can hold externrefs.
     pub fn holds_externrefs(&self) -> bool {
         self.tables.iter().any(|ty| ty.ty == Type::ExternRef)
             || self

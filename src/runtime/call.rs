@@ -4,12 +4,14 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use wasmer_types::RawValue;
-use wasmer_vm::{Trap, VMCallerCheckedAnyfunc, VMConfig, VMFunctionBody, wasmer_call_trampoline};
+use wasmer_vm::{
+    Trap, VMCallerCheckedAnyfunc, VMConfig, VMFunctionBody, VMTrampoline, wasmer_call_trampoline,
+};
 
-/// WebAssembly runs on stacks of its own; V8's default stack is about 1 MiB, and baseline frames
-/// are some three times as large as V8's.
+use super::stack::{self, Entry};
+
 const CONFIG: VMConfig = VMConfig {
-    wasm_stack_size: Some(4 << 20),
+    wasm_stack_size: Some(stack::STACK),
 };
 
 /// Calls a function; `values` holds the arguments on the way in and the results on the way out.
@@ -34,7 +36,31 @@ pub unsafe fn call(
     let vmctx = unsafe { (*anyfunc).vmctx };
     // SAFETY: as above.
     let trampoline = unsafe { (*anyfunc).call_trampoline };
-    // SAFETY: body, context and trampoline belong together (`Code::trampolines`), and `values`
-    // fits by the caller's promise.
-    unsafe { wasmer_call_trampoline(None, &CONFIG, vmctx, trampoline, body, values.cast()) }
+    let zone = stack::zone();
+    let entry = Entry {
+        trampoline,
+        body,
+        zone,
+    };
+    // SAFETY: this thread's, which is alive.
+    let zone = unsafe { &*zone };
+    let around = zone.around();
+    // SAFETY: only the unwinding half of the ABI differs: what wasmer throws passes through.
+    let enter =
+        unsafe { std::mem::transmute::<*const (), VMTrampoline>(stack::enter as *const ()) };
+    let entry = (&raw const entry).cast();
+    // SAFETY: body, context and trampoline belong together (`Code::trampolines`), `values` fits by
+    // the caller's promise, and the entry lives until the call ended.
+    let outcome = unsafe {
+        wasmer_call_trampoline(
+            stack::handler(),
+            &CONFIG,
+            vmctx,
+            enter,
+            entry,
+            values.cast(),
+        )
+    };
+    zone.release(around);
+    outcome
 }

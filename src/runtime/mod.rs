@@ -8,6 +8,7 @@ mod group;
 mod host;
 mod instance;
 mod memory;
+mod stack;
 mod trap;
 mod tunables;
 
@@ -16,7 +17,5 @@ pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};
 pub use memory::{MemoryHost, MemoryState, Waited, has_guard_region};
+pub use stack::init_traps;
 pub use trap::{Outcome, classify};
-/// Installs the signal handlers that turn hardware faults into traps; they pass on what is not
-/// theirs, V8's included.
-pub use wasmer_vm::init_traps;

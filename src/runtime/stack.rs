@@ -1,0 +1,239 @@
+//! Room for native code at the end of a WebAssembly stack.
+//!
+//! Traps that wasmer raises from its library calls take a backtrace on the WebAssembly stack. Where
+//! that ran into the guard page, the coroutine would be reset in the middle of native code, with
+//! libgcc's or the allocator's lock held for ever. So the last [`ZONE`] bytes of every stack are a
+//! zone of their own: WebAssembly code that touches it overflows, native code gets it.
+//!
+//! Invariant: WebAssembly stacks are never unmapped (wasmer pools them), and all have the size of
+//! [`STACK`], so that their base tells where the zone is.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use parking_lot::Mutex;
+use wasmer_types::RawValue;
+use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
+
+/// WebAssembly runs on stacks of its own; V8's default stack is about 1 MiB, and baseline frames
+/// are some three times as large as V8's.
+pub(super) const STACK: usize = 4 << 20;
+
+/// Prepares for signals, whose handler must not allocate, and installs wasmer's handlers, which turn
+/// hardware faults into traps; they pass on what is not theirs, V8's included.
+pub fn init_traps() {
+    #[cfg(target_os = "linux")]
+    linux::native_code();
+    wasmer_vm::init_traps();
+}
+
+/// A backtrace takes some 10 KiB.
+#[cfg(target_os = "linux")]
+const ZONE: usize = 64 << 10;
+
+/// What [`enter`] is to run; it takes the place of the body.
+#[repr(C)]
+pub(super) struct Entry {
+    pub(super) trampoline: VMTrampoline,
+    pub(super) body: *const VMFunctionBody,
+    pub(super) zone: *const Zone,
+}
+
+/// Guards the stack it finds itself on, then runs the entry behind `entry`.
+///
+/// # Safety
+/// `entry` must point at an [`Entry`] that fits `vmctx` and `values`, with this thread's zone.
+pub(super) unsafe extern "C-unwind" fn enter(
+    vmctx: *mut VMContext,
+    entry: *const VMFunctionBody,
+    values: *mut RawValue,
+) {
+    // SAFETY: the caller's promise.
+    let entry = unsafe { &*entry.cast::<Entry>() };
+    // SAFETY: the caller's promise.
+    unsafe { &*entry.zone }.guard();
+    // SAFETY: the caller's promise.
+    unsafe { (entry.trampoline)(vmctx, entry.body, values) }
+}
+
+/// The zone of the stack that runs on this thread.
+pub(super) struct Zone {
+    /// The base of the stack that was used last: the one that the next call gets, mostly.
+    last: Cell<usize>,
+    /// Where the zone begins.
+    start: Cell<usize>,
+    /// The zone that was given to native code, 0 if none.
+    opened: Cell<usize>,
+}
+
+/// This thread's zone; its address stays the same while the thread lives.
+#[inline]
+pub(super) fn zone() -> *const Zone {
+    thread_local! {
+        static ZONE: Zone = const { Zone::new() };
+    }
+    ZONE.with(std::ptr::from_ref)
+}
+
+impl Zone {
+    const fn new() -> Self {
+        Self {
+            last: Cell::new(0),
+            start: Cell::new(0),
+            opened: Cell::new(0),
+        }
+    }
+
+    /// Before a call: the zone of the stack around it.
+    #[inline]
+    pub(super) fn around(&self) -> usize {
+        self.start.get()
+    }
+
+    /// Protects the zone of the stack that is current, once.
+    #[inline]
+    fn guard(&self) {
+        let here = 0_u8;
+        // This is the first frame of the stack, so its base is the end of the page.
+        let base = (&raw const here as usize).next_multiple_of(PAGE);
+        self.start.set(base - STACK);
+        if self.last.replace(base) != base {
+            protect_once(base);
+        }
+    }
+
+    /// After a call: takes back the zone if native code got it; `around` is what was before.
+    #[inline]
+    pub(super) fn release(&self, around: usize) {
+        self.start.set(around);
+        let start = self.opened.replace(0);
+        if start != 0 {
+            protect(start, false);
+        }
+    }
+}
+
+/// Stacks begin at a page's end; a larger page's end is one, too.
+const PAGE: usize = 4096;
+
+#[cold]
+fn protect_once(base: usize) {
+    /// Bases of the stacks that have a zone.
+    static GUARDED: LazyLock<Mutex<HashSet<usize>>> = LazyLock::new(Mutex::default);
+    if GUARDED.lock().insert(base) {
+        protect(base - STACK, false);
+    }
+}
+
+#[cfg(target_os = "linux")]
+pub(super) use linux::handler;
+
+#[cfg(target_os = "linux")]
+use linux::protect;
+
+/// No zone where there is no handler for it.
+#[cfg(not(target_os = "linux"))]
+fn protect(_start: usize, _open: bool) {}
+
+/// No handler.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn handler() -> Option<*const TrapHandlerFn<'static>> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::ops::Range;
+    use std::sync::OnceLock;
+
+    use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
+
+    use super::{TrapHandlerFn, ZONE, zone};
+
+    /// Best effort: without its zone a stack works as wasmer made it.
+    pub fn protect(start: usize, open: bool) {
+        let protection = if open {
+            PROT_READ | PROT_WRITE
+        } else {
+            PROT_NONE
+        };
+        // SAFETY: the zone is the unused end of a stack that is never unmapped (module head).
+        unsafe { libc::mprotect(start as *mut c_void, ZONE, protection) };
+    }
+
+    /// Gives native code the zone.
+    #[inline]
+    pub fn handler() -> Option<*const TrapHandlerFn<'static>> {
+        static HANDLER: &TrapHandlerFn<'static> = &on_signal;
+        Some(std::ptr::from_ref(HANDLER))
+    }
+
+    fn on_signal(signal: c_int, info: *const siginfo_t, context: *const c_void) -> bool {
+        if signal != libc::SIGSEGV {
+            return false;
+        }
+        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
+        let info = unsafe { &*info };
+        // SAFETY: SIGSEGV has an address.
+        let address = unsafe { info.si_addr() } as usize;
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*zone() };
+        let start = zone.start.get();
+        if !(start..start + ZONE).contains(&address) || zone.opened.get() != 0 {
+            return false;
+        }
+        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
+        let at = program_counter(unsafe { &*context.cast::<libc::ucontext_t>() });
+        if !native_code().iter().any(|code| code.contains(&at)) {
+            return false;
+        }
+        zone.opened.set(start);
+        protect(start, true);
+        true
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn program_counter(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn program_counter(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.pc as usize
+    }
+
+    /// The code of the libraries that are loaded, this one and those it needs among them. What
+    /// compilers made at run time is in none.
+    pub fn native_code() -> &'static [Range<usize>] {
+        static CODE: OnceLock<Vec<Range<usize>>> = OnceLock::new();
+        CODE.get_or_init(|| {
+            let mut code = Vec::new();
+            // SAFETY: `collect` takes the vector back as what it is.
+            unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut code).cast()) };
+            code
+        })
+    }
+
+    unsafe extern "C" fn collect(
+        info: *mut libc::dl_phdr_info,
+        _size: usize,
+        code: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `native_code` passed its vector.
+        let code = unsafe { &mut *code.cast::<Vec<Range<usize>>>() };
+        // SAFETY: the dynamic linker passes a valid description.
+        let info = unsafe { &*info };
+        for index in 0..usize::from(info.dlpi_phnum) {
+            // SAFETY: below the number of headers.
+            let header = unsafe { info.dlpi_phdr.add(index) };
+            // SAFETY: a valid header.
+            let header = unsafe { &*header };
+            if header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0 {
+                let start = info.dlpi_addr as usize + header.p_vaddr as usize;
+                code.push(start..start + header.p_memsz as usize);
+            }
+        }
+        0
+    }
+}
