@@ -84,6 +84,15 @@ impl Entry {
 }
 
 impl Store {
+    /// Where the store of `dir` (the user's cache directory if `None`) is, absolute; nothing is
+    /// opened or made.
+    ///
+    /// # Errors
+    /// The user has no cache directory, or the current directory is gone.
+    pub fn locate(dir: Option<PathBuf>) -> Result<PathBuf, CacheError> {
+        folder::locate(dir)
+    }
+
     /// Opens the cache in `dir`, or in `wasm-compile-cache` of the platform's cache directory, making what is missing.
     ///
     /// # Errors

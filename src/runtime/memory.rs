@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
@@ -151,10 +151,44 @@ impl MemoryState {
     }
 }
 
+/// Whether the host catches memory faults itself: V8 reserves guard regions only if it does.
+static HOST_HANDLER: AtomicBool = AtomicBool::new(false);
+
+/// Looks for the host's fault handler; to be called before ours is installed.
+///
+/// The map of the address space alone cannot tell: without its handler V8 puts unguarded memories
+/// side by side, and the reserved end of one looks like the guard region of the one before.
+pub(super) fn see_host_handler() {
+    HOST_HANDLER.store(host_handler(), Ordering::Release);
+}
+
+#[cfg(unix)]
+fn host_handler() -> bool {
+    let signal = if cfg!(target_vendor = "apple") {
+        libc::SIGBUS
+    } else {
+        libc::SIGSEGV
+    };
+    // SAFETY: all zeros is a valid action to be overwritten.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: only asks for the action.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+    asked == 0 && action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN
+}
+
+/// V8's handler is a vectored one there, which cannot be asked for.
+#[cfg(not(unix))]
+fn host_handler() -> bool {
+    true
+}
+
 /// Whether code without bounds checks may run on the memory: everything from its end to
 /// [`RESERVATION`] is reserved address space that nothing can read.
 pub fn has_guard_region(base: *const u8, length: usize, shared: bool) -> bool {
     use region::Protection;
+    if !HOST_HANDLER.load(Ordering::Acquire) {
+        return false;
+    }
     let Ok(regions) = region::query_range(base, RESERVATION) else {
         return false;
     };

@@ -20,7 +20,7 @@ use crate::stream::{Ingest, Ingested, MAX_MODULE_BYTES};
 use crate::trace::{EventQueue, Field, Span};
 
 /// What a compile may do with the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CacheMode {
     /// Nothing.
     Off,
@@ -90,7 +90,7 @@ fn make(
 ) -> Result<Arc<Module>, CompileError> {
     let span = Span::start();
     let key = storage::key(&hash, &options.partition);
-    let building = match registry::enter(key) {
+    let building = match registry::enter(key, options) {
         Entered::Shared(module) => {
             module.listeners.add(&options.events);
             told(&span, &hash, size, options);
@@ -145,6 +145,9 @@ fn finish(
     module.listeners.emit(&span.event("baselineReady", fields));
     if options.optimize {
         optimizing::schedule(&module, ingested, options.clone());
+    } else {
+        let reason = "the optimizing tier was not asked for (optimize: false)";
+        module.settle(Err(reason.to_owned()));
     }
     Ok(module)
 }

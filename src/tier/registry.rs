@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock, Weak};
 use parking_lot::{Condvar, Mutex};
 
 use super::code::Module;
+use super::compile::{CacheMode, CompileOptions};
 use crate::cache::ArtifactKey;
 
 enum State {
@@ -14,8 +15,17 @@ enum State {
     Ready(Weak<Module>),
 }
 
+/// What a shared module must have in common: its code's key, and what is done with it. One that is
+/// not to be stored, or not to be optimized, must not stand in for one that is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Shared {
+    key: ArtifactKey,
+    cache: CacheMode,
+    optimize: bool,
+}
+
 struct Registry {
-    modules: Mutex<HashMap<ArtifactKey, State>>,
+    modules: Mutex<HashMap<Shared, State>>,
     changed: Condvar,
 }
 
@@ -33,10 +43,15 @@ pub enum Entered {
 }
 
 /// The right to make a module. Dropped without [`Building::done`], it passes to a waiter.
-pub struct Building(Option<ArtifactKey>);
+pub struct Building(Option<Shared>);
 
 /// Looks the module up, waiting for a thread that is just making it.
-pub fn enter(key: ArtifactKey) -> Entered {
+pub fn enter(key: ArtifactKey, options: &CompileOptions) -> Entered {
+    let key = Shared {
+        key,
+        cache: options.cache,
+        optimize: options.optimize,
+    };
     let mut modules = REGISTRY.modules.lock();
     loop {
         match modules.get(&key) {

@@ -16,6 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 enum State {
+    /// Nobody said anything yet.
+    Unset,
     /// Not used yet; where it is to be.
     Closed(Option<PathBuf>),
     Open(Store),
@@ -23,17 +25,20 @@ enum State {
     Off,
 }
 
-static STATE: Mutex<State> = Mutex::new(State::Closed(None));
+static STATE: Mutex<State> = Mutex::new(State::Unset);
 
-/// Where the cache is, before its first use; `None` is the user's cache directory. A second call
-/// with the same settings changes nothing.
+/// Where the cache is; `None` is the user's cache directory, which is looked up now, because a
+/// program may change its environment. The first call counts for the whole process: a worker with
+/// an environment of its own must not move the cache under the others.
 pub fn configure(directory: Option<PathBuf>, enabled: bool) {
     let mut state = STATE.lock();
-    match &*state {
-        State::Open(store) if enabled && directory.as_deref() == Some(store.root()) => {}
-        State::Open(_) if enabled && directory.is_none() => {}
-        _ if enabled => *state = State::Closed(directory),
-        _ => *state = State::Off,
+    if matches!(&*state, State::Unset) {
+        *state = if enabled {
+            // What cannot be located is told when it is needed.
+            State::Closed(Store::locate(directory).ok())
+        } else {
+            State::Off
+        };
     }
 }
 
@@ -53,7 +58,7 @@ fn open() -> Result<Option<Store>, CacheError> {
     let mut state = STATE.lock();
     match &mut *state {
         State::Open(store) => Ok(Some(store.clone())),
-        State::Off => Ok(None),
+        State::Off | State::Unset => Ok(None),
         State::Closed(directory) => match Store::open(directory.take()) {
             Ok(store) => {
                 *state = State::Open(store.clone());

@@ -1,0 +1,117 @@
+'use strict'
+// node command.js <job in JSON>: a command that compiles modules and ends. Its last line on stdout is JSON: what became
+// of each module, and every event, those of its end included.
+//
+// modules   [{file, as, options, calls, sections}]
+//             as        'bytes' (default), 'sync', 'response', 'stream' or 'file'
+//             calls     [[export, ...arguments]]; without, nothing is instantiated
+//             sections  names of custom sections to list
+// at        'once': all modules are asked for before the first is there; default: one after the other
+// end       'optimized' (default: the optimizing tier is waited for), 'return', 'exit', 'throw'
+// busy      true: the optimizing tier has something larger to do first, which is not cached
+// ready     true: prints "ready" when all is loaded, then waits for the end of stdin
+// freeze    true: stops each finisher (SIGSTOP) before it has done anything
+// naked     true: empties process.env once the package is loaded
+// chdir     a folder to go to, and to remove, once the package is loaded
+// umask     as it says
+
+const { subscribe } = require('node:diagnostics_channel')
+const fs = require('node:fs')
+const path = require('node:path')
+const { Readable } = require('node:stream')
+const { pathToFileURL } = require('node:url')
+
+const job = JSON.parse(process.argv[2])
+const cache = path.resolve(process.env.WASM_COMPILE_CACHE ?? '.')
+
+const W = require('../../index.js')
+const { NAMES } = require('../../lib/events.js')
+
+const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
+
+const events = []
+for (const name of NAMES) {
+  subscribe(`wasm-compile-cache:${name}`, (event) => {
+    events.push(event)
+    if (name === 'handedOff' && job.freeze) process.kill(event.pid, 'SIGSTOP')
+  })
+}
+
+const modules = []
+// After the package's own handler.
+process.on('exit', () => fs.writeSync(1, `${JSON.stringify({ pid: process.pid, modules, events })}\n`))
+
+const sources = {
+  bytes: (file, options) => W.compile(fs.readFileSync(file), options),
+  sync: (file, options) => new W.Module(fs.readFileSync(file), options),
+  response: (file, options) => {
+    const headers = { 'content-type': 'application/wasm' }
+    return W.compileStreaming(new Response(fs.readFileSync(file), { headers }), options)
+  },
+  stream: (file, options) => W.compileStreaming(Readable.from(pieces(fs.readFileSync(file))), options),
+  file: (file, options) => W.compileStreaming(pathToFileURL(file), options),
+}
+
+function* pieces(bytes) {
+  const length = Math.ceil(bytes.length / 7)
+  for (let at = 0; at < bytes.length; at += length) yield bytes.subarray(at, at + length)
+}
+
+/** What this process has read so far, in bytes; every thread and every file counts (Linux only). */
+const read = () => Number(/^rchar: (\d+)/m.exec(fs.existsSync('/proc/self/io') ? fs.readFileSync('/proc/self/io', 'utf8') : 'rchar: 0')[1])
+
+/** The artifacts in the cache at this moment. */
+function stored() {
+  if (!fs.statSync(cache, { throwIfNoEntry: false })?.isDirectory()) return 0
+  return fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).length
+}
+
+function listing(module, sections) {
+  const contents = sections.map((name) => W.Module.customSections(module, name).map((one) => Buffer.from(one).toString('hex')))
+  return { imports: W.Module.imports(module), exports: W.Module.exports(module), contents }
+}
+
+async function compile({ file, as = 'bytes', options, calls, sections }, index) {
+  const before = read()
+  const module = await sources[as](file, options)
+  const told = { stored: stored(), read: read() - before, tier: W.Module.tier(module) }
+  if (sections) told.listing = listing(module, sections)
+  if (calls) {
+    const { exports } = new W.Instance(module, { env: { tick: (x) => x + 1 } })
+    told.results = calls.map(([name, ...parameters]) => exports[name](...parameters))
+  }
+  modules[index] = told
+  return module
+}
+
+async function main() {
+  if (job.umask !== undefined) process.umask(job.umask)
+  if (job.naked) for (const name of Object.keys(process.env)) delete process.env[name]
+  if (job.chdir) {
+    process.chdir(job.chdir)
+    fs.rmdirSync(job.chdir)
+  }
+  if (job.ready) {
+    fs.writeSync(1, 'ready\n')
+    fs.readSync(0, Buffer.alloc(1))
+  }
+  const kept = []
+  if (job.busy) kept.push(await W.compile(fs.readFileSync(LARGE), { cache: false }))
+  if (job.at === 'once') kept.push(...(await Promise.all(job.modules.map(compile))))
+  else for (const [index, module] of job.modules.entries()) kept.push(await compile(module, index))
+  if (job.end === 'exit') process.exit(3)
+  if (job.end === 'throw') throw new Error('the end of the command')
+  if (job.end === 'return') return
+  const waits = kept.slice(job.busy ? 1 : 0).map((module, index) => {
+    const told = modules[index]
+    const settled = (state) => () => (told.optimized = state)
+    told.optimized = 'pending'
+    return W.Module.optimized(module).then(settled('done'), settled('rejected'))
+  })
+  await Promise.all(waits.filter((_, index) => job.modules[index].options?.optimize !== false))
+  await new Promise((resolve) => setImmediate(resolve))
+  // What is still pending would keep the process.
+  if (modules.some(({ optimized }) => optimized === 'pending')) process.exit()
+}
+
+main()

@@ -1,0 +1,60 @@
+'use strict'
+// Detached processes, seen from outside: /proc, so Linux only.
+
+const fs = require('node:fs')
+
+const linux = process.platform === 'linux'
+
+function read(pid, what) {
+  try {
+    return fs.readFileSync(`/proc/${pid}/${what}`, 'utf8')
+  } catch (error) {
+    if (!['ENOENT', 'ESRCH'].includes(error.code)) throw error
+    return undefined
+  }
+}
+
+/** Fields 3 and following of /proc/<pid>/stat (proc(5)), from 'state' on; undefined when there is no such process. */
+const status = (pid) => read(pid, 'stat')?.replace(/^.*\) /s, '').split(' ')
+
+/** A process that has ended may have nobody who takes notice: then it stays, as a zombie. */
+const isOver = (pid) => {
+  const [state] = status(pid) ?? ['X']
+  return state === 'Z' || state === 'X'
+}
+
+/** Waits for `met` to hold; gives up after a minute. */
+async function until(met, what) {
+  for (let left = 3000; !met(); left--) {
+    if (left === 0) throw new Error(`in vain: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** Waits for the end of processes that are not our children: nothing tells of it. */
+const over = (pids) => until(() => pids.every(isOver), `the end of ${pids}`)
+
+/** The processes that have `text` in their arguments. */
+const mentioning = (text) =>
+  fs
+    .readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && read(name, 'cmdline')?.includes(text))
+    .map(Number)
+
+const list = (text) => text.split('\0').filter((one) => one !== '')
+
+/** What a process was given: its arguments, its environment, its folder, its open files, its session, its niceness. */
+function inspect(pid) {
+  const fields = status(pid)
+  const descriptors = fs.readdirSync(`/proc/${pid}/fd`)
+  return {
+    argv: list(read(pid, 'cmdline')),
+    env: Object.fromEntries(list(read(pid, 'environ')).map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)])),
+    cwd: fs.readlinkSync(`/proc/${pid}/cwd`),
+    files: Object.fromEntries(descriptors.map((name) => [name, fs.readlinkSync(`/proc/${pid}/fd/${name}`)])),
+    session: Number(fields[3]),
+    nice: Number(fields[16]),
+  }
+}
+
+module.exports = { inspect, linux, mentioning, over, until }
