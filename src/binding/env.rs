@@ -10,6 +10,7 @@ use napi::sys;
 use parking_lot::Mutex;
 
 use super::js::{self, Call, Env, Exports, Reference, Result, Scope, Thrown, Value};
+use crate::runtime::WasmThread;
 use crate::tier::Mutator;
 use crate::trace::{Event, EventQueue, Field};
 
@@ -96,6 +97,7 @@ pub struct EnvState {
     pub env: Env,
     pub shared: Arc<EnvShared>,
     pub events: Arc<EventQueue>,
+    pub thread: WasmThread,
     activation: Cell<Activation>,
     next_epoch: Cell<u64>,
     /// How many promises wait for other threads; the event loop is kept alive meanwhile.
@@ -235,6 +237,7 @@ impl EnvState {
             env,
             shared,
             events,
+            thread: WasmThread::current(),
             activation: Cell::new(Activation::default()),
             next_epoch: Cell::new(1),
             waiting: Cell::new(0),

@@ -205,7 +205,7 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
     // The arena itself is the value array: the call trampolines read all arguments before they
     // enter the function and write the results after it returned, so that nested calls may use it.
     // SAFETY: the group keeps the anyfunc alive; the arena has room for any signature.
-    let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast()) };
+    let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast(), state.thread) };
     drop(activation);
     let Err(trap) = outcome else { return Ok(()) };
     let outcome = runtime::classify(&trap);

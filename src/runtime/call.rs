@@ -8,7 +8,7 @@ use wasmer_vm::{
     Trap, VMCallerCheckedAnyfunc, VMConfig, VMFunctionBody, VMTrampoline, wasmer_call_trampoline,
 };
 
-use super::stack::{self, Entry};
+use super::stack::{self, Entry, WasmThread};
 
 const CONFIG: VMConfig = VMConfig {
     wasm_stack_size: Some(stack::STACK),
@@ -20,11 +20,12 @@ const CONFIG: VMConfig = VMConfig {
 /// The trap, or what the host raised.
 ///
 /// # Safety
-/// `anyfunc` must be alive, on this thread, and stay so during the call; `values` must have room
+/// `thread` must be this thread's. `anyfunc` must be alive, on this thread, and stay so during the call; `values` must have room
 /// for the larger of its parameters and results, and hold its parameters.
 pub unsafe fn call(
     anyfunc: NonNull<VMCallerCheckedAnyfunc>,
     values: *mut RawValue,
+    thread: WasmThread,
 ) -> Result<(), Trap> {
     let anyfunc = anyfunc.as_ptr();
     // SAFETY: alive by the caller's promise; another thread may swap the body at any time.
@@ -36,7 +37,7 @@ pub unsafe fn call(
     let vmctx = unsafe { (*anyfunc).vmctx };
     // SAFETY: as above.
     let trampoline = unsafe { (*anyfunc).call_trampoline };
-    let zone = stack::zone();
+    let zone = thread.zone();
     let entry = Entry {
         trampoline,
         body,

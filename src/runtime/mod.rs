@@ -17,5 +17,5 @@ pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};
 pub use memory::{MemoryHost, MemoryState, Waited, has_guard_region};
-pub use stack::init_traps;
+pub use stack::{WasmThread, init_traps};
 pub use trap::{Outcome, classify};

@@ -68,9 +68,24 @@ pub(super) struct Zone {
     opened: Cell<usize>,
 }
 
+/// What a thread needs to enter WebAssembly; looked up once, because thread-local storage is slow to
+/// reach from a library that was loaded at run time.
+#[derive(Clone, Copy)]
+pub struct WasmThread(*const Zone);
+
+impl WasmThread {
+    /// The calling thread's.
+    pub fn current() -> Self {
+        Self(zone())
+    }
+
+    pub(super) fn zone(self) -> *const Zone {
+        self.0
+    }
+}
+
 /// This thread's zone; its address stays the same while the thread lives.
-#[inline]
-pub(super) fn zone() -> *const Zone {
+fn zone() -> *const Zone {
     thread_local! {
         static ZONE: Zone = const { Zone::new() };
     }

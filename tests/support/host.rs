@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use parking_lot::Mutex;
-use wasm_compile_cache::runtime::{Callee, Raised, call};
+use wasm_compile_cache::runtime::{Callee, Raised, WasmThread, call};
 use wasm_compile_cache::tier::{
     CacheMode, Code, CompileOptions, Module, Mutator, Tier, compile_bytes,
 };
@@ -144,7 +144,7 @@ pub fn invoke(anyfunc: usize, values: &mut [RawValue]) -> Result<(), wasmer_vm::
     let anyfunc = NonNull::new(anyfunc as *mut VMCallerCheckedAnyfunc).expect("a function");
     // SAFETY: the group is alive and on this thread; all callers make room for parameters and
     // results.
-    unsafe { call(anyfunc, values.as_mut_ptr()) }
+    unsafe { call(anyfunc, values.as_mut_ptr(), WasmThread::current()) }
 }
 
 /// A host function of a chain.
