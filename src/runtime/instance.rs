@@ -10,7 +10,7 @@ use wasmer_types::{
     LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
 };
 use wasmer_vm::{
-    InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, Trap,
+    InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, TableElement, Trap,
     VMCallerCheckedAnyfunc, VMConfig, VMExtern, VMFuncRef, VMFunction, VMFunctionKind, VMGlobal,
     VMGlobalDefinition, VMInstance, VMTag,
 };
@@ -216,7 +216,7 @@ impl Group {
             )
         };
         let mut instance = instance.map_err(InstantiateError::Trap)?;
-        let slots = slots_of(&mut instance, &mut self.objects, code);
+        let slots = self.slots_of(&mut instance, code);
         if code.hidden_entries > 0 {
             let hidden = LocalTableIndex::new(info.tables.len() - info.num_imported_tables - 1);
             let table = instance.get_local_table(hidden);
@@ -242,6 +242,24 @@ impl Group {
             trampolines: Arc::clone(&code.trampolines),
             functions,
         })
+    }
+
+    /// The anyfuncs of an instance's own functions lie one behind the other, so that looking up
+    /// the first finds all of them with one entry in the store.
+    ///
+    /// Looking a function up writes to the store behind the instance's back, so no reference to the
+    /// store may be held meanwhile.
+    fn slots_of(&self, instance: &mut VMInstance, code: &Code) -> Slots {
+        let count = code.bodies.len();
+        let mut base = std::ptr::null_mut();
+        if count > 0 {
+            let first = code.info.func_index(LocalFunctionIndex::new(0));
+            let found = instance.lookup_by_declaration(ExportIndex::Function(first));
+            if let VMExtern::Function(handle) = found {
+                base = self.anyfunc_of(handle).as_ptr();
+            }
+        }
+        Slots { base, count }
     }
 
     fn externs(
@@ -440,24 +458,6 @@ unsafe fn global_at(ty: GlobalType, definition: NonNull<VMGlobalDefinition>) -> 
     // SAFETY: as above. so its value is put back.
     unsafe { definition.write(value) };
     global
-}
-
-/// The anyfuncs of an instance's own functions lie one behind the other, so that looking up the
-/// first finds all of them with one entry in the store.
-fn slots_of(instance: &mut VMInstance, objects: &mut StoreObjects, code: &Code) -> Slots {
-    let count = code.bodies.len();
-    let first = code.info.func_index(LocalFunctionIndex::new(0));
-    let base =
-        (count > 0).then(
-            || match instance.lookup_by_declaration(ExportIndex::Function(first)) {
-                VMExtern::Function(handle) => handle.get(objects).anyfunc.as_ptr().as_ptr(),
-                _ => std::ptr::null_mut(),
-            },
-        );
-    Slots {
-        base: base.unwrap_or(std::ptr::null_mut()),
-        count,
-    }
 }
 
 fn initialize(instance: &mut VMInstance, segments: &[DataInitializer<'_>]) -> Result<(), Trap> {
