@@ -2,7 +2,7 @@
 //!
 //! Owns: the accepted proposals, the declaration (everything before the code section), the
 //! lowering of a function body for the baseline tier, the donors' and the optimizing tier's
-//! bytes. May not know: engines, instances, files, Node.
+//! bytes. May not know: engines, instances, Node.
 
 mod declaration;
 mod features;

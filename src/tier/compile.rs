@@ -108,6 +108,23 @@ fn make(
     Ok(module)
 }
 
+/// The registry's module, or the cache's; nothing is compiled.
+fn known(hash: [u8; 32], size: u64, options: &CompileOptions) -> Option<Arc<Module>> {
+    let span = Span::start();
+    let key = storage::key(&hash, &options.partition);
+    let module = match registry::enter(key, options) {
+        Entered::Shared(module) => module,
+        Entered::Build(building) => {
+            let module = storage::load(&key, hash, options)?;
+            building.done(&module);
+            module
+        }
+    };
+    module.listeners.add(&options.events);
+    told(&span, &hash, size, options);
+    Some(module)
+}
+
 fn told(span: &Span, hash: &[u8; 32], size: u64, options: &CompileOptions) {
     let fields = options.fields(hash, size);
     options.events.emit(span.event("compiledModule", fields));
@@ -167,25 +184,20 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
     if let (Some(store), Some(before)) = (&store, &before)
         && let Some(hash) = store.stat_index().lookup(&canonical, &before.stat)
     {
-        let hash = *hash.as_bytes();
-        let size = before.stat.size;
-        return make(hash, size, options, |span| {
-            // The artifact is gone or unusable: the record only saves the hashing.
-            let bytes = read_all(&mut file, path)?;
-            let actual = *blake3::hash(&bytes).as_bytes();
-            let baseline = Baseline::new(Box::new(|| {}));
-            let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
-            finish(actual, baseline, ingested, options, span)
-        });
+        // Without its artifact the record is of no use: what is compiled is what is read below.
+        let module = known(*hash.as_bytes(), before.stat.size, options);
+        if let Some(module) = module {
+            return Ok(module);
+        }
     }
     let bytes = read_all(&mut file, path)?;
     let after = file.metadata().map_err(failed)?;
-    let hash = ModuleHash::of(&bytes);
     let stored = options.stores(bytes.len() as u64);
     let module = compile_bytes(bytes, options)?;
     if let (true, Some(store), Some(before), Some(after)) =
         (stored, &store, &before, FileStat::of(&after))
     {
+        let hash = ModuleHash::from_bytes(module.hash);
         let recorded = store.stat_index().record(&canonical, before, &after, hash);
         if let Err(error) = recorded {
             storage::tell_failure(options, &error);
