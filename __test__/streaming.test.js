@@ -269,7 +269,7 @@ function slowNative() {
 
 function streamingOver(native) {
   return makeStreaming({
-    moduleFromHandle: (handle) => ({ handle }),
+    moduleOf: (compiled) => compiled,
     instantiateModule: () => ({}),
     readOptions: (options) => ({ native: { source: '' }, signal: options?.signal }),
     native: native.binding,

@@ -3,6 +3,7 @@
 // From bytes to a native module handle, at once or in the background.
 
 const events = require('./events.js')
+const fallback = require('./fallback.js')
 const { native, classes } = require('./native.js')
 const { bytesOf } = require('./webidl.js')
 
@@ -25,31 +26,40 @@ function bytesToCompile(source, where) {
 }
 
 /** "Compile a WebAssembly module" on this thread. */
-function compileNow(source, { native: options }, where) {
+function compileNow(source, options, where) {
   const bytes = bytesToCompile(source, where)
+  const refusal = fallback.refusalOf(bytes, options)
   try {
-    return native.compileSync(bytes, options)
+    if (refusal !== undefined) return fallback.compileNow(refusal, bytes, options, where)
+    return { handle: native.compileSync(bytes, options.native) }
   } catch (error) {
-    throw worded(error, where)
+    if (refusal !== undefined) throw error
+    return fallback.compileNow(worded(error, where), bytes, options, where)
   } finally {
     events.drain()
   }
 }
 
 /** "Asynchronously compile a WebAssembly module". The bytes are copied before it returns. */
-function compileInBackground(source, { native: options, signal }, where) {
+function compileInBackground(source, options, where) {
+  const { signal } = options
   return new Promise((resolve, reject) => {
     const bytes = bytesToCompile(source, where)
     if (signal?.aborted) throw signal.reason
+    const refusal = fallback.refusalOf(bytes, options)
+    if (refusal !== undefined) {
+      resolve(fallback.compileLater(refusal, bytes.slice(), options, where))
+      return
+    }
     const abort = () => {
       native.compileAbort(job)
       reject(signal.reason)
     }
-    const job = native.compileBytes(bytes, options, (error, handle) => {
+    const job = native.compileBytes(bytes, options.native, (error, handle, refused) => {
       signal?.removeEventListener('abort', abort)
       events.drain()
-      if (error) reject(worded(error, where))
-      else resolve(handle)
+      if (error) resolve(fallback.compileLater(worded(error, where), refused, options, where))
+      else resolve({ handle })
     })
     signal?.addEventListener('abort', abort, { once: true })
   })

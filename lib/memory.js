@@ -2,6 +2,7 @@
 
 // WebAssembly.Memory. Every linear memory is V8's own; this class only lets the native side know when it grows.
 
+const { binary, importOf, leb128 } = require('./binary.js')
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
 const { defineInterface, requireNew } = require('./webidl.js')
 
@@ -27,8 +28,7 @@ function Memory(descriptor) {
   return construct(builtin.Memory, [descriptor], new.target)
 }
 
-// A subclass: `instanceof` of either namespace knows it.
-Object.setPrototypeOf(Memory, builtin.Memory)
+// A subclass while the built-in is in place: `instanceof` of either namespace knows it (see ./install.js).
 Object.setPrototypeOf(Memory.prototype, builtin.Memory.prototype)
 
 defineInterface(Memory, 'WebAssembly.Memory', {
@@ -103,8 +103,6 @@ function createMemory({ initial, maximum, shared }, caller) {
   return memory
 }
 
-const leb128 = (value) => (value < 128 ? [value] : [(value % 128) | 128, ...leb128(Math.floor(value / 128))])
-
 const probes = new Map()
 
 /** (module (import "" "" (memory initial maximum))), for the built-in engine. */
@@ -113,8 +111,7 @@ function probeOf({ initial, maximum, shared }) {
   let probe = probes.get(key)
   if (probe === undefined) {
     const type = [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
-    const section = [1, 0, 0, 2, ...type]
-    probe = new builtin.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, section.length, ...section]))
+    probe = new builtin.Module(binary(importOf('', '', 'memory', type)))
     probes.set(key, probe)
   }
   return probe

@@ -3,11 +3,13 @@
 // The WebAssembly namespace object, complete and with the property attributes of the built-in one.
 
 const { compileInBackground } = require('./compile.js')
+const fallback = require('./fallback.js')
 const { Global } = require('./global.js')
 const { Instance, checkImportObject, newInstance, readImports } = require('./instance.js')
 const { Memory } = require('./memory.js')
-const { Module, isModule, moduleFromHandle } = require('./module.js')
-const { native, builtin, classes } = require('./native.js')
+const { instantiateBuiltin } = require('./link-builtin.js')
+const { Module, describeModule, isModule, moduleOf } = require('./module.js')
+const { native, builtin } = require('./native.js')
 const { readOptions } = require('./options.js')
 const { makeStreaming } = require('./streaming.js')
 const { Table } = require('./table.js')
@@ -18,14 +20,20 @@ const INSTANTIATE = 'WebAssembly.instantiate()'
 
 const streaming = makeStreaming({
   native,
-  moduleFromHandle,
+  moduleOf,
   readOptions,
-  instantiateModule: (module, importObject) =>
-    newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE),
+  instantiateModule: (module, importObject) => instantiateCompiled(module, importObject),
 })
+
+/** In the job in which the module is there: its imports are read and it is instantiated. */
+function instantiateCompiled(module, importObject) {
+  if (describeModule(module) === undefined) return instantiateBuiltin(module, importObject, Instance)
+  return newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE)
+}
 
 /** "Asynchronously instantiate a WebAssembly module": the imports are read now, the rest happens in a later job. */
 async function instantiateModule(module, importObject) {
+  if (describeModule(module) === undefined) return instantiateBuiltin(module, importObject, Instance)
   const values = readImports(module, importObject, INSTANTIATE)
   await undefined
   return newInstance(module, values, INSTANTIATE)
@@ -34,24 +42,23 @@ async function instantiateModule(module, importObject) {
 /** "Instantiate a promise of a module": the imports are read when the module is there. */
 async function instantiateBytes(bytes, importObject, options) {
   const read = readOptions(options, INSTANTIATE)
-  const module = moduleFromHandle(await compileInBackground(bytes, read, INSTANTIATE))
-  const values = readImports(module, importObject, INSTANTIATE)
-  return { module, instance: newInstance(module, values, INSTANTIATE) }
+  const module = moduleOf(await compileInBackground(bytes, read, INSTANTIATE))
+  return { module, instance: await instantiateCompiled(module, importObject) }
 }
 
 // Optional parameters have defaults, so that `length` counts the required ones.
 const operations = {
   async compile(bytes, options = undefined) {
     const where = 'WebAssembly.compile()'
-    return moduleFromHandle(await compileInBackground(bytes, readOptions(options, where), where))
+    return moduleOf(await compileInBackground(bytes, readOptions(options, where), where))
   },
 
   validate(bytes, options = undefined) {
     const where = 'WebAssembly.validate()'
     const view = bytesOf(bytes)
     if (view === undefined) throw new TypeError(`${where}: Argument 0 must be a buffer source`)
-    readOptions(options, where)
-    return view.length > 0 && native.validate(view)
+    const read = readOptions(options, where)
+    return view.length > 0 && fallback.validate(view, read)
   },
 
   async instantiate(source, importObject = undefined, options = undefined) {
@@ -66,26 +73,19 @@ const operations = {
   ...streaming,
 }
 
-const interfaces = {
-  Module,
-  Instance,
-  Table,
-  Memory,
-  Global,
-  Tag,
-  ...(builtin.JSTag === undefined ? {} : { JSTag: builtin.JSTag }),
-  Exception: classes.Exception,
-  CompileError: classes.CompileError,
-  LinkError: classes.LinkError,
-  RuntimeError: classes.RuntimeError,
-}
+// Everything that is not listed (the errors, JSTag, what a newer V8 adds) is the built-in's.
+const interfaces = { Module, Instance, Table, Memory, Global, Tag }
 
-const namespace = { ...operations }
-for (const [name, value] of Object.entries(interfaces)) {
-  // As the built-in has it: constructors are not enumerable, and JSTag is read-only where it is.
+// Stack switching: without these, programs that look for it use what works on this engine.
+const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
+
+// In the order and with the attributes of the built-in one.
+const namespace = {}
+for (const name of Reflect.ownKeys(builtin)) {
+  if (LEFT_OUT.includes(name)) continue
   const attributes = Object.getOwnPropertyDescriptor(builtin, name)
-  Object.defineProperty(namespace, name, { ...attributes, value })
+  const member = operations[name] ?? interfaces[name]
+  Object.defineProperty(namespace, name, member === undefined ? attributes : { ...attributes, value: member })
 }
-Object.defineProperty(namespace, Symbol.toStringTag, { value: 'WebAssembly', configurable: true })
 
 module.exports = namespace

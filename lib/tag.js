@@ -7,8 +7,9 @@
 
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
-const { defineInterface, isObject, requireNew } = require('./webidl.js')
+const { defineInterface, isObject, observed, requireNew } = require('./webidl.js')
 
+const { construct } = Reflect
 const { JSTag } = builtin
 
 /** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
@@ -25,34 +26,38 @@ function adopt(tag, signature, home) {
   return tag
 }
 
-// V8 up to 11 forgets the prototype that new.target asks for.
-const create = (letters, target) =>
-  Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), target.prototype)
-
 // The built-in accepts its own functions only, and no v128: those travel in the exception as externref.
 const carriedAs = (letter) => ('cvx'.includes(letter) ? 'externref' : NAMES.get(letter))
 
+const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
+
 function Tag(descriptor) {
-  const where = 'WebAssembly.Tag()'
   requireNew(new.target, 'Tag')
-  if (!isObject(descriptor)) throw new TypeError(`${where}: Argument 0 must be a tag type`)
-  const { parameters } = descriptor
-  if (!isObject(parameters)) throw new TypeError(`${where}: Argument 0 must be a tag type with 'parameters'`)
+  // What the built-in would refuse, it shall be asked about as it is; the rest it gets in the form it carries.
   let letters = ''
-  for (const name of parameters) {
-    const letter = LETTERS.get(String(name))
-    if (letter === undefined) {
-      throw new TypeError(`${where}: Argument 0 parameter type at index #${letters.length} must be a value type`)
-    }
-    letters += letter
-  }
-  return adopt(create(letters, new.target), `${letters}:`, null)
+  const parameters = (list) =>
+    observed(list, (key, value) => {
+      if (!isIndex(key)) return value
+      const name = `${value}`
+      const letter = LETTERS.get(name)
+      letters += letter ?? '?'
+      return letter === 'c' ? carriedAs(letter) : name
+    })
+  const watched = isObject(descriptor)
+    ? observed(descriptor, (key, value) => (key === 'parameters' && isObject(value) ? parameters(value) : value))
+    : descriptor
+  // V8 up to 11 forgets the prototype that new.target asks for.
+  const tag = Object.setPrototypeOf(construct(builtin.Tag, [watched], new.target), new.target.prototype)
+  return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
 }
 
-Object.setPrototypeOf(Tag, builtin.Tag)
+// A subclass while the built-in is in place: it takes our tags for its own (see ./install.js).
 Object.setPrototypeOf(Tag.prototype, builtin.Tag.prototype)
 
 defineInterface(Tag, 'WebAssembly.Tag', {})
+
+const create = (letters) =>
+  Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), Tag.prototype)
 
 if (JSTag !== undefined) adopt(JSTag, 'r:', null)
 
@@ -79,7 +84,7 @@ function tagAt(group, id) {
   let tag = group.tags.get(id)
   if (tag === undefined) {
     const signature = native.tagSignature(group.handle, id)
-    tag = adopt(create(signature.slice(0, -1), Tag), signature, group)
+    tag = adopt(create(signature.slice(0, -1)), signature, group)
     register(tag, group, id)
   }
   return tag

@@ -35,15 +35,21 @@ function toUnsignedLong(value, subject) {
   return number + 0 // -0 becomes 0
 }
 
-/** A limit of a descriptor, or undefined where it is absent. */
-function toLimit(value, name, lower, upper, where) {
-  if (value === undefined) return undefined
-  const subject = `${where}: Property '${name}'`
-  // V8 has a colon after the name in range errors only.
-  const limit = toUnsignedLong(value, subject)
-  if (limit < lower) throw new RangeError(`${subject}: value ${limit} is below the lower bound ${lower}`)
-  if (limit > upper) throw new RangeError(`${subject}: value ${limit} is above the upper bound ${upper}`)
-  return limit
+/**
+ * A stand-in for a dictionary that the built-in reads, in its own order: what it gets is what `convert` makes of the
+ * dictionary's member, once.
+ *
+ * @param {object} dictionary
+ * @param {(key: string, value: unknown) => unknown} convert
+ */
+function observed(dictionary, convert) {
+  return new Proxy(
+    {},
+    {
+      get: (_, key) => convert(key, dictionary[key]),
+      has: (_, key) => key in dictionary,
+    }
+  )
 }
 
 const { apply } = Reflect
@@ -71,4 +77,4 @@ function bytesOf(source) {
   return undefined
 }
 
-module.exports = { bytesOf, defineInterface, isObject, requireNew, toLimit, toUnsignedLong }
+module.exports = { bytesOf, defineInterface, isObject, observed, requireNew, toUnsignedLong }

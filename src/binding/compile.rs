@@ -12,6 +12,7 @@ use super::env::{EnvShared, EnvState};
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Thrown, Value};
 use super::module::ModuleHandle;
 use crate::error::CompileError;
+use crate::stream::Refused;
 use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
@@ -172,6 +173,7 @@ fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
         min_size: js::number_of(env, get("minSize")?)? as u64,
         optimize: js::flag_of(env, get("optimize")?)?,
         finish: js::flag_of(env, get("finish")?)?,
+        fallback: js::flag_of(env, get("fallback")?)?,
         source: js::text_of(env, get("source")?)?,
         events: Arc::clone(&call.state.events),
     })
@@ -184,14 +186,15 @@ fn validate(call: &Call<'_>) -> Result<Value> {
 
 fn compile_sync(call: &Call<'_>) -> Result<Value> {
     let bytes = js::copy_of(call.env, call.argument(0))?;
-    let module = tier::compile_bytes(bytes, &options_of(call, 1)?)?;
+    let module = tier::compile_bytes(bytes, &options_of(call, 1)?);
+    let module = module.map_err(|refused| refused.error)?;
     js::external(call.env, ModuleHandle(module))
 }
 
-type Outcome = std::result::Result<Arc<Module>, CompileError>;
+type Outcome = std::result::Result<Arc<Module>, Refused>;
 
 /// Calls `waiting` back with the outcome, unless the job was aborted.
-fn settle(waiting: &Mutex<Option<Waiting>>, outcome: Outcome) {
+fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
     let Some(waiting) = waiting.lock().take() else {
         return;
     };
@@ -200,10 +203,18 @@ fn settle(waiting: &Mutex<Option<Waiting>>, outcome: Outcome) {
             js::null(env)?,
             js::external(env, ModuleHandle(module))?,
         ]),
-        Err(error) => Ok(vec![
-            js::error(env, state, Thrown::Compile(error))?,
-            js::null(env)?,
-        ]),
+        Err(Refused { error, bytes }) => {
+            let given_back = fallback && matches!(error, CompileError::Unsupported { .. });
+            Ok(vec![
+                js::error(env, state, Thrown::Compile(error))?,
+                js::null(env)?,
+                if given_back {
+                    js::array_buffer(env, &bytes)?
+                } else {
+                    js::null(env)?
+                },
+            ])
+        }
     });
 }
 
@@ -234,6 +245,7 @@ fn begin(call: &Call<'_>) -> Result<Value> {
     let waiting = Arc::clone(&job.waiting);
     let (low, done_low) = (Arc::clone(&job.drained), Arc::clone(&job.drained));
     let over = Arc::clone(&job.over);
+    let fallback = options.fallback;
     let stream = StreamCompile::start(
         options,
         move |queued| {
@@ -243,7 +255,7 @@ fn begin(call: &Call<'_>) -> Result<Value> {
         },
         move |outcome| {
             over.store(true, Ordering::Release);
-            settle(&waiting, outcome);
+            settle(&waiting, fallback, outcome);
             wake(&done_low);
         },
     );
@@ -300,18 +312,23 @@ fn abort(call: &Call<'_>) -> Result<Value> {
 fn file(call: &Call<'_>) -> Result<Value> {
     let path = call.text(0)?;
     let options = options_of(call, 1)?;
-    background(call, move || tier::compile_file(&path, &options))
+    background(call, options.fallback, move || {
+        tier::compile_file(&path, &options)
+    })
 }
 
 fn bytes(call: &Call<'_>) -> Result<Value> {
     let bytes = js::copy_of(call.env, call.argument(0))?;
     let options = options_of(call, 1)?;
-    background(call, move || tier::compile_bytes(bytes, &options))
+    background(call, options.fallback, move || {
+        tier::compile_bytes(bytes, &options)
+    })
 }
 
 /// A job that needs nothing more from JavaScript; its callback is argument 2.
 fn background(
     call: &Call<'_>,
+    fallback: bool,
     compile: impl FnOnce() -> Outcome + Send + 'static,
 ) -> Result<Value> {
     let job = new_job(call, 2)?;
@@ -321,10 +338,10 @@ fn background(
         .spawn(move || {
             let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile));
             let outcome = compiled.unwrap_or_else(|_| {
-                let text = "the compiler panicked".to_owned();
-                Err(CompileError::Unsupported(text))
+                let text = "the compiler panicked";
+                Err(CompileError::unsupported(text).into())
             });
-            settle(&waiting, outcome);
+            settle(&waiting, fallback, outcome);
         })
         .map_err(|error| no_thread(&error))?;
     js::external(call.env, job)

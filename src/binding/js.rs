@@ -187,6 +187,7 @@ pub fn throw(env: Env, state: &EnvState, thrown: Thrown) {
 
 /// The JavaScript error of a failure; fails if one is pending already.
 pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
+    let mut unsupported = None;
     let (class, text, code) = match thrown {
         Thrown::Pending => return Err(Thrown::Pending),
         Thrown::Type(text) => return native_error(env, &text, sys::napi_create_type_error),
@@ -198,6 +199,9 @@ pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
         }
         Thrown::Trap(Outcome::Trap(words)) => (state.runtime_error(), words.to_owned(), None),
         Thrown::Compile(error) => {
+            if let CompileError::Unsupported { feature, offset } = &error {
+                unsupported = Some((feature.clone(), *offset));
+            }
             let class = match error {
                 CompileError::Read { .. } => None,
                 _ => state.compile_error(),
@@ -219,6 +223,12 @@ pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
     };
     if let Some(code) = code {
         set(env, error, "code", string(env, code)?)?;
+    }
+    if let Some((feature, offset)) = unsupported {
+        set(env, error, "feature", string(env, &feature)?)?;
+        if let Some(offset) = offset {
+            set(env, error, "offset", number(env, offset as f64)?)?;
+        }
     }
     Ok(error)
 }

@@ -16,6 +16,6 @@ pub use call::call;
 pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};
-pub use memory::{MemoryHost, MemoryState, Waited, has_guard_region};
+pub use memory::{MemoryHost, MemoryState, Waited, has_guard_region, host_guards_memories};
 pub use stack::{WasmThread, init_traps};
 pub use trap::{Outcome, classify};

@@ -65,6 +65,24 @@ pub struct Ingested {
     pub start: Option<u32>,
 }
 
+/// A module that was not accepted, and its bytes: another engine may take them.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: CompileError,
+    /// All of them.
+    pub bytes: Arc<Vec<u8>>,
+}
+
+impl From<CompileError> for Refused {
+    fn from(error: CompileError) -> Self {
+        Self {
+            error,
+            bytes: Arc::default(),
+        }
+    }
+}
+
 impl Ingested {
     /// The sections between the declaration and the code, with their bytes.
     pub fn raw_before(&self) -> Vec<(u8, &[u8])> {
@@ -169,7 +187,7 @@ impl Ingest {
     ///
     /// # Errors
     /// Whatever made the module invalid.
-    pub fn whole(bytes: Vec<u8>, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, CompileError> {
+    pub fn whole(bytes: Vec<u8>, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, Refused> {
         let mut ingest = Self::new();
         ingest.bytes = bytes;
         ingest.finish(sink)
@@ -184,9 +202,11 @@ impl Ingest {
     ///
     /// # Errors
     /// Whatever made the module invalid.
-    pub fn finish(mut self, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, CompileError> {
+    pub fn finish(mut self, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, Refused> {
         self.deferred = Some(false);
-        self.parse(true, sink)?;
+        if let Err(error) = self.parse(true, sink) {
+            return Err(self.refuse(error));
+        }
         self.flush(sink);
         let skeleton = match self.skeleton {
             Some(skeleton) => skeleton,
@@ -202,6 +222,24 @@ impl Ingest {
             custom: self.custom,
             start: self.start,
         })
+    }
+
+    /// Parses nothing more: what still comes is kept for [`Self::refuse`].
+    pub fn give_up(&mut self) {
+        self.deferred = Some(true);
+    }
+
+    /// The bytes so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Gives the bytes back.
+    pub fn refuse(self, error: CompileError) -> Refused {
+        Refused {
+            error,
+            bytes: Arc::new(self.bytes),
+        }
     }
 
     /// How many bytes so far.
@@ -350,14 +388,14 @@ fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
         if ty == RefType::FUNCREF || ty == RefType::EXTERNREF {
             Ok(())
         } else {
-            let text = format!("tables and element segments of {ty} are not supported");
-            Err(CompileError::Unsupported(text))
+            let text = format!("tables and element segments of {ty}");
+            Err(CompileError::unsupported(text))
         }
     };
     let table = |ty: &TableType| {
         if ty.initial > u64::from(MAX_TABLE_ENTRIES) {
             let initial = ty.initial;
-            return Err(CompileError::Unsupported(format!(
+            return Err(CompileError::unsupported(format!(
                 "initial table size ({initial} elements) is larger than implementation limit \
                  ({MAX_TABLE_ENTRIES} elements)"
             )));
@@ -370,8 +408,7 @@ fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
                 match import?.ty {
                     TypeRef::Table(ty) => table(&ty)?,
                     TypeRef::FuncExact(_) => {
-                        let text = "exact function imports are not supported";
-                        return Err(CompileError::Unsupported(text.to_owned()));
+                        return Err(CompileError::unsupported("exact function imports"));
                     }
                     _ => {}
                 }
@@ -404,7 +441,8 @@ pub fn validate(bytes: Vec<u8>) -> Result<(), CompileError> {
         if outcome.is_ok() {
             outcome = chunk.validate();
         }
-    })?;
+    })
+    .map_err(|refused| refused.error)?;
     outcome
 }
 

@@ -83,9 +83,8 @@ impl Baseline {
                 Ok(())
             } else {
                 // A panicking compiler must not take the process along.
-                catch_unwind(AssertUnwindSafe(|| work(&shared))).unwrap_or_else(|_| {
-                    Err(CompileError::Unsupported("a compiler panicked".to_owned()))
-                })
+                catch_unwind(AssertUnwindSafe(|| work(&shared)))
+                    .unwrap_or_else(|_| Err(CompileError::unsupported("a compiler panicked")))
             };
             shared.done(result);
         }));
@@ -127,9 +126,7 @@ impl Baseline {
             .copied()
             .collect::<Option<PrimaryMap<LocalFunctionIndex, _>>>();
         let (Some(bodies), Some(trampolines)) = (bodies, state.trampolines.take()) else {
-            return Err(CompileError::Unsupported(
-                "a function has no code".to_owned(),
-            ));
+            return Err(CompileError::unsupported("a function has no code"));
         };
         let artifact = &trampolines.artifact;
         Ok(Compiled {
@@ -238,7 +235,7 @@ impl Shared {
 
 fn compile(engine: Engine, bytes: &[u8]) -> Result<Arc<Loaded>, CompileError> {
     let artifact = Artifact::new(&engine, bytes, &BaseTunables::new(), None)
-        .map_err(|error| CompileError::Unsupported(error.to_string()))?;
+        .map_err(|error| CompileError::unsupported(error.to_string()))?;
     Ok(Loaded::new(artifact, engine))
 }
 
@@ -250,7 +247,7 @@ fn declare(ingested: &Ingested) -> Result<ModuleInfo, CompileError> {
     let translated = catch_unwind(AssertUnwindSafe(|| {
         ModuleEnvironment::new().translate(&shell)
     }))
-    .map_err(|_| CompileError::Unsupported("the translator panicked".to_owned()))?
-    .map_err(|error| CompileError::Unsupported(error.to_string()))?;
+    .map_err(|_| CompileError::unsupported("the translator panicked"))?
+    .map_err(|error| CompileError::unsupported(error.to_string()))?;
     Ok(translated.module)
 }

@@ -1,6 +1,6 @@
 //! A module and the code it currently has.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
@@ -106,6 +106,8 @@ pub(super) enum Optimizing {
 pub struct Module {
     /// blake3 of the bytes.
     pub hash: [u8; 32],
+    /// See [`super::registry::token`].
+    pub(super) token: OnceLock<super::registry::Token>,
     /// What it imports and exports.
     pub declaration: Declaration,
     /// Environments to tell of background events.
@@ -133,6 +135,7 @@ impl Module {
         };
         Arc::new(Self {
             hash,
+            token: OnceLock::new(),
             declaration,
             listeners: Listeners::default(),
             registered: Mutex::new(Registered::new(Arc::new(code))),

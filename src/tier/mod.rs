@@ -20,4 +20,5 @@ pub use engine::fingerprint;
 pub use kit::{Kit, kit};
 pub use optimizing::{finish_spooled, hand_off, unfinished};
 pub use publish::{LiveInstance, Mutator, Slots};
+pub use registry::{Token, by_token, release, token};
 pub use storage::{configure, directory};

@@ -207,6 +207,7 @@ pub fn finish_spooled(path: &Path) -> bool {
         min_size: 0,
         optimize: false,
         finish: false,
+        fallback: false,
         source: path.display().to_string(),
         events: EventQueue::new(Box::new(|| {})),
     };
@@ -241,7 +242,8 @@ fn finish_module(
     options: &CompileOptions,
 ) -> Result<bool, String> {
     // The bytes carry our seal, so they were validated before they were spooled.
-    let mut ingested = Ingest::whole(wasm, &mut drop).map_err(|error| error.to_string())?;
+    let mut ingested =
+        Ingest::whole(wasm, &mut drop).map_err(|refused| refused.error.to_string())?;
     let build = build(&whole(&ingested), scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
     let declaration = Declaration::new(build.create_module_info(), &mut ingested);

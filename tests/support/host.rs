@@ -37,6 +37,7 @@ pub fn compile(bytes: &[u8], partition: &str, optimize: bool) -> Compiled {
         min_size: 0,
         optimize,
         finish: false,
+        fallback: false,
         source: "generated".to_owned(),
         events: Arc::clone(&events),
     };
