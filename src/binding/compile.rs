@@ -204,7 +204,13 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
             js::external(env, ModuleHandle(module))?,
         ]),
         Err(Refused { error, bytes }) => {
-            let given_back = fallback && matches!(error, CompileError::Unsupported { .. });
+            // V8 is asked for its words about an invalid module, wherever all bytes are there.
+            let given_back = !bytes.is_empty()
+                && match error {
+                    CompileError::Invalid { .. } => true,
+                    CompileError::Unsupported { .. } => fallback,
+                    CompileError::Read { .. } => false,
+                };
             Ok(vec![
                 js::error(env, state, Thrown::Compile(error))?,
                 js::null(env)?,
