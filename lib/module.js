@@ -12,6 +12,7 @@ const { binary, custom, functionType, importOf } = require('./binary.js')
 const { compileNow } = require('./compile.js')
 const { native, builtin, classes } = require('./native.js')
 const { readOptions } = require('./options.js')
+const { installed } = require('./realm.js')
 const { defineInterface, requireNew } = require('./webidl.js')
 
 const { construct } = Reflect
@@ -42,6 +43,8 @@ function isModule(value) {
   if (token === undefined) return false
   if (token === '') {
     foreign.add(value)
+    // Another thread sent it, for nobody here has the built-in's class any more.
+    if (installed.length > 0) Object.setPrototypeOf(value, Module.prototype)
     return true
   }
   const handle = native.moduleByToken(token)
