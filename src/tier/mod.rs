@@ -20,4 +20,4 @@ pub use engine::fingerprint;
 pub use kit::{Kit, kit};
 pub use optimizing::{finish_spooled, hand_off, unfinished};
 pub use publish::{LiveInstance, Mutator, Slots};
-pub use storage::{configure, directory};
+pub use storage::{access, configure, directory, locate};
