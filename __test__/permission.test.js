@@ -8,6 +8,7 @@ const test = require('ava')
 
 const { TEXT } = require('./children/drop-in/outcome.js')
 const { entries, folder } = require('./support/commands.js')
+const { linux, mentioning, over, until } = require('./support/processes.js')
 const { REGISTER, ROOT, moduleFile, program } = require('./support/programs.js')
 
 const major = Number(process.versions.node.split('.')[0])
@@ -120,6 +121,16 @@ test('without the permission to start processes, none is left behind, and no mod
   t.false(told.events.includes('handedOff'))
   t.is(stderr, '')
   t.deepEqual(fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.spool')), [])
+})
+
+test('with the permission for processes and threads, the one that is left behind finishes the module', async (t) => {
+  const cache = path.join(folder(t), 'cache')
+  fs.mkdirSync(cache, { mode: 0o700 })
+  const flags = allow(SQL, `--allow-fs-read=${cache}/*`, `--allow-fs-write=${cache}/*`, '--allow-child-process', '--allow-worker')
+  const { told } = await program('permission.js', [SQL, 'return'], { flags, env: { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1' } })
+  t.true(told.events.includes('handedOff'))
+  await until(() => entries(cache).length === 1, 'the artifact')
+  if (linux) await over(mentioning(cache))
 })
 
 test('a file: URL that may not be read is the error that Node has for it', async (t) => {

@@ -30,7 +30,11 @@ function alternate(bytes, shared, [first, second], owner) {
   seen.push(two.grow(2), one.size(), two.size(), memory.buffer.byteLength)
   one.store(4 * 65536 - 4, 14)
   seen.push(two.load(4 * 65536 - 4))
-  seen.push(memory.grow(1), one.size(), two.size())
+  seen.push(memory.grow(1))
+  // Before anybody has asked for the size.
+  one.fill(4 * 65536, 1, 65536)
+  two.fill(4 * 65536, 2, 65536)
+  seen.push(one.load(4 * 65536), one.size(), two.size())
   new Int32Array(memory.buffer)[5 * 16384 - 1] = 15
   seen.push(one.load(5 * 65536 - 4), two.load(5 * 65536 - 4))
   seen.push(caught(() => one.load(5 * 65536)), caught(() => two.load(5 * 65536)))
