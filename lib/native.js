@@ -9,7 +9,7 @@
 // reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1].
 
 const native = require('../binding.js')
-const { environment } = require('./options.js')
+const { configure } = require('./options.js')
 const { builtin } = require('./realm.js')
 
 const { apply } = Reflect
@@ -50,7 +50,7 @@ if (native[ARENA] === undefined) {
   })
   Object.defineProperty(native, ARENA, { value: arena })
 }
-native.configure(environment)
+configure(native)
 
 module.exports = {
   native,

@@ -4,6 +4,7 @@
 
 const path = require('node:path')
 
+const { cacheAccess } = require('./permission.js')
 const { installed } = require('./realm.js')
 
 const CACHE = new Map([
@@ -113,4 +114,10 @@ const environment = {
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
 }
 
-module.exports = { readOptions, environment }
+/** Tells the native side where the cache is, and what may be done with it. The first call counts for the process. */
+function configure(native) {
+  const { directory, enabled } = environment
+  native.configure({ directory, access: enabled ? cacheAccess(native.locateCache(directory)) : 0 })
+}
+
+module.exports = { readOptions, configure, environment }

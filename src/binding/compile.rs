@@ -118,6 +118,12 @@ const LOW_WATER: usize = 1 << 20;
 
 pub fn register(exports: &Exports) {
     exports.function("configure", configure);
+    exports.function("locateCache", |call| {
+        match tier::locate(directory_of(call.env, call.argument(0))?) {
+            Some(directory) => js::string(call.env, &directory.display().to_string()),
+            None => js::null(call.env),
+        }
+    });
     exports.function("cacheDirectory", |call| match tier::directory() {
         Some(directory) => js::string(call.env, &directory.display().to_string()),
         None => js::null(call.env),
@@ -147,26 +153,34 @@ pub fn register(exports: &Exports) {
 
 fn configure(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
-    let directory = js::get(env, call.argument(0), "directory")?;
-    let enabled = js::flag_of(env, js::get(env, call.argument(0), "enabled")?)?;
-    let directory = if js::kind(env, directory)? == napi::sys::ValueType::napi_string {
-        Some(PathBuf::from(js::text_of(env, directory)?))
-    } else {
-        None
-    };
-    tier::configure(directory, enabled);
+    let directory = directory_of(env, js::get(env, call.argument(0), "directory")?)?;
+    let access = cache_mode_of(env, js::get(env, call.argument(0), "access")?)?;
+    tier::configure(directory, access);
     js::undefined(env)
+}
+
+/// A path, or anything else for none.
+fn directory_of(env: Env, value: Value) -> Result<Option<PathBuf>> {
+    if js::kind(env, value)? == napi::sys::ValueType::napi_string {
+        Ok(Some(PathBuf::from(js::text_of(env, value)?)))
+    } else {
+        Ok(None)
+    }
+}
+
+fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
+    Ok(match js::number_of(env, value)? as u32 {
+        0 => CacheMode::Off,
+        1 => CacheMode::ReadOnly,
+        _ => CacheMode::ReadWrite,
+    })
 }
 
 fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
     let env = call.env;
     let options = call.argument(index);
     let get = |name: &str| js::get(env, options, name);
-    let cache = match js::number_of(env, get("cache")?)? as u32 {
-        0 => CacheMode::Off,
-        1 => CacheMode::ReadOnly,
-        _ => CacheMode::ReadWrite,
-    };
+    let cache = cache_mode_of(env, get("cache")?)?.min(tier::access());
     Ok(CompileOptions {
         partition: js::text_of(env, get("partition")?)?,
         cache,

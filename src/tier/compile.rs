@@ -19,8 +19,8 @@ use crate::module::Declaration;
 use crate::stream::{Ingest, Ingested, MAX_MODULE_BYTES, Refused, explain};
 use crate::trace::{EventQueue, Field, Span};
 
-/// What a compile may do with the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a compile, or the whole process, may do with the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CacheMode {
     /// Nothing.
     Off,

@@ -21,4 +21,4 @@ pub use kit::{Kit, kit};
 pub use optimizing::{finish_spooled, hand_off, unfinished};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
-pub use storage::{configure, directory};
+pub use storage::{access, configure, directory, locate};

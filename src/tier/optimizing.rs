@@ -215,6 +215,9 @@ pub fn finish_spooled(path: &Path) -> bool {
 }
 
 fn finish(path: &Path, mut options: CompileOptions) -> bool {
+    if storage::access() != CacheMode::ReadWrite {
+        return false;
+    }
     let Some(store) = storage::store(&options) else {
         return false;
     };
