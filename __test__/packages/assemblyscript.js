@@ -1,5 +1,5 @@
 'use strict'
-// AssemblyScript: its compiler, which works in Binaryen's WebAssembly, translates ledger.ts in three
+// AssemblyScript: its compiler, which works in Binaryen's WebAssembly, translates ledger.ts in two
 // ways; what it makes is run through the bindings it makes.
 
 const fs = require('node:fs')
@@ -23,7 +23,7 @@ run(async () => {
   return async () => {
     const outputs = []
     const values = Float64Array.from({ length: 300 }, (_, i) => i * 1.37 - 100)
-    for (const flags of [['-O3'], ['--debug', '--sourceMap'], ['-Oz', '--runtime', 'minimal', '--exportRuntime', '--lowMemoryLimit', '--enable', 'simd']]) {
+    for (const flags of [['-O3', '--enable', 'simd'], ['--debug', '--sourceMap', '--runtime', 'minimal', '--exportRuntime']]) {
       const made = await compile(source, ...flags)
       outputs.push(made['ledger.wasm'], made['ledger.wat'], made['ledger.d.ts'], made['ledger.js'], made['ledger.wasm.map'] ?? '', made.messages)
       const { instantiate } = await import(`data:text/javascript,${encodeURIComponent(made['ledger.js'])}`)
