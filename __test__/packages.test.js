@@ -34,7 +34,8 @@ async function drive(name, { cache, loops = '1', finish = '0' }) {
   const { stdout, stderr } = await new Promise((resolve, reject) => {
     const args = [path.join(__dirname, 'packages', `${name}.js`)]
     execFile(process.execPath, args, { env, maxBuffer: 1 << 26 }, (error, out, err) => {
-      if (error) reject(new Error(`${name}: ${error.signal ?? error.code}\n${err}`, { cause: error }))
+      // Without output it ended because nothing was left to wait for.
+      if (error || out === '') reject(new Error(`${name}: ${error?.signal ?? error?.code ?? 'no output'}\n${err}`, { cause: error }))
       else resolve({ stdout: out, stderr: err })
     })
   })
