@@ -2,6 +2,8 @@
 
 // The WebAssembly namespace object, complete and with the property attributes of the built-in one.
 
+const { types } = require('node:util')
+
 const { compileInBackground } = require('./compile.js')
 const { Global } = require('./global.js')
 const { Instance, checkImportObject, newInstance, readImports } = require('./instance.js')
@@ -12,7 +14,7 @@ const { readOptions } = require('./options.js')
 const { makeStreaming } = require('./streaming.js')
 const { Table } = require('./table.js')
 const { Tag } = require('./tag.js')
-const { bytesOf } = require('./webidl.js')
+const { bytesOf, isObject } = require('./webidl.js')
 
 const INSTANTIATE = 'WebAssembly.instantiate()'
 
@@ -24,26 +26,37 @@ const streaming = makeStreaming({
     newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE),
 })
 
-/** "Asynchronously instantiate a WebAssembly module": the imports are read now, the rest happens in a later job. */
+/** "Asynchronously instantiate a WebAssembly module". The specification queues a task for step 4, V8 does it now. */
 async function instantiateModule(module, importObject) {
-  const values = readImports(module, importObject, INSTANTIATE)
-  await undefined
-  return newInstance(module, values, INSTANTIATE)
+  checkImportObject(importObject, INSTANTIATE)
+  return newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE)
 }
 
 /** "Instantiate a promise of a module": the imports are read when the module is there. */
 async function instantiateBytes(bytes, importObject, options) {
+  if (bytesOf(bytes) === undefined) {
+    // V8 mentions the Module to what is no object, or a Proxy.
+    const or = isObject(bytes) && !types.isProxy(bytes) ? '' : ' or a WebAssembly.Module object'
+    throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source${or}`)
+  }
+  checkImportObject(importObject, INSTANTIATE)
   const read = readOptions(options, INSTANTIATE)
   const module = moduleFromHandle(await compileInBackground(bytes, read, INSTANTIATE))
   const values = readImports(module, importObject, INSTANTIATE)
   return { module, instance: newInstance(module, values, INSTANTIATE) }
 }
 
-// Optional parameters have defaults, so that `length` counts the required ones.
+async function compileBytes(bytes, options) {
+  const where = 'WebAssembly.compile()'
+  return moduleFromHandle(await compileInBackground(bytes, readOptions(options, where), where))
+}
+
+
+// Optional parameters have defaults, so that `length` counts the required ones. None is an async function itself: those
+// have another prototype. Each promise comes from one async function, for more would ask the result for its `then` again.
 const operations = {
-  async compile(bytes, options = undefined) {
-    const where = 'WebAssembly.compile()'
-    return moduleFromHandle(await compileInBackground(bytes, readOptions(options, where), where))
+  compile(bytes, options = undefined) {
+    return compileBytes(bytes, options)
   },
 
   validate(bytes, options = undefined) {
@@ -54,13 +67,8 @@ const operations = {
     return view.length > 0 && native.validate(view)
   },
 
-  async instantiate(source, importObject = undefined, options = undefined) {
-    const module = isModule(source)
-    if (!module && bytesOf(source) === undefined) {
-      throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source or a WebAssembly.Module object`)
-    }
-    checkImportObject(importObject, INSTANTIATE)
-    return module ? instantiateModule(source, importObject) : instantiateBytes(source, importObject, options)
+  instantiate(source, importObject = undefined, options = undefined) {
+    return isModule(source) ? instantiateModule(source, importObject) : instantiateBytes(source, importObject, options)
   },
 
   ...streaming,

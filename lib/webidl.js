@@ -2,6 +2,8 @@
 
 // WebIDL as the JS API needs it: the shape of an interface and the conversions of arguments, in V8's words.
 
+const { types } = require('node:util')
+
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 /**
@@ -26,13 +28,13 @@ function requireNew(target, name) {
   if (target === undefined) throw new TypeError(`WebAssembly.${name}(): WebAssembly.${name} must be invoked with 'new'`)
 }
 
-/** [EnforceRange] unsigned long. */
+/** [EnforceRange] unsigned long. Web IDL truncates before it looks at the range; V8 after, and so refuses -0.5. */
 function toUnsignedLong(value, subject) {
-  const number = Number.isInteger(value) ? value : Math.trunc(+value)
+  const number = typeof value === 'number' ? value : +value
   if (!Number.isFinite(number)) throw new TypeError(`${subject} must be convertible to a valid number`)
   if (number < 0) throw new TypeError(`${subject} must be non-negative`)
   if (number > 0xffffffff) throw new TypeError(`${subject} must be in the unsigned long range`)
-  return number + 0 // -0 becomes 0
+  return Math.trunc(number) + 0 // -0 becomes 0
 }
 
 /** A limit of a descriptor, or undefined where it is absent. */
@@ -41,31 +43,32 @@ function toLimit(value, name, lower, upper, where) {
   const subject = `${where}: Property '${name}'`
   // V8 has a colon after the name in range errors only.
   const limit = toUnsignedLong(value, subject)
-  if (limit < lower) throw new RangeError(`${subject}: value ${limit} is below the lower bound ${lower}`)
+  // V8 gives the lower bound in hexadecimal.
+  if (limit < lower) throw new RangeError(`${subject}: value ${limit} is below the lower bound ${lower.toString(16)}`)
   if (limit > upper) throw new RangeError(`${subject}: value ${limit} is above the upper bound ${upper}`)
   return limit
 }
 
 const { apply } = Reflect
-const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength').get
+const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get
+const bufferLength = getter(ArrayBuffer.prototype, 'byteLength')
+const TypedArray = Object.getPrototypeOf(Uint8Array)
+const [viewBuffer, viewOffset, viewLength] = ['buffer', 'byteOffset', 'byteLength'].map((name) =>
+  getter(TypedArray.prototype, name)
+)
 
-function isArrayBuffer(value) {
-  try {
-    apply(bufferLength, value, [])
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** The bytes of a BufferSource of any realm, not copied; undefined for anything else. */
+/**
+ * The bytes of a BufferSource of any realm, not copied; undefined for anything else. A DataView is one to Web IDL, but
+ * not to V8. Nothing is asked by name: the caller's object may have members of its own.
+ */
 function bytesOf(source) {
-  if (ArrayBuffer.isView(source)) {
-    const { buffer, byteOffset, byteLength } = source
+  if (types.isTypedArray(source)) {
+    const length = apply(viewLength, source, [])
     // A detached or outgrown view has no bytes, and an offset its buffer would refuse.
-    return byteLength === 0 ? new Uint8Array(0) : new Uint8Array(buffer, byteOffset, byteLength)
+    if (length === 0) return new Uint8Array(0)
+    return new Uint8Array(apply(viewBuffer, source, []), apply(viewOffset, source, []), length)
   }
-  if (isObject(source) && isArrayBuffer(source)) {
+  if (types.isArrayBuffer(source)) {
     return apply(bufferLength, source, []) === 0 ? new Uint8Array(0) : new Uint8Array(source)
   }
   return undefined

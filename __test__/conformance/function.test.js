@@ -170,15 +170,28 @@ check('call 11-13: none, one, several results', (W, { link }) => {
 
 check('CreateArrayFromList does not run setters of Array.prototype', (W, { link }) => {
   const { f } = link('(func (export "f") (result i32 i32) i32.const 1 i32.const 2)')
-  const set = []
-  Object.defineProperty(Array.prototype, '0', { configurable: true, set: (value) => set.push(value) })
+  let set = 0
+  Object.defineProperty(Array.prototype, '0', { configurable: true, set: () => set++ })
   try {
     const result = f()
     return [set, Object.hasOwn(result, '0')]
   } finally {
     delete Array.prototype[0]
   }
-}, [[], true])
+}, [0, true])
+
+check('missing arguments are not looked for in Array.prototype', (W, { link }) => {
+  const e = link(`(import "i" "f" (func $f (result i32 i32))) (func (export "m") (result i32 i32) call $f)
+    (func (export "i") (param i32) (result i32) local.get 0) (func (export "d") (param f64 i32 i32 i32 i32) (result f64) local.get 0)
+    (func (export "r") (param externref i32) (result externref) local.get 0)`, { i: { f: () => [1, 2] } })
+  const set = []
+  Object.defineProperty(Array.prototype, '0', { configurable: true, get: () => 7, set: () => set.push(1) })
+  try {
+    return [e.i(), e.d(), e.r(), e.m(), set.length]
+  } finally {
+    delete Array.prototype[0]
+  }
+}, [0, NaN, undefined, [1, 2], 0])
 
 check('ToJSValue [#tojsvalue]: the ends of every type', (W, { link }) => {
   const e = link(`

@@ -120,23 +120,38 @@ async function outcomeOfPromise(run, ...args) {
   }
 }
 
-/** What the closures of checks work with, for one engine. */
-const toolsFor = (W) => ({
+/** What the closures of checks work with, for one engine. `mistakes` gets what is wrong with the texts of modules. */
+const toolsFor = (W, mistakes) => {
+  const bytesOf = (wat) => {
+    try {
+      return assemble(wat)
+    } catch (error) {
+      mistakes.push(error.message)
+      throw error
+    }
+  }
+  return { ...tools(W, bytesOf), ...outcomes }
+}
+
+const tools = (W, assemble) => ({
   assemble,
   module: (wat) => new W.Module(assemble(wat)),
   /** The exports of an instance of a module's text. */
   link: (wat, imports) => new W.Instance(new W.Module(assemble(wat)), imports).exports,
+})
+
+const outcomes = {
   /** The outcome of `run` for every value. */
   each: (values, run) => values.map((value) => outcomeOf(run, value)),
   /** The outcome of every closure, by name. */
   all: (runs) => Object.fromEntries(Object.entries(runs).map(([name, run]) => [name, outcomeOf(run)])),
   /** The same where the closures return promises; one after the other. */
   async allAsync(runs) {
-    const outcomes = {}
-    for (const [name, run] of Object.entries(runs)) outcomes[name] = await outcomeOfPromise(run)
-    return outcomes
+    const found = {}
+    for (const [name, run] of Object.entries(runs)) found[name] = await outcomeOfPromise(run)
+    return found
   },
-})
+}
 
 /**
  * @param {string} title begins with the algorithm, and its fragment in brackets
@@ -150,8 +165,11 @@ function check(title, run, ...[expected, { messages = true, deviates = false } =
   const specified = arguments.length > 2 && expected !== undefined
   // Serial: some checks put getters on the realm's intrinsics.
   test.serial(title, async (t) => {
-    const observe = async (W) => describe(await outcomeOfPromise(run, W, toolsFor(W)), W)
+    const mistakes = []
+    const observe = async (W) => describe(await outcomeOfPromise(run, W, toolsFor(W, mistakes)), W)
     const observed = await observe(engine)
+    // Both engines would agree about a text that is none.
+    t.deepEqual(mistakes, [])
     if (specified) {
       const wanted = withoutMessages(describe(expected, engine))
       if (deviates && onBuiltin) t.notDeepEqual(withoutMessages(observed), wanted, 'the built-in engine follows the specification after all')
