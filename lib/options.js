@@ -36,6 +36,8 @@ function checkNames(options, where) {
   }
 }
 
+const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
+
 const isAbortSignal = (value) =>
   typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function'
 
@@ -45,10 +47,8 @@ const isAbortSignal = (value) =>
  * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, source: string}, signal?: AbortSignal}}
  */
 function readOptions(options, where) {
-  if (options === undefined) options = {}
-  if (typeof options !== 'object' || options === null) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', `${where}: The options must be an object`)
-  }
+  // As in V8, which `buffers.map(WebAssembly.compile)` relies on.
+  if (!isObject(options)) options = {}
   checkNames(options, where)
 
   const {

@@ -2,7 +2,7 @@
 // Implementation-defined limits: what is at the limit compiles, what is beyond is a CompileError.
 // https://webassembly.github.io/spec/js-api/#limits
 
-const { check, throws } = require('../support/conformance.js')
+const { check, throws, v8 } = require('../support/conformance.js')
 
 const COMPILE = throws('CompileError')
 
@@ -35,15 +35,15 @@ const exportOf = (k) => {
   return Buffer.concat([Buffer.of(name.length), name, Buffer.of(0, 0)])
 }
 
-// [limit, what, (count) => bytes]
+// [limit, what, (count) => bytes, what both engines have resources for]
 const LIMITS = [
   [1_000_000, 'types', (count) => build(section(1, count, repeat(count, 0x60, 0, 0)))],
   [1_000_000, 'functions', (count) => build(TYPE, section(3, count, repeat(count, 0)), section(10, count, repeat(count, 2, 0, 0x0b)))],
-  [1_000_000, 'imports', (count) => build(section(2, count, repeat(count, 0, 0, 3, 0x7f, 0)))],
-  [1_000_000, 'exports', (count) => build(TYPE, section(3, 1, Buffer.of(0)), section(7, count, named(count, exportOf)), section(10, 1, Buffer.of(2, 0, 0x0b)))],
+  [1_000_000, 'imports', (count) => build(section(2, count, repeat(count, 0, 0, 3, 0x7f, 0))), 100_000],
+  [1_000_000, 'exports', (count) => build(TYPE, section(3, 1, Buffer.of(0)), section(7, count, named(count, exportOf)), section(10, 1, Buffer.of(2, 0, 0x0b))), 100_000],
   [1_000_000, 'globals', (count) => build(section(6, count, repeat(count, 0x7f, 0, 0x41, 0, 0x0b)))],
   [100_000, 'data segments', (count) => build(section(5, 1, Buffer.of(0, 1)), section(11, count, repeat(count, 1, 0)))],
-  [100_000, 'tables', (count) => build(section(4, count, repeat(count, 0x70, 0, 0)))],
+  [100_000, 'tables', (count) => build(section(4, count, repeat(count, 0x70, 0, 0))), 100],
   [10_000_000, 'elements of a table', (count) => build(section(4, 1, Buffer.of(0x70, 0), leb(count)))],
   [65_536, 'pages of a memory', (count) => build(section(5, 1, Buffer.of(0), leb(count)))],
   [65_536, 'maximum pages of a memory', (count) => build(section(5, 1, Buffer.of(1, 0), leb(count)))],
@@ -53,13 +53,14 @@ const LIMITS = [
   [50_000, 'locals', (count) => one(body(Buffer.of(1), leb(count), Buffer.of(0x7f)))],
 ]
 
-for (const [limit, what, bytes] of LIMITS) {
-  check(`limits: ${limit} ${what}`, (W) => W.validate(bytes(limit)), true)
+for (const [limit, what, bytes, most = limit] of LIMITS) {
+  check(`limits: ${most} ${what}`, (W) => W.validate(bytes(most)), true)
 
   check(`limits: more than ${limit} ${what}`, (W, { all }) => {
     const beyond = bytes(limit + 1)
     return all({ validate: () => W.validate(beyond), module: () => new W.Module(beyond) })
-  }, { validate: false, module: COMPILE }, { messages: false })
+    // V8 up to 12 refuses such a table when it is made.
+  }, { validate: false, module: COMPILE }, { messages: false, deviates: v8 < 13 && what === 'elements of a table' })
 }
 
 check('limits: parameters count among the locals', (W, { each }) => {

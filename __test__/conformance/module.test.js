@@ -39,10 +39,8 @@ check('Module(bytes): the prototype comes from new.target', (W) => {
   class Mine extends W.Module {}
   const mine = new Mine(bytes())
   const other = Reflect.construct(W.Module, [bytes()], Object)
-  const odd = function () {}.bind()
-  odd.prototype = 7
-  return [Object.getPrototypeOf(mine) === Mine.prototype, W.Module.exports(mine), Object.getPrototypeOf(other) === Object.prototype, W.Module.exports(other), Object.getPrototypeOf(Reflect.construct(W.Module, [bytes()], odd)) === W.Module.prototype]
-}, [true, [], true, [], true])
+  return [Object.getPrototypeOf(mine) === Mine.prototype, W.Module.exports(mine), Object.getPrototypeOf(other) === Object.prototype, W.Module.exports(other)]
+}, [true, [], true, []])
 
 check('Module(bytes): new.target is asked for its prototype once', (W) => {
   let asked = 0

@@ -36,9 +36,15 @@ check('compile a potential WebAssembly response [#compile-a-potential-webassembl
 })
 
 check('2.2-2.5: the MIME type', async (W, { allAsync }) => allAsync(Object.fromEntries(
-  ['application/wasm', 'APPLICATION/WASM', 'Application/Wasm', ' application/wasm ', '\tapplication/wasm\t', 'application/wasm;', 'application/wasm; charset=utf-8', 'application/wasm ;x=y', 'application/wasm, application/wasm', 'text/html', 'application/octet-stream', 'application/wasmx', 'application/ wasm', '', null]
+  ['application/wasm', ' application/wasm ', '\tapplication/wasm\t', 'application/wasm;', 'application/wasm; charset=utf-8', 'application/wasm ;x=y', 'application/wasm, application/wasm', 'text/html', 'application/octet-stream', 'application/wasmx', 'application/ wasm', '', null]
     .map((type) => [`${type}`, () => W.compileStreaming(respond(type))])
 )))
+
+// Node compares the letters as they are.
+check('2.5: the MIME type is byte-case-insensitive', async (W, { allAsync }) => {
+  const types = ['APPLICATION/WASM', 'Application/Wasm']
+  return allAsync(Object.fromEntries(types.map((type) => [type, async () => (await W.compileStreaming(respond(type))) instanceof W.Module])))
+}, { 'APPLICATION/WASM': true, 'Application/Wasm': true }, { deviates: true })
 
 check('2.2: no body, no headers', async (W, { allAsync }) => allAsync({
   none: () => W.compileStreaming(new Response()),
@@ -198,10 +204,11 @@ check('instantiateStreaming: errors of linking and of the start function', async
   })
 }, { noImports: TYPE, noModule: TYPE, noFunction: throws('LinkError'), getter: throws('EvalError'), trap: throws('RuntimeError'), thrown: throws('EvalError') })
 
-check('the source is unwrapped once: `then` of a Response is not asked for twice', async (W) => {
+// Node unwraps what V8 has unwrapped.
+check('Promise<Response> (Web IDL): `then` of a Response is asked for once', async (W) => {
   const response = respond()
   let asked = 0
   Object.defineProperty(response, 'then', { get() { asked++ } })
   await W.compileStreaming(response)
   return asked
-})
+}, 1, { deviates: true })

@@ -16,7 +16,7 @@ check('Tag(type): a dictionary with a sequence', (W, { each }) => each(
 check('Tag(type): every type of value', (W, { each }) => each(['i32', 'i64', 'f32', 'f64', 'v128', 'externref', 'anyfunc', 'exnref', 'funcref', 'anyref', 'eqref', 'x', '', null, undefined, 1, Symbol('s'), { toString: () => 'i32' }, { toString() { throw new EvalError('mine') } }], (type) => new W.Tag({ parameters: [type] })))
 
 check('Tag(type): sequence conversion', (W, { each }) => each([
-  new Set(['i32']), (function* () { yield 'i32' })(), { length: 1, 0: 'i32' }, { [Symbol.iterator]: () => ['i32'].values() }, new Proxy(['i32'], {}), Object.assign(() => {}, { length: 0 }), [, 'i32'], // eslint-disable-line no-sparse-arrays
+  new Set(['i32']), (function* () { yield 'i32' })(), { length: 1, 0: 'i32' }, { [Symbol.iterator]: () => ['i32'].values() }, new Proxy(['i32'], {}), (a, b) => [a, b], [, 'i32'], // eslint-disable-line no-sparse-arrays
 ], (parameters) => new W.Tag({ parameters })))
 
 check('Tag(type): what is asked of the descriptor', (W) => {
@@ -37,12 +37,13 @@ check('Tag(type): what is asked of the descriptor', (W) => {
 
 check('Tag(type): many parameters', (W, { each }) => each([100, 1000, 1001, 100_000], (count) => new W.Tag({ parameters: Array(count).fill('i32') })))
 
+// V8 forgets the prototype that new.target asks for.
 check('Tag(type): an object with new.target’s prototype and no properties', (W) => {
   class Mine extends W.Tag {}
   const tag = new W.Tag({ parameters: [] })
   const other = Reflect.construct(W.Tag, [{ parameters: [] }], Object)
   return [Object.getPrototypeOf(new Mine({ parameters: [] })) === Mine.prototype, Object.getPrototypeOf(other) === Object.prototype, Reflect.ownKeys(tag), Object.isExtensible(tag), String(tag)]
-})
+}, [true, true, [], true, '[object WebAssembly.Tag]'], { deviates: true })
 
 check('create a Tag object [#create-a-tag-object]: exported and imported tags', (W, { link }) => {
   const tag = new W.Tag({ parameters: ['i32'] })
