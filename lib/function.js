@@ -16,6 +16,7 @@
 const { native, I32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
+const { SLOPPY } = require('./webidl.js')
 
 const { apply } = Reflect
 
@@ -211,6 +212,7 @@ function createExportedFunction(group, address) {
   Object.defineProperties(exported, {
     length: { value: signature.params.length, configurable: true },
     name: { value: String(native.functionIndex(group.handle, address)), configurable: true },
+    ...SLOPPY,
   })
   records.set(exported, { group, address, signature })
   return exported

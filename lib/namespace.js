@@ -88,12 +88,14 @@ const interfaces = {
   RuntimeError: classes.RuntimeError,
 }
 
-const namespace = { ...operations }
-for (const [name, value] of Object.entries(interfaces)) {
-  // As the built-in has it: constructors are not enumerable, and JSTag is read-only where it is.
-  const attributes = Object.getOwnPropertyDescriptor(builtin, name)
-  Object.defineProperty(namespace, name, { ...attributes, value })
+// As the built-in has them: in its order, constructors not enumerable, JSTag read-only. Where Node put no streaming
+// functions (in a vm context), ours come last.
+const namespace = {}
+const members = { ...operations, ...interfaces, [Symbol.toStringTag]: 'WebAssembly' }
+for (const name of new Set([...Reflect.ownKeys(builtin), ...Reflect.ownKeys(members)])) {
+  if (!Object.hasOwn(members, name)) continue
+  const attributes = Object.getOwnPropertyDescriptor(builtin, name) ?? { writable: true, enumerable: true, configurable: true }
+  Object.defineProperty(namespace, name, { ...attributes, value: members[name] })
 }
-Object.defineProperty(namespace, Symbol.toStringTag, { value: 'WebAssembly', configurable: true })
 
 module.exports = namespace

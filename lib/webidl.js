@@ -4,6 +4,15 @@
 
 const { types } = require('node:util')
 
+const { builtin } = require('./realm.js')
+
+/** V8 up to 13 makes its constructors and its exported functions as sloppy-mode functions, which have these. */
+const SLOPPY = Object.fromEntries(
+  ['arguments', 'caller']
+    .map((name) => [name, Object.getOwnPropertyDescriptor(builtin.Module, name)])
+    .filter(([, descriptor]) => descriptor !== undefined)
+)
+
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 /**
@@ -22,6 +31,15 @@ function defineInterface(constructor, tag, members, statics = {}) {
   Object.defineProperty(prototype, 'constructor', { value: constructor, writable: true, configurable: true })
   Object.defineProperty(constructor, 'prototype', { writable: false })
   Object.defineProperties(constructor, Object.getOwnPropertyDescriptors(statics))
+  resemble(constructor, builtin[constructor.name])
+}
+
+/** What V8's constructors have beside that: `arguments` and `caller` before 14, a parent (Module, from 13 on). */
+function resemble(constructor, theirs) {
+  Object.defineProperties(constructor, SLOPPY)
+  if (Object.getPrototypeOf(constructor) !== Function.prototype) return
+  Object.setPrototypeOf(constructor, Object.getPrototypeOf(theirs))
+  Object.setPrototypeOf(constructor.prototype, Object.getPrototypeOf(theirs.prototype))
 }
 
 function requireNew(target, name) {
@@ -74,4 +92,4 @@ function bytesOf(source) {
   return undefined
 }
 
-module.exports = { bytesOf, defineInterface, isObject, requireNew, toLimit, toUnsignedLong }
+module.exports = { SLOPPY, bytesOf, defineInterface, isObject, requireNew, toLimit, toUnsignedLong }

@@ -173,7 +173,7 @@ check('call 11-13: none, one, several results', (W, { link }) => {
 check('CreateArrayFromList does not run setters of Array.prototype', (W, { link }) => {
   const { f } = link('(func (export "f") (result i32 i32) i32.const 1 i32.const 2)')
   let set = 0
-  Object.defineProperty(Array.prototype, '0', { configurable: true, set: () => set++ })
+  Object.defineProperty(Array.prototype, '0', { configurable: true, set() { set++ } })
   try {
     const result = f()
     return [set, Object.hasOwn(result, '0')]
@@ -187,7 +187,7 @@ check('missing arguments are not looked for in Array.prototype', (W, { link }) =
     (func (export "i") (param i32) (result i32) local.get 0) (func (export "d") (param f64 i32 i32 i32 i32) (result f64) local.get 0)
     (func (export "r") (param externref i32) (result externref) local.get 0)`, { i: { f: () => [1, 2] } })
   const set = []
-  Object.defineProperty(Array.prototype, '0', { configurable: true, get: () => 7, set: () => set.push(1) })
+  Object.defineProperty(Array.prototype, '0', { configurable: true, get: () => 7, set: (value) => { set.push(value) } })
   try {
     return [e.i(), e.d(), e.r(), e.m(), set.length]
   } finally {

@@ -5,7 +5,7 @@
 
 const vm = require('node:vm')
 
-const { check, throws } = require('../support/conformance.js')
+const { check, throws, v8 } = require('../support/conformance.js')
 
 const TYPE = throws('TypeError')
 const LINK = throws('LinkError')
@@ -38,19 +38,18 @@ check('read the imports: a module without imports asks nothing of importObject',
   return log
 }, [])
 
-// The specification looks at each value when it is read, and matches the types later. V8 reads all, then looks at the kind
-// and the type of one after the other.
-check('read the imports: what is read when an import is wrong', (W, { all, link }) => {
+// V8 reads all, then looks at the kind and the type of one after the other.
+check('read the imports: it ends at the first import that is wrong', (W, { all, link }) => {
   const log = []
   const imports = watched(log, 'imports', { a: watched(log, 'a', { f: 1, g: 1 }) })
   return [all({ run: () => link('(import "a" "f" (func)) (import "a" "g" (global i32)) (import "b" "c" (func))', imports) }), log]
-})
+}, [{ run: LINK }, ['get imports.a', 'get a.f']], { deviates: true })
 
-check('read the imports: the first import that is wrong, in kind or in type', (W, { all, link }) => {
+check('read the imports: the kinds of all are looked at before any type is matched', (W, { all, link }) => {
   const log = []
   const imports = watched(log, 'imports', { a: watched(log, 'a', { g: new W.Global({ value: 'i64' }), f: 1 }) })
   return [all({ run: () => link('(import "a" "g" (global i32)) (import "a" "f" (func))', imports) }), log]
-}, [{ run: LINK }, ['get imports.a', 'get a.g', 'get imports.a', 'get a.f']])
+}, [{ run: LINK }, ['get imports.a', 'get a.g', 'get imports.a', 'get a.f']], { messages: false })
 
 check('read the imports: getters have their object as receiver, and what they throw is thrown', (W, { all, link }) => {
   const seen = []
@@ -103,9 +102,9 @@ check('read the imports: integer names on arrays', (W, { link }) => {
 
 // Kinds
 
-const VALUES = (W, link) => ({
-  undefined, null: null, true: true, zero: 0, NaN: NaN, big: 1n, text: 'x', symbol: Symbol('s'), object: {}, array: [],
-  function: () => {}, class: class {}, bound: () => {}, async: async () => {}, generator: function* () {}, proxy: new Proxy(() => {}, {}),
+const valuesOf = (W, link) => ({
+  undefined, null: null, true: true, zero: 0, NaN, big: 1n, text: 'x', symbol: Symbol('s'), object: {}, array: [],
+  arrow: () => {}, class: class {}, bound: () => {}, async: async () => {}, *generator () {}, proxy: new Proxy(() => {}, {}),
   exported: link('(func (export "f"))').f,
   otherRealm: vm.runInNewContext('(function () {})'),
   memory: new W.Memory({ initial: 1, maximum: 1 }),
@@ -123,6 +122,9 @@ const VALUES = (W, link) => ({
   exception: new W.Exception(new W.Tag({ parameters: [] }), []),
   boxed: Object(1), valueOf: { valueOf: () => 1 },
 })
+
+// V8 11 does not name the memory whose sharedness is wrong.
+const wordsOf = (type) => ({ messages: v8 >= 12 || !type.startsWith('(memory') })
 
 for (const [type, fragment] of [
   ['(func)', 'func: IsCallable'],
@@ -147,8 +149,8 @@ for (const [type, fragment] of [
 ]) {
   check(`read the imports 3.4, ${fragment}: every sort of value`, (W, { all, module, link }) => {
     const m = module(`(import "mod" "field" ${type})`)
-    return all(Object.fromEntries(Object.entries(VALUES(W, link)).map(([name, field]) => [name, () => new W.Instance(m, { mod: { field } })])))
-  })
+    return all(Object.fromEntries(Object.entries(valuesOf(W, link)).map(([name, field]) => [name, () => new W.Instance(m, { mod: { field } })])))
+  }, undefined, wordsOf(type))
 }
 
 check('read the imports, global: values arrive as ToWebAssemblyValue makes them', (W, { link, each }) => {
@@ -168,7 +170,7 @@ check('read the imports: an import is read once, whatever a getter answers later
   return [g.value, count]
 }, [2, 2])
 
-check('read the imports: a getter that instantiates, grows and links', (W, { link, module }) => {
+check('read the imports: a getter that instantiates, grows and links', (W, { module }) => {
   const m = module('(import "i" "m" (memory 1)) (import "i" "f" (func (result i32))) (export "f" (func 0)) (func (export "size") (result i32) memory.size)')
   const memory = new W.Memory({ initial: 1 })
   const i = {
@@ -228,20 +230,20 @@ for (const [kind, suffix, make] of [
       for (const descriptor of descriptors) runs[`${JSON.stringify(descriptor)} for ${limits}`] = () => typeof link(`(import "i" "x" (${kind} ${limits}${suffix}))`, { i: { x: make(W, descriptor) } })
     }
     return all(runs)
-  })
+  }, undefined, { messages: false })
 
   check(`import matching, ${kind}: its present size counts, not its initial one`, (W, { all, link }) => {
     const x = make(W, { initial: 1, maximum: 5 })
     x.grow(2)
     return all({ three: () => typeof link(`(import "i" "x" (${kind} 3${suffix}))`, { i: { x } }), four: () => link(`(import "i" "x" (${kind} 4${suffix}))`, { i: { x } }) })
-  }, { three: 'object', four: LINK })
+  }, { three: 'object', four: LINK }, { messages: false })
 }
 
 check('import matching, memory: exported ones keep the maximum they were declared with', (W, { all, link }) => {
   const { m } = link('(memory (export "m") 1 3)')
   const { none } = link('(memory (export "none") 1)')
   return all({ three: () => typeof link('(import "i" "m" (memory 1 3))', { i: { m } }), two: () => link('(import "i" "m" (memory 1 2))', { i: { m } }), none: () => link('(import "i" "m" (memory 1 65536))', { i: { m: none } }) })
-}, { three: 'object', two: LINK, none: LINK })
+}, { three: 'object', two: LINK, none: LINK }, { messages: false })
 
 check('import matching, global: type and mutability', (W, { all, link }) => {
   const runs = {}

@@ -116,9 +116,9 @@ for (const method of ['exports', 'imports']) {
     const m = module(MANY)
     const set = []
     for (const name of ['module', 'name', 'kind']) {
-      Object.defineProperty(Object.prototype, name, { configurable: true, set: () => set.push(name) })
+      Object.defineProperty(Object.prototype, name, { configurable: true, set() { set.push(name) } })
     }
-    Object.defineProperty(Array.prototype, '0', { configurable: true, set: () => set.push('0') })
+    Object.defineProperty(Array.prototype, '0', { configurable: true, set() { set.push('0') } })
     try {
       const [first] = W.Module[method](m)
       return [set, Object.hasOwn(first, 'name'), Object.hasOwn(first, 'kind')]

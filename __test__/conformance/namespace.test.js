@@ -24,6 +24,8 @@ function sources() {
   new Uint8Array(resizable).set(EMPTY)
   const shared = new SharedArrayBuffer(8)
   new Uint8Array(shared).set(EMPTY)
+  const growable = new Uint8Array(new SharedArrayBuffer(8, { maxByteLength: 64 }))
+  growable.set(EMPTY)
   const { buffer } = inside
   return {
     Uint8Array: empty(),
@@ -44,6 +46,7 @@ function sources() {
     tracking: new Uint8Array(resizable),
     fixedOnResizable: new Uint8Array(resizable, 0, 8),
     viewOfShared: new Uint8Array(shared),
+    viewOfGrowable: growable,
     otherRealm: vm.runInNewContext(`new Uint8Array([${EMPTY}])`),
     otherRealmBuffer: vm.runInNewContext(`new Uint8Array([${EMPTY}]).buffer`),
   }
@@ -268,7 +271,7 @@ check('asynchronously instantiate: what is thrown is the reason of the rejection
     getterBytes: () => is(W.instantiate(assemble(wat), getter)),
     start: () => is(W.instantiate(m, start)),
     startBytes: () => is(W.instantiate(assemble(wat), start)),
-    link: () => W.instantiate(module('(import "a" "f" (memory 2))'), { a: { f: new W.Memory({ initial: 1 }) } }),
+    link: () => W.instantiate(module('(import "a" "f" (global i64))'), { a: { f: new W.Global({ value: 'i32' }) } }),
     trap: () => W.instantiate(module('(func $s unreachable) (start $s)')),
     trapBytes: () => W.instantiate(assemble('(func $s unreachable) (start $s)')),
     invalid: () => W.instantiate(new Uint8Array([1, 2, 3, 4, 5, 6, 7, 8])),

@@ -2,11 +2,10 @@
 // Brand checks: every method and accessor with receivers and arguments of every wrong sort.
 // https://webidl.spec.whatwg.org/#js-operations (implementation-check an object)
 
+const { inspect } = require('node:util')
 const vm = require('node:vm')
 
-const { INTERFACES, check, throws } = require('../support/conformance.js')
-
-const TYPE = throws('TypeError')
+const { INTERFACES, check } = require('../support/conformance.js')
 
 const makers = {
   Module: (W, { module }) => module('(func (export "f"))'),
@@ -81,6 +80,11 @@ for (const name of INTERFACES) {
     const right = makers[name](W, tools)
     return [right instanceof W[name], right.constructor === W[name], Object.prototype.toString.call(right), Object.prototype.toString.call(W[name].prototype), Object.prototype.toString.call(Object.create(W[name].prototype))]
   }, [true, true, `[object WebAssembly.${name}]`, `[object WebAssembly.${name}]`, `[object WebAssembly.${name}]`])
+
+  check(`${name}: as util.inspect shows it`, (W, tools) => {
+    class Mine extends W[name] {}
+    return [inspect(makers[name](W, tools)), inspect(Object.assign(makers[name](W, tools), { own: 1 })), inspect(W[name]), inspect(Mine)]
+  })
 
   check(`${name}: JSON, assign, freeze and seal`, (W, tools) => {
     const right = makers[name](W, tools)

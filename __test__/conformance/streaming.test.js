@@ -31,7 +31,7 @@ check('compile a potential WebAssembly response [#compile-a-potential-webassembl
     instantiate: () => W.instantiateStreaming(Promise.reject(reason)),
     thenable: () => W.compileStreaming({ then: (_, reject) => reject(reason) }),
     thenThrows: () => W.compileStreaming({ get then() { throw reason } }),
-    value: () => W.compileStreaming(Promise.reject(undefined)), // eslint-disable-line prefer-promise-reject-errors
+    value: () => W.compileStreaming(Promise.reject(undefined)),
   })
 })
 
@@ -208,7 +208,7 @@ check('instantiateStreaming: errors of linking and of the start function', async
 check('Promise<Response> (Web IDL): `then` of a Response is asked for once', async (W) => {
   const response = respond()
   let asked = 0
-  Object.defineProperty(response, 'then', { get() { asked++ } })
+  Object.defineProperty(response, 'then', { get: () => void asked++ })
   await W.compileStreaming(response)
   return asked
 }, 1, { deviates: true })
