@@ -33,15 +33,30 @@ const FEATURES = {
   'typed function references': Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 0, 1, 0x7f, 3, 3, 2, 0, 0, 7, 5, 1, 1, 0x66, 0, 0, 9, 5, 1, 3, 0, 1, 1, 10, 13, 2, 6, 0, 0xd2, 1, 0x14, 0, 0x0b, 4, 0, 0x41, 7, 0x0b]),
 }
 
+/** Absent too. Name -> text of a module that exports `f`, and the options it is compiled with (WebAssemblyCompileOptions). */
+const WITH_OPTIONS = {
+  'imported string constants': [`(import "'" "hello" (global externref)) ${f('externref', 'global.get 0')}`, { importedStringConstants: "'" }],
+  'JS string builtins': [`(import "wasm:js-string" "length" (func $length (param externref) (result i32))) (func (export "f") (param externref) (result i32) (call $length (local.get 0)))`, { builtins: ['js-string'] }],
+}
+
 const ABSENT = ['tail calls', 'exceptions (legacy)', 'memory64', 'garbage collection', 'typed function references']
 
-function outcome(W, bytes) {
-  const valid = W.validate(bytes)
+function outcome(W, bytes, options) {
+  const valid = W.validate(bytes, options)
   try {
-    return { valid, result: new W.Instance(new W.Module(bytes)).exports.f() }
+    return { valid, result: new W.Instance(new W.Module(bytes, options)).exports.f('four') }
   } catch (error) {
     return { valid, error: error.name }
   }
+}
+
+for (const [name, [source, options]] of Object.entries(WITH_OPTIONS)) {
+  test(name, (t) => {
+    const theirs = outcome(builtin, assemble(source), options)
+    if (onBuiltin) t.true('result' in theirs || theirs.error === 'TypeError')
+    // The options are read by no engine that has not the feature, so nothing but the imports is missing.
+    else t.deepEqual(outcome(engine, assemble(source), options), { valid: true, error: 'TypeError' }, 'absent')
+  })
 }
 
 for (const [name, source] of Object.entries(FEATURES)) {
