@@ -54,7 +54,7 @@ function Global(descriptor, value = undefined) {
   if (!isObject(descriptor)) throw new TypeError(`${where}: Argument 0 must be a global descriptor`)
   // Dictionary members in lexicographical order: mutable, value.
   const mutable = Boolean(descriptor.mutable)
-  const name = String(descriptor.value)
+  const name = `${descriptor.value}`
   const letter = LETTERS.get(name)
   if (letter === undefined) throw new TypeError(`${where}: Descriptor property 'value' must be a WebAssembly type`)
   if (letter === 'v' || letter === 'x') {
@@ -73,10 +73,18 @@ function stateOf(global, where) {
   return state
 }
 
+// V8's names of the accessors, from 13 on with a bracket too many.
+const accessor = (kind) => `${kind} WebAssembly.Global.value${Number.parseInt(process.versions.v8, 10) >= 13 ? ')' : ''}`
+
+function invalidType(letter, verb, where) {
+  const reason = letter === 'v' ? `Can't ${verb} the value of s128 WebAssembly.Global` : `invalid type ${NAMES.get(letter)}`
+  return new TypeError(`${where}: ${reason}`)
+}
+
 // GetGlobalValue
 function load(state, where) {
   const { letter, group, address } = state
-  if (letter === 'v' || letter === 'x') throw new TypeError(`${where}: invalid type ${NAMES.get(letter)}`)
+  if (letter === 'v' || letter === 'x') throw invalidType(letter, 'get', where)
   if (group === null) return state.value
   native.globalGet(address)
   return read(letter, 0, group)
@@ -99,16 +107,16 @@ defineInterface(Global, 'WebAssembly.Global', {
     return load(stateOf(this, where), where)
   },
   get value() {
-    const where = 'get WebAssembly.Global.value'
+    const where = accessor('get')
     return load(stateOf(this, where), where)
   },
   set value(value) {
-    const where = 'set WebAssembly.Global.value'
+    const where = accessor('set')
     const state = stateOf(this, where)
     if (!state.mutable) throw new TypeError(`${where}: Can't set the value of an immutable global.`)
     if (arguments.length === 0) throw new TypeError(`${where}: Argument 0 is required`)
     const { letter } = state
-    if (letter === 'v' || letter === 'x') throw new TypeError(`${where}: invalid type ${NAMES.get(letter)}`)
+    if (letter === 'v' || letter === 'x') throw invalidType(letter, 'set', where)
     checkFunction(letter, value, where)
     store(state, value)
   },

@@ -46,12 +46,17 @@ const defaultOf = (state) => (state.element === 'r' ? undefined : null)
 
 const fits = (state, value) => state.element === 'r' || value === null || describeFunction(value) !== undefined
 
+// Three wordings, from V8 13 on, of 12 (Node 22), and before (Node 20).
+const v8 = Number.parseInt(process.versions.v8, 10)
+const outOfBounds =
+  v8 >= 13
+    ? (index, type, size) => `invalid address ${index} in ${type} table of size ${size}`
+    : (index, type, size) => `invalid index ${index} into ${v8 === 12 ? `${type} table of size ${size}` : 'function table'}`
+
 function checkIndex(state, index, method) {
   const size = sizeOf(state)
   if (index < size) return
-  throw new RangeError(
-    `WebAssembly.Table.${method}(): invalid address ${index} in ${TYPE_NAMES[state.element]} table of size ${size}`
-  )
+  throw new RangeError(`WebAssembly.Table.${method}(): ${outOfBounds(index, TYPE_NAMES[state.element], size)}`)
 }
 
 function Table(descriptor, value = undefined) {
@@ -59,7 +64,7 @@ function Table(descriptor, value = undefined) {
   requireNew(new.target, 'Table')
   if (!isObject(descriptor)) throw new TypeError(`${where}: Argument 0 must be a table descriptor`)
   // Dictionary members in lexicographical order: element, initial, maximum.
-  const element = ELEMENTS.get(String(descriptor.element))
+  const element = ELEMENTS.get(`${descriptor.element}`)
   if (element === undefined) {
     throw new TypeError(`${where}: Descriptor property 'element' must be a WebAssembly reference type`)
   }
@@ -68,9 +73,9 @@ function Table(descriptor, value = undefined) {
   const maximum = toLimit(descriptor.maximum, 'maximum', initial, NO_MAXIMUM, where)
 
   const state = { element, maximum, values: null, group: null, id: 0 }
-  // If value is missing, DefaultValue(elementType); else ToWebAssemblyValue.
+  // If value is missing, DefaultValue(elementType); else ToWebAssemblyValue. V8 does not look at what it does not need.
   const fill = value === undefined ? defaultOf(state) : value
-  if (!fits(state, fill)) {
+  if (initial > 0 && !fits(state, fill)) {
     throw new TypeError(
       `${where}: Argument 2 must be undefined or a value of type compatible with the type of the new table: ${NOT_A_FUNCTION}.`
     )

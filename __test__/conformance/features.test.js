@@ -41,6 +41,15 @@ const WITH_OPTIONS = {
 
 const ABSENT = ['tail calls', 'exceptions (legacy)', 'memory64', 'garbage collection', 'typed function references']
 
+function nameOfError(run) {
+  try {
+    run()
+    return undefined
+  } catch (error) {
+    return error.name
+  }
+}
+
 function outcome(W, bytes, options) {
   const valid = W.validate(bytes, options)
   try {
@@ -49,6 +58,15 @@ function outcome(W, bytes, options) {
     return { valid, error: error.name }
   }
 }
+
+test('reference types of garbage collection in Table and Global', (t) => {
+  for (const type of ['anyref', 'eqref', 'i31ref', 'structref', 'arrayref']) {
+    for (const make of [(W) => new W.Table({ element: type, initial: 1 }), (W) => new W.Global({ value: type })]) {
+      if (onBuiltin) t.true([undefined, 'TypeError'].includes(nameOfError(() => make(builtin))))
+      else t.is(nameOfError(() => make(engine)), 'TypeError')
+    }
+  }
+})
 
 for (const [name, [source, options]] of Object.entries(WITH_OPTIONS)) {
   test(name, (t) => {

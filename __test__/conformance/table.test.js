@@ -2,7 +2,7 @@
 // WebAssembly.Table.
 // https://webassembly.github.io/spec/js-api/#tables
 
-const { check, throws } = require('../support/conformance.js')
+const { check, throws, v8 } = require('../support/conformance.js')
 
 const TYPE = throws('TypeError')
 const RANGE = throws('RangeError')
@@ -32,9 +32,9 @@ check('Table: members in order, each converted when it is read', (W) => {
 })
 
 check('Table 2: element is a reference type', (W, { each }) => each(
-  ['anyfunc', 'externref', 'funcref', 'i32', 'i64', 'f32', 'f64', 'v128', 'exnref', 'anyref', 'eqref', 'i31ref', 'structref', 'arrayref', 'AnyFunc', '', 'x', undefined, null, 1, {}, ['anyfunc'], Symbol('s')],
+  ['anyfunc', 'externref', 'funcref', 'i32', 'i64', 'f32', 'f64', 'v128', 'AnyFunc', '', 'x', undefined, null, 1, {}, ['anyfunc'], Symbol('s')],
   (element) => typeof new W.Table({ element, initial: 0 })
-), undefined, { messages: true })
+), ['object', 'object', ...Array(13).fill(TYPE), 'object', TYPE])
 
 check('Table: element is converted to a string', (W, { each }) => each([{ toString: () => 'externref' }, Object('anyfunc'), { toString() { throw new EvalError('mine') } }], (element) => new W.Table({ element, initial: 1 }).get(0)), [undefined, null, throws('EvalError')])
 
@@ -165,7 +165,8 @@ for (const element of ['anyfunc', 'externref']) {
   check(`grow 7: values of a Table of ${element}`, (W, { each }) => each(INITIAL, (value) => {
     const table = new W.Table({ element, initial: 0 })
     return [table.grow(1, value), table.get(0)]
-  }))
+    // V8 11 takes undefined for a missing value.
+  }), INITIAL.map((value) => (element === 'externref' || value === null ? [0, value] : TYPE)), { deviates: v8 < 12 && element === 'anyfunc' })
 
   check(`grow 6: a missing value is DefaultValue of ${element}`, (W) => {
     const table = new W.Table({ element, initial: 0 })
