@@ -107,12 +107,12 @@ const leb128 = (value) => (value < 128 ? [value] : [(value % 128) | 128, ...leb1
 
 const probes = new Map()
 
-/** (module (import "" "" (memory initial maximum))), for the built-in engine. */
+/** (module (import "" "" (memory initial maximum))), for the built-in engine; without a maximum where it is undefined. */
 function probeOf({ initial, maximum, shared }) {
   const key = `${initial} ${maximum} ${shared}`
   let probe = probes.get(key)
   if (probe === undefined) {
-    const type = [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
+    const type = maximum === undefined ? [0, ...leb128(initial)] : [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
     const section = [1, 0, 0, 2, ...type]
     probe = new builtin.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, section.length, ...section]))
     probes.set(key, probe)
@@ -135,9 +135,24 @@ function checkMaximum(memory, type, subject) {
   }
 }
 
+/** Memories whose addresses have 32 bits. */
+const narrow = new WeakSet()
+
+// V8 13 and later make memories with 64-bit addresses. They tell by refusing to be imported as others.
+function checkAddressType(memory, shared, subject) {
+  if (narrow.has(memory) || maxima.has(memory)) return
+  try {
+    new builtin.Instance(probeOf({ initial: 0, maximum: shared ? 65536 : undefined, shared }), { '': { '': memory } })
+  } catch {
+    throw new classes.LinkError(`${subject}: cannot import i64 memory as i32`)
+  }
+  narrow.add(memory)
+}
+
 /** Import matching of memory types; throws LinkError. */
 function matchMemory(memory, type, subject) {
   const buffer = bufferOf(memory)
+  checkAddressType(memory, isShared(buffer), subject)
   const pages = buffer.byteLength / PAGE
   if (pages < type.initial) {
     throw new classes.LinkError(

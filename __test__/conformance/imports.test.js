@@ -239,6 +239,16 @@ for (const [kind, suffix, make] of [
   }, { three: 'object', four: LINK }, { messages: false })
 }
 
+check('import matching, memory: the address type', (W, { all, link }) => {
+  if (v8 < 13) return 'no memory64'
+  const wide = { initial: 1n, maximum: 4n, address: 'i64' }
+  return all({
+    plain: () => link('(import "i" "m" (memory 1))', { i: { m: new W.Memory(wide) } }),
+    shared: () => link('(import "i" "m" (memory 1 4 shared))', { i: { m: new W.Memory({ ...wide, shared: true }) } }),
+    narrow: () => typeof link('(import "i" "m" (memory 1))', { i: { m: new W.Memory({ initial: 1, address: 'i32' }) } }),
+  })
+}, v8 < 13 ? 'no memory64' : { plain: LINK, shared: LINK, narrow: 'object' }, { messages: false })
+
 check('import matching, memory: exported ones keep the maximum they were declared with', (W, { all, link }) => {
   const { m } = link('(memory (export "m") 1 3)')
   const { none } = link('(memory (export "none") 1)')
