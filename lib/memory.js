@@ -2,6 +2,8 @@
 
 // WebAssembly.Memory. Every linear memory is V8's own; this class only lets the native side know when it grows.
 
+const { types } = require('node:util')
+
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
 const { defineInterface, requireNew } = require('./webidl.js')
 
@@ -89,7 +91,7 @@ function attachMemory(memory) {
   return handle
 }
 
-const isShared = (buffer) => Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
+const isShared = (buffer) => types.isSharedArrayBuffer(buffer)
 
 /** A memory that a module defines itself. */
 function createMemory({ initial, maximum, shared }, caller) {

@@ -249,6 +249,12 @@ check('import matching, memory: the address type', (W, { all, link }) => {
   })
 }, v8 < 13 ? 'no memory64' : { plain: LINK, shared: LINK, narrow: 'object' }, { messages: false })
 
+check('import matching, memory: what its buffer calls itself is no matter', (W, { all, link }) => {
+  const memory = new W.Memory({ initial: 1, maximum: 4 })
+  Object.defineProperty(memory.buffer, Symbol.toStringTag, { value: 'SharedArrayBuffer' })
+  return all({ plain: () => link('(import "i" "m" (memory 1 4)) (func (export "f") (result i32) memory.size)', { i: { m: memory } }).f(), shared: () => link('(import "i" "m" (memory 1 4 shared))', { i: { m: memory } }) })
+}, { plain: 1, shared: LINK }, { messages: false })
+
 check('import matching, memory: exported ones keep the maximum they were declared with', (W, { all, link }) => {
   const { m } = link('(memory (export "m") 1 3)')
   const { none } = link('(memory (export "none") 1)')
