@@ -36,6 +36,9 @@ function checkNames(options, where) {
   }
 }
 
+// Without what a program may have put on Object.prototype.
+const NONE = Object.freeze(Object.create(null))
+
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 const isAbortSignal = (value) =>
@@ -48,7 +51,7 @@ const isAbortSignal = (value) =>
  */
 function readOptions(options, where) {
   // As in V8, which `buffers.map(WebAssembly.compile)` relies on.
-  if (!isObject(options)) options = {}
+  if (!isObject(options)) options = NONE
   checkNames(options, where)
 
   const {

@@ -202,6 +202,37 @@ check('read the imports: revoked proxies', (W, { all, link }) => {
   })
 }, { imports: TYPE, module: TYPE, noImports: 'object', field: 'object', called: TYPE })
 
+check('read the imports: what is imported gets no property by it', (W, { link }) => {
+  class Mine extends W.Memory {
+    grow(delta) {
+      return super.grow(delta)
+    }
+  }
+  const i = {
+    own: new W.Memory({ initial: 1, maximum: 4 }),
+    mine: new Mine({ initial: 1, maximum: 4 }),
+    shared: structuredClone(new W.Memory({ initial: 1, maximum: 4, shared: true })),
+    table: new W.Table({ element: 'anyfunc', initial: 1 }),
+    global: new W.Global({ value: 'i32' }),
+    tag: new W.Tag({ parameters: [] }),
+    f() {},
+  }
+  const before = Object.values(i).map((value) => Reflect.ownKeys(value))
+  link('(import "i" "own" (memory 1))', { i })
+  link('(import "i" "mine" (memory 1))', { i })
+  link('(import "i" "shared" (memory 1 4 shared))', { i })
+  link('(import "i" "table" (table 1 funcref)) (import "i" "global" (global i32)) (import "i" "tag" (tag)) (import "i" "f" (func))', { i })
+  return Object.values(i).map((value, index) => Reflect.ownKeys(value).length === before[index].length)
+}, Array(7).fill(true))
+
+check('a memory that came from elsewhere grows for all who import it', (W, { link }) => {
+  const memory = structuredClone(new W.Memory({ initial: 1, maximum: 4, shared: true }))
+  const { size, store } = link('(import "i" "m" (memory 1 4 shared)) (func (export "size") (result i32) memory.size) (func (export "store") (param i32 i32) local.get 0 local.get 1 i32.store8)', { i: { m: memory } })
+  const result = [memory.grow(1), size(), Reflect.apply(W.Memory.prototype.grow, memory, [1]), size()]
+  store(3 * 65536 - 1, 7)
+  return [result, new Uint8Array(memory.buffer)[3 * 65536 - 1]]
+}, [[1, 2, 2, 3], 7])
+
 // Matching
 
 check('import matching, func: exported functions by their type, JavaScript’s are of any', (W, { all, link }) => {

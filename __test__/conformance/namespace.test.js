@@ -120,6 +120,16 @@ check('WebAssemblyCompileOptions: what is no object', (W, { each }) => each([und
 
 check('WebAssemblyCompileOptions: members that nobody knows are ignored', (W, { each }) => each([{}, { other: 1 }, [], () => {}], (options) => W.validate(empty(), options)), [true, true, true, true])
 
+check('WebAssemblyCompileOptions: what is missing is not looked for on Object.prototype', (W, { all }) => {
+  const names = ['cache', 'signal', 'partition', 'optimize', 'builtins', 'importedStringConstants']
+  for (const name of names) Object.defineProperty(Object.prototype, name, { value: 'x', configurable: true })
+  try {
+    return all({ missing: () => W.validate(empty()), undefined: () => W.validate(empty(), undefined), module: () => new W.Module(empty()) instanceof W.Module })
+  } finally {
+    for (const name of names) delete Object.prototype[name]
+  }
+}, { missing: true, undefined: true, module: true })
+
 // compile(bytes)
 
 check('compile(bytes) [#dom-webassembly-compile]: a Module from any BufferSource', (W, { allAsync }) => allAsync(map(sources(), async (source) => (await W.compile(source)) instanceof W.Module)), fill(sources(), true))
