@@ -241,6 +241,22 @@ const TRAPS = `(memory 1) (table $t 2 funcref) (table $e 1 externref) (elem (i32
 
 check('error condition mappings [#errors]: every trap is a RuntimeError', (W, { all, link }) => all(Object.fromEntries(Object.entries(link(TRAPS)).map(([name, f]) => [name, f]))))
 
+check('error condition mappings: atomics, waiting on memory that is not shared among them', (W, { all, link }) => {
+  const wait = (bits, expected, limits) => `(memory ${limits}) (func (export "f") (result i32) (memory.atomic.wait${bits} (i32.const 0) (i${bits}.const ${expected}) (i64.const 0)))`
+  return all({
+    equal: () => link(wait(32, 0, '1')).f(),
+    unequal: () => link(wait(32, 1, '1')).f(),
+    long: () => link(wait(64, 1, '1')).f(),
+    sharedEqual: () => link(wait(32, 0, '1 1 shared')).f(),
+    sharedUnequal: () => link(wait(64, 1, '1 1 shared')).f(),
+    notify: () => link('(memory 1) (func (export "f") (result i32) (memory.atomic.notify (i32.const 0) (i32.const 1)))').f(),
+    notifyBeyond: () => link('(memory 1) (func (export "f") (result i32) (memory.atomic.notify (i32.const 65536) (i32.const 1)))').f(),
+    unaligned: () => link('(memory 1) (func (export "f") (result i32) (i32.atomic.load (i32.const 1)))').f(),
+    unalignedWait: () => link('(memory 1 1 shared) (func (export "f") (result i32) (memory.atomic.wait32 (i32.const 2) (i32.const 0) (i64.const 0)))').f(),
+    beyond: () => link('(memory 1 1 shared) (func (export "f") (result i32) (i32.atomic.rmw.add (i32.const 65536) (i32.const 0)))').f(),
+  })
+}, { equal: throws('RuntimeError'), unequal: throws('RuntimeError'), long: throws('RuntimeError'), sharedEqual: 2, sharedUnequal: 1, notify: 0, notifyBeyond: throws('RuntimeError'), unaligned: throws('RuntimeError'), unalignedWait: throws('RuntimeError'), beyond: throws('RuntimeError') })
+
 check('a trap’s RuntimeError: a new object each time, no cause', (W, { link }) => {
   const { unreachable } = link(TRAPS)
   const caught = [0, 1].map(() => {
