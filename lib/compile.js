@@ -12,6 +12,8 @@ function worded(error, where) {
   const { name, message } = error
   if (!(error instanceof Error) || message.startsWith('WebAssembly.')) return error
   error.message = `${where}: ${message}`
+  // V8's have no code: ours is for those who ask, not for those who print the error.
+  if (Object.hasOwn(error, 'code')) Object.defineProperty(error, 'code', { enumerable: false })
   if (typeof error.stack === 'string') {
     error.stack = error.stack.replace(`${name}: ${message}`, () => `${name}: ${error.message}`)
   }

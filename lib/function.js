@@ -16,6 +16,7 @@
 const { native, I32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
+const { SLOPPY } = require('./webidl.js')
 
 const { apply } = Reflect
 
@@ -132,15 +133,17 @@ const CALLS = new Map([
   ],
 ])
 
+// Nothing below stores to a hole of an Array or reads beyond its end: either would be looked for in Array.prototype.
+
 function readAll(letters, group) {
-  const values = new Array(letters.length)
+  const values = letters.slice()
   for (let k = 0; k < letters.length; k++) values[k] = read(letters[k], k, group)
   return values
 }
 
 function toRawAll(letters, values, group) {
-  const raws = new Array(letters.length)
-  for (let k = 0; k < letters.length; k++) raws[k] = toRaw(letters[k], values[k], group)
+  const raws = letters.slice()
+  for (let k = 0; k < letters.length; k++) raws[k] = toRaw(letters[k], k < values.length ? values[k] : undefined, group)
   return raws
 }
 
@@ -159,8 +162,10 @@ function callWithNumbers(call, group, { params, results }) {
   const { length } = params
   const views = params.map((letter) => NUMBERS[letter].view)
   const places = params.map((letter, k) => NUMBERS[letter].step * k)
+  const absent = params.map(() => undefined)
   const result = results.length === 1 ? NUMBERS[results[0]].view : undefined
   return (...values) => {
+    if (values.length < length) values = values.concat(absent)
     for (let k = 0; k < length; k++) {
       if (typeof values[k] !== 'number') values[k] = +values[k]
     }
@@ -207,6 +212,7 @@ function createExportedFunction(group, address) {
   Object.defineProperties(exported, {
     length: { value: signature.params.length, configurable: true },
     name: { value: String(native.functionIndex(group.handle, address)), configurable: true },
+    ...SLOPPY,
   })
   records.set(exported, { group, address, signature })
   return exported

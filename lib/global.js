@@ -74,11 +74,19 @@ function adopt(global, { value, mutable }) {
   return global
 }
 
+// V8's names of the accessors, from 13 on with a bracket too many.
+const accessor = (kind) => `${kind} WebAssembly.Global.value${Number.parseInt(process.versions.v8, 10) >= 13 ? ')' : ''}`
+
+function invalidType(letter, verb, where) {
+  const reason = letter === 'v' ? `Can't ${verb} the value of s128 WebAssembly.Global` : `invalid type ${NAMES.get(letter)}`
+  return new TypeError(`${where}: ${reason}`)
+}
+
 // GetGlobalValue
 function load(global, state, where) {
   const { letter, group, address } = state
   if (group === null) return state.held ?? apply(builtinGet, global, [])
-  if (letter === 'v' || letter === 'x') throw new TypeError(`${where}: invalid type ${NAMES.get(letter)}`)
+  if (letter === 'v' || letter === 'x') throw invalidType(letter, 'get', where)
   native.globalGet(address)
   return read(letter, 0, group)
 }
@@ -96,7 +104,7 @@ defineInterface(Global, 'WebAssembly.Global', {
   get value() {
     const state = states.get(this)
     if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, []))
-    return load(this, state, 'get WebAssembly.Global.value')
+    return load(this, state, accessor('get'))
   },
   set value(value) {
     const state = states.get(this)
@@ -111,10 +119,10 @@ defineInterface(Global, 'WebAssembly.Global', {
       state.held = held
       return
     }
-    const where = 'set WebAssembly.Global.value'
+    const where = accessor('set')
     if (!state.mutable) throw new TypeError(`${where}: Can't set the value of an immutable global.`)
     if (arguments.length === 0) throw new TypeError(`${where}: Argument 0 is required`)
-    if (letter === 'v' || letter === 'x') throw new TypeError(`${where}: invalid type ${NAMES.get(letter)}`)
+    if (letter === 'v' || letter === 'x') throw invalidType(letter, 'set', where)
     checkFunction(letter, value, where)
     const raw = toRaw(letter, value, group)
     write(letter, 0, raw)

@@ -6,12 +6,10 @@
 // installed last is in force, and whoever leaves takes nothing but itself away.
 
 const namespace = require('./namespace.js')
-const { builtin, installed } = require('./realm.js')
+const { builtin, installed, parents } = require('./realm.js')
 
-const { prototype: root } = Object
-
-// What another thread sends, V8 makes with the built-in's prototypes.
-const SENT = ['Memory', 'Module']
+// What V8 makes with the built-in's prototypes: what another thread sends, and JSTag.
+const SENT = ['Memory', 'Module', 'Tag']
 
 // What the built-in engine takes from us as its own.
 const SHARED = ['Memory', 'Tag']
@@ -22,10 +20,10 @@ const SHARED = ['Memory', 'Tag']
  * our memories and tags are instances of the built-in's classes.
  */
 function inherit(inForce) {
-  for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, root)
+  for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, parents[name])
   for (const name of SHARED) {
     const { prototype } = namespace[name]
-    Object.setPrototypeOf(prototype, inForce === undefined ? builtin[name].prototype : root)
+    Object.setPrototypeOf(prototype, inForce === undefined ? builtin[name].prototype : parents[name])
   }
   if (inForce === undefined) return
   for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, inForce[name].prototype)
@@ -55,5 +53,7 @@ function uninstall() {
   inherit(installed.at(-1))
   if (untouched) putInForce(installed.at(-1) ?? builtin)
 }
+
+if (installed.length === 0) inherit(undefined)
 
 module.exports = { install, uninstall }

@@ -2,8 +2,11 @@
 
 // WebAssembly.Memory. Every linear memory is V8's own; this class only lets the native side know when it grows.
 
+const { types } = require('node:util')
+
 const { binary, importOf, leb128 } = require('./binary.js')
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
+const { installed } = require('./realm.js')
 const { defineInterface, requireNew } = require('./webidl.js')
 
 const { apply, construct } = Reflect
@@ -27,9 +30,6 @@ function Memory(descriptor) {
   // The built-in reads and checks the descriptor, and takes the prototype from new.target.
   return construct(builtin.Memory, [descriptor], new.target)
 }
-
-// A subclass while the built-in is in place: `instanceof` of either namespace knows it (see ./install.js).
-Object.setPrototypeOf(Memory.prototype, builtin.Memory.prototype)
 
 defineInterface(Memory, 'WebAssembly.Memory', {
   grow(delta) {
@@ -66,6 +66,11 @@ function isMemory(value) {
 function overrideGrow(memory) {
   const inherited = memory.grow
   if (inherited === grow) return
+  if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
+    // Another thread sent it, for nobody here has the built-in's class any more.
+    Object.setPrototypeOf(memory, Memory.prototype)
+    return
+  }
   const override = {
     grow(delta) {
       const previous = apply(inherited, this, [delta])
@@ -89,7 +94,7 @@ function attachMemory(memory) {
   return handle
 }
 
-const isShared = (buffer) => Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
+const isShared = (buffer) => types.isSharedArrayBuffer(buffer)
 
 /** A memory that a module defines itself. */
 function createMemory({ initial, maximum, shared }, caller) {
@@ -105,12 +110,12 @@ function createMemory({ initial, maximum, shared }, caller) {
 
 const probes = new Map()
 
-/** (module (import "" "" (memory initial maximum))), for the built-in engine. */
+/** (module (import "" "" (memory initial maximum))), for the built-in engine; without a maximum where it is undefined. */
 function probeOf({ initial, maximum, shared }) {
   const key = `${initial} ${maximum} ${shared}`
   let probe = probes.get(key)
   if (probe === undefined) {
-    const type = [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
+    const type = maximum === undefined ? [0, ...leb128(initial)] : [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
     probe = new builtin.Module(binary(importOf('', '', 'memory', type)))
     probes.set(key, probe)
   }
@@ -132,9 +137,24 @@ function checkMaximum(memory, type, subject) {
   }
 }
 
+/** Memories whose addresses have 32 bits. */
+const narrow = new WeakSet()
+
+// V8 13 and later make memories with 64-bit addresses. They tell by refusing to be imported as others.
+function checkAddressType(memory, shared, subject) {
+  if (narrow.has(memory) || maxima.has(memory)) return
+  try {
+    new builtin.Instance(probeOf({ initial: 0, maximum: shared ? 65536 : undefined, shared }), { '': { '': memory } })
+  } catch {
+    throw new classes.LinkError(`${subject}: cannot import i64 memory as i32`)
+  }
+  narrow.add(memory)
+}
+
 /** Import matching of memory types; throws LinkError. */
 function matchMemory(memory, type, subject) {
   const buffer = bufferOf(memory)
+  checkAddressType(memory, isShared(buffer), subject)
   const pages = buffer.byteLength / PAGE
   if (pages < type.initial) {
     throw new classes.LinkError(

@@ -2,6 +2,8 @@
 
 // The WebAssembly namespace object, complete and with the property attributes of the built-in one.
 
+const { types } = require('node:util')
+
 const { compileInBackground } = require('./compile.js')
 const fallback = require('./fallback.js')
 const { Global } = require('./global.js')
@@ -14,7 +16,7 @@ const { readOptions } = require('./options.js')
 const { makeStreaming } = require('./streaming.js')
 const { Table } = require('./table.js')
 const { Tag } = require('./tag.js')
-const { bytesOf } = require('./webidl.js')
+const { bytesOf, isObject } = require('./webidl.js')
 
 const INSTANTIATE = 'WebAssembly.instantiate()'
 
@@ -31,26 +33,35 @@ function instantiateCompiled(module, importObject) {
   return newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE)
 }
 
-/** "Asynchronously instantiate a WebAssembly module": the imports are read now, the rest happens in a later job. */
+/** "Asynchronously instantiate a WebAssembly module". The specification queues a task for step 4, V8 does it now. */
 async function instantiateModule(module, importObject) {
-  if (describeModule(module) === undefined) return instantiateBuiltin(module, importObject, Instance)
-  const values = readImports(module, importObject, INSTANTIATE)
-  await undefined
-  return newInstance(module, values, INSTANTIATE)
+  if (describeModule(module) !== undefined) checkImportObject(importObject, INSTANTIATE)
+  return instantiateCompiled(module, importObject)
 }
 
 /** "Instantiate a promise of a module": the imports are read when the module is there. */
 async function instantiateBytes(bytes, importObject, options) {
+  if (bytesOf(bytes) === undefined) {
+    // V8 mentions the Module to what is no object, or a Proxy.
+    const or = isObject(bytes) && !types.isProxy(bytes) ? '' : ' or a WebAssembly.Module object'
+    throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source${or}`)
+  }
+  checkImportObject(importObject, INSTANTIATE)
   const read = readOptions(options, INSTANTIATE)
   const module = moduleOf(await compileInBackground(bytes, read, INSTANTIATE))
   return { module, instance: await instantiateCompiled(module, importObject) }
 }
 
-// Optional parameters have defaults, so that `length` counts the required ones.
+async function compileBytes(bytes, options) {
+  const where = 'WebAssembly.compile()'
+  return moduleOf(await compileInBackground(bytes, readOptions(options, where), where))
+}
+
+// Optional parameters have defaults, so that `length` counts the required ones. None is an async function itself: those
+// have another prototype. Each promise comes from one async function, for more would ask the result for its `then` again.
 const operations = {
-  async compile(bytes, options = undefined) {
-    const where = 'WebAssembly.compile()'
-    return moduleOf(await compileInBackground(bytes, readOptions(options, where), where))
+  compile(bytes, options = undefined) {
+    return compileBytes(bytes, options)
   },
 
   validate(bytes, options = undefined) {
@@ -61,31 +72,26 @@ const operations = {
     return view.length > 0 && fallback.validate(view, read)
   },
 
-  async instantiate(source, importObject = undefined, options = undefined) {
-    const module = isModule(source)
-    if (!module && bytesOf(source) === undefined) {
-      throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source or a WebAssembly.Module object`)
-    }
-    checkImportObject(importObject, INSTANTIATE)
-    return module ? instantiateModule(source, importObject) : instantiateBytes(source, importObject, options)
+  instantiate(source, importObject = undefined, options = undefined) {
+    return isModule(source) ? instantiateModule(source, importObject) : instantiateBytes(source, importObject, options)
   },
 
   ...streaming,
 }
 
-// Everything that is not listed (the errors, JSTag, what a newer V8 adds) is the built-in's.
 const interfaces = { Module, Instance, Table, Memory, Global, Tag }
 
 // Stack switching: without these, programs that look for it use what works on this engine.
 const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 
-// In the order and with the attributes of the built-in one.
+// In the order and with the attributes of the built-in one. Where Node put no streaming functions (in a vm context), ours
+// come last. Everything that is not listed above (the errors, JSTag, what a newer V8 adds) is the built-in's.
 const namespace = {}
-for (const name of Reflect.ownKeys(builtin)) {
+const members = { ...operations, ...interfaces }
+for (const name of new Set([...Reflect.ownKeys(builtin), ...Reflect.ownKeys(members)])) {
   if (LEFT_OUT.includes(name)) continue
-  const attributes = Object.getOwnPropertyDescriptor(builtin, name)
-  const member = operations[name] ?? interfaces[name]
-  Object.defineProperty(namespace, name, member === undefined ? attributes : { ...attributes, value: member })
+  const attributes = Object.getOwnPropertyDescriptor(builtin, name) ?? { writable: true, enumerable: true, configurable: true }
+  Object.defineProperty(namespace, name, Object.hasOwn(members, name) ? { ...attributes, value: members[name] } : attributes)
 }
 
 module.exports = namespace

@@ -45,6 +45,11 @@ function checkNames(options, where) {
   }
 }
 
+// Without what a program may have put on Object.prototype.
+const NONE = Object.freeze(Object.create(null))
+
+const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
+
 const isAbortSignal = (value) =>
   typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function'
 
@@ -55,11 +60,10 @@ const isAbortSignal = (value) =>
  *   `standard`: the standard's own options, where there are any
  */
 function readOptions(options, where) {
-  if (options === undefined) options = {}
-  if (typeof options !== 'object' || options === null) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', `${where}: The options must be an object`)
-  }
-  checkNames(options, where)
+  // As in V8, which `buffers.map(WebAssembly.compile)` relies on.
+  if (!isObject(options)) options = NONE
+  // A program that was written for the built-in engine may pass what a later standard has.
+  if (installed.length === 0) checkNames(options, where)
 
   const {
     partition = DEFAULTS.partition,

@@ -110,7 +110,10 @@ function webStreamInput(stream, name) {
     name,
     async next() {
       const { done, value } = await reader.read()
-      return done ? null : toChunk(value)
+      if (!done) return toChunk(value)
+      // As `for await` leaves a stream, by which Node reads it.
+      reader.releaseLock()
+      return null
     },
     cancel(reason) {
       Promise.resolve(reader.cancel(reason)).catch(ignore)

@@ -198,22 +198,30 @@ function makeStreaming({
     }
   }
 
-  // Defaults keep `length` at 1, and methods have no [[Construct]], both as in the built-in namespace.
-  return {
-    async compileStreaming(source, options = undefined) {
-      const where = 'WebAssembly.compileStreaming()'
-      return compile(source, readOptions(options, where), where)
-    },
+  async function compileStreaming(source, options) {
+    const where = 'WebAssembly.compileStreaming()'
+    return compile(source, readOptions(options, where), where)
+  }
 
-    async instantiateStreaming(source, imports = undefined, options = undefined) {
-      const where = 'WebAssembly.instantiateStreaming()'
-      // Before the source is looked at: a caller's mistake must not cost the download.
-      if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
-      const read = readOptions(options, where)
-      const module = await compile(source, read, where)
-      if (read.signal?.aborted) throw read.signal.reason
-      const instance = await instantiateModule(module, imports)
-      return { module, instance }
+  async function instantiateStreaming(source, imports, options) {
+    const where = 'WebAssembly.instantiateStreaming()'
+    // Before the source is looked at: a caller's mistake must not cost the download.
+    if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
+    const read = readOptions(options, where)
+    const module = await compile(source, read, where)
+    if (read.signal?.aborted) throw read.signal.reason
+    const instance = await instantiateModule(module, imports)
+    return { module, instance }
+  }
+
+  // Defaults keep `length` at 1, and methods have no [[Construct]] and Function.prototype for a prototype, all as in the
+  // built-in namespace.
+  return {
+    compileStreaming(source, options = undefined) {
+      return compileStreaming(source, options)
+    },
+    instantiateStreaming(source, imports = undefined, options = undefined) {
+      return instantiateStreaming(source, imports, options)
     },
   }
 }

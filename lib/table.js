@@ -63,12 +63,17 @@ const isOurs = (value) => describeFunction(value) !== undefined
 
 const fits = (state, value) => state.element === 'r' || value === null || isOurs(value)
 
+// Three wordings, from V8 13 on, of 12 (Node 22), and before (Node 20).
+const v8 = Number.parseInt(process.versions.v8, 10)
+const outOfBounds =
+  v8 >= 13
+    ? (index, type, size) => `invalid address ${index} in ${type} table of size ${size}`
+    : (index, type, size) => `invalid index ${index} into ${v8 === 12 ? `${type} table of size ${size}` : 'function table'}`
+
 function checkIndex(table, state, index, method) {
   const size = sizeOf(table, state)
   if (index < size) return
-  throw new RangeError(
-    `WebAssembly.Table.${method}(): invalid address ${index} in ${TYPE_NAMES[state.element]} table of size ${size}`
-  )
+  throw new RangeError(`WebAssembly.Table.${method}(): ${outOfBounds(index, TYPE_NAMES[state.element], size)}`)
 }
 
 function Table(descriptor, value = undefined) {

@@ -51,9 +51,6 @@ function Tag(descriptor) {
   return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
 }
 
-// A subclass while the built-in is in place: it takes our tags for its own (see ./install.js).
-Object.setPrototypeOf(Tag.prototype, builtin.Tag.prototype)
-
 defineInterface(Tag, 'WebAssembly.Tag', {})
 
 const create = (letters) =>

@@ -18,7 +18,9 @@ test.before(async () => {
 })
 
 function assemble(wat) {
-  const module = wabt.parseWat('test.wat', `(module ${wat})`, { exceptions: true, threads: true })
+  const module = wabt.parseWat('test.wat', `(module ${wat})`, {
+    exceptions: true, threads: true, extended_const: true, tail_call: true, memory64: true, multi_memory: true, relaxed_simd: true,
+  })
   try {
     return module.toBinary({}).buffer
   } finally {
