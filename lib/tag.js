@@ -9,10 +9,19 @@ const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { defineInterface, isObject, requireNew } = require('./webidl.js')
 
-const { JSTag } = builtin
-
 /** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
 const states = new WeakMap()
+
+/** Of all Tags that may still be alive. */
+const references = new Set()
+const collected = new FinalizationRegistry((reference) => references.delete(reference))
+
+function* knownTags() {
+  for (const reference of references) {
+    const tag = reference.deref()
+    if (tag !== undefined) yield tag
+  }
+}
 
 const isTag = (value) => states.has(value)
 
@@ -22,6 +31,9 @@ const tagParams = (tag) => [...states.get(tag).signature.slice(0, -1)]
 
 function adopt(tag, signature, home) {
   states.set(tag, { signature, home, ids: new WeakMap() })
+  const reference = new WeakRef(tag)
+  references.add(reference)
+  collected.register(tag, reference)
   return tag
 }
 
@@ -54,7 +66,8 @@ Object.setPrototypeOf(Tag.prototype, builtin.Tag.prototype)
 
 defineInterface(Tag, 'WebAssembly.Tag', {})
 
-if (JSTag !== undefined) adopt(JSTag, 'r:', null)
+// What handlers see of a JavaScript value, with or without a name for it.
+const JSTag = adopt(builtin.JSTag ?? create('r', Tag), 'r:', null)
 
 /** Import matching of tag types; throws LinkError. */
 function matchTag(tag, signature, subject) {
@@ -85,4 +98,4 @@ function tagAt(group, id) {
   return tag
 }
 
-module.exports = { JSTag, Tag, bindTag, homeGroup, isTag, matchTag, tagAt, tagParams }
+module.exports = { JSTag, Tag, bindTag, homeGroup, isTag, knownTags, matchTag, tagAt, tagParams }

@@ -39,6 +39,8 @@ pub struct FunctionEntry {
 pub struct Adapter {
     env: Env,
     state: *const EnvState,
+    /// Whose code calls it; owns the adapter.
+    group: *const GroupHandle,
     /// Weak: the adapter is kept by its group's JavaScript object, so that a cycle through the
     /// program's function stays visible to the collector.
     function: Reference,
@@ -52,6 +54,7 @@ impl Adapter {
     pub fn new(
         env: Env,
         state: *const EnvState,
+        group: *const GroupHandle,
         function: Value,
         params: usize,
         results: usize,
@@ -59,6 +62,7 @@ impl Adapter {
         Ok(Self {
             env,
             state,
+            group,
             function: Reference::new(env, function, 0)?,
             handle: Cell::new((0, ptr::null_mut())),
             params,
@@ -74,7 +78,18 @@ impl Callee for Adapter {
         let arena = state.arena().cast::<RawValue>();
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
-        self.enter(state).map_err(|_| Raised)?;
+        match self.enter(state) {
+            Ok(()) => {}
+            Err(Thrown::Pending) => {
+                // SAFETY: one of its functions is running.
+                let group = unsafe { &*self.group };
+                return Err(group.catch(self.env, state));
+            }
+            Err(thrown) => {
+                js::throw(self.env, state, thrown);
+                return Err(Raised::Pending);
+            }
+        }
         // SAFETY: as above, for the results.
         unsafe { ptr::copy_nonoverlapping(arena, values, self.results) };
         Ok(())
@@ -146,6 +161,7 @@ fn create_host(call: &Call<'_>) -> Result<Value> {
     let adapter = Adapter::new(
         call.env,
         call.state,
+        group,
         call.argument(2),
         ty.params().len(),
         ty.results().len(),

@@ -13,7 +13,8 @@ use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
-    Callee, ExportValue, FunctionMeta, Group, Import, InstantiateError, classify,
+    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Raised, Serial,
+    classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.
@@ -46,17 +47,55 @@ impl GroupHandle {
 
     /// Throws an exception that left the group's code, as JavaScript sees it.
     pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<()> {
-        let (tag, payload) = self.group.borrow_mut().exception(exception);
+        let (serial, tag, payload) = self.group.borrow_mut().exception(exception);
         // SAFETY: at most 1,000 values (a module limit), which the arena holds.
         unsafe {
             std::ptr::copy_nonoverlapping(payload.as_ptr(), state.arena().cast(), payload.len());
         }
         let convert = state.exception_from_wasm().ok_or(Thrown::Pending)?.get()?;
-        let arguments = [self.owner.get()?, js::number(env, tag as f64)?];
+        let arguments = [
+            self.owner.get()?,
+            js::number(env, serial as f64)?,
+            js::number(env, tag as f64)?,
+        ];
         let value = js::call(env, convert, &arguments)?;
         // SAFETY: a live value of this environment.
         js::check(unsafe { napi::sys::napi_throw(env, value) })?;
         Err(Thrown::Pending)
+    }
+
+    /// What handlers of the group see of the exception that an import threw; where they see
+    /// nothing it stays pending.
+    pub fn catch(&self, env: Env, state: &EnvState) -> Raised {
+        if !self.group.borrow().catches() {
+            return Raised::Pending;
+        }
+        // None where the environment ends.
+        let Some(value) = js::take_exception(env) else {
+            return Raised::Pending;
+        };
+        match self.convert(env, state, value) {
+            Ok(Some(exception)) => Raised::Exception(exception),
+            // Converting runs JavaScript: it fails where that is being terminated, which nobody
+            // catches, and where its stack is full.
+            Ok(None) | Err(_) => {
+                js::clear_exception(env);
+                // SAFETY: a live value of this environment. Where nothing can be thrown any more
+                // nothing has to be.
+                unsafe { napi::sys::napi_throw(env, value) };
+                Raised::Pending
+            }
+        }
+    }
+
+    fn convert(&self, env: Env, state: &EnvState, value: Value) -> Result<Option<InFlight>> {
+        if js::is_trap(env, value)? {
+            return Ok(None);
+        }
+        let convert = state.exception_to_wasm().ok_or(Thrown::Pending)?.get()?;
+        let serial = js::call(env, convert, &[self.owner.get()?, value])?;
+        let serial = js::number_of(env, serial)? as Serial;
+        Ok(self.group.borrow_mut().exception_in_flight(serial))
     }
 
     /// Makes a host function; the address of its anyfunc.
@@ -154,6 +193,34 @@ pub fn register(exports: &Exports) {
         let id = group.group.borrow_mut().tag_create(ty);
         js::number(call.env, id as f64)
     });
+    exports.function("exceptionCreate", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let tag = call.address(1)?;
+        let mut group = group.group.borrow_mut();
+        let count = group.tag(tag).map_or(0, |ty| ty.params().len());
+        // SAFETY: the arena has room for the parameters of any tag (a module limit).
+        let payload = unsafe { std::slice::from_raw_parts(call.state.arena().cast(), count) };
+        let serial = group.exception_create(tag, payload);
+        let serial = serial.ok_or_else(|| Thrown::Type("internal: no such tag".to_owned()))?;
+        js::number(call.env, serial as f64)
+    });
+    exports.function("exceptionPin", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let (serial, pinned) = (call.number(1)? as Serial, call.flag(2)?);
+        group.group.borrow_mut().exception_pin(serial, pinned);
+        js::undefined(call.env)
+    });
+    exports.function("exceptionIsLive", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let serial = call.number(1)? as Serial;
+        let found = group.group.borrow_mut().exception_in_flight(serial);
+        js::boolean(call.env, found.is_some())
+    });
+    exports.function("liveExceptions", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let live = group.group.borrow_mut().live_exceptions();
+        js::array(call.env, live, |serial| js::number(call.env, serial as f64))
+    });
 }
 
 fn no_table() -> Thrown {
@@ -187,7 +254,7 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
                     Import::Anyfunc(js::number_of(env, value)? as usize)
                 } else {
                     let (params, results) = (ty.params().len(), ty.results().len());
-                    let adapter = Adapter::new(env, call.state, value, params, results)?;
+                    let adapter = Adapter::new(env, call.state, group, value, params, results)?;
                     Import::Function(Box::new(adapter))
                 }
             }

@@ -187,6 +187,35 @@ pub fn throw(env: Env, state: &EnvState, thrown: Thrown) {
 
 /// The JavaScript error of a failure; fails if one is pending already.
 pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
+    let trapped = matches!(thrown, Thrown::Trap(_));
+    let error = plain_error(env, state, thrown)?;
+    if trapped {
+        // SAFETY: a new object, which has no tag.
+        check(unsafe { sys::napi_type_tag_object(env, error, &TRAP) })?;
+    }
+    Ok(error)
+}
+
+/// Marks the errors of traps, as V8 does with a private symbol: no handler of WebAssembly catches
+/// them, whatever JavaScript they went through.
+const TRAP: sys::napi_type_tag = sys::napi_type_tag {
+    lower: u64::from_be_bytes(*b"wcc:trap"),
+    upper: 0x5f1d_28c7_90b3_4e6a,
+};
+
+/// Whether a value is the error of a trap.
+pub fn is_trap(env: Env, value: Value) -> Result<bool> {
+    let kind = kind(env, value)?;
+    if kind != sys::ValueType::napi_object && kind != sys::ValueType::napi_function {
+        return Ok(false);
+    }
+    let mut marked = false;
+    // SAFETY: a live object.
+    check(unsafe { sys::napi_check_object_type_tag(env, value, &TRAP, &mut marked) })?;
+    Ok(marked)
+}
+
+fn plain_error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
     let (class, text, code) = match thrown {
         Thrown::Pending => return Err(Thrown::Pending),
         Thrown::Type(text) => return native_error(env, &text, sys::napi_create_type_error),
@@ -582,9 +611,18 @@ impl Drop for Scope {
     }
 }
 
-/// Forgets a pending exception.
-pub fn clear_exception(env: Env) {
+/// Takes the pending exception, if there is one.
+pub fn take_exception(env: Env) -> Option<Value> {
+    let mut pending = false;
+    // SAFETY: `pending` is writable.
+    unsafe { sys::napi_is_exception_pending(env, &mut pending) };
     let mut exception = ptr::null_mut();
     // SAFETY: `exception` is writable.
-    unsafe { sys::napi_get_and_clear_last_exception(env, &mut exception) };
+    let status = unsafe { sys::napi_get_and_clear_last_exception(env, &mut exception) };
+    (pending && status == sys::Status::napi_ok).then_some(exception)
+}
+
+/// Forgets a pending exception.
+pub fn clear_exception(env: Env) {
+    take_exception(env);
 }
