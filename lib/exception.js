@@ -6,6 +6,7 @@
 // Native numbers the exceptions of a link group; a number is never used again.
 
 const { native, builtin } = require('./native.js')
+const { NAMES } = require('./signature.js')
 const { JSTag, bindTag, knownTags, tagAt, tagParams } = require('./tag.js')
 const { read, toRaw, write } = require('./value.js')
 
@@ -69,7 +70,20 @@ function tagOf(group, exception) {
   return undefined
 }
 
-const isReadable = (letters) => !letters.some((letter) => letter === 'v' || letter === 'x')
+const isOpaque = (letter) => letter === 'v' || letter === 'x'
+
+const isReadable = (letters) => !letters.some(isOpaque)
+
+// The built-in's getArg knows such a value as the externref that stands in its place (see ./tag.js).
+function hideOpaque(exception, letters) {
+  const checked = (tag, index) => {
+    const value = apply(getArg, exception, [tag, index])
+    const letter = letters[index >>> 0]
+    if (isOpaque(letter)) throw new TypeError(`WebAssembly.Exception.getArg(): Invalid type ${NAMES.get(letter)}`)
+    return value
+  }
+  Object.defineProperty(exception, 'getArg', { value: checked, writable: true, configurable: true })
+}
 
 /** The exceptions of a link group that JavaScript knows. */
 class Exceptions {
@@ -94,10 +108,12 @@ class Exceptions {
     const tag = tagAt(group, id)
     if (tag === JSTag) return read('r', 0, group)
     const letters = tagParams(tag)
-    const readable = isReadable(letters)
-    const payload = letters.map((letter, k) => (letter === 'v' || letter === 'x' ? undefined : read(letter, k, group)))
+    const payload = letters.map((letter, k) => (isOpaque(letter) ? undefined : read(letter, k, group)))
     const exception = new Exception(tag, payload)
-    if (!readable) this.#hold(exception, number)
+    if (!isReadable(letters)) {
+      hideOpaque(exception, letters)
+      this.#hold(exception, number)
+    }
     return this.#remember(number, exception)
   }
 
