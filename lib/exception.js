@@ -7,7 +7,7 @@
 
 const { native, builtin } = require('./native.js')
 const { NAMES } = require('./signature.js')
-const { JSTag, bindTag, knownTags, tagAt, tagParams } = require('./tag.js')
+const { JSTag, bindTag, isBound, knownTags, tagAt, tagParams } = require('./tag.js')
 const { read, toRaw, write } = require('./value.js')
 
 const { apply } = Reflect
@@ -85,6 +85,9 @@ function hideOpaque(exception, letters) {
   Object.defineProperty(exception, 'getArg', { value: checked, writable: true, configurable: true })
 }
 
+const payloadOf = (tag, exception, group) =>
+  tagParams(tag).map((letter, k) => toRaw(letter, apply(getArg, exception, [tag, k]), group))
+
 /** The exceptions of a link group that JavaScript knows. */
 class Exceptions {
   #group
@@ -94,6 +97,7 @@ class Exceptions {
   #limit = FIRST_SWEEP
   /** An exception with a payload that JavaScript cannot read stays in wasm's store for as long as its object lives. */
   #held
+  #anonymousTag
 
   constructor(group) {
     this.#group = group
@@ -101,9 +105,7 @@ class Exceptions {
 
   /** "Create an Exception object from an exception address", or for JSTag the value that was thrown. */
   fromWasm(number, id) {
-    const known = this.#values.get(number)
-    if (known !== undefined) return known
-    this.#sweep()
+    if (this.#values.has(number)) return this.#values.get(number)
     const group = this.#group
     const tag = tagAt(group, id)
     if (tag === JSTag) return read('r', 0, group)
@@ -114,41 +116,53 @@ class Exceptions {
       hideOpaque(exception, letters)
       this.#hold(exception, number)
     }
-    return this.#remember(number, exception)
+    this.#remember(number, exception)
+    this.#sweep()
+    return exception
   }
 
   /**
    * "Run a host function", what it threw: the number of the exception that wasm handlers see; 0 where they see none.
    */
   toWasm(value) {
-    this.#sweep()
-    const group = this.#group
-    const known = this.#numbers.get(value)
-    if (known !== undefined && native.exceptionIsLive(group.handle, known)) return known
-    if (!isException(value)) {
-      if (!isCatchable(value)) return 0
-      const id = bindTag(JSTag, group)
-      write('r', 0, group.references.intern(value))
-      return native.exceptionCreate(group.handle, id)
+    try {
+      this.#sweep()
+      return this.#find(value) ?? this.#create(value)
+    } catch {
+      // The stack is full.
+      return 0
     }
-    const tag = tagOf(group, value)
-    const letters = tag === undefined ? [] : tagParams(tag)
-    // Nothing but a handler of all exceptions can name these: their payload does not matter.
-    const nameable = tag !== undefined && isReadable(letters)
-    const id = nameable ? bindTag(tag, group) : group.anonymousTag()
-    if (nameable) {
-      const raws = letters.map((letter, k) => toRaw(letter, apply(getArg, value, [tag, k]), group))
-      raws.forEach((raw, k) => write(letters[k], k, raw))
+  }
+
+  #find(value) {
+    const number = this.#numbers.get(value)
+    return number !== undefined && native.exceptionIsLive(this.#group.handle, number) ? number : undefined
+  }
+
+  #create(value) {
+    if (native.isTrap(value)) return 0
+    const group = this.#group
+    const exception = isException(value)
+    if (!exception && !isCatchable(value)) return 0
+    const tag = exception ? tagOf(group, value) : JSTag
+    let id
+    if (tag === JSTag ? !isBound(tag, group) : tag === undefined || !isReadable(tagParams(tag))) {
+      // No handler can name the tag, or read what JavaScript could not: only #values knows what was thrown.
+      this.#anonymousTag ??= native.tagCreate(group.handle, ':')
+      id = this.#anonymousTag
+    } else {
+      const raws = tag === JSTag ? [group.references.intern(value)] : payloadOf(tag, value, group)
+      id = bindTag(tag, group)
+      tagParams(tag).forEach((letter, k) => write(letter, k, raws[k]))
     }
     const number = native.exceptionCreate(group.handle, id)
     this.#remember(number, value)
     return number
   }
 
-  #remember(number, exception) {
-    this.#values.set(number, exception)
-    this.#numbers.set(exception, number)
-    return exception
+  #remember(number, value) {
+    this.#values.set(number, value)
+    if (isException(value)) this.#numbers.set(value, number)
   }
 
   // Not between the making of an exception and its throwing: nothing holds it then.

@@ -18,7 +18,6 @@ class Group {
   keep = []
   references = new Slab(this)
   #exceptions = new Exceptions(this)
-  #anonymousTag
   /** Definition address -> Global, table id -> Table, tag id -> Tag. */
   globals = new Map()
   tables = new Map()
@@ -48,15 +47,15 @@ class Group {
     return this.#exceptions.fromWasm(number, tag)
   }
 
-  /** The number of the exception that wasm sees when an import throws `value`; 0 where it sees none. */
-  exceptionToWasm(value) {
-    return this.#exceptions.toWasm(value)
-  }
-
-  /** The id of a tag that no module can name. */
-  anonymousTag() {
-    this.#anonymousTag ??= native.tagCreate(this.handle, ':')
-    return this.#anonymousTag
+  /** Calls an import's adapter. Returns undefined, or the number of the exception of wasm that it threw. */
+  callImport(adapter) {
+    try {
+      return adapter()
+    } catch (error) {
+      const number = this.#exceptions.toWasm(error)
+      if (number === 0) throw error
+      return number
+    }
   }
 
   // A function of another group is a host function here, and keeps its identity: its address answers with the

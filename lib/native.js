@@ -46,7 +46,7 @@ if (native[ARENA] === undefined) {
     memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
     exceptionFromWasm: (owner, number, tag) => owner.exceptionFromWasm(number, tag),
-    exceptionToWasm: (owner, value) => owner.exceptionToWasm(value),
+    callImport: (owner, adapter) => owner.callImport(adapter),
   })
   Object.defineProperty(native, ARENA, { value: arena })
 }

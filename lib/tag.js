@@ -80,6 +80,8 @@ function register(tag, group, id) {
   group.tags.set(id, tag)
 }
 
+const isBound = (tag, group) => states.get(tag).ids.has(group)
+
 /** The id of the tag in `group`. */
 function bindTag(tag, group) {
   const { signature, ids } = states.get(tag)
@@ -98,4 +100,4 @@ function tagAt(group, id) {
   return tag
 }
 
-module.exports = { JSTag, Tag, bindTag, homeGroup, isTag, knownTags, matchTag, tagAt, tagParams }
+module.exports = { JSTag, Tag, bindTag, homeGroup, isBound, isTag, knownTags, matchTag, tagAt, tagParams }

@@ -16,7 +16,7 @@ use super::env::{ARENA_BYTES, EnvState};
 use super::group::GroupHandle;
 use super::js::{self, Call, Env, Exports, Reference, Result, Thrown, Value};
 use crate::module::{signature_text, type_of_letter};
-use crate::runtime::{self, Callee, Outcome, Raised};
+use crate::runtime::{self, Callee, InFlight, Outcome, Raised};
 
 const _: () = assert!(
     size_of::<RawValue>() == 16,
@@ -79,12 +79,8 @@ impl Callee for Adapter {
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
         match self.enter(state) {
-            Ok(()) => {}
-            Err(Thrown::Pending) => {
-                // SAFETY: one of its functions is running.
-                let group = unsafe { &*self.group };
-                return Err(group.catch(self.env, state));
-            }
+            Ok(None) => {}
+            Ok(Some(exception)) => return Err(Raised::Exception(exception)),
             Err(thrown) => {
                 js::throw(self.env, state, thrown);
                 return Err(Raised::Pending);
@@ -97,12 +93,17 @@ impl Callee for Adapter {
 }
 
 impl Adapter {
-    fn enter(&self, state: &EnvState) -> Result<()> {
+    fn enter(&self, state: &EnvState) -> Result<Option<InFlight>> {
         let epoch = state.open_activation()?;
         let (made_in, mut function) = self.handle.get();
         if made_in != epoch {
             function = self.function.get()?;
             self.handle.set((epoch, function));
+        }
+        // SAFETY: one of its functions is running.
+        let group = unsafe { &*self.group };
+        if group.catches() {
+            return group.call_import(self.env, state, function);
         }
         // SAFETY: live values; no arguments, and no result is wanted. The receiver is ignored by
         // an arrow function.
@@ -115,7 +116,8 @@ impl Adapter {
                 ptr::null(),
                 ptr::null_mut(),
             )
-        })
+        })?;
+        Ok(None)
     }
 }
 

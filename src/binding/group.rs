@@ -1,6 +1,6 @@
 //! Link groups, and what lives in them: instances, tables, globals, tags.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use wasmer_types::{FunctionType, RawValue, TableType};
@@ -13,13 +13,14 @@ use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
-    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Raised, Serial,
+    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Serial,
     classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.
 pub struct GroupHandle {
     group: RefCell<Group>,
+    catches: Cell<bool>,
     /// The JavaScript object of the group, held weakly.
     owner: Reference,
     /// The entries of its exported functions; they are freed after the store, with the wrappers.
@@ -64,38 +65,30 @@ impl GroupHandle {
         Err(Thrown::Pending)
     }
 
-    /// What handlers of the group see of the exception that an import threw; where they see
-    /// nothing it stays pending.
-    pub fn catch(&self, env: Env, state: &EnvState) -> Raised {
-        if !self.group.borrow().catches() {
-            return Raised::Pending;
-        }
-        // None where the environment ends.
-        let Some(value) = js::take_exception(env) else {
-            return Raised::Pending;
-        };
-        match self.convert(env, state, value) {
-            Ok(Some(exception)) => Raised::Exception(exception),
-            // Converting runs JavaScript: it fails where that is being terminated, which nobody
-            // catches, and where its stack is full.
-            Ok(None) | Err(_) => {
-                js::clear_exception(env);
-                // SAFETY: a live value of this environment. Where nothing can be thrown any more
-                // nothing has to be.
-                unsafe { napi::sys::napi_throw(env, value) };
-                Raised::Pending
-            }
-        }
+    /// Whether code of the group has handlers, which see what its imports throw.
+    pub fn catches(&self) -> bool {
+        self.catches.get()
     }
 
-    fn convert(&self, env: Env, state: &EnvState, value: Value) -> Result<Option<InFlight>> {
-        if js::is_trap(env, value)? {
+    /// Calls an import of the group; what it threw, as the group's handlers see it. What they do
+    /// not see stays pending. JavaScript does the catching, because it does not catch that a script
+    /// is terminated, and Node-API cannot tell that from `throw null`.
+    pub fn call_import(
+        &self,
+        env: Env,
+        state: &EnvState,
+        adapter: Value,
+    ) -> Result<Option<InFlight>> {
+        let guarded = state.call_import().ok_or(Thrown::Pending)?.get()?;
+        let thrown = js::call(env, guarded, &[self.owner.get()?, adapter])?;
+        if js::kind(env, thrown)? != napi::sys::ValueType::napi_number {
             return Ok(None);
         }
-        let convert = state.exception_to_wasm().ok_or(Thrown::Pending)?.get()?;
-        let serial = js::call(env, convert, &[self.owner.get()?, value])?;
-        let serial = js::number_of(env, serial)? as Serial;
-        Ok(self.group.borrow_mut().exception_in_flight(serial))
+        let serial = js::number_of(env, thrown)? as Serial;
+        let found = self.group.borrow_mut().exception_in_flight(serial);
+        found
+            .map(Some)
+            .ok_or_else(|| Thrown::Type("internal: no such exception".to_owned()))
     }
 
     /// Makes a host function; the address of its anyfunc.
@@ -112,6 +105,7 @@ pub fn register(exports: &Exports) {
         let mutator = Arc::new(EnvMutator(Arc::clone(&call.state.shared)));
         let handle = GroupHandle {
             group: RefCell::new(Group::new(mutator)),
+            catches: Cell::new(false),
             owner: Reference::new(call.env, call.argument(0), 0)?,
             entries: RefCell::default(),
         };
@@ -204,6 +198,9 @@ pub fn register(exports: &Exports) {
         let serial = serial.ok_or_else(|| Thrown::Type("internal: no such tag".to_owned()))?;
         js::number(call.env, serial as f64)
     });
+    exports.function("isTrap", |call| {
+        js::boolean(call.env, js::is_trap(call.env, call.argument(0))?)
+    });
     exports.function("exceptionPin", |call| {
         let group = call.native::<GroupHandle>(0)?;
         let (serial, pinned) = (call.number(1)? as Serial, call.flag(2)?);
@@ -270,14 +267,16 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .into_iter()
         .map(|value| Ok(Arc::clone(&js::native_of::<MemoryHandle>(env, value)?.0)))
         .collect::<Result<Vec<_>>>()?;
-    let exports = group
+    let instantiated = group
         .group
         .borrow_mut()
-        .instantiate(module, imports, memories)
-        .map_err(|error| match error {
-            InstantiateError::Link(error) => Thrown::Link(error),
-            InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
-        })?;
+        .instantiate(module, imports, memories);
+    // Also where a segment trapped: the instance stays.
+    group.catches.set(group.group.borrow().catches());
+    let exports = instantiated.map_err(|error| match error {
+        InstantiateError::Link(error) => Thrown::Link(error),
+        InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
+    })?;
     js::array(env, exports, |export| {
         let (ExportValue::Function(number)
         | ExportValue::Table(number)

@@ -611,18 +611,9 @@ impl Drop for Scope {
     }
 }
 
-/// Takes the pending exception, if there is one.
-pub fn take_exception(env: Env) -> Option<Value> {
-    let mut pending = false;
-    // SAFETY: `pending` is writable.
-    unsafe { sys::napi_is_exception_pending(env, &mut pending) };
-    let mut exception = ptr::null_mut();
-    // SAFETY: `exception` is writable.
-    let status = unsafe { sys::napi_get_and_clear_last_exception(env, &mut exception) };
-    (pending && status == sys::Status::napi_ok).then_some(exception)
-}
-
 /// Forgets a pending exception.
 pub fn clear_exception(env: Env) {
-    take_exception(env);
+    let mut exception = ptr::null_mut();
+    // SAFETY: `exception` is writable.
+    unsafe { sys::napi_get_and_clear_last_exception(env, &mut exception) };
 }
