@@ -16,7 +16,7 @@ use super::env::{ARENA_BYTES, EnvState};
 use super::group::GroupHandle;
 use super::js::{self, Call, Env, Exports, Reference, Result, Thrown, Value};
 use crate::module::{signature_text, type_of_letter};
-use crate::runtime::{self, Callee, InFlight, Outcome, Raised};
+use crate::runtime::{self, Callee, Outcome, Raised};
 
 const _: () = assert!(
     size_of::<RawValue>() == 16,
@@ -78,13 +78,12 @@ impl Callee for Adapter {
         let arena = state.arena().cast::<RawValue>();
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
-        match self.enter(state) {
-            Ok(None) => {}
-            Ok(Some(exception)) => return Err(Raised::Exception(exception)),
-            Err(thrown) => {
-                js::throw(self.env, state, thrown);
-                return Err(Raised::Pending);
-            }
+        // SAFETY: one of its functions is running.
+        let group = unsafe { &*self.group };
+        if group.catches() {
+            self.enter_guarded(state, group)?;
+        } else {
+            self.enter(state).map_err(|_| Raised::Pending)?;
         }
         // SAFETY: as above, for the results.
         unsafe { ptr::copy_nonoverlapping(arena, values, self.results) };
@@ -93,18 +92,8 @@ impl Callee for Adapter {
 }
 
 impl Adapter {
-    fn enter(&self, state: &EnvState) -> Result<Option<InFlight>> {
-        let epoch = state.open_activation()?;
-        let (made_in, mut function) = self.handle.get();
-        if made_in != epoch {
-            function = self.function.get()?;
-            self.handle.set((epoch, function));
-        }
-        // SAFETY: one of its functions is running.
-        let group = unsafe { &*self.group };
-        if group.catches() {
-            return group.call_import(self.env, state, function);
-        }
+    fn enter(&self, state: &EnvState) -> Result<()> {
+        let function = self.function(state)?;
         // SAFETY: live values; no arguments, and no result is wanted. The receiver is ignored by
         // an arrow function.
         js::check(unsafe {
@@ -116,8 +105,34 @@ impl Adapter {
                 ptr::null(),
                 ptr::null_mut(),
             )
-        })?;
-        Ok(None)
+        })
+    }
+
+    /// The same where the group's handlers have to see what is thrown.
+    fn enter_guarded(
+        &self,
+        state: &EnvState,
+        group: &GroupHandle,
+    ) -> std::result::Result<(), Raised> {
+        let called = self
+            .function(state)
+            .and_then(|function| group.call_import(self.env, state, function));
+        match called {
+            Ok(None) => Ok(()),
+            Ok(Some(exception)) => Err(exception.raise()),
+            Err(_) => Err(Raised::Pending),
+        }
+    }
+
+    #[inline]
+    fn function(&self, state: &EnvState) -> Result<Value> {
+        let epoch = state.open_activation()?;
+        let (made_in, mut function) = self.handle.get();
+        if made_in != epoch {
+            function = self.function.get()?;
+            self.handle.set((epoch, function));
+        }
+        Ok(function)
     }
 }
 

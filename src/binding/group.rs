@@ -13,8 +13,7 @@ use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
-    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Serial,
-    classify,
+    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Serial, classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.

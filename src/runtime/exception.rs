@@ -21,7 +21,8 @@ use wasmer_vm::{
     VMExceptionObj, VMExceptionRef, VMGlobalDefinition, VMInstance, VMTag,
 };
 
-use super::scan;
+use super::host::Raised;
+use super::{scan, unwind};
 
 /// Whether WebAssembly handlers catch anything: wasmer unwinds on Unix only.
 pub const CATCHES: bool = cfg!(unix);
@@ -36,13 +37,13 @@ pub struct InFlight {
     exnref: u32,
 }
 
-// SAFETY: `std::error::Error` of `Raised` asks for it; it is made and thrown by the same call on the
-// same thread.
-unsafe impl Send for InFlight {}
-// SAFETY: as above.
-unsafe impl Sync for InFlight {}
-
 impl InFlight {
+    /// How a host function ends that throws it; it must end thus at once.
+    pub fn raise(self) -> Raised {
+        unwind::raise(self);
+        Raised::Exception
+    }
+
     /// Leaves the frames above, up to a handler; a trap where there is none.
     ///
     /// # Safety
@@ -277,7 +278,10 @@ fn pack(types: &[Type], values: &[RawValue]) -> Vec<RawValue> {
         packed[field.clone()].copy_from_slice(&bytes[..field.len()]);
     }
     let (values, _) = packed.as_chunks();
-    values.iter().map(|bytes| RawValue { bytes: *bytes }).collect()
+    values
+        .iter()
+        .map(|bytes| RawValue { bytes: *bytes })
+        .collect()
 }
 
 /// What [`allocate`] knows of an instance.
@@ -314,7 +318,9 @@ pub(super) unsafe fn hook(
         return;
     };
     // SAFETY: nothing else refers to the exceptions while an instance is made.
-    unsafe { &mut *exceptions.as_ptr() }.hooked.push(vmctx as usize);
+    unsafe { &mut *exceptions.as_ptr() }
+        .hooked
+        .push(vmctx as usize);
     let hooked = Hooked {
         exceptions,
         objects,

@@ -285,7 +285,11 @@ impl Group {
 
     /// Whether code of the group has handlers, so that what its imports throw is of interest to it.
     pub fn catches(&self) -> bool {
-        CATCHES && self.members.iter().any(|member| member.module.declaration.catches)
+        CATCHES
+            && self
+                .members
+                .iter()
+                .any(|member| member.module.declaration.catches)
     }
 
     /// Makes an exception with this payload, one slot a value; `None` if there is no such tag.

@@ -7,7 +7,6 @@ use wasmer_vm::{
     VMDynamicFunctionContext, VMFunctionBody, VMFunctionContext, on_host_stack, raise_user_trap,
 };
 
-use super::exception::InFlight;
 use super::unwind::{self, Frame};
 
 /// The host's side of an imported function.
@@ -24,15 +23,15 @@ pub trait Callee {
     unsafe fn call(&self, values: *mut RawValue) -> Result<(), Raised>;
 }
 
-/// The host threw.
+/// The host threw. A byte, so that a call's outcome stays in a register.
 #[derive(Debug, thiserror::Error)]
 pub enum Raised {
     /// What no WebAssembly handler catches: it is pending in the environment.
     #[error("the host's exception is pending")]
     Pending,
-    /// An exception of the group that called.
+    /// An exception of the group that called: [`super::InFlight::raise`].
     #[error("the host threw an exception of WebAssembly")]
-    Exception(InFlight),
+    Exception,
 }
 
 /// A host function's context; compiled code reaches it as its `vmctx`.
@@ -82,7 +81,7 @@ pub(super) unsafe extern "C" fn enter(
     match outcome {
         Ok(()) => {}
         // SAFETY: `frame` is the trampoline's, which called this function.
-        Err(Raised::Exception(exception)) => unsafe { unwind::throw_behind(frame, exception) },
+        Err(Raised::Exception) => unsafe { unwind::throw_behind(frame) },
         Err(Raised::Pending) => {
             let raised = Box::new(Raised::Pending);
             // SAFETY: dynamic trampolines only run on the WebAssembly stack, and no destructor is

@@ -18,8 +18,7 @@ pub(super) struct Frame {
     return_address: usize,
 }
 
-#[cfg(unix)]
-pub(super) use landing::{enter, throw_behind};
+pub(super) use landing::{enter, raise, throw_behind};
 
 #[cfg(unix)]
 mod landing {
@@ -33,8 +32,15 @@ mod landing {
     use crate::runtime::host::{self, Callee};
 
     thread_local! {
-        /// What [`resume`] throws, and the call site where.
-        static PENDING: Cell<Option<(InFlight, usize)>> = const { Cell::new(None) };
+        /// What [`resume`] throws.
+        static EXCEPTION: Cell<Option<InFlight>> = const { Cell::new(None) };
+        /// The call site where.
+        static CALL_SITE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// The next [`throw_behind`] of this thread throws it.
+    pub fn raise(exception: InFlight) {
+        EXCEPTION.set(Some(exception));
     }
 
     /// [`host::enter`] with the caller's frame as the third argument.
@@ -57,16 +63,17 @@ mod landing {
         naked_asm!("mov x2, x29", "b {enter}", enter = sym host::enter)
     }
 
-    /// Throws as soon as the function of `frame` has returned.
+    /// Throws what was raised as soon as the function of `frame` has returned.
     ///
     /// # Safety
     /// `frame` must be that of a function that Cranelift compiled and that is running, called by
     /// code with unwind information or a call trampoline, and nothing of WebAssembly may run before
     /// it returns.
-    pub unsafe fn throw_behind(frame: *mut Frame, exception: InFlight) {
+    #[cold]
+    pub unsafe fn throw_behind(frame: *mut Frame) {
         // SAFETY: the caller's promise.
         let frame = unsafe { &mut *frame };
-        PENDING.set(Some((exception, frame.return_address)));
+        CALL_SITE.set(frame.return_address);
         frame.return_address = resume as *const () as usize;
     }
 
@@ -101,12 +108,12 @@ mod landing {
     }
 
     extern "C" fn call_site() -> usize {
-        PENDING.get().map_or(0, |(_, address)| address)
+        CALL_SITE.get()
     }
 
     /// Leaves by unwinding, or by a trap where nobody catches.
     unsafe extern "C-unwind" fn throw_pending() -> ! {
-        let Some((exception, _)) = PENDING.take() else {
+        let Some(exception) = EXCEPTION.take() else {
             std::process::abort()
         };
         // SAFETY: called in the place of an import's, on the WebAssembly stack of a group whose
@@ -134,7 +141,10 @@ mod landing {
     }
 
     /// Never called: [`super::super::exception::CATCHES`].
-    pub unsafe fn throw_behind(_: *mut Frame, _: InFlight) {
+    pub fn raise(_: InFlight) {}
+
+    /// As above.
+    pub unsafe fn throw_behind(_: *mut Frame) {
         std::process::abort()
     }
 }
