@@ -47,10 +47,11 @@ class Group {
     return this.#exceptions.fromWasm(number, tag)
   }
 
-  /** Calls an import's adapter. Returns undefined, or the number of the exception of wasm that it threw. */
+  /** Calls an import's adapter. Returns the number of the exception of wasm that it threw, 0 if it threw none. */
   callImport(adapter) {
     try {
-      return adapter()
+      adapter()
+      return 0
     } catch (error) {
       const number = this.#exceptions.toWasm(error)
       if (number === 0) throw error

@@ -71,6 +71,20 @@ const texts = {
         (try_table (catch $t $l)
           (return (call_indirect (type $v) (local.get $depth) (f64.const 2.5) (local.get $entry))))
         unreachable))`,
+  plain: `(import "e" "f" (func $f (param i32))) (import "e" "t" (tag $t (param i32)))
+    (type $p (func (param i32) (result i32))) (table funcref (elem $calls $callsIndirectly))
+    (func $calls (type $p) (call $f (local.get 0)) (i32.const -1))
+    (func $callsDirectly (type $p) (i32.add (call $calls (local.get 0)) (i32.const 1)))
+    (func $callsIndirectly (type $p) (i32.add (call_indirect (type $p) (local.get 0) (i32.const 0)) (i32.const 1)))
+    (func $throws (param i32) (throw $t (local.get 0)))
+    (func $callsThrows (type $p) (call $throws (i32.mul (local.get 0) (i32.const 2))) (i32.const -2))
+    (func (export "imported") (type $p)
+      (block $l (result i32) (try_table (catch $t $l) (return (call $callsDirectly (local.get 0)))) unreachable))
+    (func (export "importedIndirectly") (type $p)
+      (block $l (result i32)
+        (try_table (catch $t $l) (return (call_indirect (type $p) (local.get 0) (i32.const 1)))) unreachable))
+    (func (export "thrown") (type $p)
+      (block $l (result i32) (try_table (catch $t $l) (return (call $callsThrows (local.get 0)))) unreachable))`,
   wide: `(type $w (func (param f32 i64 f64 i32 externref f32 i32 i64 f64 i32) (result i64 f64 i32 externref f32)))
     (import "e" "f" (func $f (type $w))) (import "e" "t" (tag $t (param i64)))
     (func (export "run") (param $x i32) (result i64)
@@ -358,6 +372,20 @@ for (const tier of tiers) {
     t.is(error.getArg(tag, 0), 4, 'the import, exported again')
     f.body = (value) => value + 1
     t.is(exported.run(1, 5), 6, 'nothing is thrown')
+  })
+
+  // Integers only, no exceptions: Singlepass compiles what lies between the handler and what throws.
+  here('a handler catches through functions that know nothing of exceptions', (t) => {
+    const tag = new W.Tag({ parameters: ['i32'] })
+    const f = (value) => {
+      if (value > 0) throw new W.Exception(tag, [value])
+    }
+    const exported = start('plain', { f, t: tag })
+    t.is(exported.imported(31), 31)
+    t.is(exported.importedIndirectly(32), 32)
+    t.is(exported.thrown(33), 66)
+    t.is(exported.imported(0), 0)
+    t.is(exported.importedIndirectly(-1), 0)
   })
 
   here('a handler finds the locals of its function as they were', (t) => {

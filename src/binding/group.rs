@@ -79,11 +79,23 @@ impl GroupHandle {
         adapter: Value,
     ) -> Result<Option<InFlight>> {
         let guarded = state.call_import().ok_or(Thrown::Pending)?.get()?;
-        let thrown = js::call(env, guarded, &[self.owner.get()?, adapter])?;
-        if js::kind(env, thrown)? != napi::sys::ValueType::napi_number {
+        let arguments = [self.owner.get()?, adapter];
+        let mut thrown = std::ptr::null_mut();
+        // SAFETY: live values; an arrow function ignores the receiver.
+        js::check(unsafe {
+            napi::sys::napi_call_function(
+                env,
+                guarded,
+                guarded,
+                arguments.len(),
+                arguments.as_ptr(),
+                &mut thrown,
+            )
+        })?;
+        let serial = js::number_of(env, thrown)? as Serial;
+        if serial == 0 {
             return Ok(None);
         }
-        let serial = js::number_of(env, thrown)? as Serial;
         let found = self.group.borrow_mut().exception_in_flight(serial);
         found
             .map(Some)

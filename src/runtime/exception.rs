@@ -13,7 +13,7 @@
 
 use std::cell::{RefCell, UnsafeCell};
 use std::collections::{HashMap, HashSet};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use wasmer_types::{RawValue, TagIndex, Type, entity::BoxedSlice, entity::EntityRef};
 use wasmer_vm::{
@@ -293,7 +293,7 @@ struct Hooked {
 
 thread_local! {
     /// By the address of the `VMContext`.
-    static HOOKED: RefCell<HashMap<usize, Hooked>> = RefCell::default();
+    static HOOKED: RefCell<HashMap<usize, Box<Hooked>>> = RefCell::default();
 }
 
 /// Puts [`allocate`] in the place of wasmer's function, for an instance that has tags.
@@ -321,11 +321,11 @@ pub(super) unsafe fn hook(
     unsafe { &mut *exceptions.as_ptr() }
         .hooked
         .push(vmctx as usize);
-    let hooked = Hooked {
+    let hooked = Box::new(Hooked {
         exceptions,
         objects,
         tags,
-    };
+    });
     HOOKED.with_borrow_mut(|all| all.insert(vmctx as usize, hooked));
 }
 
@@ -341,12 +341,13 @@ pub(super) fn unhook(exceptions: &mut Exceptions) {
 
 /// What compiled code calls for a `throw`: the exnref of an exception with this tag of its module.
 unsafe extern "C-unwind" fn allocate(vmctx: *mut VMContext, tag: u32) -> u32 {
-    HOOKED.with_borrow(|all| {
-        let hooked = &all[&(vmctx as usize)];
-        // SAFETY: alive by `hook`'s promise; while compiled code runs nothing else refers to them.
-        let exceptions = unsafe { &mut *hooked.exceptions.as_ptr() };
-        // SAFETY: as above.
-        let objects = unsafe { &mut *hooked.objects.as_ptr() };
-        exceptions.allocate(objects, hooked.tags[TagIndex::new(tag as usize)])
-    })
+    // The map is not borrowed any more when a trap could leave this function.
+    let hooked = HOOKED.with_borrow(|all| ptr::from_ref(&*all[&(vmctx as usize)]));
+    // SAFETY: boxed, and there until `unhook`.
+    let hooked = unsafe { &*hooked };
+    // SAFETY: alive by `hook`'s promise; while compiled code runs nothing else refers to them.
+    let exceptions = unsafe { &mut *hooked.exceptions.as_ptr() };
+    // SAFETY: as above.
+    let objects = unsafe { &mut *hooked.objects.as_ptr() };
+    exceptions.allocate(objects, hooked.tags[TagIndex::new(tag as usize)])
 }
