@@ -442,6 +442,13 @@ for (const tier of tiers) {
     t.is(reference.getArg(exported.x, 1), 8)
     f.body = throwing(vector)
     t.is(exported.lane(), 3)
+    // Nothing of wasm holds these, and many more are made.
+    const vectors = Array.from({ length: 300 }, () => caught(() => exported.throwsVector()).error)
+    for (let k = 0; k < 5000; k++) exported.keep()
+    for (const one of vectors) {
+      f.body = throwing(one)
+      t.is(exported.lane(), 3)
+    }
   })
 
   here('an exnref is one object in JavaScript, however often it is thrown (JS API, Exception object cache)', (t) => {
