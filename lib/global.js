@@ -12,7 +12,7 @@ const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
-const { defineInterface, isObject, observed, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
 const { apply, construct } = Reflect
@@ -56,12 +56,12 @@ function Global(descriptor, value = undefined) {
     : descriptor
   if (!isOurs(value)) {
     const given = Array.prototype.slice.call(arguments, 1)
-    return adopt(construct(builtin.Global, [watched, ...given], new.target), seen)
+    return adopt(inheriting(new builtin.Global(watched, ...given), this), seen)
   }
   // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
-  const empty = adopt(construct(builtin.Global, [watched], new.target), seen)
+  const empty = adopt(inheriting(new builtin.Global(watched), this), seen)
   const state = states.get(empty)
-  if (state?.letter !== 'c') return adopt(construct(builtin.Global, [seen, value], new.target), seen)
+  if (state?.letter !== 'c') return adopt(inheriting(new builtin.Global(seen, value), this), seen)
   state.held = value
   return empty
 }

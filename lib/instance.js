@@ -15,9 +15,9 @@ const { parseSignature } = require('./signature.js')
 const { bindTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isTag, matchTag, tagAt } = require('./tag.js')
 const { NOT_A_FUNCTION } = require('./value.js')
-const { defineInterface, isObject, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, requireNew } = require('./webidl.js')
 
-const { apply, construct } = Reflect
+const { apply } = Reflect
 
 /** Instance of ours -> its exports object. */
 const exportsOf = new WeakMap()
@@ -209,15 +209,15 @@ function checkImportObject(importObject, where) {
 const EMPTY = new builtin.Module(binary())
 
 // Every Instance is V8's own; one of ours is V8's instance of a module without anything.
-const create = (target) => construct(builtin.Instance, [EMPTY], target)
+const create = () => new builtin.Instance(EMPTY)
 
 function Instance(module, importObject = undefined) {
   const where = 'WebAssembly.Instance()'
   requireNew(new.target, 'Instance')
   if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
   checkImportObject(importObject, where)
-  if (describeModule(module) === undefined) return newBuiltinInstance(module, importObject, new.target)
-  return link(create(new.target), module, readImports(module, importObject, where), where)
+  if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
+  return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
 }
 
 defineInterface(Instance, 'WebAssembly.Instance', {
@@ -226,6 +226,6 @@ defineInterface(Instance, 'WebAssembly.Instance', {
   },
 })
 
-const newInstance = (module, values, where) => link(create(Instance), module, values, where)
+const newInstance = (module, values, where) => link(Object.setPrototypeOf(create(), Instance.prototype), module, values, where)
 
 module.exports = { Instance, checkImportObject, newInstance, readImports }

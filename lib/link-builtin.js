@@ -13,7 +13,7 @@ const { Table, isTable, releaseTable } = require('./table.js')
 const { Tag } = require('./tag.js')
 const { isObject, observed } = require('./webidl.js')
 
-const { apply, construct } = Reflect
+const { apply } = Reflect
 
 /** Prototype of the built-in -> ours. */
 const PROTOTYPES = new Map(
@@ -48,26 +48,26 @@ function translated(module, importObject, where) {
 
 const builtinExports = Object.getOwnPropertyDescriptor(builtin.Instance.prototype, 'exports').get
 
-/** An instance of the built-in engine and its exports, with our prototypes. */
-function adoptInstance(instance, target) {
+/** Gives what an instance of the built-in engine exports our prototypes. */
+function adoptExports(instance) {
   for (const value of Object.values(apply(builtinExports, instance, []))) {
     if (!isObject(value)) continue
     const ours = PROTOTYPES.get(Object.getPrototypeOf(value))
     if (ours !== undefined) Object.setPrototypeOf(value, ours)
   }
-  return Object.setPrototypeOf(instance, target.prototype)
+  return instance
 }
 
-/** `new WebAssembly.Instance` */
-function newBuiltinInstance(module, importObject, target) {
+/** `new WebAssembly.Instance`, with the built-in's prototype. */
+function newBuiltinInstance(module, importObject) {
   const imports = translated(module, importObject, 'WebAssembly.Instance()')
-  return adoptInstance(construct(builtin.Instance, [module, imports], target), target)
+  return adoptExports(new builtin.Instance(module, imports))
 }
 
-/** "Asynchronously instantiate a WebAssembly module" */
-async function instantiateBuiltin(module, importObject, target) {
+/** "Asynchronously instantiate a WebAssembly module", the same. */
+async function instantiateBuiltin(module, importObject) {
   const imports = translated(module, importObject, 'WebAssembly.instantiate()')
-  return adoptInstance(await builtin.instantiate(module, imports), target)
+  return adoptExports(await builtin.instantiate(module, imports))
 }
 
 module.exports = { builtinExports, instantiateBuiltin, newBuiltinInstance }

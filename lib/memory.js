@@ -7,9 +7,9 @@ const { types } = require('node:util')
 const { binary, importOf, leb128 } = require('./binary.js')
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
 const { installed } = require('./realm.js')
-const { defineInterface, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, requireNew } = require('./webidl.js')
 
-const { apply, construct } = Reflect
+const { apply } = Reflect
 const PAGE = 65536
 
 /** Memory object -> its native handle. */
@@ -27,8 +27,8 @@ function resized(memory) {
 
 function Memory(descriptor) {
   requireNew(new.target, 'Memory')
-  // The built-in reads and checks the descriptor, and takes the prototype from new.target.
-  return construct(builtin.Memory, [descriptor], new.target)
+  // The built-in reads and checks the descriptor.
+  return inheriting(new builtin.Memory(descriptor), this)
 }
 
 defineInterface(Memory, 'WebAssembly.Memory', {
@@ -49,8 +49,6 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(bui
   Object.defineProperty(Memory.prototype, name, { ...member, value: forward })
 }
 
-const { grow } = Memory.prototype
-
 /** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */
 function isMemory(value) {
   try {
@@ -61,11 +59,11 @@ function isMemory(value) {
   }
 }
 
-// A Memory that is not of this class (received from another thread, made by the untouched built-in or by another copy
+// A Memory that is not of this class, or one made from it (received from another thread, made by the untouched built-in or by another copy
 // of this package) gets the override for itself. Its own `grow` stays in charge.
 function overrideGrow(memory) {
+  if (memory instanceof Memory) return
   const inherited = memory.grow
-  if (inherited === grow) return
   if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
     // Another thread sent it, for nobody here has the built-in's class any more.
     Object.setPrototypeOf(memory, Memory.prototype)

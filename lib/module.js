@@ -13,9 +13,8 @@ const { compileNow } = require('./compile.js')
 const { native, builtin, classes } = require('./native.js')
 const { readOptions } = require('./options.js')
 const { installed } = require('./realm.js')
-const { defineInterface, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, requireNew } = require('./webidl.js')
 
-const { construct } = Reflect
 const builtinStatics = builtin.Module
 
 const CARRIER = 'wasm-compile-cache.module'
@@ -74,26 +73,28 @@ function adopt(module, handle) {
 const NO_PARAMETERS = functionType({ params: [], results: [] })
 const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can instantiate it', '', 'function', [0])
 
+const PLAIN = Object.create(Module.prototype)
+
 /**
  * The Module of what was compiled.
  *
  * @param {{handle: object} | {module: object}} compiled by us, or by the built-in engine
- * @param {Function} target whose prototype it gets
+ * @param {object} [self] an object with the prototype that it gets
  */
-function moduleOf({ handle, module }, target = Module) {
+function moduleOf({ handle, module }, self = PLAIN) {
   if (module !== undefined) {
     foreign.add(module)
-    return Object.setPrototypeOf(module, target.prototype)
+    return inheriting(module, self)
   }
   const token = [...Buffer.from(native.moduleToken(handle))]
   const carrier = binary(NO_PARAMETERS, NOBODY_HAS, custom(CARRIER, token))
-  return adopt(construct(builtin.Module, [carrier], target), handle)
+  return adopt(inheriting(new builtin.Module(carrier), self), handle)
 }
 
 function Module(bytes, options = undefined) {
   const where = 'WebAssembly.Module()'
   requireNew(new.target, 'Module')
-  return moduleOf(compileNow(bytes, readOptions(options, where), where), new.target)
+  return moduleOf(compileNow(bytes, readOptions(options, where), where), this)
 }
 
 /** What a module of ours is made of; undefined for one of the built-in engine. */

@@ -27,10 +27,14 @@ const streaming = makeStreaming({
   instantiateModule: (module, importObject) => instantiateCompiled(module, importObject),
 })
 
-/** In the job in which the module is there: its imports are read and it is instantiated. */
+/** In the job in which the module is there: its imports are read and it is instantiated. An Instance, or its promise. */
 function instantiateCompiled(module, importObject) {
-  if (describeModule(module) === undefined) return instantiateBuiltin(module, importObject, Instance)
+  if (describeModule(module) === undefined) return instantiateFallback(module, importObject)
   return newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE)
+}
+
+async function instantiateFallback(module, importObject) {
+  return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), Instance.prototype)
 }
 
 /** "Asynchronously instantiate a WebAssembly module". The specification queues a task for step 4, V8 does it now. */
@@ -49,7 +53,9 @@ async function instantiateBytes(bytes, importObject, options) {
   checkImportObject(importObject, INSTANTIATE)
   const read = readOptions(options, INSTANTIATE)
   const module = moduleOf(await compileInBackground(bytes, read, INSTANTIATE))
-  return { module, instance: await instantiateCompiled(module, importObject) }
+  const instance = instantiateCompiled(module, importObject)
+  // To await an Instance would ask it for its `then`.
+  return { module, instance: types.isPromise(instance) ? await instance : instance }
 }
 
 async function compileBytes(bytes, options) {

@@ -45,8 +45,8 @@ if (native[ARENA] === undefined) {
     memoryLength: (memory) => apply(memoryBuffer, memory, []).byteLength,
     memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
-    exceptionFromWasm: (owner, tag) => owner.exceptionFromWasm(tag),
-    exceptionToWasm: (owner, value) => owner.exceptionToWasm(value),
+    exceptionFromWasm: (owner, number, tag) => owner.exceptionFromWasm(number, tag),
+    callImport: (owner, adapter) => owner.callImport(adapter),
   })
   Object.defineProperty(native, ARENA, { value: arena })
 }

@@ -9,7 +9,7 @@
 const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
 const { NOT_A_FUNCTION, referenceToJS, toRaw } = require('./value.js')
-const { defineInterface, isObject, observed, requireNew, toUnsignedLong } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
 const { apply, construct } = Reflect
@@ -87,13 +87,13 @@ function Table(descriptor, value = undefined) {
         return member
       })
     : descriptor
-  if (!isOurs(value)) return adopt(construct(builtin.Table, [watched, ...rest(arguments)], new.target), seen)
+  if (!isOurs(value)) return adopt(inheriting(new builtin.Table(watched, ...rest(arguments)), this), seen)
 
   // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
-  const empty = adopt(construct(builtin.Table, [watched], new.target), seen)
+  const empty = adopt(inheriting(new builtin.Table(watched), this), seen)
   const state = states.get(empty)
   if (state === undefined || state.element === 'r') {
-    return adopt(construct(builtin.Table, [seen, value], new.target), seen)
+    return adopt(inheriting(new builtin.Table(seen, value), this), seen)
   }
   hold(empty, state, 0, apply(builtinLength, empty, []), value)
   return empty

@@ -7,13 +7,21 @@
 
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
-const { defineInterface, isObject, observed, requireNew } = require('./webidl.js')
-
-const { construct } = Reflect
-const { JSTag } = builtin
+const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
 
 /** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
 const states = new WeakMap()
+
+/** Of all Tags that may still be alive. */
+const references = new Set()
+const collected = new FinalizationRegistry((reference) => references.delete(reference))
+
+function* knownTags() {
+  for (const reference of references) {
+    const tag = reference.deref()
+    if (tag !== undefined) yield tag
+  }
+}
 
 const isTag = (value) => states.has(value)
 
@@ -23,6 +31,9 @@ const tagParams = (tag) => [...states.get(tag).signature.slice(0, -1)]
 
 function adopt(tag, signature, home) {
   states.set(tag, { signature, home, ids: new WeakMap() })
+  const reference = new WeakRef(tag)
+  references.add(reference)
+  collected.register(tag, reference)
   return tag
 }
 
@@ -46,8 +57,7 @@ function Tag(descriptor) {
   const watched = isObject(descriptor)
     ? observed(descriptor, (key, value) => (key === 'parameters' && isObject(value) ? parameters(value) : value))
     : descriptor
-  // V8 up to 11 forgets the prototype that new.target asks for.
-  const tag = Object.setPrototypeOf(construct(builtin.Tag, [watched], new.target), new.target.prototype)
+  const tag = inheriting(new builtin.Tag(watched), this)
   return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
 }
 
@@ -56,7 +66,8 @@ defineInterface(Tag, 'WebAssembly.Tag', {})
 const create = (letters) =>
   Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), Tag.prototype)
 
-if (JSTag !== undefined) adopt(JSTag, 'r:', null)
+// What handlers see of a JavaScript value, with or without a name for it.
+const JSTag = adopt(builtin.JSTag ?? create('r'), 'r:', null)
 
 /** Import matching of tag types; throws LinkError. */
 function matchTag(tag, signature, subject) {
@@ -68,6 +79,8 @@ function register(tag, group, id) {
   states.get(tag).ids.set(group, id)
   group.tags.set(id, tag)
 }
+
+const isBound = (tag, group) => states.get(tag).ids.has(group)
 
 /** The id of the tag in `group`. */
 function bindTag(tag, group) {
@@ -87,4 +100,4 @@ function tagAt(group, id) {
   return tag
 }
 
-module.exports = { JSTag, Tag, bindTag, homeGroup, isTag, matchTag, tagAt, tagParams }
+module.exports = { JSTag, Tag, bindTag, homeGroup, isBound, isTag, knownTags, matchTag, tagAt, tagParams }

@@ -42,6 +42,9 @@ function resemble(constructor) {
   Object.setPrototypeOf(constructor.prototype, parents[name])
 }
 
+/** The object that the built-in constructor made, with the prototype that `new` found for `self`. */
+const inheriting = (object, self) => Object.setPrototypeOf(object, Object.getPrototypeOf(self))
+
 function requireNew(target, name) {
   if (target === undefined) throw new TypeError(`WebAssembly.${name}(): WebAssembly.${name} must be invoked with 'new'`)
 }
@@ -97,4 +100,4 @@ function bytesOf(source) {
   return undefined
 }
 
-module.exports = { SLOPPY, bytesOf, defineInterface, isObject, observed, requireNew, toUnsignedLong }
+module.exports = { SLOPPY, bytesOf, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong }

@@ -196,6 +196,7 @@ struct Realm {
     memory_wait: Reference,
     memory_notify: Reference,
     exception_from_wasm: Reference,
+    call_import: Reference,
 }
 
 /// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes.
@@ -282,6 +283,10 @@ impl EnvState {
 
     pub fn exception_from_wasm(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.exception_from_wasm)
+    }
+
+    pub fn call_import(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.call_import)
     }
 
     /// Where arguments and results pass; null before `init`.
@@ -423,6 +428,7 @@ fn init(call: &Call<'_>) -> Result<Value> {
         memory_wait: reference("memoryWait")?,
         memory_notify: reference("memoryNotify")?,
         exception_from_wasm: reference("exceptionFromWasm")?,
+        call_import: reference("callImport")?,
     };
     if call.state.realm.set(realm).is_err() {
         return Err(Thrown::Type("init was already called".to_owned()));

@@ -39,6 +39,8 @@ pub struct FunctionEntry {
 pub struct Adapter {
     env: Env,
     state: *const EnvState,
+    /// Whose code calls it; owns the adapter.
+    group: *const GroupHandle,
     /// Weak: the adapter is kept by its group's JavaScript object, so that a cycle through the
     /// program's function stays visible to the collector.
     function: Reference,
@@ -52,6 +54,7 @@ impl Adapter {
     pub fn new(
         env: Env,
         state: *const EnvState,
+        group: *const GroupHandle,
         function: Value,
         params: usize,
         results: usize,
@@ -59,6 +62,7 @@ impl Adapter {
         Ok(Self {
             env,
             state,
+            group,
             function: Reference::new(env, function, 0)?,
             handle: Cell::new((0, ptr::null_mut())),
             params,
@@ -74,7 +78,13 @@ impl Callee for Adapter {
         let arena = state.arena().cast::<RawValue>();
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
-        self.enter(state).map_err(|_| Raised)?;
+        // SAFETY: one of its functions is running.
+        let group = unsafe { &*self.group };
+        if group.catches() {
+            self.enter_guarded(state, group)?;
+        } else {
+            self.enter(state).map_err(|_| Raised::Pending)?;
+        }
         // SAFETY: as above, for the results.
         unsafe { ptr::copy_nonoverlapping(arena, values, self.results) };
         Ok(())
@@ -83,12 +93,7 @@ impl Callee for Adapter {
 
 impl Adapter {
     fn enter(&self, state: &EnvState) -> Result<()> {
-        let epoch = state.open_activation()?;
-        let (made_in, mut function) = self.handle.get();
-        if made_in != epoch {
-            function = self.function.get()?;
-            self.handle.set((epoch, function));
-        }
+        let function = self.function(state)?;
         // SAFETY: live values; no arguments, and no result is wanted. The receiver is ignored by
         // an arrow function.
         js::check(unsafe {
@@ -101,6 +106,33 @@ impl Adapter {
                 ptr::null_mut(),
             )
         })
+    }
+
+    /// The same where the group's handlers have to see what is thrown.
+    fn enter_guarded(
+        &self,
+        state: &EnvState,
+        group: &GroupHandle,
+    ) -> std::result::Result<(), Raised> {
+        let called = self
+            .function(state)
+            .and_then(|function| group.call_import(self.env, state, function));
+        match called {
+            Ok(None) => Ok(()),
+            Ok(Some(exception)) => Err(exception.raise()),
+            Err(_) => Err(Raised::Pending),
+        }
+    }
+
+    #[inline]
+    fn function(&self, state: &EnvState) -> Result<Value> {
+        let epoch = state.open_activation()?;
+        let (made_in, mut function) = self.handle.get();
+        if made_in != epoch {
+            function = self.function.get()?;
+            self.handle.set((epoch, function));
+        }
+        Ok(function)
     }
 }
 
@@ -146,6 +178,7 @@ fn create_host(call: &Call<'_>) -> Result<Value> {
     let adapter = Adapter::new(
         call.env,
         call.state,
+        group,
         call.argument(2),
         ty.params().len(),
         ty.results().len(),

@@ -1,6 +1,6 @@
 //! Link groups, and what lives in them: instances, tables, globals, tags.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use wasmer_types::{FunctionType, RawValue, TableType};
@@ -13,12 +13,13 @@ use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
-    Callee, ExportValue, FunctionMeta, Group, Import, InstantiateError, classify,
+    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Serial, classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.
 pub struct GroupHandle {
     group: RefCell<Group>,
+    catches: Cell<bool>,
     /// The JavaScript object of the group, held weakly.
     owner: Reference,
     /// The entries of its exported functions; they are freed after the store, with the wrappers.
@@ -46,17 +47,59 @@ impl GroupHandle {
 
     /// Throws an exception that left the group's code, as JavaScript sees it.
     pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<()> {
-        let (tag, payload) = self.group.borrow_mut().exception(exception);
+        let (serial, tag, payload) = self.group.borrow_mut().exception(exception);
         // SAFETY: at most 1,000 values (a module limit), which the arena holds.
         unsafe {
             std::ptr::copy_nonoverlapping(payload.as_ptr(), state.arena().cast(), payload.len());
         }
         let convert = state.exception_from_wasm().ok_or(Thrown::Pending)?.get()?;
-        let arguments = [self.owner.get()?, js::number(env, tag as f64)?];
+        let arguments = [
+            self.owner.get()?,
+            js::number(env, serial as f64)?,
+            js::number(env, tag as f64)?,
+        ];
         let value = js::call(env, convert, &arguments)?;
         // SAFETY: a live value of this environment.
         js::check(unsafe { napi::sys::napi_throw(env, value) })?;
         Err(Thrown::Pending)
+    }
+
+    /// Whether code of the group has handlers, which see what its imports throw.
+    pub fn catches(&self) -> bool {
+        self.catches.get()
+    }
+
+    /// Calls an import of the group; what it threw, as the group's handlers see it. What they do
+    /// not see stays pending. JavaScript does the catching, because it does not catch that a script
+    /// is terminated, and Node-API cannot tell that from `throw null`.
+    pub fn call_import(
+        &self,
+        env: Env,
+        state: &EnvState,
+        adapter: Value,
+    ) -> Result<Option<InFlight>> {
+        let guarded = state.call_import().ok_or(Thrown::Pending)?.get()?;
+        let arguments = [self.owner.get()?, adapter];
+        let mut thrown = std::ptr::null_mut();
+        // SAFETY: live values; an arrow function ignores the receiver.
+        js::check(unsafe {
+            napi::sys::napi_call_function(
+                env,
+                guarded,
+                guarded,
+                arguments.len(),
+                arguments.as_ptr(),
+                &mut thrown,
+            )
+        })?;
+        let serial = js::number_of(env, thrown)? as Serial;
+        if serial == 0 {
+            return Ok(None);
+        }
+        let found = self.group.borrow_mut().exception_in_flight(serial);
+        found
+            .map(Some)
+            .ok_or_else(|| Thrown::Type("internal: no such exception".to_owned()))
     }
 
     /// Makes a host function; the address of its anyfunc.
@@ -73,6 +116,7 @@ pub fn register(exports: &Exports) {
         let mutator = Arc::new(EnvMutator(Arc::clone(&call.state.shared)));
         let handle = GroupHandle {
             group: RefCell::new(Group::new(mutator)),
+            catches: Cell::new(false),
             owner: Reference::new(call.env, call.argument(0), 0)?,
             entries: RefCell::default(),
         };
@@ -154,6 +198,37 @@ pub fn register(exports: &Exports) {
         let id = group.group.borrow_mut().tag_create(ty);
         js::number(call.env, id as f64)
     });
+    exports.function("exceptionCreate", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let tag = call.address(1)?;
+        let mut group = group.group.borrow_mut();
+        let count = group.tag(tag).map_or(0, |ty| ty.params().len());
+        // SAFETY: the arena has room for the parameters of any tag (a module limit).
+        let payload = unsafe { std::slice::from_raw_parts(call.state.arena().cast(), count) };
+        let serial = group.exception_create(tag, payload);
+        let serial = serial.ok_or_else(|| Thrown::Type("internal: no such tag".to_owned()))?;
+        js::number(call.env, serial as f64)
+    });
+    exports.function("isTrap", |call| {
+        js::boolean(call.env, js::is_trap(call.env, call.argument(0))?)
+    });
+    exports.function("exceptionPin", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let (serial, pinned) = (call.number(1)? as Serial, call.flag(2)?);
+        group.group.borrow_mut().exception_pin(serial, pinned);
+        js::undefined(call.env)
+    });
+    exports.function("exceptionIsLive", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let serial = call.number(1)? as Serial;
+        let found = group.group.borrow_mut().exception_in_flight(serial);
+        js::boolean(call.env, found.is_some())
+    });
+    exports.function("liveExceptions", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let live = group.group.borrow_mut().live_exceptions();
+        js::array(call.env, live, |serial| js::number(call.env, serial as f64))
+    });
 }
 
 fn no_table() -> Thrown {
@@ -187,7 +262,7 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
                     Import::Anyfunc(js::number_of(env, value)? as usize)
                 } else {
                     let (params, results) = (ty.params().len(), ty.results().len());
-                    let adapter = Adapter::new(env, call.state, value, params, results)?;
+                    let adapter = Adapter::new(env, call.state, group, value, params, results)?;
                     Import::Function(Box::new(adapter))
                 }
             }
@@ -203,14 +278,16 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .into_iter()
         .map(|value| Ok(Arc::clone(&js::native_of::<MemoryHandle>(env, value)?.0)))
         .collect::<Result<Vec<_>>>()?;
-    let exports = group
+    let instantiated = group
         .group
         .borrow_mut()
-        .instantiate(module, imports, memories)
-        .map_err(|error| match error {
-            InstantiateError::Link(error) => Thrown::Link(error),
-            InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
-        })?;
+        .instantiate(module, imports, memories);
+    // Also where a segment trapped: the instance stays.
+    group.catches.set(group.group.borrow().catches());
+    let exports = instantiated.map_err(|error| match error {
+        InstantiateError::Link(error) => Thrown::Link(error),
+        InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
+    })?;
     js::array(env, exports, |export| {
         let (ExportValue::Function(number)
         | ExportValue::Table(number)

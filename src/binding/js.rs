@@ -187,6 +187,35 @@ pub fn throw(env: Env, state: &EnvState, thrown: Thrown) {
 
 /// The JavaScript error of a failure; fails if one is pending already.
 pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
+    let trapped = matches!(thrown, Thrown::Trap(_));
+    let error = plain_error(env, state, thrown)?;
+    if trapped {
+        // SAFETY: a new object, which has no tag.
+        check(unsafe { sys::napi_type_tag_object(env, error, &TRAP) })?;
+    }
+    Ok(error)
+}
+
+/// Marks the errors of traps, as V8 does with a private symbol: no handler of WebAssembly catches
+/// them, whatever JavaScript they went through.
+const TRAP: sys::napi_type_tag = sys::napi_type_tag {
+    lower: u64::from_be_bytes(*b"wcc:trap"),
+    upper: 0x5f1d_28c7_90b3_4e6a,
+};
+
+/// Whether a value is the error of a trap.
+pub fn is_trap(env: Env, value: Value) -> Result<bool> {
+    let kind = kind(env, value)?;
+    if kind != sys::ValueType::napi_object && kind != sys::ValueType::napi_function {
+        return Ok(false);
+    }
+    let mut marked = false;
+    // SAFETY: a live object.
+    check(unsafe { sys::napi_check_object_type_tag(env, value, &TRAP, &mut marked) })?;
+    Ok(marked)
+}
+
+fn plain_error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
     let mut unsupported = None;
     let (class, text, code) = match thrown {
         Thrown::Pending => return Err(Thrown::Pending),

@@ -29,6 +29,8 @@ pub struct Declaration {
     pub start: Option<u32>,
     /// Length of the module in bytes.
     pub size: u64,
+    /// Whether a function has a handler of exceptions.
+    pub catches: bool,
     custom: Vec<(String, Stored)>,
     active: Vec<ActiveSegment>,
     image: Stored,
@@ -81,6 +83,7 @@ struct Carried {
     tables: Vec<(char, u32, Option<u32>)>,
     start: Option<u32>,
     size: u64,
+    catches: bool,
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
     active: Vec<ActiveSegment>,
@@ -89,8 +92,9 @@ struct Carried {
 }
 
 impl Declaration {
-    /// Of a module that was just read; `info` is that of the lowered module.
-    pub fn new(info: Arc<ModuleInfo>, ingested: &mut Ingested) -> Self {
+    /// Of a module that was just read; `info` is that of the lowered module, `catches` what its
+    /// functions' lowering saw.
+    pub fn new(info: Arc<ModuleInfo>, ingested: &mut Ingested, catches: bool) -> Self {
         let stored = |range: &Range<usize>| Stored::Module {
             module: Arc::clone(&ingested.bytes),
             range: range.clone(),
@@ -105,6 +109,7 @@ impl Declaration {
             tables: ingested.skeleton.tables.clone(),
             start: ingested.start,
             size: ingested.bytes.len() as u64,
+            catches,
             custom,
             active: active.segments,
             image: Stored::Memory(active.image),
@@ -138,6 +143,7 @@ impl Declaration {
                 .collect(),
             start: self.start,
             size: self.size,
+            catches: self.catches,
             custom,
             active: self.active.clone(),
             image,
@@ -167,6 +173,7 @@ impl Declaration {
             tables,
             start: carried.start,
             size: carried.size,
+            catches: carried.catches,
             custom: custom
                 .map(|(name, at, length)| (name, stored(at, length)))
                 .collect(),

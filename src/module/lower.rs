@@ -28,6 +28,8 @@ pub struct LoweredBody {
     pub bytes: Vec<u8>,
     /// Where it must be compiled.
     pub tier: BodyTier,
+    /// Whether it has a handler of exceptions.
+    pub catches: bool,
 }
 
 /// Validates and lowers one body.
@@ -60,12 +62,14 @@ pub fn lower_body(
     let mut operators = OperatorsReader::new(reader);
     let mut bytes = Vec::with_capacity(body.len() + body.len() / 4);
     let mut copied = 0;
+    let mut catches = false;
     while !operators.eof() {
         let at = operators.original_position();
         let start = (at - offset) as usize;
         let operator = operators.read()?;
         validator.op(at, &operator)?;
         singlepass = singlepass && singlepass_operator(skeleton, &operator, body[start]);
+        catches |= matches!(operator, Operator::TryTable { .. });
         let replacement = match operator {
             Operator::Call { function_index } => {
                 skeleton
@@ -94,7 +98,32 @@ pub fn lower_body(
     } else {
         BodyTier::Cranelift
     };
-    Ok((LoweredBody { bytes, tier }, validator.into_allocations()))
+    let lowered = LoweredBody {
+        bytes,
+        tier,
+        catches,
+    };
+    Ok((lowered, validator.into_allocations()))
+}
+
+/// Whether a valid body has a handler of exceptions.
+///
+/// # Errors
+/// The body is not valid.
+pub fn has_handler(body: &[u8]) -> Result<bool, BinaryReaderError> {
+    let mut reader = BinaryReader::new(body, 0);
+    reader.set_features(super::wasm_features());
+    for _ in 0..reader.read_var_u32()? {
+        reader.read_var_u32()?;
+        reader.read::<ValType>()?;
+    }
+    let mut operators = OperatorsReader::new(reader);
+    while !operators.eof() {
+        if matches!(operators.read()?, Operator::TryTable { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 enum Replacement {

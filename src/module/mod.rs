@@ -13,7 +13,7 @@ mod skeleton;
 
 pub use declaration::{Declaration, Extern, ExternType};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
-pub use lower::{BodyTier, LoweredBody, lower_body};
+pub use lower::{BodyTier, LoweredBody, has_handler, lower_body};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
 pub use signature::{is_plain, letter, signature_text, type_of_letter};
 pub use skeleton::{Skeleton, SkeletonBuilder};

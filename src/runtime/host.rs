@@ -7,23 +7,32 @@ use wasmer_vm::{
     VMDynamicFunctionContext, VMFunctionBody, VMFunctionContext, on_host_stack, raise_user_trap,
 };
 
+use super::unwind::{self, Frame};
+
 /// The host's side of an imported function.
 pub trait Callee {
     /// `values` holds the arguments on the way in and the results on the way out. Runs on the
     /// host's stack and must not unwind.
     ///
     /// # Errors
-    /// [`Raised`] when the host threw: the WebAssembly frames above are then left.
+    /// [`Raised`] when the host threw: the WebAssembly frames above are then left, up to the
+    /// handler, if any.
     ///
     /// # Safety
     /// `values` must have room for the larger of the signature's parameters and results.
     unsafe fn call(&self, values: *mut RawValue) -> Result<(), Raised>;
 }
 
-/// The host threw; its exception is pending in the environment.
+/// The host threw. A byte, so that a call's outcome stays in a register.
 #[derive(Debug, thiserror::Error)]
-#[error("the host's exception is pending")]
-pub struct Raised;
+pub enum Raised {
+    /// What no WebAssembly handler catches: it is pending in the environment.
+    #[error("the host's exception is pending")]
+    Pending,
+    /// An exception of the group that called: [`super::InFlight::raise`].
+    #[error("the host threw an exception of WebAssembly")]
+    Exception,
+}
 
 /// A host function's context; compiled code reaches it as its `vmctx`.
 ///
@@ -36,7 +45,7 @@ impl HostFunction {
     pub(super) fn new(callee: Box<dyn Callee>) -> Box<Self> {
         Box::new(Self {
             dynamic: VMDynamicFunctionContext {
-                address: (enter as *const ()).cast::<VMFunctionBody>(),
+                address: (unwind::enter as *const ()).cast::<VMFunctionBody>(),
                 ctx: callee,
             },
         })
@@ -55,10 +64,12 @@ pub(super) fn host_data() -> Box<dyn Any> {
     Box::new(Host)
 }
 
-/// Called by the dynamic trampolines, on the WebAssembly stack.
-unsafe extern "C" fn enter(
+/// Called by the dynamic trampolines by way of [`unwind::enter`], on the WebAssembly stack; `frame`
+/// is the trampoline's.
+pub(super) unsafe extern "C" fn enter(
     context: *mut VMDynamicFunctionContext<Box<dyn Callee>>,
     values: *mut RawValue,
+    frame: *mut Frame,
 ) {
     let outcome = on_host_stack(|| {
         // SAFETY: the trampoline passes the context that `HostFunction::context` gave out, alive
@@ -67,10 +78,15 @@ unsafe extern "C" fn enter(
         // SAFETY: the trampoline's value array has room for parameters and results.
         unsafe { callee.call(values) }
     });
-    if outcome.is_err() {
-        let raised = Box::new(Raised);
-        // SAFETY: dynamic trampolines only run on the WebAssembly stack, and no destructor is
-        // left in this frame: `outcome` is plain data.
-        unsafe { raise_user_trap(raised) }
+    match outcome {
+        Ok(()) => {}
+        // SAFETY: `frame` is the trampoline's, which called this function.
+        Err(Raised::Exception) => unsafe { unwind::throw_behind(frame) },
+        Err(Raised::Pending) => {
+            let raised = Box::new(Raised::Pending);
+            // SAFETY: dynamic trampolines only run on the WebAssembly stack, and no destructor is
+            // left in this frame: `outcome` is plain data.
+            unsafe { raise_user_trap(raised) }
+        }
     }
 }

@@ -7,7 +7,7 @@ use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
     DataInitializer, ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
-    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
+    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind, Type,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, TableElement, Trap,
@@ -15,6 +15,7 @@ use wasmer_vm::{
     VMGlobalDefinition, VMInstance, VMTag,
 };
 
+use super::exception;
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
 use super::memory::{GuestMemory, MemoryState};
@@ -131,8 +132,19 @@ impl Group {
             instance,
             _trampolines: trampolines,
         });
+        self.watch_globals(module, instance);
         initialized.map_err(InstantiateError::Trap)?;
         Ok(self.exports(module, instance, &functions))
+    }
+
+    /// Globals may hold exceptions.
+    fn watch_globals(&mut self, module: &Module, instance: InternalStoreHandle<VMInstance>) {
+        for (index, ty) in &module.declaration.info.globals {
+            if ty.ty == Type::ExceptionRef {
+                let global = self.global_address(instance, index);
+                self.exceptions.get_mut().watch(global);
+            }
+        }
     }
 
     /// The start function of the newest instance, as the address of its anyfunc.
@@ -172,6 +184,7 @@ impl Group {
             .collect();
 
         let tags = self.tags(code, &externs)?;
+        let own_tags = tags.clone();
         let resolved = resolve_imports(
             info,
             &externs,
@@ -216,6 +229,11 @@ impl Group {
             )
         };
         let mut instance = instance.map_err(InstantiateError::Trap)?;
+        if !own_tags.is_empty() {
+            let objects = NonNull::from(&mut *self.objects);
+            // SAFETY: the group owns all of them, boxed, and `Group::drop` unhooks.
+            unsafe { exception::hook(&self.exceptions, objects, &instance, own_tags) };
+        }
         let slots = self.slots_of(&mut instance, code);
         if code.hidden_entries > 0 {
             let hidden = LocalTableIndex::new(info.tables.len() - info.num_imported_tables - 1);

@@ -4,15 +4,19 @@
 //! behind the traits [`Callee`] and [`MemoryHost`]), files, how code is made.
 
 mod call;
+mod exception;
 mod group;
 mod host;
 mod instance;
 mod memory;
+mod scan;
 mod stack;
 mod trap;
 mod tunables;
+mod unwind;
 
 pub use call::call;
+pub use exception::{InFlight, Serial};
 pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};

@@ -37,6 +37,7 @@ struct State {
     trampolines: Option<Arc<Loaded>>,
     error: Option<CompileError>,
     cranelift_bytes: u64,
+    catches: bool,
 }
 
 /// What the baseline made.
@@ -45,6 +46,8 @@ pub struct Compiled {
     pub code: Code,
     /// Bytes of bodies that had to go to Cranelift.
     pub cranelift_bytes: u64,
+    /// Whether a function has a handler of exceptions.
+    pub catches: bool,
 }
 
 impl Baseline {
@@ -131,6 +134,7 @@ impl Baseline {
         let artifact = &trampolines.artifact;
         Ok(Compiled {
             cranelift_bytes: state.cranelift_bytes,
+            catches: state.catches,
             code: Code {
                 tier: Tier::Baseline,
                 hidden_entries: bodies.len() as u32,
@@ -181,6 +185,7 @@ impl Shared {
         let mut allocations = FuncValidatorAllocations::default();
         let mut singlepass = Vec::new();
         let mut cranelift = Vec::new();
+        let mut catches = false;
         for function in chunk.functions {
             let (lowered, returned) = lower_body(
                 skeleton,
@@ -190,12 +195,16 @@ impl Shared {
                 function.offset,
             )?;
             allocations = returned;
+            catches |= lowered.catches;
             match lowered.tier {
                 BodyTier::Singlepass if cfg!(feature = "singlepass") => {
                     singlepass.push((function.local, lowered.bytes));
                 }
                 _ => cranelift.push((function.local, lowered.bytes)),
             }
+        }
+        if catches {
+            self.state.lock().catches = true;
         }
         #[cfg(feature = "singlepass")]
         self.compile_donor(&singlepass, engine::singlepass, |bodies| {

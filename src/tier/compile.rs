@@ -153,7 +153,8 @@ fn finish(
         Err(error) => return Err(refuse(error, ingested.bytes)),
     };
     let size = ingested.bytes.len() as u64;
-    let declaration = Declaration::new(Arc::clone(&compiled.code.info), &mut ingested);
+    let info = Arc::clone(&compiled.code.info);
+    let declaration = Declaration::new(info, &mut ingested, compiled.catches);
     if declaration.segments().is_err() {
         let text = "the offset of a data segment is no constant expression over i32";
         return Err(refuse(CompileError::unsupported(text), ingested.bytes));

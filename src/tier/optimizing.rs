@@ -15,8 +15,8 @@ use super::code::{Code, Loaded, Module};
 use super::compile::{CacheMode, CompileOptions};
 use super::{engine, scheduler, storage};
 use crate::cache::{ArtifactKey, CacheError, Entry, ModuleHash};
-use crate::module::Declaration;
-use crate::stream::{Ingest, Ingested};
+use crate::module::{Declaration, has_handler};
+use crate::stream::{Chunk, Ingest, Ingested};
 use crate::trace::{EventQueue, Span};
 
 /// A module on its way through the optimizing tier.
@@ -245,11 +245,18 @@ fn finish_module(
     options: &CompileOptions,
 ) -> Result<bool, String> {
     // The bytes carry our seal, so they were validated before they were spooled.
-    let mut ingested =
-        Ingest::whole(wasm, &mut drop).map_err(|refused| refused.error.to_string())?;
+    let mut catches = false;
+    let mut chunks = |chunk: Chunk| {
+        catches = catches
+            || chunk.functions.iter().any(|function| {
+                has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
+            });
+    };
+    let ingested = Ingest::whole(wasm, &mut chunks);
+    let mut ingested = ingested.map_err(|refused| refused.error.to_string())?;
     let build = build(&whole(&ingested), scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
-    let declaration = Declaration::new(build.create_module_info(), &mut ingested);
+    let declaration = Declaration::new(build.create_module_info(), &mut ingested, catches);
     let stored = write(key, hash, &declaration, &ingested, &image, options);
     stored
         .map(|stored| stored.is_some())

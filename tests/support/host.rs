@@ -196,7 +196,7 @@ impl Callee for HostFunction {
         };
         record(values, &self.received);
         if let Some(next) = self.next {
-            invoke(next, values).map_err(|_| Raised)?;
+            invoke(next, values).map_err(|_| Raised::Pending)?;
             record(values, &self.came_back);
             return Ok(());
         }
