@@ -209,6 +209,7 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .instantiate(module, imports, memories)
         .map_err(|error| match error {
             InstantiateError::Link(error) => Thrown::Link(error),
+            InstantiateError::Size(text) => Thrown::Range(text),
             InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
         })?;
     js::array(env, exports, |export| {

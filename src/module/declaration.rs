@@ -11,6 +11,7 @@ use wasmer_types::{
     MemoryIndex, MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
 };
 
+use super::element::ActiveElements;
 use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
 use crate::stream::Ingested;
@@ -31,6 +32,7 @@ pub struct Declaration {
     pub size: u64,
     custom: Vec<(String, Stored)>,
     active: Vec<ActiveSegment>,
+    elements: Vec<ActiveElements>,
     image: Stored,
 }
 
@@ -84,6 +86,7 @@ struct Carried {
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
     active: Vec<ActiveSegment>,
+    elements: Vec<ActiveElements>,
     /// Offset in the artifact, length.
     image: (u64, u64),
 }
@@ -107,6 +110,7 @@ impl Declaration {
             size: ingested.bytes.len() as u64,
             custom,
             active: active.segments,
+            elements: std::mem::take(&mut ingested.elements),
             image: Stored::Memory(active.image),
         }
     }
@@ -140,6 +144,7 @@ impl Declaration {
             size: self.size,
             custom,
             active: self.active.clone(),
+            elements: self.elements.clone(),
             image,
         };
         let blob = postcard::to_stdvec(&carried).map_err(io::Error::other)?;
@@ -171,6 +176,7 @@ impl Declaration {
                 .map(|(name, at, length)| (name, stored(at, length)))
                 .collect(),
             active: carried.active,
+            elements: carried.elements,
             image: stored(at, length),
         })
     }
@@ -198,6 +204,11 @@ impl Declaration {
                 })
             })
             .collect()
+    }
+
+    /// The active element segments, in order, where wasmer cannot be given them.
+    pub fn elements(&self) -> &[ActiveElements] {
+        &self.elements
     }
 
     /// Imports in the module's order.

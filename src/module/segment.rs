@@ -48,6 +48,29 @@ pub enum Offset {
 }
 
 impl Offset {
+    /// Its value; `global` reads an i32 global. `None` for what [`Self::expression`] has none for.
+    pub fn evaluate(&self, mut global: impl FnMut(GlobalIndex) -> i32) -> Option<u32> {
+        let expression = self.expression()?;
+        let mut stack: Vec<i32> = Vec::new();
+        for op in expression.ops() {
+            let value = match op {
+                InitExprOp::I32Const(value) => *value,
+                InitExprOp::GlobalGetI32(index) => global(*index),
+                binary => {
+                    let (right, left) = (stack.pop()?, stack.pop()?);
+                    match binary {
+                        InitExprOp::I32Add => left.wrapping_add(right),
+                        InitExprOp::I32Sub => left.wrapping_sub(right),
+                        InitExprOp::I32Mul => left.wrapping_mul(right),
+                        _ => return None,
+                    }
+                }
+            };
+            stack.push(value);
+        }
+        stack.pop().map(|value| value as u32)
+    }
+
     /// As wasmer evaluates it; `None` for what it cannot evaluate.
     pub fn expression(&self) -> Option<InitExpr> {
         let mut ops = Vec::new();
@@ -117,7 +140,10 @@ pub fn split_data(
     Ok((super::skeleton::strip_size(&payload).to_vec(), active.data))
 }
 
-fn offset_of(expression: &ConstExpr<'_>, bytes: &[u8]) -> Result<Offset, BinaryReaderError> {
+pub(super) fn offset_of(
+    expression: &ConstExpr<'_>,
+    bytes: &[u8],
+) -> Result<Offset, BinaryReaderError> {
     let mut operators = expression.get_operators_reader();
     if let Operator::I32Const { value } = operators.read()?
         && let Operator::End = operators.read()?

@@ -7,7 +7,7 @@ use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
     DataInitializer, ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
-    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
+    LocalTableIndex, MemoryStyle, TableStyle, TableType, TagIndex, TagKind,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, TableElement, Trap,
@@ -20,6 +20,7 @@ use super::host::{Callee, HostFunction, host_data};
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
 use crate::error::LinkError;
+use crate::stream::MAX_TABLE_ENTRIES;
 use crate::tier::{Code, LiveInstance, Loaded, Module, Slots};
 
 /// One import, in the module's order.
@@ -58,6 +59,8 @@ pub enum ExportValue {
 pub enum InstantiateError {
     /// An import does not fit.
     Link(LinkError),
+    /// A table is larger than the limit.
+    Size(String),
     /// An active segment trapped.
     Trap(Trap),
 }
@@ -96,6 +99,7 @@ impl Group {
         if memories.len() != module.declaration.defined_memories().count() {
             return Err(incompatible("a memory that the module defines is missing"));
         }
+        check_sizes(&module.declaration.tables)?;
         let segments = module.declaration.segments();
         let segments = segments.map_err(|error| incompatible(format!("data segments: {error}")))?;
         let mut imports = Some(imports);
@@ -122,7 +126,10 @@ impl Group {
         } = made;
 
         self.depend(&instance, &functions);
-        let initialized = initialize(&mut instance, &segments);
+        let elements = module.declaration.elements();
+        let initialized = self
+            .initialize_tables(&mut instance, elements, slots, &functions)
+            .and_then(|()| initialize(&mut instance, &segments));
         let instance = InternalStoreHandle::new(&mut self.objects, instance);
         self.members.push(Member {
             module: Arc::clone(module),
@@ -443,6 +450,18 @@ impl Group {
             });
         }
         exports
+    }
+}
+
+/// V8's limit (`kV8MaxWasmTableSize`), in the words and with the class of its error.
+fn check_sizes(tables: &[TableType]) -> Result<(), InstantiateError> {
+    match tables.iter().find(|ty| ty.minimum > MAX_TABLE_ENTRIES) {
+        Some(ty) => Err(InstantiateError::Size(format!(
+            "initial table size ({} elements) is larger than implementation limit \
+             ({MAX_TABLE_ENTRIES} elements)",
+            ty.minimum
+        ))),
+        None => Ok(()),
     }
 }
 

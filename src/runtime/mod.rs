@@ -4,6 +4,7 @@
 //! behind the traits [`Callee`] and [`MemoryHost`]), files, how code is made.
 
 mod call;
+mod element;
 mod group;
 mod host;
 mod instance;
