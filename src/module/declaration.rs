@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use wasmer_types::{
-    DataInitializer, DataInitializerLocation, ExportIndex, FunctionType, GlobalType, ImportIndex,
-    MemoryIndex, MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
+    ExportIndex, FunctionType, GlobalType, ImportIndex, MemoryType, ModuleInfo, TableIndex,
+    TableType, Type, entity::EntityRef,
 };
 
 use super::element::ActiveElements;
@@ -181,11 +181,11 @@ impl Declaration {
         })
     }
 
-    /// The active data segments, in order.
+    /// The active data segments with their bytes, in order.
     ///
     /// # Errors
-    /// The artifact that holds them could not be read, or an offset that wasmer cannot evaluate.
-    pub fn segments(&self) -> io::Result<Vec<DataInitializer<'_>>> {
+    /// The artifact that holds them could not be read, or an offset that cannot be evaluated.
+    pub fn segments(&self) -> io::Result<Vec<(&ActiveSegment, &[u8])>> {
         if self.active.is_empty() {
             return Ok(Vec::new());
         }
@@ -194,14 +194,10 @@ impl Declaration {
         self.active
             .iter()
             .map(|segment| {
+                // Whatever the globals are: expressions have neither branches nor traps.
+                segment.offset.evaluate(|_| 0).ok_or_else(malformed)?;
                 let range = segment.range.start as usize..segment.range.end as usize;
-                Ok(DataInitializer {
-                    location: DataInitializerLocation {
-                        memory_index: MemoryIndex::new(segment.memory as usize),
-                        offset_expr: segment.offset.expression().ok_or_else(malformed)?,
-                    },
-                    data: image.get(range).ok_or_else(malformed)?,
-                })
+                Ok((segment, image.get(range).ok_or_else(malformed)?))
             })
             .collect()
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
-    DataInitializer, ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
-    LocalTableIndex, MemoryStyle, TableStyle, TableType, TagIndex, TagKind,
+    ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex, LocalTableIndex,
+    MemoryStyle, TableStyle, TableType, TagIndex, TagKind,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, TableElement, Trap,
@@ -15,6 +15,7 @@ use wasmer_vm::{
     VMGlobalDefinition, VMInstance, VMTag,
 };
 
+use super::active::OutOfBounds;
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
 use super::memory::{GuestMemory, MemoryState};
@@ -61,7 +62,9 @@ pub enum InstantiateError {
     Link(LinkError),
     /// A table is larger than the limit.
     Size(String),
-    /// An active segment trapped.
+    /// An active data segment is out of bounds.
+    Segment(OutOfBounds),
+    /// An active element segment trapped.
     Trap(Trap),
 }
 
@@ -129,7 +132,12 @@ impl Group {
         let elements = module.declaration.elements();
         let initialized = self
             .initialize_tables(&mut instance, elements, slots, &functions)
-            .and_then(|()| initialize(&mut instance, &segments));
+            .and_then(|()| initialize(&mut instance))
+            .map_err(InstantiateError::Trap)
+            .and_then(|()| {
+                let done = self.initialize_memories(&mut instance, &segments);
+                done.map_err(InstantiateError::Segment)
+            });
         let instance = InternalStoreHandle::new(&mut self.objects, instance);
         self.members.push(Member {
             module: Arc::clone(module),
@@ -138,7 +146,7 @@ impl Group {
             instance,
             _trampolines: trampolines,
         });
-        initialized.map_err(InstantiateError::Trap)?;
+        initialized?;
         Ok(self.exports(module, instance, &functions))
     }
 
@@ -479,11 +487,12 @@ unsafe fn global_at(ty: GlobalType, definition: NonNull<VMGlobalDefinition>) -> 
     global
 }
 
-fn initialize(instance: &mut VMInstance, segments: &[DataInitializer<'_>]) -> Result<(), Trap> {
+/// The active segments that wasmer knows: those of elements.
+fn initialize(instance: &mut VMInstance) -> Result<(), Trap> {
     let config = VMConfig {
         wasm_stack_size: None,
     };
     // SAFETY: the instance was just made. The lowered module has no start function, so nothing
     // runs here.
-    unsafe { instance.finish_instantiation(&config, None, segments) }
+    unsafe { instance.finish_instantiation(&config, None, &[]) }
 }

@@ -1,17 +1,34 @@
-//! Active element segments that read globals: see `module/element.rs`.
+//! Active segments that an instance writes when it is made: those of data, and those of elements
+//! that wasmer has no initializers for (`module/element.rs`).
+//!
+//! Not wasmer's own initializers of memories: they take an offset of 2 GiB for a negative one.
 
 use std::ptr::NonNull;
 
 use wasmer_types::entity::EntityRef;
-use wasmer_types::{ExportIndex, FunctionIndex, GlobalIndex, RawValue, TableIndex, TrapCode, Type};
+use wasmer_types::{
+    ExportIndex, FunctionIndex, GlobalIndex, MemoryIndex, RawValue, TableIndex, TrapCode, Type,
+};
 use wasmer_vm::{
-    InternalStoreHandle, TableElement, Trap, VMExtern, VMExternRef, VMFuncRef, VMFunction,
-    VMInstance,
+    InternalStoreHandle, LinearMemory, TableElement, Trap, VMExtern, VMExternRef, VMFuncRef,
+    VMFunction, VMInstance,
 };
 
 use super::group::Group;
-use crate::module::{ActiveElements, ElementItem};
+use crate::module::{ActiveElements, ActiveSegment, ElementItem, Offset};
 use crate::tier::Slots;
+
+/// An active data segment that its memory has no room for, in V8's words.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "data segment {index} is out of bounds (offset {offset}, length {length}, memory size {memory})"
+)]
+pub struct OutOfBounds {
+    index: u32,
+    offset: u32,
+    length: usize,
+    memory: usize,
+}
 
 fn out_of_bounds() -> Trap {
     Trap::lib(TrapCode::TableAccessOutOfBounds)
@@ -28,11 +45,7 @@ impl Group {
         imported: &[InternalStoreHandle<VMFunction>],
     ) -> Result<(), Trap> {
         for segment in segments {
-            let offset = segment
-                .offset
-                // SAFETY: validated: an i32 global.
-                .evaluate(|index| unsafe { self.global_value(instance, index).i32 })
-                .ok_or_else(out_of_bounds)?;
+            let offset = self.offset(instance, &segment.offset);
             let index = ExportIndex::Table(TableIndex::from_u32(segment.table));
             let VMExtern::Table(table) = instance.lookup_by_declaration(index) else {
                 return Err(out_of_bounds());
@@ -67,6 +80,45 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// Copies the segments into the memories of a new instance, in order (core, 4.5.4, step 23).
+    pub(super) fn initialize_memories(
+        &mut self,
+        instance: &mut VMInstance,
+        segments: &[(&ActiveSegment, &[u8])],
+    ) -> Result<(), OutOfBounds> {
+        for (segment, data) in segments {
+            let offset = self.offset(instance, &segment.offset);
+            let index = ExportIndex::Memory(MemoryIndex::from_u32(segment.memory));
+            let VMExtern::Memory(memory) = instance.lookup_by_declaration(index) else {
+                unreachable!("a memory's declaration is a memory");
+            };
+            let memory = memory.get(&self.objects);
+            // SAFETY: the definition lives as long as the memory, which the store holds.
+            let definition = unsafe { memory.vmmemory().as_ref() };
+            let outside = OutOfBounds {
+                index: segment.index,
+                offset,
+                length: data.len(),
+                memory: definition.current_length,
+            };
+            let end = u64::from(offset) + data.len() as u64;
+            if end > definition.current_length as u64 {
+                return Err(outside);
+            }
+            // SAFETY: in bounds, as was just seen, and memories never shrink.
+            let copied = unsafe { memory.initialize_with_data(offset as usize, data) };
+            copied.map_err(|_| outside)?;
+        }
+        Ok(())
+    }
+
+    /// Every offset was evaluated when the module was compiled, and found to have a value.
+    fn offset(&self, instance: &mut VMInstance, offset: &Offset) -> u32 {
+        // SAFETY: an i32 global, because the module was validated.
+        let value = offset.evaluate(|index| unsafe { self.global_value(instance, index).i32 });
+        value.expect("constant expressions of i32 have a value")
     }
 
     fn global_value(&self, instance: &mut VMInstance, index: GlobalIndex) -> RawValue {
