@@ -190,7 +190,7 @@ function link(instance, module, values, where) {
   let raws
   try {
     const bound = imports.map((declaration, index) => bindImport(declaration, values[index], group))
-    raws = native.instantiate(handle, group.handle, bound, defined.map(attachMemory))
+    raws = native.instantiate(handle, group.handle, bound, defined.map(attachMemory), v8)
   } catch (error) {
     throw worded(error, where)
   }

@@ -278,6 +278,8 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .into_iter()
         .map(|value| Ok(Arc::clone(&js::native_of::<MemoryHandle>(env, value)?.0)))
         .collect::<Result<Vec<_>>>()?;
+    // V8 has the numbers in its message since 12.
+    let detailed = call.number(4)? >= 12.0;
     let instantiated = group
         .group
         .borrow_mut()
@@ -286,6 +288,9 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
     group.catches.set(group.group.borrow().catches());
     let exports = instantiated.map_err(|error| match error {
         InstantiateError::Link(error) => Thrown::Link(error),
+        InstantiateError::Size(text) => Thrown::Range(text),
+        InstantiateError::Segment(segment) if detailed => Thrown::Runtime(segment.to_string()),
+        InstantiateError::Segment(_) => Thrown::Runtime("data segment is out of bounds".to_owned()),
         InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
     })?;
     js::array(env, exports, |export| {

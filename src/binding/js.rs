@@ -27,6 +27,8 @@ pub enum Thrown {
     Compile(CompileError),
     /// `WebAssembly.LinkError`
     Link(LinkError),
+    /// `WebAssembly.RuntimeError`
+    Runtime(String),
     /// `WebAssembly.RuntimeError`, or `RangeError` for a full stack.
     Trap(Outcome),
 }
@@ -227,6 +229,7 @@ fn plain_error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
             return native_error(env, text, sys::napi_create_range_error);
         }
         Thrown::Trap(Outcome::Trap(words)) => (state.runtime_error(), words.to_owned(), None),
+        Thrown::Runtime(text) => (state.runtime_error(), text, None),
         Thrown::Compile(error) => {
             if let CompileError::Unsupported { feature, offset } = &error {
                 unsupported = Some((feature.clone(), *offset));

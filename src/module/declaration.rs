@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use wasmer_types::{
-    DataInitializer, DataInitializerLocation, ExportIndex, FunctionType, GlobalType, ImportIndex,
-    MemoryIndex, MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
+    ExportIndex, FunctionType, GlobalType, ImportIndex, MemoryType, ModuleInfo, TableIndex,
+    TableType, Type, entity::EntityRef,
 };
 
+use super::element::ActiveElements;
 use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
 use crate::stream::Ingested;
@@ -33,6 +34,7 @@ pub struct Declaration {
     pub catches: bool,
     custom: Vec<(String, Stored)>,
     active: Vec<ActiveSegment>,
+    elements: Vec<ActiveElements>,
     image: Stored,
 }
 
@@ -87,6 +89,7 @@ struct Carried {
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
     active: Vec<ActiveSegment>,
+    elements: Vec<ActiveElements>,
     /// Offset in the artifact, length.
     image: (u64, u64),
 }
@@ -112,6 +115,7 @@ impl Declaration {
             catches,
             custom,
             active: active.segments,
+            elements: std::mem::take(&mut ingested.elements),
             image: Stored::Memory(active.image),
         }
     }
@@ -146,6 +150,7 @@ impl Declaration {
             catches: self.catches,
             custom,
             active: self.active.clone(),
+            elements: self.elements.clone(),
             image,
         };
         let blob = postcard::to_stdvec(&carried).map_err(io::Error::other)?;
@@ -178,15 +183,16 @@ impl Declaration {
                 .map(|(name, at, length)| (name, stored(at, length)))
                 .collect(),
             active: carried.active,
+            elements: carried.elements,
             image: stored(at, length),
         })
     }
 
-    /// The active data segments, in order.
+    /// The active data segments with their bytes, in order.
     ///
     /// # Errors
-    /// The artifact that holds them could not be read, or an offset that wasmer cannot evaluate.
-    pub fn segments(&self) -> io::Result<Vec<DataInitializer<'_>>> {
+    /// The artifact that holds them could not be read, or an offset that cannot be evaluated.
+    pub fn segments(&self) -> io::Result<Vec<(&ActiveSegment, &[u8])>> {
         if self.active.is_empty() {
             return Ok(Vec::new());
         }
@@ -195,16 +201,17 @@ impl Declaration {
         self.active
             .iter()
             .map(|segment| {
+                // Whatever the globals are: expressions have neither branches nor traps.
+                segment.offset.evaluate(|_| 0).ok_or_else(malformed)?;
                 let range = segment.range.start as usize..segment.range.end as usize;
-                Ok(DataInitializer {
-                    location: DataInitializerLocation {
-                        memory_index: MemoryIndex::new(segment.memory as usize),
-                        offset_expr: segment.offset.expression().ok_or_else(malformed)?,
-                    },
-                    data: image.get(range).ok_or_else(malformed)?,
-                })
+                Ok((segment, image.get(range).ok_or_else(malformed)?))
             })
             .collect()
+    }
+
+    /// The active element segments, in order, where wasmer cannot be given them.
+    pub fn elements(&self) -> &[ActiveElements] {
+        &self.elements
     }
 
     /// Imports in the module's order.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
-    DataInitializer, ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
-    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind, Type,
+    ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex, LocalTableIndex,
+    MemoryStyle, TableStyle, TableType, TagIndex, TagKind, Type,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, TableElement, Trap,
@@ -15,12 +15,14 @@ use wasmer_vm::{
     VMGlobalDefinition, VMInstance, VMTag,
 };
 
+use super::active::OutOfBounds;
 use super::exception;
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
 use crate::error::LinkError;
+use crate::stream::MAX_TABLE_ENTRIES;
 use crate::tier::{Code, LiveInstance, Loaded, Module, Slots};
 
 /// One import, in the module's order.
@@ -59,7 +61,11 @@ pub enum ExportValue {
 pub enum InstantiateError {
     /// An import does not fit.
     Link(LinkError),
-    /// An active segment trapped.
+    /// A table is larger than the limit.
+    Size(String),
+    /// An active data segment is out of bounds.
+    Segment(OutOfBounds),
+    /// An active element segment trapped.
     Trap(Trap),
 }
 
@@ -97,6 +103,7 @@ impl Group {
         if memories.len() != module.declaration.defined_memories().count() {
             return Err(incompatible("a memory that the module defines is missing"));
         }
+        check_sizes(&module.declaration.tables)?;
         let segments = module.declaration.segments();
         let segments = segments.map_err(|error| incompatible(format!("data segments: {error}")))?;
         let mut imports = Some(imports);
@@ -123,7 +130,15 @@ impl Group {
         } = made;
 
         self.depend(&instance, &functions);
-        let initialized = initialize(&mut instance, &segments);
+        let elements = module.declaration.elements();
+        let initialized = self
+            .initialize_tables(&mut instance, elements, slots, &functions)
+            .and_then(|()| initialize(&mut instance))
+            .map_err(InstantiateError::Trap)
+            .and_then(|()| {
+                let done = self.initialize_memories(&mut instance, &segments);
+                done.map_err(InstantiateError::Segment)
+            });
         let instance = InternalStoreHandle::new(&mut self.objects, instance);
         self.members.push(Member {
             module: Arc::clone(module),
@@ -133,7 +148,7 @@ impl Group {
             _trampolines: trampolines,
         });
         self.watch_globals(module, instance);
-        initialized.map_err(InstantiateError::Trap)?;
+        initialized?;
         Ok(self.exports(module, instance, &functions))
     }
 
@@ -464,6 +479,18 @@ impl Group {
     }
 }
 
+/// V8's limit (`kV8MaxWasmTableSize`), in the words and with the class of its error.
+fn check_sizes(tables: &[TableType]) -> Result<(), InstantiateError> {
+    match tables.iter().find(|ty| ty.minimum > MAX_TABLE_ENTRIES) {
+        Some(ty) => Err(InstantiateError::Size(format!(
+            "initial table size ({} elements) is larger than implementation limit \
+             ({MAX_TABLE_ENTRIES} elements)",
+            ty.minimum
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// A store's view of a global that lives elsewhere.
 ///
 /// # Safety
@@ -478,11 +505,12 @@ unsafe fn global_at(ty: GlobalType, definition: NonNull<VMGlobalDefinition>) -> 
     global
 }
 
-fn initialize(instance: &mut VMInstance, segments: &[DataInitializer<'_>]) -> Result<(), Trap> {
+/// The active segments that wasmer knows: those of elements.
+fn initialize(instance: &mut VMInstance) -> Result<(), Trap> {
     let config = VMConfig {
         wasm_stack_size: None,
     };
     // SAFETY: the instance was just made. The lowered module has no start function, so nothing
     // runs here.
-    unsafe { instance.finish_instantiation(&config, None, segments) }
+    unsafe { instance.finish_instantiation(&config, None, &[]) }
 }

@@ -3,6 +3,7 @@
 //! Owns: the stores. A link group belongs to one thread. May not know: Node (the host's side is
 //! behind the traits [`Callee`] and [`MemoryHost`]), files, how code is made.
 
+mod active;
 mod call;
 mod exception;
 mod group;

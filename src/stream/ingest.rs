@@ -9,13 +9,18 @@ use wasmer_compiler::wasmparser::{
 };
 
 use crate::error::CompileError;
-use crate::module::{ActiveData, Skeleton, SkeletonBuilder, split_data, wasm_features};
+use crate::module::{
+    ActiveData, ActiveElements, Skeleton, SkeletonBuilder, SplitElements, split_data,
+    split_elements, wasm_features,
+};
 
 /// Function bodies are handed on in chunks of about this many bytes: large enough that the 0.2 ms
 /// floor of one donor's compile does not count, small enough to keep every core busy.
 const CHUNK_BYTES: usize = 96 * 1024;
 
 const PAGE: u64 = 65_536;
+
+const ELEMENT_SECTION: u8 = 9;
 
 /// Node's limit for a module's size (V8's `kV8MaxWasmModuleSize`).
 pub const MAX_MODULE_BYTES: usize = 1 << 30;
@@ -59,6 +64,10 @@ pub struct Ingested {
     pub data: Vec<u8>,
     /// The active data segments.
     pub active: ActiveData,
+    /// The active element segments, if wasmer cannot be given them.
+    pub elements: Vec<ActiveElements>,
+    /// The lowered element section's payload, if it differs from the module's.
+    lowered_elements: Option<Vec<u8>>,
     /// Custom sections: name and range of the data.
     pub custom: Vec<(String, Range<usize>)>,
     /// The start function.
@@ -88,7 +97,10 @@ impl Ingested {
     pub fn raw_before(&self) -> Vec<(u8, &[u8])> {
         self.before
             .iter()
-            .map(|(id, range)| (*id, &self.bytes[range.clone()]))
+            .map(|(id, range)| match &self.lowered_elements {
+                Some(payload) if *id == ELEMENT_SECTION => (*id, payload.as_slice()),
+                _ => (*id, &self.bytes[range.clone()]),
+            })
             .collect()
     }
 }
@@ -109,6 +121,7 @@ pub struct Ingest {
     code: Range<usize>,
     data: Vec<u8>,
     active: ActiveData,
+    elements: Option<SplitElements>,
     /// Initial bytes of the memories that the module defines; `None` for imported ones.
     memories: Vec<Option<u64>>,
     custom: Vec<(String, Range<usize>)>,
@@ -143,6 +156,7 @@ impl Ingest {
             code: 0..0,
             data: Vec::new(),
             active: ActiveData::default(),
+            elements: None,
             memories: Vec::new(),
             custom: Vec::new(),
             start: None,
@@ -212,6 +226,10 @@ impl Ingest {
             Some(skeleton) => skeleton,
             None => Arc::new(self.builder.finish()),
         };
+        let (elements, lowered_elements) = match self.elements {
+            Some(split) => (split.active, Some(split.payload)),
+            None => (Vec::new(), None),
+        };
         Ok(Ingested {
             bytes: Arc::new(self.bytes),
             skeleton,
@@ -219,6 +237,8 @@ impl Ingest {
             code: self.code,
             data: self.data,
             active: self.active,
+            elements,
+            lowered_elements,
             custom: self.custom,
             start: self.start,
         })
@@ -307,7 +327,11 @@ impl Ingest {
                 }
             }
             Payload::ExportSection(reader) => self.before.push((7, range(reader.range()))),
-            Payload::ElementSection(reader) => self.before.push((9, range(reader.range()))),
+            Payload::ElementSection(reader) => {
+                let at = range(reader.range());
+                self.before.push((ELEMENT_SECTION, at));
+                self.elements = split_elements(reader, bytes)?;
+            }
             Payload::StartSection { func, .. } => self.start = Some(*func),
             Payload::CodeSectionStart { range: at, .. } => {
                 self.code = range(at.clone());
@@ -381,8 +405,8 @@ fn check_preamble(bytes: &[u8], eof: bool) -> Result<(), CompileError> {
     Ok(())
 }
 
-/// What the validator accepts and tables cannot hold: wasmer's know functions and externrefs only,
-/// and V8 limits their size (`kV8MaxWasmTableInitEntries`).
+/// What the validator accepts and tables cannot hold: wasmer's know functions and externrefs only.
+/// One that is too large is an error of the instance (JS API, "implementation-defined limits").
 fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
     let element = |ty: RefType| {
         if ty == RefType::FUNCREF || ty == RefType::EXTERNREF {
@@ -392,16 +416,7 @@ fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
             Err(CompileError::unsupported(text))
         }
     };
-    let table = |ty: &TableType| {
-        if ty.initial > u64::from(MAX_TABLE_ENTRIES) {
-            let initial = ty.initial;
-            return Err(CompileError::unsupported(format!(
-                "initial table size ({initial} elements) is larger than implementation limit \
-                 ({MAX_TABLE_ENTRIES} elements)"
-            )));
-        }
-        element(ty.element_type)
-    };
+    let table = |ty: &TableType| element(ty.element_type);
     match payload {
         Payload::ImportSection(reader) => {
             for import in reader.clone().into_imports() {
