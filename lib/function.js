@@ -13,22 +13,33 @@
 // the collector sees them, so that a group (and with it the imports that native holds weakly) outlives its last wasm
 // frame, even when the optimizer has inlined the closure and nothing else holds it.
 
-const { native, I32, F32, F64 } = require('./native.js')
+const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
 
 const { apply } = Reflect
+const { wait } = Atomics
+const { RuntimeError } = classes
 
 /** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
 const records = new WeakMap()
 
 const describeFunction = (value) => records.get(value)
 
+// A call that failed comes back only where its exception was dropped, because the thread is to stop. V8 ends JavaScript
+// at the next point where it looks for that, and until there nothing of the caller's may run. The request may be on its
+// way still: waiting is such a point, too.
+function stop() {
+  wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10_000)
+  throw new RuntimeError('the thread is to stop')
+}
+
 const CALLS = new Map([
   [
     ':',
     (call, group) => () => {
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -37,6 +48,7 @@ const CALLS = new Map([
       if (typeof a !== 'number') a = +a
       I32[0] = a
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -47,6 +59,7 @@ const CALLS = new Map([
       I32[0] = a
       I32[4] = b
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -59,6 +72,7 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -73,12 +87,14 @@ const CALLS = new Map([
       I32[8] = c
       I32[12] = d
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     ':i',
     (call, group) => () => {
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -88,6 +104,7 @@ const CALLS = new Map([
       if (typeof a !== 'number') a = +a
       I32[0] = a
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -99,6 +116,7 @@ const CALLS = new Map([
       I32[0] = a
       I32[4] = b
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -112,6 +130,7 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -127,6 +146,7 @@ const CALLS = new Map([
       I32[8] = c
       I32[12] = d
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -166,6 +186,7 @@ function callWithNumbers(call, group, { params, results }) {
     }
     for (let k = 0; k < length; k++) views[k][places[k]] = values[k]
     call(group)
+    if (U32[FAILED] !== 0) stop()
     return result === undefined ? undefined : result[0]
   }
 }
@@ -191,6 +212,7 @@ function callBySignature(call, group, { params, results, opaque, references }) {
   return (...values) => {
     writeAll(params, coerce(values))
     call(group)
+    if (U32[FAILED] !== 0) stop()
     // One result is itself, none undefined, several an Array.
     if (results.length === 0) return undefined
     if (results.length === 1) return read(results[0], 0, group)

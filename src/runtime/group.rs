@@ -24,6 +24,7 @@ use wasmer_vm::{
 };
 
 use super::host::{Callee, HostFunction};
+use super::interrupt::Library;
 use super::tunables::limited;
 use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
 
@@ -69,6 +70,7 @@ struct KnownTable {
 pub struct Group {
     pub(super) objects: Box<StoreObjects>,
     pub(super) members: Vec<Member>,
+    pub(super) libraries: Vec<Library>,
     #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
     pub(super) hosts: Vec<Box<HostFunction>>,
     pub(super) host_functions: HashMap<usize, FunctionMeta>,
@@ -86,6 +88,7 @@ impl Drop for Group {
         for member in &self.members {
             member.module.detach(member.id);
         }
+        self.libraries.clear();
         LIVE.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -100,6 +103,7 @@ impl Group {
         Self {
             objects: Box::default(),
             members: Vec::new(),
+            libraries: Vec::new(),
             hosts: Vec::new(),
             host_functions: HashMap::new(),
             mutator,

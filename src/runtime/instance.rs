@@ -17,6 +17,7 @@ use wasmer_vm::{
 
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
+use super::interrupt::Library;
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
 use crate::error::LinkError;
@@ -122,6 +123,7 @@ impl Group {
         } = made;
 
         self.depend(&instance, &functions);
+        self.libraries.push(Library::of(&instance));
         let initialized = initialize(&mut instance, &segments);
         let instance = InternalStoreHandle::new(&mut self.objects, instance);
         self.members.push(Member {

@@ -30,7 +30,6 @@ pub fn init_traps() {
 }
 
 /// A backtrace takes some 10 KiB.
-#[cfg(target_os = "linux")]
 const ZONE: usize = 64 << 10;
 
 /// What [`enter`] is to run; it takes the place of the body.
@@ -119,6 +118,12 @@ impl Zone {
         }
     }
 
+    /// Whether a stack pointer is on the WebAssembly stack that was entered last, and above its zone.
+    pub(super) fn is_on_stack(&self, sp: usize) -> bool {
+        let start = self.start.get();
+        start != 0 && (start + ZONE..start + STACK).contains(&sp)
+    }
+
     /// After a call: takes back the zone if native code got it; `around` is what was before.
     #[inline]
     pub(super) fn release(&self, around: usize) {
@@ -147,6 +152,12 @@ pub(super) use linux::handler;
 
 #[cfg(target_os = "linux")]
 use linux::protect;
+
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub(super) use linux::is_native_code;
 
 /// No zone where there is no handler for it.
 #[cfg(not(target_os = "linux"))]
@@ -201,7 +212,7 @@ mod linux {
         }
         // SAFETY: the kernel passes it for SA_SIGINFO handlers.
         let at = program_counter(unsafe { &*context.cast::<libc::ucontext_t>() });
-        if !native_code().iter().any(|code| code.contains(&at)) {
+        if !is_native_code(at) {
             return false;
         }
         zone.opened.set(start);
@@ -217,6 +228,11 @@ mod linux {
     #[cfg(target_arch = "aarch64")]
     fn program_counter(context: &libc::ucontext_t) -> usize {
         context.uc_mcontext.pc as usize
+    }
+
+    /// Whether the program counter is in a library that was loaded before WebAssembly could run.
+    pub fn is_native_code(at: usize) -> bool {
+        native_code().iter().any(|code| code.contains(&at))
     }
 
     /// The code of the libraries that are loaded, this one and those it needs among them. What
