@@ -5,7 +5,7 @@ const wabt = require('wabt')
 
 /** @returns {Promise<Uint8Array>} the binary of `text` */
 async function assemble(text) {
-  const parsed = (await wabt()).parseWat('stress.wat', text)
+  const parsed = (await wabt()).parseWat('stress.wat', text, { threads: true })
   try {
     return parsed.toBinary({}).buffer
   } finally {
