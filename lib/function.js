@@ -13,23 +13,34 @@
 // the collector sees them, so that a group (and with it the imports that native holds weakly) outlives its last wasm
 // frame, even when the optimizer has inlined the closure and nothing else holds it.
 
-const { native, I32, F32, F64 } = require('./native.js')
+const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
 const { SLOPPY } = require('./webidl.js')
 
 const { apply } = Reflect
+const { wait } = Atomics
+const { RuntimeError } = classes
 
 /** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
 const records = new WeakMap()
 
 const describeFunction = (value) => records.get(value)
 
+// A call that failed comes back only where its exception was dropped, because the thread is to stop. V8 ends JavaScript
+// at the next point where it looks for that, and until there nothing of the caller's may run. The request may be on its
+// way still: waiting is such a point, too.
+function stop() {
+  wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10_000)
+  throw new RuntimeError('the thread is to stop')
+}
+
 const CALLS = new Map([
   [
     ':',
     (call, group) => () => {
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -38,6 +49,7 @@ const CALLS = new Map([
       if (typeof a !== 'number') a = +a
       I32[0] = a
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -48,6 +60,7 @@ const CALLS = new Map([
       I32[0] = a
       I32[4] = b
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -60,6 +73,7 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
@@ -74,12 +88,14 @@ const CALLS = new Map([
       I32[8] = c
       I32[12] = d
       call(group)
+      if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     ':i',
     (call, group) => () => {
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -89,6 +105,7 @@ const CALLS = new Map([
       if (typeof a !== 'number') a = +a
       I32[0] = a
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -100,6 +117,7 @@ const CALLS = new Map([
       I32[0] = a
       I32[4] = b
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -113,6 +131,7 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -128,6 +147,7 @@ const CALLS = new Map([
       I32[8] = c
       I32[12] = d
       call(group)
+      if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
@@ -171,6 +191,7 @@ function callWithNumbers(call, group, { params, results }) {
     }
     for (let k = 0; k < length; k++) views[k][places[k]] = values[k]
     call(group)
+    if (U32[FAILED] !== 0) stop()
     return result === undefined ? undefined : result[0]
   }
 }
@@ -196,6 +217,7 @@ function callBySignature(call, group, { params, results, opaque, references }) {
   return (...values) => {
     writeAll(params, coerce(values))
     call(group)
+    if (U32[FAILED] !== 0) stop()
     // One result is itself, none undefined, several an Array.
     if (results.length === 0) return undefined
     if (results.length === 1) return read(results[0], 0, group)

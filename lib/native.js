@@ -6,7 +6,8 @@
 // this realm, captured here before install() or anybody else can replace them.
 //
 // Value number k of a call lies at byte 16 * k of the arena: I32[4 * k], F32[4 * k], F64[2 * k], I64[2 * k]; a
-// reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1].
+// reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1]. U32[FAILED] is 1 after
+// a call that failed.
 
 const native = require('../binding.js')
 const { configure } = require('./options.js')
@@ -54,6 +55,7 @@ configure(native)
 
 module.exports = {
   native,
+  FAILED: 4095,
   builtin,
   classes: { CompileError, LinkError, RuntimeError, Exception },
   memoryGrow,

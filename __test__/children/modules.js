@@ -5,7 +5,7 @@ const wabt = require('wabt')
 
 /** @returns {Promise<Uint8Array>} the binary of `text` */
 async function assemble(text) {
-  const parsed = (await wabt()).parseWat('stress.wat', text, { exceptions: true })
+  const parsed = (await wabt()).parseWat('stress.wat', text, { exceptions: true, threads: true })
   try {
     return parsed.toBinary({}).buffer
   } finally {

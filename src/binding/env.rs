@@ -10,7 +10,7 @@ use napi::sys;
 use parking_lot::Mutex;
 
 use super::js::{self, Call, Env, Exports, Reference, Result, Scope, Thrown, Value};
-use crate::runtime::WasmThread;
+use crate::runtime::{WasmThread, Watched};
 use crate::tier::Mutator;
 use crate::trace::{Event, EventQueue, Field};
 
@@ -22,6 +22,8 @@ pub struct EnvShared {
     queue: Mutex<Option<Queue>>,
     /// WebAssembly calls on the stack; written by the environment's thread only.
     depth: AtomicU32,
+    /// `None` where the environment is never stopped by another thread.
+    watched: Option<&'static Watched>,
 }
 
 struct Queue(sys::napi_threadsafe_function);
@@ -57,6 +59,9 @@ impl EnvShared {
     fn enter(&self) {
         let depth = self.depth.load(Ordering::Relaxed);
         self.depth.store(depth + 1, Ordering::Relaxed);
+        if let Some(watched) = self.watched {
+            watched.enter();
+        }
     }
 
     /// Whether a call into WebAssembly is under way.
@@ -68,6 +73,20 @@ impl EnvShared {
     fn leave(&self) {
         let depth = self.depth.load(Ordering::Relaxed);
         self.depth.store(depth - 1, Ordering::Relaxed);
+        if let Some(watched) = self.watched {
+            watched.leave();
+        }
+    }
+}
+
+/// WebAssembly called the host; it comes back to WebAssembly when the value is dropped.
+pub struct Outside(Option<&'static Watched>);
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        if let Some(watched) = self.0 {
+            watched.enter();
+        }
     }
 }
 
@@ -156,6 +175,22 @@ impl EnvState {
         Active { state: self, outer }
     }
 
+    /// WebAssembly calls the host.
+    pub fn leave_for_host(&self) -> Outside {
+        // A memory's functions are called from outside, too.
+        let inside = self.shared.watched.filter(|watched| watched.is_inside());
+        if let Some(watched) = inside {
+            watched.leave();
+        }
+        Outside(inside)
+    }
+
+    /// Whether another thread has told the environment to stop: no JavaScript will run in it.
+    pub fn is_stopping(&self) -> bool {
+        // SAFETY: the environment's thread, as for all of `EnvState`.
+        self.shared.watched.is_some() && unsafe { is_stopping(self.env.cast()) }
+    }
+
     /// Makes sure that the current activation has a scope; its epoch.
     pub fn open_activation(&self) -> Result<u64> {
         let mut activation = self.activation.get();
@@ -199,8 +234,13 @@ struct Realm {
     call_import: Reference,
 }
 
-/// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes.
-pub const ARENA_BYTES: usize = 16_384;
+/// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes, and [`FAILED`].
+const ARENA_BYTES: usize = 16_384;
+
+/// Where the arena has a 32-bit word that says whether the last call failed.
+///
+/// Node drops what is thrown once the environment is to stop, and JavaScript would go on as if the call had returned.
+pub const FAILED: usize = ARENA_BYTES - 4;
 
 impl EnvState {
     /// Made when the addon is loaded into an environment; freed when that ends.
@@ -212,9 +252,11 @@ impl EnvState {
             // that compares its output must not find ours in it.
             std::panic::set_hook(Box::new(|_| {}));
         });
+        let thread = WasmThread::current();
         let shared = Arc::new(EnvShared {
             queue: Mutex::new(None),
             depth: AtomicU32::new(0),
+            watched: Watched::begin(thread, is_stopping, env.cast()),
         });
         let queue = thread_safe_function(env);
         *shared.queue.lock() = (!queue.is_null()).then_some(Queue(queue));
@@ -238,7 +280,7 @@ impl EnvState {
             env,
             shared,
             events,
-            thread: WasmThread::current(),
+            thread,
             activation: Cell::new(Activation::default()),
             next_epoch: Cell::new(1),
             waiting: Cell::new(0),
@@ -294,6 +336,14 @@ impl EnvState {
         self.realm
             .get()
             .map_or(ptr::null_mut(), |realm| realm.arena)
+    }
+
+    /// How a call ended.
+    pub fn say_failed(&self, failed: bool) {
+        // SAFETY: in the arena, which is there because a function was made.
+        let word = unsafe { self.arena().add(FAILED) }.cast::<u32>();
+        // SAFETY: aligned as the arena is, and JavaScript does not run.
+        unsafe { word.write(u32::from(failed)) };
     }
 
     /// A promise begins to wait: keeps the event loop alive until the matching [`Self::settled`].
@@ -375,8 +425,32 @@ unsafe extern "C" fn end(data: *mut c_void) {
     // SAFETY: the state that `create` leaked, handed back once.
     let state = unsafe { Box::from_raw(data.cast::<EnvState>()) };
     *state.shared.queue.lock() = None;
+    if let Some(watched) = state.shared.watched {
+        watched.end();
+    }
     // References die with the environment; deleting them now could meet its teardown.
     std::mem::forget(state);
+}
+
+/// Whether the environment was told to stop (`Environment::is_stopping` in Node).
+///
+/// Node-API refuses calls that may run JavaScript before it looks at their arguments, if the environment is to stop or an
+/// exception is pending; a call without arguments is refused for these otherwise. Node neither allocates nor locks for it.
+///
+/// # Safety
+/// `env` must be an environment of the calling thread that has not ended.
+unsafe fn is_stopping(env: *mut c_void) -> bool {
+    let env = env.cast();
+    let (left, right) = (ptr::null_mut(), ptr::null_mut());
+    // SAFETY: Node-API checks the values.
+    let status = unsafe { sys::napi_strict_equals(env, left, right, ptr::null_mut()) };
+    if status == sys::Status::napi_invalid_arg {
+        return false;
+    }
+    let mut pending = true;
+    // SAFETY: `pending` is writable.
+    let asked = unsafe { sys::napi_is_exception_pending(env, &mut pending) };
+    asked == sys::Status::napi_ok && !pending
 }
 
 pub fn register(exports: &Exports) {

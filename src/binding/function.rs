@@ -12,7 +12,7 @@ use napi::sys;
 use wasmer_types::RawValue;
 use wasmer_vm::VMCallerCheckedAnyfunc;
 
-use super::env::{ARENA_BYTES, EnvState};
+use super::env::{EnvState, FAILED};
 use super::group::GroupHandle;
 use super::js::{self, Call, Env, Exports, Reference, Result, Thrown, Value};
 use crate::module::{signature_text, type_of_letter};
@@ -24,7 +24,7 @@ const _: () = assert!(
 );
 
 const _: () = assert!(
-    ARENA_BYTES >= 1000 * size_of::<RawValue>(),
+    FAILED >= 1000 * size_of::<RawValue>(),
     "a module limit: at most 1,000 parameters and 1,000 results"
 );
 
@@ -78,6 +78,7 @@ impl Callee for Adapter {
         let arena = state.arena().cast::<RawValue>();
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
+        let _outside = state.leave_for_host();
         // SAFETY: one of its functions is running.
         let group = unsafe { &*self.group };
         if group.catches() {
@@ -224,6 +225,7 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
     // SAFETY: JavaScript runs, so the environment is alive.
     let state = unsafe { &*entry.state };
     let outcome = catch_unwind(AssertUnwindSafe(|| run(entry, state)));
+    state.say_failed(!matches!(outcome, Ok(Ok(()))));
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(thrown)) => js::throw(env, state, thrown),

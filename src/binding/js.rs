@@ -223,7 +223,9 @@ fn plain_error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
         Thrown::Pending => return Err(Thrown::Pending),
         Thrown::Type(text) => return native_error(env, &text, sys::napi_create_type_error),
         Thrown::Range(text) => return native_error(env, &text, sys::napi_create_range_error),
-        Thrown::Trap(Outcome::Raised | Outcome::Exception(_)) => return Err(Thrown::Pending),
+        Thrown::Trap(Outcome::Raised | Outcome::Interrupted | Outcome::Exception(_)) => {
+            return Err(Thrown::Pending);
+        }
         Thrown::Trap(Outcome::StackOverflow) => {
             let text = "Maximum call stack size exceeded";
             return native_error(env, text, sys::napi_create_range_error);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::env::EnvState;
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Scope, Value};
 use crate::error::LinkError;
-use crate::runtime::{self, MemoryHost, MemoryState, Waited};
+use crate::runtime::{self, MemoryHost, MemoryState, Waited, close_libraries};
 
 /// What JavaScript holds for a memory.
 pub struct MemoryHandle(pub Arc<MemoryState>);
@@ -32,9 +32,14 @@ unsafe impl Sync for JsMemory {}
 
 impl JsMemory {
     fn call(&self, function: Option<&Reference>, arguments: &[f64]) -> Option<f64> {
+        let _outside = self.state().leave_for_host();
         let outcome = self.try_call(function, arguments);
         if outcome.is_err() {
             js::clear_exception(self.env);
+            // WebAssembly would go on, and ask again.
+            if self.state().is_stopping() {
+                close_libraries();
+            }
         }
         outcome.ok()
     }

@@ -25,6 +25,7 @@ use wasmer_vm::{
 
 use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
 use super::host::{Callee, HostFunction};
+use super::interrupt::Library;
 use super::tunables::limited;
 use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
 
@@ -70,6 +71,7 @@ struct KnownTable {
 pub struct Group {
     pub(super) objects: Box<StoreObjects>,
     pub(super) members: Vec<Member>,
+    pub(super) libraries: Vec<Library>,
     #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
     pub(super) hosts: Vec<Box<HostFunction>>,
     pub(super) host_functions: HashMap<usize, FunctionMeta>,
@@ -90,6 +92,7 @@ impl Drop for Group {
             member.module.detach(member.id);
         }
         exception::unhook(self.exceptions.get_mut());
+        self.libraries.clear();
         LIVE.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -104,6 +107,7 @@ impl Group {
         Self {
             objects: Box::default(),
             members: Vec::new(),
+            libraries: Vec::new(),
             hosts: Vec::new(),
             host_functions: HashMap::new(),
             mutator,

@@ -19,6 +19,7 @@ use super::active::OutOfBounds;
 use super::exception;
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
+use super::interrupt::Library;
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
 use crate::error::LinkError;
@@ -130,6 +131,7 @@ impl Group {
         } = made;
 
         self.depend(&instance, &functions);
+        self.libraries.push(Library::of(&instance));
         let elements = module.declaration.elements();
         let initialized = self
             .initialize_tables(&mut instance, elements, slots, &functions)

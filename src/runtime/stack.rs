@@ -140,6 +140,14 @@ impl Zone {
             protect_once(base);
         }
     }
+
+    /// Whether a stack pointer is on the WebAssembly stack that was entered last, and above its zone.
+    pub(super) fn is_on_stack(&self, sp: usize) -> bool {
+        // SAFETY: null, or of a call that has not returned: `Inside` takes it out before.
+        let entry = unsafe { self.entry.get().as_ref() };
+        let start = entry.map_or(0, |entry| entry.start.get());
+        start != 0 && (start + ZONE..start + STACK).contains(&sp)
+    }
 }
 
 /// A call that is under way.
@@ -203,6 +211,12 @@ pub(super) use linux::handler;
 #[cfg(target_os = "linux")]
 use linux::protect;
 
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub(super) use linux::is_native_code;
+
 /// There is no zone.
 #[cfg(not(target_os = "linux"))]
 fn protect(_start: usize, _open: bool) {}
@@ -257,7 +271,7 @@ mod linux {
         }
         // SAFETY: the kernel passes it for SA_SIGINFO handlers.
         let at = program_counter(unsafe { &*context.cast::<libc::ucontext_t>() });
-        if !native_code().iter().any(|code| code.contains(&at)) {
+        if !is_native_code(at) {
             return false;
         }
         zone.opened.set(start);
@@ -273,6 +287,11 @@ mod linux {
     #[cfg(target_arch = "aarch64")]
     fn program_counter(context: &libc::ucontext_t) -> usize {
         context.uc_mcontext.pc as usize
+    }
+
+    /// Whether the program counter is in a library that was loaded before WebAssembly could run.
+    pub fn is_native_code(at: usize) -> bool {
+        native_code().iter().any(|code| code.contains(&at))
     }
 
     /// The code of the libraries that are loaded, this one and those it needs among them. What

@@ -5,12 +5,15 @@ use wasmer_types::TrapCode;
 use wasmer_vm::{Trap, VMExceptionRef};
 
 use super::host::Raised;
+use super::interrupt::Interrupted;
 
 /// How a call ended, if not well.
 #[derive(Debug)]
 pub enum Outcome {
     /// An import threw; its exception is pending.
     Raised,
+    /// The environment is to stop; JavaScript is ended as well.
+    Interrupted,
     /// Becomes a `RangeError`.
     StackOverflow,
     /// Becomes a `WebAssembly.RuntimeError` with V8's words.
@@ -23,6 +26,7 @@ pub enum Outcome {
 pub fn classify(trap: &Trap) -> Outcome {
     let code = match trap {
         Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
+        Trap::User(error) if error.is::<Interrupted>() => return Outcome::Interrupted,
         Trap::User(_) => return Outcome::Trap("a host function failed"),
         Trap::OOM { .. } => return Outcome::Trap("out of memory"),
         Trap::UncaughtException { exnref, .. } => return Outcome::Exception(exnref.clone()),
