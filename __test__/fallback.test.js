@@ -300,12 +300,37 @@ test('what belongs to one engine is refused by the other with a LinkError that s
     t.regex(error.message, new RegExp(`^WebAssembly\\.Instance\\(\\): Import "m" "[tg]": ${what} .*wasm-compile-cache.*built-in engine`))
   }
   for (const [wat, what] of [['(import "m" "t" (table 2 funcref))', 'a table'], [mutable, 'a mutable global']]) {
-    const error = await t.throwsAsync(instance(wat, { m: theirs }), { instanceOf: W.LinkError })
+    const module = new W.Module(await assemble(wat))
+    const error = t.throws(() => new W.Instance(module, { m: theirs }), { instanceOf: W.LinkError })
     t.regex(error.message, new RegExp(`^WebAssembly\\.Instance\\(\\): Import #0 .*: ${what} of the built-in engine`))
   }
   const table = new W.Table({ element: 'anyfunc', initial: 2 })
   table.set(0, theirs.run)
   await t.throwsAsync(instance('(import "m" "t" (table 2 funcref))', { m: { t: table } }), { instanceOf: W.LinkError, message: /element 0 of the table is a function of the built-in engine/ })
+})
+
+test("a module that shares state with the built-in engine's instances goes there as well, cold and hot", async (t) => {
+  const main = await instance(`${LEGACY} (table (export "t") 2 funcref) (global (export "g") (mut i32) (i32.const 5)) (tag (export "tag") (param i32))`)
+  const side = await assemble(`
+    (import "m" "t" (table 2 funcref)) (import "m" "g" (global $g (mut i32))) (import "m" "tag" (tag (param i32)))
+    (func $seven (result i32) (global.set $g (i32.const 6)) (i32.const 7))
+    (elem (i32.const 0) $seven)
+    (func (export "seven") (result i32) (call $seven))`)
+  for (let round = 0; round < 2; round++) {
+    const options = { ...FALLBACK, minSize: 0 }
+    const module = await [() => W.compile(side, options), () => W.compileStreaming(response(side), options)][round]()
+    t.not(W.Module.tier(module), 'builtin', 'by itself it is one of ours')
+    await W.Module.optimized(module)
+    const linked = new W.Instance(module, { m: main })
+    t.true(linked instanceof W.Instance)
+    t.is(linked.exports.seven(), 7)
+    t.is(main.g.value, 6)
+    t.is(main.t.get(0)(), 7)
+    const later = await W.instantiate(module, { m: main })
+    t.is(later.exports.seven(), 7)
+  }
+  const alone = new W.Module(side, { fallback: 'error', cache: false })
+  t.throws(() => new W.Instance(alone, { m: main }), { instanceOf: W.LinkError, message: /built-in engine/ })
 })
 
 test("imports of a fallback module are read in the standard's order, once, and V8 words what is wrong", async (t) => {

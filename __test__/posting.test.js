@@ -2,8 +2,10 @@
 // A Module goes to other threads as the built-in's does: by structuredClone, postMessage and workerData. The receiver
 // shares the native module; nothing is compiled again.
 
+const { execFile } = require('node:child_process')
 const { once } = require('node:events')
 const path = require('node:path')
+const { promisify } = require('node:util')
 const v8 = require('node:v8')
 const vm = require('node:vm')
 const { MessageChannel, Worker } = require('node:worker_threads')
@@ -150,3 +152,33 @@ test('a module arrives although the sender lets go of it at once', async (t) => 
   t.is(run(module), 41)
   port1.close()
 })
+
+for (const [name, flags, options] of [
+  ['that install() was called before', [], {}],
+  ['with an execArgv of its own', [], { execArgv: ['--no-warnings'] }],
+  ['of a program with flags that are not for threads', ['--expose-gc', '--max-old-space-size=500', '--no-warnings'], {}],
+]) {
+  test(`a worker ${name} has the package installed`, async (t) => {
+    const program = `
+      const { once } = require('node:events')
+      const W = require(${JSON.stringify(path.join(__dirname, '../index.js'))})
+      const threads = require('node:worker_threads')
+      const { Worker } = threads
+      W.install()
+      const module = new WebAssembly.Module(Buffer.from(process.argv[1], 'base64'))
+      const text = \`
+        const { parentPort, workerData } = require('node:worker_threads')
+        const { exports } = new WebAssembly.Instance(workerData, { m: { f: (x) => x * 2 } })
+        parentPort.postMessage([exports.run(20), workerData instanceof WebAssembly.Module, process.execArgv.includes('--no-warnings')])
+      \`
+      const worker = new threads.Worker(text, { eval: true, workerData: module, ...${JSON.stringify(options)} })
+      once(worker, 'message').then(([message]) => {
+        W.uninstall()
+        console.log(JSON.stringify([...message, worker instanceof Worker, threads.Worker === Worker]))
+      })`
+    const args = [...flags, '-e', program, Buffer.from(bytes).toString('base64')]
+    const { stdout } = await promisify(execFile)(process.execPath, args)
+    const flag = flags.includes('--no-warnings') || options.execArgv !== undefined
+    t.deepEqual(JSON.parse(stdout), [41, true, flag, true, true])
+  })
+}

@@ -62,11 +62,14 @@ function asks(error, options) {
   return error.code === 'ERR_WASM_UNSUPPORTED' && mayFallBack(options)
 }
 
+function tell({ feature = 'unknown', offset }, bytes, source) {
+  events.emit({ name: 'fallback', dur: 0, source, bytes: bytes.byteLength, feature, offset })
+}
+
 /** The built-in engine took it. */
 function taken(module, error, bytes, options) {
   if (!mayFallBack(options)) throw error
-  const { feature = 'unknown', offset } = error
-  events.emit({ name: 'fallback', dur: 0, source: options.native.source, bytes: bytes.byteLength, feature, offset })
+  tell(error, bytes, options.native.source)
   return { module }
 }
 
@@ -109,4 +112,4 @@ function validate(bytes, options) {
   return native.validate(bytes) && (standard === undefined || !usesStringBuiltins(bytes, standard))
 }
 
-module.exports = { compileLater, compileNow, refusalOf, validate, wantsAllBytes }
+module.exports = { compileLater, compileNow, refusalOf, tell, validate, wantsAllBytes }

@@ -38,6 +38,8 @@ function isGlobal(value) {
   }
 }
 
+const isBuiltinGlobal = (value) => isGlobal(value) && !states.has(value)
+
 const isReference = ({ letter }) => letter === 'r' || letter === 'c' || letter === 'x'
 
 /** The group a Global is tied to, or null if it may go to any. */
@@ -224,4 +226,4 @@ function releaseGlobal(global) {
   return new builtin.Global({ value: NAMES.get(state.letter) }, carried)
 }
 
-module.exports = { Global, bindGlobal, decidingGroup, defineValue, globalAt, isGlobal, matchGlobal, releaseGlobal }
+module.exports = { Global, bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlobal, matchGlobal, releaseGlobal }

@@ -7,6 +7,7 @@
 
 const namespace = require('./namespace.js')
 const { builtin, installed, parents } = require('./realm.js')
+const threads = require('./threads.js')
 
 // What V8 makes with the built-in's prototypes: what another thread sends, and JSTag.
 const SENT = ['Memory', 'Module', 'Tag']
@@ -41,6 +42,7 @@ function install() {
   installed.push(namespace)
   inherit(namespace)
   putInForce(namespace)
+  threads.install()
 }
 
 /** Undoes install(). Objects that were made meanwhile live on. */
@@ -51,6 +53,7 @@ function uninstall() {
   const untouched = isOurs(globalThis.WebAssembly)
   installed.splice(index, 1)
   inherit(installed.at(-1))
+  threads.uninstall()
   if (untouched) putInForce(installed.at(-1) ?? builtin)
 }
 

@@ -5,15 +5,15 @@
 const { binary } = require('./binary.js')
 const { worded } = require('./compile.js')
 const { createAdapter, describeFunction } = require('./function.js')
-const { bindGlobal, decidingGroup, defineValue, globalAt, isGlobal, matchGlobal } = require('./global.js')
+const { bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlobal, matchGlobal } = require('./global.js')
 const { chooseGroup } = require('./group.js')
 const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
 const { describeModule, isModule } = require('./module.js')
 const { native, builtin, classes } = require('./native.js')
 const { parseSignature } = require('./signature.js')
-const { bindTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
-const { bindTag, homeGroup, isTag, matchTag, tagAt } = require('./tag.js')
+const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
+const { bindTag, homeGroup, isBuiltinTag, isTag, matchTag, tagAt } = require('./tag.js')
 const { NOT_A_FUNCTION } = require('./value.js')
 const { defineInterface, inheriting, isObject, requireNew } = require('./webidl.js')
 
@@ -42,7 +42,7 @@ function kindMismatch({ kind, type }, value) {
     case 'memory':
       return isMemory(value) ? undefined : 'memory import must be a WebAssembly.Memory object'
     case 'tag':
-      return isTag(value) ? undefined : 'tag import requires a WebAssembly.Tag'
+      return isTag(value) || isBuiltinTag(value) ? undefined : 'tag import requires a WebAssembly.Tag'
     default:
       return isGlobal(value) ? undefined : constantMismatch(type, value)
   }
@@ -101,6 +101,28 @@ function matchImports(imports, values, where) {
       }
     }
   })
+}
+
+/** Whether what cannot be shared between the engines belongs to the built-in one. */
+const isTheirs = ({ kind, type }, value) =>
+  (kind === 'table' && isBuiltinTable(value)) ||
+  (kind === 'global' && type.mutable && isBuiltinGlobal(value)) ||
+  (kind === 'tag' && isBuiltinTag(value))
+
+/**
+ * An instance of the built-in engine in the place of ours, for a module that is to share state with its instances (the
+ * side modules of a program whose main module it compiled); undefined where the bytes were not kept for that.
+ */
+function linkElsewhere(module, values) {
+  const { imports, twin } = describeModule(module)
+  const theirs = twin()
+  if (theirs === undefined) return undefined
+  const importObject = {}
+  imports.forEach(({ module: from, name }, index) => {
+    importObject[from] ??= {}
+    importObject[from][name] = values[index]
+  })
+  return newBuiltinInstance(theirs, importObject)
 }
 
 /** The group that decides, if any, and the one that would suit. */
@@ -180,6 +202,10 @@ function createExports(declarations, raws, memories, group) {
 /** "Instantiate the core of a WebAssembly module", then "initialize an instance object". */
 function link(instance, module, values, where) {
   const { handle, imports, exports: declarations, memories: declared } = describeModule(module)
+  if (imports.some((declaration, index) => isTheirs(declaration, values[index]))) {
+    const elsewhere = linkElsewhere(module, values)
+    if (elsewhere !== undefined) return inheriting(elsewhere, instance)
+  }
   matchImports(imports, values, where)
   const group = findGroup(imports, values, where)
 

@@ -10,6 +10,7 @@
 
 const { binary, custom, functionType, importOf } = require('./binary.js')
 const { compileNow } = require('./compile.js')
+const { tell } = require('./fallback.js')
 const { native, builtin, classes } = require('./native.js')
 const { readOptions } = require('./options.js')
 const { installed } = require('./realm.js')
@@ -19,7 +20,7 @@ const builtinStatics = builtin.Module
 
 const CARRIER = 'wasm-compile-cache.module'
 
-/** Module of ours -> {handle, imports, exports, memories}, the last three as native lists them. */
+/** Module of ours -> {handle, imports, exports, memories, twin}, the lists as native gives them. */
 const states = new WeakMap()
 
 /** Modules of the built-in engine that were asked for their carrier's section before. */
@@ -66,12 +67,28 @@ function adopt(module, handle) {
     imports: native.moduleImports(handle),
     exports: native.moduleExports(handle),
     memories: native.moduleDefinedMemories(handle),
+    twin: () => twinOf(module, handle),
   })
   return module
 }
 
 const NO_PARAMETERS = functionType({ params: [], results: [] })
 const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can instantiate it', '', 'function', [0])
+
+/** Module of ours -> what the built-in engine made of the same bytes. */
+const twins = new WeakMap()
+
+function twinOf(module, handle) {
+  let twin = twins.get(module)
+  if (twin === undefined) {
+    const bytes = native.moduleBytes(handle)
+    if (bytes === null) return undefined
+    twin = new builtin.Module(bytes)
+    twins.set(module, twin)
+    tell({ feature: 'state-of-the-built-in-engine' }, bytes, '')
+  }
+  return twin
+}
 
 const PLAIN = Object.create(Module.prototype)
 

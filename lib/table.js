@@ -46,7 +46,7 @@ function isTable(value) {
   }
 }
 
-const isBuiltinTable = (table) => !states.has(table)
+const isBuiltinTable = (value) => isTable(value) && !states.has(value)
 
 const tableGroup = (table) => states.get(table)?.group ?? null
 

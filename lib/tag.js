@@ -9,6 +9,9 @@ const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
 
+const { apply } = Reflect
+const { is } = builtin.Exception.prototype
+
 /** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
 const states = new WeakMap()
 
@@ -24,6 +27,19 @@ function* knownTags() {
 }
 
 const isTag = (value) => states.has(value)
+
+const probe = new builtin.Exception(new builtin.Tag({ parameters: [] }), [])
+
+/** Whether the value is a Tag of an instance of the built-in engine: its own brand decides. */
+function isBuiltinTag(value) {
+  if (isTag(value)) return false
+  try {
+    apply(is, probe, [value])
+    return true
+  } catch {
+    return false
+  }
+}
 
 const homeGroup = (tag) => states.get(tag).home
 
@@ -71,6 +87,12 @@ const JSTag = adopt(builtin.JSTag ?? create('r'), 'r:', null)
 
 /** Import matching of tag types; throws LinkError. */
 function matchTag(tag, signature, subject) {
+  if (!isTag(tag)) {
+    throw new classes.LinkError(
+      `${subject}: a tag of the built-in engine cannot be shared with this instance, which is compiled by ` +
+        'wasm-compile-cache'
+    )
+  }
   if (states.get(tag).signature === signature) return
   throw new classes.LinkError(`${subject}: imported tag does not match the expected type`)
 }
@@ -100,4 +122,4 @@ function tagAt(group, id) {
   return tag
 }
 
-module.exports = { JSTag, Tag, bindTag, homeGroup, isBound, isTag, knownTags, matchTag, tagAt, tagParams }
+module.exports = { JSTag, Tag, bindTag, homeGroup, isBound, isBuiltinTag, isTag, knownTags, matchTag, tagAt, tagParams }

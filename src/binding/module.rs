@@ -55,6 +55,13 @@ pub fn register(exports: &Exports) {
         js::string(call.env, &hex::encode(module.hash))
     });
     exports.function("moduleOptimized", optimized);
+    exports.function("moduleBytes", |call| {
+        let module = &call.native::<ModuleHandle>(0)?.0;
+        match module.wire.get() {
+            Some(bytes) => js::array_buffer(call.env, bytes),
+            None => js::null(call.env),
+        }
+    });
     exports.function("moduleToken", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;
         js::string(call.env, &hex::encode(tier::token(module)))

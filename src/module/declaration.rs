@@ -236,6 +236,15 @@ impl Declaration {
         })
     }
 
+    /// Whether an import is of a kind that two engines cannot share: a table, a mutable global, a tag.
+    pub fn imports_state(&self) -> bool {
+        self.imports().any(|import| match import.ty {
+            ExternType::Table(_) | ExternType::Tag(_) => true,
+            ExternType::Global(ty) => ty.mutability.is_mutable(),
+            ExternType::Function(_) | ExternType::Memory(_) => false,
+        })
+    }
+
     /// Exports in the module's order.
     pub fn exports(&self) -> impl Iterator<Item = Extern<'_>> {
         self.info.exports.iter().map(|(name, index)| {

@@ -255,10 +255,15 @@ impl Ingest {
     }
 
     /// Gives the bytes back.
+    pub fn into_bytes(self) -> Arc<Vec<u8>> {
+        Arc::new(self.bytes)
+    }
+
+    /// Gives the bytes back with the reason.
     pub fn refuse(self, error: CompileError) -> Refused {
         Refused {
             error,
-            bytes: Arc::new(self.bytes),
+            bytes: self.into_bytes(),
         }
     }
 

@@ -108,6 +108,8 @@ pub struct Module {
     pub hash: [u8; 32],
     /// See [`super::registry::token`].
     pub(super) token: OnceLock<super::registry::Token>,
+    /// The bytes, where another engine may have to take over when the module is linked.
+    pub wire: OnceLock<Arc<Vec<u8>>>,
     /// What it imports and exports.
     pub declaration: Declaration,
     /// Environments to tell of background events.
@@ -136,6 +138,7 @@ impl Module {
         Arc::new(Self {
             hash,
             token: OnceLock::new(),
+            wire: OnceLock::new(),
             declaration,
             listeners: Listeners::default(),
             registered: Mutex::new(Registered::new(Arc::new(code))),

@@ -74,11 +74,25 @@ impl CompileOptions {
 /// The module is invalid or cannot be compiled.
 pub fn compile_bytes(bytes: Vec<u8>, options: &CompileOptions) -> Result<Arc<Module>, Refused> {
     let hash = *blake3::hash(&bytes).as_bytes();
-    make(hash, bytes.len() as u64, options, |span| {
+    let size = bytes.len() as u64;
+    let mut unread = Some(bytes);
+    let module = make(hash, size, options, |span| {
         let baseline = Baseline::new(Box::new(|| {}));
+        let bytes = unread.take().unwrap_or_default();
         let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
         finish(hash, baseline, ingested, options, span)
-    })
+    })?;
+    if let Some(bytes) = unread {
+        keep_wire(&module, options, || Arc::new(bytes));
+    }
+    Ok(module)
+}
+
+/// Another engine may have to take over when the module is linked: it then needs the bytes.
+fn keep_wire(module: &Module, options: &CompileOptions, bytes: impl FnOnce() -> Arc<Vec<u8>>) {
+    if options.fallback && module.declaration.imports_state() {
+        module.wire.get_or_init(bytes);
+    }
 }
 
 /// The registry's module, or the cache's, or what `build` makes.
@@ -160,6 +174,7 @@ fn finish(
         return Err(refuse(CompileError::unsupported(text), ingested.bytes));
     }
     let module = Module::new(hash, declaration, compiled.code);
+    keep_wire(&module, options, || Arc::clone(&ingested.bytes));
     module.listeners.add(&options.events);
     let mut fields = options.fields(&hash, size);
     fields.push(("craneliftBytes", compiled.cranelift_bytes.into()));
@@ -197,7 +212,10 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
     {
         // Without its artifact the record is of no use: what is compiled is what is read below.
         let module = known(*hash.as_bytes(), before.stat.size, options);
-        if let Some(module) = module {
+        let complete = |module: &Arc<Module>| {
+            !options.fallback || !module.declaration.imports_state() || module.wire.get().is_some()
+        };
+        if let Some(module) = module.filter(complete) {
             return Ok(module);
         }
     }
@@ -379,14 +397,17 @@ impl Stream {
         }
         let hash = ingest.hash();
         let size = ingest.size();
-        let mut built = false;
+        let mut ingest = Some(ingest);
         let module = make(hash, size, &options, |_| {
-            built = true;
+            let ingest = ingest.take().unwrap_or_default();
             let ingested = ingest.finish(&mut submit);
             finish(hash, baseline.clone(), ingested, &options, &span)
         });
-        if !built {
+        if let Some(ingest) = ingest {
             baseline.cancel();
+            if let Ok(module) = &module {
+                keep_wire(module, &options, || ingest.into_bytes());
+            }
         }
         module.map_err(Some)
     }
