@@ -9,8 +9,10 @@
 
 const { native, classes } = require('./native.js')
 const { fromWasm, toWasm } = require('./exception.js')
-const { createAdapter, createExportedFunction, describeFunction } = require('./function.js')
+const { createAdapter } = require('./adapter.js')
+const { createExportedFunction, describeFunction } = require('./function.js')
 const { Slab } = require('./slab.js')
+const { passed, trapped } = require('./stack.js')
 
 class Group {
   handle = native.groupNew(this)
@@ -49,6 +51,16 @@ class Group {
   /** The inverse; -1 where wasm has no name for it. */
   exceptionToWasm(value) {
     return toWasm(this, value)
+  }
+
+  /** The error of a trap in this group. */
+  fault(words, traced) {
+    return trapped(words, traced)
+  }
+
+  /** An import's error leaves this group's code. */
+  pass(error) {
+    passed(error)
   }
 
   // A function of another group is a host function here, and keeps its identity: its address answers with the

@@ -2,8 +2,9 @@
 
 // WebAssembly.Instance: reading the imports, matching them with what the module declares, linking, exports, start.
 
+const { createAdapter } = require('./adapter.js')
 const { worded } = require('./compile.js')
-const { createAdapter, describeFunction } = require('./function.js')
+const { describeFunction } = require('./function.js')
 const { bindGlobal, decidingGroup, defineValue, globalAt, isGlobal, matchGlobal } = require('./global.js')
 const { chooseGroup } = require('./group.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')

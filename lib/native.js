@@ -46,6 +46,8 @@ if (native[ARENA] === undefined) {
     memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
     exceptionFromWasm: (owner, tag) => owner.exceptionFromWasm(tag),
+    fault: (owner, words, traced) => owner.fault(words, traced),
+    pass: (owner, error) => owner.pass(error),
     exceptionToWasm: (owner, value) => owner.exceptionToWasm(value),
   })
   Object.defineProperty(native, ARENA, { value: arena })

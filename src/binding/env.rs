@@ -196,6 +196,8 @@ struct Realm {
     memory_wait: Reference,
     memory_notify: Reference,
     exception_from_wasm: Reference,
+    fault: Reference,
+    pass: Reference,
 }
 
 /// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes.
@@ -282,6 +284,14 @@ impl EnvState {
 
     pub fn exception_from_wasm(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.exception_from_wasm)
+    }
+
+    pub fn fault(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.fault)
+    }
+
+    pub fn pass(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.pass)
     }
 
     /// Where arguments and results pass; null before `init`.
@@ -423,6 +433,8 @@ fn init(call: &Call<'_>) -> Result<Value> {
         memory_wait: reference("memoryWait")?,
         memory_notify: reference("memoryNotify")?,
         exception_from_wasm: reference("exceptionFromWasm")?,
+        fault: reference("fault")?,
+        pass: reference("pass")?,
     };
     if call.state.realm.set(realm).is_err() {
         return Err(Thrown::Type("init was already called".to_owned()));

@@ -208,11 +208,14 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
     let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast(), state.thread) };
     drop(activation);
     let Err(trap) = outcome else { return Ok(()) };
-    let outcome = runtime::classify(&trap);
-    if let Outcome::Exception(exception) = &outcome {
-        // SAFETY: the wrapper that was called keeps its group alive.
-        let group = unsafe { &*entry.group };
-        group.throw(state.env, state, exception)?;
+    let outcome = runtime::classify(&trap, state.thread.failed_site());
+    // SAFETY: the wrapper that was called keeps its group alive.
+    let group = unsafe { &*entry.group };
+    match &outcome {
+        Outcome::Exception(exception) => group.throw(state.env, state, exception)?,
+        Outcome::Raised => group.pass(state.env, state)?,
+        Outcome::StackOverflow => group.fault(state.env, state, None, true)?,
+        Outcome::Trap(words) => group.fault(state.env, state, Some(words), true)?,
     }
     Err(Thrown::Trap(outcome))
 }

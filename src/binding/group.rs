@@ -13,7 +13,7 @@ use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
-    Callee, ExportValue, FunctionMeta, Group, Import, InstantiateError, classify,
+    Callee, ExportValue, FunctionMeta, Group, Import, InstantiateError, Outcome, classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.
@@ -57,6 +57,43 @@ impl GroupHandle {
         // SAFETY: a live value of this environment.
         js::check(unsafe { napi::sys::napi_throw(env, value) })?;
         Err(Thrown::Pending)
+    }
+
+    /// Throws the error of a trap, made by the group's own copy of the package, in its realm.
+    /// `words` is `None` for a stack overflow; `traced` says whether code of the group failed.
+    pub fn fault(
+        &self,
+        env: Env,
+        state: &EnvState,
+        words: Option<&str>,
+        traced: bool,
+    ) -> Result<()> {
+        let make = state.fault().ok_or(Thrown::Pending)?.get()?;
+        let words = words.map_or_else(|| js::undefined(env), |words| js::string(env, words))?;
+        let arguments = [self.owner.get()?, words, js::boolean(env, traced)?];
+        let error = js::call(env, make, &arguments)?;
+        // SAFETY: a live value of this environment.
+        js::check(unsafe { napi::sys::napi_throw(env, error) })?;
+        Err(Thrown::Pending)
+    }
+
+    /// An import's exception leaves the group's code: an error gets the frames of that code into
+    /// its stack. Stays pending.
+    pub fn pass(&self, env: Env, state: &EnvState) -> Result<()> {
+        let Some(exception) = js::take_exception(env)? else {
+            return Ok(());
+        };
+        if js::is_error(env, exception)?
+            && let Some(pass) = state.pass()
+        {
+            let arguments = [self.owner.get()?, exception];
+            let passed = pass.get().and_then(|pass| js::call(env, pass, &arguments));
+            if passed.is_err() {
+                js::clear_exception(env);
+            }
+        }
+        // SAFETY: a live value of this environment.
+        js::check(unsafe { napi::sys::napi_throw(env, exception) })
     }
 
     /// Makes a host function; the address of its anyfunc.
@@ -203,13 +240,21 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .into_iter()
         .map(|value| Ok(Arc::clone(&js::native_of::<MemoryHandle>(env, value)?.0)))
         .collect::<Result<Vec<_>>>()?;
-    let exports = group
+    let instantiated = group
         .group
         .borrow_mut()
-        .instantiate(module, imports, memories)
-        .map_err(|error| match error {
+        .instantiate(module, imports, memories);
+    let exports = instantiated.map_err(|error| match error {
             InstantiateError::Link(error) => Thrown::Link(error),
-            InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
+            InstantiateError::Trap(trap) => {
+                // No code ran: an active segment is out of bounds.
+                let outcome = classify(&trap, None);
+                let Outcome::Trap(words) = outcome else {
+                    return Thrown::Trap(outcome);
+                };
+                let thrown = group.fault(env, call.state, Some(words), false);
+                thrown.err().unwrap_or(Thrown::Pending)
+            }
         })?;
     js::array(env, exports, |export| {
         let (ExportValue::Function(number)

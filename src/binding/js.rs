@@ -582,6 +582,28 @@ impl Drop for Scope {
     }
 }
 
+/// The pending exception, which is pending no more; `None` if there is none.
+pub fn take_exception(env: Env) -> Result<Option<Value>> {
+    let mut pending = false;
+    // SAFETY: `pending` is writable.
+    check(unsafe { sys::napi_is_exception_pending(env, &mut pending) })?;
+    if !pending {
+        return Ok(None);
+    }
+    let mut exception = ptr::null_mut();
+    // SAFETY: `exception` is writable.
+    check(unsafe { sys::napi_get_and_clear_last_exception(env, &mut exception) })?;
+    Ok(Some(exception))
+}
+
+/// Whether a value is an error that the engine made; a proxy of one is none.
+pub fn is_error(env: Env, value: Value) -> Result<bool> {
+    let mut is_error = false;
+    // SAFETY: a live value.
+    check(unsafe { sys::napi_is_error(env, value, &mut is_error) })?;
+    Ok(is_error)
+}
+
 /// Forgets a pending exception.
 pub fn clear_exception(env: Env) {
     let mut exception = ptr::null_mut();

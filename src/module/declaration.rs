@@ -11,6 +11,8 @@ use wasmer_types::{
     MemoryIndex, MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
 };
 
+use super::names::WireHash;
+use super::origin::WholeOrigin;
 use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
 use crate::stream::Ingested;
@@ -29,6 +31,8 @@ pub struct Declaration {
     pub start: Option<u32>,
     /// Length of the module in bytes.
     pub size: u64,
+    /// What V8 calls it.
+    pub wire_hash: WireHash,
     custom: Vec<(String, Stored)>,
     active: Vec<ActiveSegment>,
     image: Stored,
@@ -81,6 +85,8 @@ struct Carried {
     tables: Vec<(char, u32, Option<u32>)>,
     start: Option<u32>,
     size: u64,
+    wire_hash: WireHash,
+    origin: WholeOrigin,
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
     active: Vec<ActiveSegment>,
@@ -105,6 +111,7 @@ impl Declaration {
             tables: ingested.skeleton.tables.clone(),
             start: ingested.start,
             size: ingested.bytes.len() as u64,
+            wire_hash: WireHash::of(&ingested.bytes),
             custom,
             active: active.segments,
             image: Stored::Memory(active.image),
@@ -112,11 +119,15 @@ impl Declaration {
     }
 
     /// Encodes what an artifact must carry: a small blob, and the bytes that are to be stored
-    /// behind the `image_length` bytes of code.
+    /// behind the `image_length` bytes of code, which came from `origin`.
     ///
     /// # Errors
     /// Bytes that live in a file could not be read.
-    pub fn carry(&self, image_length: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    pub fn carry(
+        &self,
+        image_length: u64,
+        origin: &WholeOrigin,
+    ) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let mut behind = Vec::new();
         let mut place = |stored: &Stored| {
             let bytes = stored.read()?;
@@ -138,6 +149,8 @@ impl Declaration {
                 .collect(),
             start: self.start,
             size: self.size,
+            wire_hash: self.wire_hash,
+            origin: origin.clone(),
             custom,
             active: self.active.clone(),
             image,
@@ -147,7 +160,11 @@ impl Declaration {
     }
 
     /// The inverse of [`Self::carry`]; `None` if the blob is not one of ours.
-    pub fn carried(info: Arc<ModuleInfo>, blob: &[u8], file: &Arc<File>) -> Option<Self> {
+    pub fn carried(
+        info: Arc<ModuleInfo>,
+        blob: &[u8],
+        file: &Arc<File>,
+    ) -> Option<(Self, WholeOrigin)> {
         let carried: Carried = postcard::from_bytes(blob).ok()?;
         let tables = carried
             .tables
@@ -162,17 +179,19 @@ impl Declaration {
         let stored = |offset, length| Stored::file(file, offset, length);
         let custom = carried.custom.into_iter();
         let (at, length) = carried.image;
-        Some(Self {
+        let declaration = Self {
             info,
             tables,
             start: carried.start,
             size: carried.size,
+            wire_hash: carried.wire_hash,
             custom: custom
                 .map(|(name, at, length)| (name, stored(at, length)))
                 .collect(),
             active: carried.active,
             image: stored(at, length),
-        })
+        };
+        Some((declaration, carried.origin))
     }
 
     /// The active data segments, in order.

@@ -3,8 +3,9 @@
 use wasmer_compiler::wasmparser::WasmFeatures;
 use wasmer_types::Features;
 
-/// Part of every artifact's key: raise it whenever the lowering changes the code it produces.
-pub const LOWERING_VERSION: u32 = 2;
+/// Part of every artifact's key: raise it whenever the lowering changes the code it produces, or what
+/// an artifact carries beside it.
+pub const LOWERING_VERSION: u32 = 3;
 
 /// What the validator accepts: WebAssembly 2.0, threads, extended constant expressions,
 /// exceptions with exnref, relaxed SIMD and several memories.

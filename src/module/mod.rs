@@ -7,6 +7,8 @@
 mod declaration;
 mod features;
 mod lower;
+mod names;
+mod origin;
 mod segment;
 mod signature;
 mod skeleton;
@@ -14,6 +16,8 @@ mod skeleton;
 pub use declaration::{Declaration, Extern, ExternType};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
 pub use lower::{BodyTier, LoweredBody, lower_body};
+pub use names::{Names, WireHash};
+pub use origin::{BodyOrigin, Site, WholeOrigin};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
 pub use signature::{is_plain, letter, signature_text, type_of_letter};
 pub use skeleton::{Skeleton, SkeletonBuilder};

@@ -62,6 +62,9 @@ pub unsafe fn call(
             values.cast(),
         )
     };
+    if let Err(trap) = &outcome {
+        zone.record(trap);
+    }
     zone.release(around);
     outcome
 }

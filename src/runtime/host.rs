@@ -3,6 +3,7 @@
 use std::any::Any;
 
 use wasmer_types::RawValue;
+use super::stack::WasmThread;
 use wasmer_vm::{
     VMDynamicFunctionContext, VMFunctionBody, VMFunctionContext, on_host_stack, raise_user_trap,
 };
@@ -29,15 +30,24 @@ pub struct Raised;
 ///
 /// Invariant: its address does not change while any store can call it.
 pub(super) struct HostFunction {
-    dynamic: VMDynamicFunctionContext<Box<dyn Callee>>,
+    dynamic: VMDynamicFunctionContext<Host>,
+}
+
+struct Host {
+    callee: Box<dyn Callee>,
+    /// The group's.
+    thread: WasmThread,
 }
 
 impl HostFunction {
     pub(super) fn new(callee: Box<dyn Callee>) -> Box<Self> {
         Box::new(Self {
             dynamic: VMDynamicFunctionContext {
-                address: (enter as *const ()).cast::<VMFunctionBody>(),
-                ctx: callee,
+                address: (entry as *const ()).cast::<VMFunctionBody>(),
+                ctx: Host {
+                    callee,
+                    thread: WasmThread::current(),
+                },
             },
         })
     }
@@ -55,19 +65,42 @@ pub(super) fn host_data() -> Box<dyn Any> {
     Box::new(Host)
 }
 
-/// Called by the dynamic trampolines, on the WebAssembly stack.
-unsafe extern "C" fn enter(
-    context: *mut VMDynamicFunctionContext<Box<dyn Callee>>,
+/// Called by the dynamic trampolines, on the WebAssembly stack: adds the trampoline's frame pointer
+/// to the arguments of [`enter`].
+///
+/// # Safety
+/// As [`enter`].
+#[unsafe(naked)]
+unsafe extern "C" fn entry(
+    context: *mut VMDynamicFunctionContext<Host>,
     values: *mut RawValue,
 ) {
-    let outcome = on_host_stack(|| {
-        // SAFETY: the trampoline passes the context that `HostFunction::context` gave out, alive
-        // by its invariant.
-        let callee = unsafe { &(*context).ctx };
+    #[cfg(all(target_arch = "x86_64", not(windows)))]
+    std::arch::naked_asm!("mov rdx, rbp", "jmp {enter}", enter = sym enter);
+    #[cfg(all(target_arch = "x86_64", windows))]
+    std::arch::naked_asm!("mov r8, rbp", "jmp {enter}", enter = sym enter);
+    #[cfg(target_arch = "aarch64")]
+    std::arch::naked_asm!("mov x2, x29", "b {enter}", enter = sym enter);
+}
+
+/// # Safety
+/// `context` must be what [`HostFunction::context`] gave out, `values` as [`Callee::call`] wants it.
+unsafe extern "C" fn enter(
+    context: *mut VMDynamicFunctionContext<Host>,
+    values: *mut RawValue,
+    frame: usize,
+) {
+    // SAFETY: the trampoline passes the context that `HostFunction::context` gave out, alive by its
+    // invariant.
+    let host = unsafe { &(*context).ctx };
+    // SAFETY: a group is used by one thread, so it is this one's.
+    let zone = unsafe { &*host.thread.zone() };
+    let outcome = zone.suspended(frame, || {
         // SAFETY: the trampoline's value array has room for parameters and results.
-        unsafe { callee.call(values) }
+        on_host_stack(|| unsafe { host.callee.call(values) })
     });
     if outcome.is_err() {
+        zone.raised(frame);
         let raised = Box::new(Raised);
         // SAFETY: dynamic trampolines only run on the WebAssembly stack, and no destructor is
         // left in this frame: `outcome` is plain data.

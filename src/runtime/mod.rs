@@ -4,6 +4,7 @@
 //! behind the traits [`Callee`] and [`MemoryHost`]), files, how code is made.
 
 mod call;
+mod frames;
 mod group;
 mod host;
 mod instance;
@@ -13,6 +14,7 @@ mod trap;
 mod tunables;
 
 pub use call::call;
+pub use frames::Frames;
 pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};

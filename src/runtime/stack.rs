@@ -13,6 +13,9 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use parking_lot::Mutex;
+use super::frames::Notes;
+use crate::module::Site;
+use crate::tier::Position;
 use wasmer_types::RawValue;
 use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
 
@@ -31,7 +34,11 @@ pub fn init_traps() {
 
 /// A backtrace takes some 10 KiB.
 #[cfg(target_os = "linux")]
-const ZONE: usize = 64 << 10;
+pub(super) const ZONE: usize = 64 << 10;
+
+/// There is none.
+#[cfg(not(target_os = "linux"))]
+pub(super) const ZONE: usize = 0;
 
 /// What [`enter`] is to run; it takes the place of the body.
 #[repr(C)]
@@ -66,6 +73,7 @@ pub(super) struct Zone {
     start: Cell<usize>,
     /// The zone that was given to native code, 0 if none.
     opened: Cell<usize>,
+    pub(super) notes: Notes,
 }
 
 /// What a thread needs to enter WebAssembly; looked up once, because thread-local storage is slow to
@@ -81,6 +89,19 @@ impl WasmThread {
 
     pub(super) fn zone(self) -> *const Zone {
         self.0
+    }
+
+    /// The frames of the calls that were under way when one failed last, innermost first, at most
+    /// `limit` of each.
+    pub fn trace(self, limit: usize) -> Vec<Vec<Position>> {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.0 };
+        zone.notes.trace(limit)
+    }
+
+    /// The instruction that failed last, where its trap codes do not say what it is.
+    pub fn failed_site(self) -> Option<Site> {
+        self.trace(1).first()?.first()?.site
     }
 }
 
@@ -98,6 +119,7 @@ impl Zone {
             last: Cell::new(0),
             start: Cell::new(0),
             opened: Cell::new(0),
+            notes: Notes::new(),
         }
     }
 
@@ -165,6 +187,7 @@ mod linux {
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
+    use super::super::frames::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
     /// Best effort: without its zone a stack works as wasmer made it.
@@ -195,13 +218,14 @@ mod linux {
         let address = unsafe { info.si_addr() } as usize;
         // SAFETY: this thread's, which is alive.
         let zone = unsafe { &*zone() };
+        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
+        let registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
+        zone.notes.fault(registers);
         let start = zone.start.get();
         if !(start..start + ZONE).contains(&address) || zone.opened.get() != 0 {
             return false;
         }
-        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
-        let at = program_counter(unsafe { &*context.cast::<libc::ucontext_t>() });
-        if !native_code().iter().any(|code| code.contains(&at)) {
+        if !native_code().iter().any(|code| code.contains(&registers.pc)) {
             return false;
         }
         zone.opened.set(start);
@@ -210,13 +234,25 @@ mod linux {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn program_counter(context: &libc::ucontext_t) -> usize {
-        context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+    fn registers(context: &libc::ucontext_t) -> Registers {
+        let register = |index: c_int| context.uc_mcontext.gregs[index as usize] as usize;
+        Registers {
+            pc: register(libc::REG_RIP),
+            stack: register(libc::REG_RSP),
+            frame: register(libc::REG_RBP),
+            link: 0,
+        }
     }
 
     #[cfg(target_arch = "aarch64")]
-    fn program_counter(context: &libc::ucontext_t) -> usize {
-        context.uc_mcontext.pc as usize
+    fn registers(context: &libc::ucontext_t) -> Registers {
+        let context = &context.uc_mcontext;
+        Registers {
+            pc: context.pc as usize,
+            stack: context.sp as usize,
+            frame: context.regs[29] as usize,
+            link: context.regs[30] as usize,
+        }
     }
 
     /// The code of the libraries that are loaded, this one and those it needs among them. What

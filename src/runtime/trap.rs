@@ -5,6 +5,7 @@ use wasmer_types::TrapCode;
 use wasmer_vm::{Trap, VMExceptionRef};
 
 use super::host::Raised;
+use crate::module::Site;
 
 /// How a call ended, if not well.
 #[derive(Debug)]
@@ -19,14 +20,34 @@ pub enum Outcome {
     Exception(VMExceptionRef),
 }
 
-/// Sorts a trap.
-pub fn classify(trap: &Trap) -> Outcome {
+/// Sorts a trap; `site` is the instruction that failed, where its trap codes do not say.
+pub fn classify(trap: &Trap, site: Option<Site>) -> Outcome {
     let code = match trap {
         Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
         Trap::User(_) => return Outcome::Trap("a host function failed"),
         Trap::OOM { .. } => return Outcome::Trap("out of memory"),
         Trap::UncaughtException { exnref, .. } => return Outcome::Exception(exnref.clone()),
-        Trap::Lib { trap_code, .. } => *trap_code,
+        _ => code(trap).unwrap_or(TrapCode::StackOverflow),
+    };
+    match (code, site) {
+        (TrapCode::IntegerDivisionByZero, Some(Site::Remainder)) => {
+            Outcome::Trap("remainder by zero")
+        }
+        (TrapCode::IntegerOverflow, Some(Site::Truncation)) => {
+            Outcome::Trap("float unrepresentable in integer range")
+        }
+        _ => words(code).map_or(Outcome::StackOverflow, Outcome::Trap),
+    }
+}
+
+/// The code of what the module's own code or a library function of the engine ended with.
+pub(super) fn code(trap: &Trap) -> Option<TrapCode> {
+    match trap {
+        // A stack overflow hits the guard page at an instruction that may also be a memory access.
+        Trap::Wasm {
+            signal_trap: Some(TrapCode::StackOverflow),
+            ..
+        } => Some(TrapCode::StackOverflow),
         Trap::Wasm {
             pc, signal_trap, ..
         } => FRAME_INFO
@@ -34,20 +55,9 @@ pub fn classify(trap: &Trap) -> Outcome {
             .ok()
             .and_then(|frames| frames.lookup_trap_info(*pc))
             .map(|info| info.trap_code)
-            .or(*signal_trap)
-            .unwrap_or(TrapCode::StackOverflow),
-    };
-    // A stack overflow hits the guard page at an instruction that may also be a memory access.
-    let code = match trap {
-        Trap::Wasm {
-            signal_trap: Some(TrapCode::StackOverflow),
-            ..
-        } => TrapCode::StackOverflow,
-        _ => code,
-    };
-    match words(code) {
-        Some(words) => Outcome::Trap(words),
-        None => Outcome::StackOverflow,
+            .or(*signal_trap),
+        Trap::Lib { trap_code, .. } => Some(*trap_code),
+        _ => None,
     }
 }
 
