@@ -4,17 +4,20 @@
 
 const events = require('./events.js')
 const { native, classes } = require('./native.js')
+const { makeError } = require('./stack.js')
 const { bytesOf } = require('./webidl.js')
 
-/** V8 puts the function that was called before the message; native does not know which one that was. */
+/**
+ * V8 puts the function that was called before the message; native does not know which one that was. Nor does it know
+ * the caller's realm: what it threw is made again.
+ */
 function worded(error, where) {
-  const { name, message } = error
-  if (!(error instanceof Error) || message.startsWith('WebAssembly.')) return error
-  error.message = `${where}: ${message}`
-  if (typeof error.stack === 'string') {
-    error.stack = error.stack.replace(`${name}: ${message}`, () => `${name}: ${error.message}`)
-  }
-  return error
+  const { name, message, code } = error
+  const Class = Object.hasOwn(classes, name) ? classes[name] : undefined
+  if (Class === undefined || message.startsWith('WebAssembly.')) return error
+  const own = makeError(Class, `${where}: ${message}`)
+  if (code !== undefined) own.code = code
+  return own
 }
 
 function bytesToCompile(source, where) {

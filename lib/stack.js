@@ -182,7 +182,7 @@ const AT = '\n    at '
 /** In a stack that was written already; what is before its frames stays as it is. */
 function replaceText(text, calls, limit) {
   const lines = text.split(AT)
-  const frames = replaceFrames(lines.slice(1), lineName, calls).slice(0, Math.max(limit, lines.length - 1))
+  const frames = replaceFrames(lines.slice(1), lineName, calls).slice(0, limit)
   return [lines[0], ...frames].join(AT)
 }
 
@@ -258,7 +258,7 @@ function replaceStack(error, calls, limit) {
     defineStack(error, () => replaced)
     return
   }
-  const replaced = replaceFrames(sites, siteName, calls).slice(0, Math.max(limit, sites.length))
+  const replaced = replaceFrames(sites, siteName, calls).slice(0, limit)
   defineStack(error, () => format(error, replaced))
 }
 
@@ -267,17 +267,23 @@ const callsNow = (limit) => native.traceFrames(limit).map((frames) => frames.map
 // The closures on the way here, of which nothing is to be seen.
 const ROOM = 8
 
+/** An error of this realm whose stack shows nothing of this package. */
+function makeError(Class, message, calls = () => []) {
+  const limit = currentLimit()
+  if (limit === 0) return new Class(message)
+  const error = withError('stackTraceLimit', limit + ROOM, () => new Class(message))
+  done.add(error)
+  replaceStack(error, calls(limit), limit)
+  return error
+}
+
 /** What V8 would throw for a trap; a stack overflow has no words. `traced` says whether wasm was running. */
 function trapped(words, traced) {
-  const limit = currentLimit()
-  const make = () =>
-    words === undefined ? new RangeError('Maximum call stack size exceeded') : new classes.RuntimeError(words)
-  const error = limit > 0 ? withError('stackTraceLimit', limit + ROOM, make) : make()
-  if (traced && limit > 0) {
-    done.add(error)
-    replaceStack(error, callsNow(limit), limit)
-  }
-  return error
+  const calls = traced ? callsNow : undefined
+  if (words === undefined) return makeError(RangeError, 'Maximum call stack size exceeded', calls)
+  // V8 14 shortened it.
+  const shorter = v8 >= 14 && words === 'null function or function signature mismatch'
+  return makeError(classes.RuntimeError, shorter ? 'function signature mismatch' : words, calls)
 }
 
 /** An error that an import threw leaves wasm. */
@@ -285,7 +291,7 @@ function passed(error) {
   if (done.has(error)) return
   done.add(error)
   const limit = currentLimit()
-  replaceStack(error, callsNow(limit), limit)
+  if (limit > 0) replaceStack(error, callsNow(limit), limit)
 }
 
-module.exports = { passed, trapped }
+module.exports = { makeError, passed, trapped }

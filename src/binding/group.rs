@@ -245,17 +245,17 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .borrow_mut()
         .instantiate(module, imports, memories);
     let exports = instantiated.map_err(|error| match error {
-            InstantiateError::Link(error) => Thrown::Link(error),
-            InstantiateError::Trap(trap) => {
-                // No code ran: an active segment is out of bounds.
-                let outcome = classify(&trap, None);
-                let Outcome::Trap(words) = outcome else {
-                    return Thrown::Trap(outcome);
-                };
-                let thrown = group.fault(env, call.state, Some(words), false);
-                thrown.err().unwrap_or(Thrown::Pending)
-            }
-        })?;
+        InstantiateError::Link(error) => Thrown::Link(error),
+        InstantiateError::Trap(trap) => {
+            // No code ran: an active segment is out of bounds.
+            let outcome = classify(&trap, None);
+            let Outcome::Trap(words) = outcome else {
+                return Thrown::Trap(outcome);
+            };
+            let thrown = group.fault(env, call.state, Some(words), false);
+            thrown.err().unwrap_or(Thrown::Pending)
+        }
+    })?;
     js::array(env, exports, |export| {
         let (ExportValue::Function(number)
         | ExportValue::Table(number)

@@ -123,11 +123,7 @@ impl Declaration {
     ///
     /// # Errors
     /// Bytes that live in a file could not be read.
-    pub fn carry(
-        &self,
-        image_length: u64,
-        origin: &WholeOrigin,
-    ) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    pub fn carry(&self, image_length: u64, origin: &WholeOrigin) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let mut behind = Vec::new();
         let mut place = |stored: &Stored| {
             let bytes = stored.read()?;

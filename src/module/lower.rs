@@ -70,7 +70,7 @@ pub fn lower_body(
         let operator = operators.read()?;
         validator.op(at, &operator)?;
         singlepass = singlepass && singlepass_operator(skeleton, &operator, body[start]);
-        origin.operator(start, &operator);
+        origin.operator(start, &operator, body[start]);
         let replacement = match operator {
             Operator::Call { function_index } => {
                 skeleton

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_malformed_section_keeps_what_came_before() {
-        let names = Names::read(b"\x00\x02\x01m\x01\x0c\x03\x00\x01f\x01\x02\xff\xfe\x02\x01g\x01\xff");
+        let names =
+            Names::read(b"\x00\x02\x01m\x01\x0c\x03\x00\x01f\x01\x02\xff\xfe\x02\x01g\x01\xff");
         assert_eq!(names.module.as_deref(), Some("m"));
         assert_eq!((names.function(0), names.function(1)), (Some("f"), None));
         assert_eq!(names.function(2), Some("g"));

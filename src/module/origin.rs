@@ -19,13 +19,19 @@ pub enum Site {
     Truncation,
     /// `call_indirect`
     IndirectCall,
+    /// An atomic access.
+    Atomic,
+    /// What calls a function of the engine: bulk operations, tables, waiting.
+    Library,
 }
 
-const SITES: [Site; 4] = [
+const SITES: [Site; 6] = [
     Site::Division,
     Site::Remainder,
     Site::Truncation,
     Site::IndirectCall,
+    Site::Atomic,
+    Site::Library,
 ];
 
 impl Site {
@@ -44,6 +50,17 @@ impl Site {
             | O::I64TruncF64S
             | O::I64TruncF64U => Self::Truncation,
             O::CallIndirect { .. } => Self::IndirectCall,
+            O::MemoryInit { .. }
+            | O::MemoryCopy { .. }
+            | O::MemoryFill { .. }
+            | O::TableInit { .. }
+            | O::TableCopy { .. }
+            | O::TableFill { .. }
+            | O::TableGet { .. }
+            | O::TableSet { .. }
+            | O::MemoryAtomicNotify { .. }
+            | O::MemoryAtomicWait32 { .. }
+            | O::MemoryAtomicWait64 { .. } => Self::Library,
             _ => return None,
         })
     }
@@ -98,8 +115,10 @@ impl BodyOriginBuilder {
         }
     }
 
-    pub(super) fn operator(&mut self, at: usize, operator: &Operator<'_>) {
-        if let Some(site) = Site::of(operator) {
+    pub(super) fn operator(&mut self, at: usize, operator: &Operator<'_>, opcode: u8) {
+        const ATOMIC_PREFIX: u8 = 0xfe;
+        let atomic = (opcode == ATOMIC_PREFIX).then_some(Site::Atomic);
+        if let Some(site) = Site::of(operator).or(atomic) {
             self.sites.push(at as u32, site);
         }
     }
@@ -120,7 +139,11 @@ impl BodyOrigin {
         let (mut new, mut old) = (0, 0);
         let mut next = || {
             let kept = reader.read_var_u32().ok()?;
-            Some((kept, reader.read_var_u32().ok()?, reader.read_var_u32().ok()?))
+            Some((
+                kept,
+                reader.read_var_u32().ok()?,
+                reader.read_var_u32().ok()?,
+            ))
         };
         while let Some((kept, was, is)) = next() {
             if lowered < new + kept {
@@ -191,7 +214,9 @@ impl WholeOrigin {
 
     /// From the lowered module to the original one.
     pub fn original(&self, lowered: u32) -> u32 {
-        lowered.wrapping_sub(self.lowered).wrapping_add(self.original)
+        lowered
+            .wrapping_sub(self.lowered)
+            .wrapping_add(self.original)
     }
 
     /// Where a function's body starts in the original module.
@@ -220,7 +245,17 @@ mod tests {
         builder.replaced(0, 2, 5);
         builder.replaced(10, 3, 7);
         let origin = builder.finish(0);
-        let pairs = [(0, 0), (2, 2), (3, 3), (8, 3), (9, 5), (13, 5), (14, 7), (23, 16), (24, 17)];
+        let pairs = [
+            (0, 0),
+            (2, 2),
+            (3, 3),
+            (8, 3),
+            (9, 5),
+            (13, 5),
+            (14, 7),
+            (23, 16),
+            (24, 17),
+        ];
         for (lowered, original) in pairs {
             assert_eq!(origin.original(lowered), original, "{lowered}");
         }

@@ -64,7 +64,8 @@ pub(super) struct Registers {
     pub(super) pc: usize,
     pub(super) stack: usize,
     pub(super) frame: usize,
-    /// Where calls leave their return address, on machines that have a register for it.
+    /// Where calls leave their return address.
+    #[cfg(target_arch = "aarch64")]
     pub(super) link: usize,
 }
 
@@ -90,6 +91,7 @@ impl Notes {
                 pc: 0,
                 stack: 0,
                 frame: 0,
+                #[cfg(target_arch = "aarch64")]
                 link: 0,
             }),
             raised: Cell::new(0),

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 
-use wasmer_types::RawValue;
 use super::stack::WasmThread;
+use wasmer_types::RawValue;
 use wasmer_vm::{
     VMDynamicFunctionContext, VMFunctionBody, VMFunctionContext, on_host_stack, raise_user_trap,
 };
@@ -71,10 +71,7 @@ pub(super) fn host_data() -> Box<dyn Any> {
 /// # Safety
 /// As [`enter`].
 #[unsafe(naked)]
-unsafe extern "C" fn entry(
-    context: *mut VMDynamicFunctionContext<Host>,
-    values: *mut RawValue,
-) {
+unsafe extern "C" fn entry(context: *mut VMDynamicFunctionContext<Host>, values: *mut RawValue) {
     #[cfg(all(target_arch = "x86_64", not(windows)))]
     std::arch::naked_asm!("mov rdx, rbp", "jmp {enter}", enter = sym enter);
     #[cfg(all(target_arch = "x86_64", windows))]

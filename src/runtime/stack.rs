@@ -12,10 +12,10 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::LazyLock;
 
-use parking_lot::Mutex;
 use super::frames::Notes;
 use crate::module::Site;
 use crate::tier::Position;
+use parking_lot::Mutex;
 use wasmer_types::RawValue;
 use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
 
@@ -225,7 +225,10 @@ mod linux {
         if !(start..start + ZONE).contains(&address) || zone.opened.get() != 0 {
             return false;
         }
-        if !native_code().iter().any(|code| code.contains(&registers.pc)) {
+        if !native_code()
+            .iter()
+            .any(|code| code.contains(&registers.pc))
+        {
             return false;
         }
         zone.opened.set(start);
@@ -240,7 +243,6 @@ mod linux {
             pc: register(libc::REG_RIP),
             stack: register(libc::REG_RSP),
             frame: register(libc::REG_RBP),
-            link: 0,
         }
     }
 

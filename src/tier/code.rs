@@ -83,7 +83,11 @@ unsafe impl Sync for Code {}
 impl Code {
     /// From now on its functions are known as those of `module`.
     pub(super) fn belongs_to(&self, module: &Weak<Module>) {
-        for registration in self._bodies.iter().filter_map(|loaded| loaded.registration.as_ref()) {
+        for registration in self
+            ._bodies
+            .iter()
+            .filter_map(|loaded| loaded.registration.as_ref())
+        {
             registration.belongs_to(module);
         }
     }
@@ -151,13 +155,13 @@ impl Module {
         Arc::new_cyclic(|module| {
             code.belongs_to(module);
             Self {
-            hash,
-            declaration,
-            listeners: Listeners::default(),
-            registered: Mutex::new(Registered::new(Arc::new(code))),
-            optimizing: Mutex::new(optimizing),
-            optimizing_changed: Condvar::new(),
-            names: OnceLock::new(),
+                hash,
+                declaration,
+                listeners: Listeners::default(),
+                registered: Mutex::new(Registered::new(Arc::new(code))),
+                optimizing: Mutex::new(optimizing),
+                optimizing_changed: Condvar::new(),
+                names: OnceLock::new(),
             }
         })
     }
@@ -171,7 +175,9 @@ impl Module {
     pub fn names(&self) -> &Names {
         self.names.get_or_init(|| {
             let sections = self.declaration.custom_sections("name").unwrap_or_default();
-            sections.first().map_or_else(Names::default, |section| Names::read(section))
+            sections
+                .first()
+                .map_or_else(Names::default, |section| Names::read(section))
         })
     }
 

@@ -93,7 +93,15 @@ impl Job {
             let declaration = &self.module.declaration;
             let hash = self.module.hash;
             let origin = &origin;
-            match write(key, hash, declaration, origin, &self.ingested, &image, options) {
+            match write(
+                key,
+                hash,
+                declaration,
+                origin,
+                &self.ingested,
+                &image,
+                options,
+            ) {
                 Ok(Some(entry)) => {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));

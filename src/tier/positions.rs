@@ -122,7 +122,8 @@ impl Located {
         trap: Option<TrapCode>,
     ) -> Option<Place> {
         // Prologues have no position: that is where a stack overflows, which is its start to V8.
-        let known = info.module_offset() as u32 != u32::MAX && trap != Some(TrapCode::StackOverflow);
+        let known =
+            info.module_offset() as u32 != u32::MAX && trap != Some(TrapCode::StackOverflow);
         match &self.positions {
             Positions::Donor(bodies) => {
                 let (local, origin) = bodies.get(index.index())?;
@@ -132,12 +133,15 @@ impl Located {
                     0
                 };
                 let mut site = origin.sites().find(|(known, _)| *known == at);
-                if let Some(trap) = trap {
-                    let mut suspects = origin.sites().filter(|(_, site)| raises(*site, trap));
-                    if site.is_none_or(|(_, site)| !raises(site, trap)) {
-                        site = suspects.next();
-                        at = site.map_or(at, |(known, _)| known);
-                    }
+                // A body's first byte counts its locals: no instruction is there.
+                let unknown = match trap {
+                    Some(_) => true,
+                    None => at == 0,
+                };
+                let fits = |(_, site): &(u32, Site)| raises(*site, trap);
+                if unknown && !site.as_ref().is_some_and(fits) {
+                    site = origin.sites().find(fits).or(site);
+                    at = site.map_or(at, |(known, _)| known);
                 }
                 Some(Place {
                     local: *local,
@@ -165,15 +169,21 @@ impl Located {
     }
 }
 
-/// Whether Singlepass has one place a function for this trap of all such instructions: then that
-/// place says nothing, and the function's first such instruction is named.
-fn raises(site: Site, trap: TrapCode) -> bool {
+/// Whether Singlepass has one place a function for this trap of all such instructions, or does not
+/// tell where they are: then the function's first such instruction is named. Without a code it is
+/// the engine's function that they call which trapped.
+fn raises(site: Site, trap: Option<TrapCode>) -> bool {
+    let Some(trap) = trap else {
+        return site == Site::Library;
+    };
     match trap {
         TrapCode::IntegerDivisionByZero => matches!(site, Site::Division | Site::Remainder),
         TrapCode::IntegerOverflow => matches!(site, Site::Division | Site::Truncation),
         TrapCode::TableAccessOutOfBounds
         | TrapCode::IndirectCallToNull
         | TrapCode::BadSignature => site == Site::IndirectCall,
+        TrapCode::BadConversionToInteger => site == Site::Truncation,
+        TrapCode::HeapMisaligned | TrapCode::UnalignedAtomic => site == Site::Atomic,
         _ => false,
     }
 }
