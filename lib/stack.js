@@ -221,6 +221,7 @@ function noted(error) {
     return property.get === INTERNAL ? apply(INTERNAL, error, []) : undefined
   }
   // Node's source maps are applied by the function that this one would take the place of.
+  // eslint-disable-next-line n/no-unsupported-features/node-builtins -- undefined where there is no such switch
   const text = process.sourceMapsEnabled === true ? read() : withError('prepareStackTrace', collect, read)
   if (Array.isArray(sites) && text === sites) return { sites }
   return typeof text === 'string' ? { text } : undefined

@@ -208,7 +208,7 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
     let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast(), state.thread) };
     drop(activation);
     let Err(trap) = outcome else { return Ok(()) };
-    let outcome = runtime::classify(&trap, state.thread.failed_site());
+    let outcome = runtime::classify(&trap, || state.thread.failed_site());
     // SAFETY: the wrapper that was called keeps its group alive.
     let group = unsafe { &*entry.group };
     match &outcome {

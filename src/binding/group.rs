@@ -248,7 +248,7 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         InstantiateError::Link(error) => Thrown::Link(error),
         InstantiateError::Trap(trap) => {
             // No code ran: an active segment is out of bounds.
-            let outcome = classify(&trap, None);
+            let outcome = classify(&trap, || None);
             let Outcome::Trap(words) = outcome else {
                 return Thrown::Trap(outcome);
             };

@@ -20,8 +20,8 @@ pub enum Outcome {
     Exception(VMExceptionRef),
 }
 
-/// Sorts a trap; `site` is the instruction that failed, where its trap codes do not say.
-pub fn classify(trap: &Trap, site: Option<Site>) -> Outcome {
+/// Sorts a trap; `site` finds the instruction that failed, where its trap codes do not say.
+pub fn classify(trap: &Trap, site: impl Fn() -> Option<Site>) -> Outcome {
     let code = match trap {
         Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
         Trap::User(_) => return Outcome::Trap("a host function failed"),
@@ -29,11 +29,11 @@ pub fn classify(trap: &Trap, site: Option<Site>) -> Outcome {
         Trap::UncaughtException { exnref, .. } => return Outcome::Exception(exnref.clone()),
         _ => code(trap).unwrap_or(TrapCode::StackOverflow),
     };
-    match (code, site) {
-        (TrapCode::IntegerDivisionByZero, Some(Site::Remainder)) => {
+    match code {
+        TrapCode::IntegerDivisionByZero if site() == Some(Site::Remainder) => {
             Outcome::Trap("remainder by zero")
         }
-        (TrapCode::IntegerOverflow, Some(Site::Truncation)) => {
+        TrapCode::IntegerOverflow if site() == Some(Site::Truncation) => {
             Outcome::Trap("float unrepresentable in integer range")
         }
         _ => words(code).map_or(Outcome::StackOverflow, Outcome::Trap),
