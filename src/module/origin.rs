@@ -197,9 +197,9 @@ impl WholeOrigin {
                 let mut operators = body.get_operators_reader()?;
                 while !operators.eof() {
                     let at = operators.original_position() as u32;
-                    match Site::of(&operators.read()?) {
-                        Some(site @ (Site::Remainder | Site::Truncation)) => sites.push(at, site),
-                        _ => {}
+                    let site = Site::of(&operators.read()?);
+                    if let Some(site @ (Site::Remainder | Site::Truncation)) = site {
+                        sites.push(at, site);
                     }
                 }
             }

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 
-use super::stack::WasmThread;
 use wasmer_types::RawValue;
 use wasmer_vm::{
     VMDynamicFunctionContext, VMFunctionBody, VMFunctionContext, on_host_stack, raise_user_trap,
 };
+
+use super::stack::WasmThread;
 
 /// The host's side of an imported function.
 pub trait Callee {
