@@ -5,7 +5,7 @@ const globals = require('globals')
 const node = require('eslint-plugin-n')
 
 module.exports = [
-  { ignores: ['binding.js', 'binding.d.ts', 'build/', 'target/', 'fuzz/', '**/*.ts'] },
+  { ignores: ['binding.js', 'binding.d.ts', 'build/', 'target/', 'fuzz/', 'examples/*/dist/', '**/*.ts'] },
   js.configs.recommended,
   node.configs['flat/recommended-script'],
   {
@@ -44,12 +44,25 @@ module.exports = [
     },
   },
   {
-    files: ['scripts/**/*.js', 'demo/**/*.js', 'benches/**/*.js', '__test__/**/*.js', '*.config.js'],
+    files: ['scripts/**/*.js', 'demo/**/*.js', 'examples/**/*.js', 'benches/**/*.js', '__test__/**/*.js', '*.config.js'],
     rules: {
       'n/no-unpublished-require': 'off',
       'n/no-unpublished-import': 'off',
       'n/no-unsupported-features/node-builtins': 'off',
       'no-console': 'off',
     },
+  },
+  {
+    // Each is a project of its own, with its own packages.
+    files: ['examples/**/*.js'],
+    rules: { 'n/no-extraneous-require': 'off', 'n/no-extraneous-import': 'off', 'n/no-missing-import': 'off' },
+  },
+  {
+    files: ['examples/{import,vitest}/**/*.js'],
+    languageOptions: { sourceType: 'module' },
+  },
+  {
+    files: ['examples/jest/{direct,registered}/*.js'],
+    languageOptions: { globals: globals.jest },
   },
 ]

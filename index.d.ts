@@ -1,8 +1,23 @@
 // The types of wasm-compile-cache: the WebAssembly JavaScript API (https://webassembly.github.io/spec/js-api/), the Web
 // API's streaming functions (https://webassembly.github.io/spec/web-api/) with more sources, and what this package adds.
 //
-// They stand alone: neither TypeScript's "dom" library nor @types/node is needed. What exists in both is described by its
-// shape, so that this package's objects and the platform's can be passed for each other.
+// They stand alone: neither TypeScript's "dom" library nor @types/node is needed. Where the standard types are there
+// ("dom", "webworker"), the classes extend them; what else exists in both is described by its shape. So this package's
+// objects and the platform's can be passed for each other.
+//
+// Importing `wasm-compile-cache/register` gives the global WebAssembly functions the options (register.d.ts).
+
+declare global {
+  // Merged with the standard types, and empty without them.
+  namespace WebAssembly {
+    interface Module {}
+    interface Instance {}
+    interface Memory {}
+    interface Table {}
+    interface Tag {}
+    interface Exception {}
+  }
+}
 
 /**
  * The WebAssembly JavaScript API on an engine that remembers what it compiled.
@@ -41,6 +56,13 @@ declare namespace wasm {
      * for all modules.
      */
     finish?: boolean
+    /**
+     * What becomes of a valid module that needs a feature this package's engine does not have (garbage-collected types,
+     * memory64, the legacy form of exceptions, …). `'builtin'`: the engine of Node compiles it, nothing is cached, and
+     * the `fallback` event says why. `'error'`: a CompileError that names the feature and its offset. Default: `'error'`,
+     * and `'builtin'` for the namespace that {@link install} puts in place.
+     */
+    fallback?: 'builtin' | 'error'
     /**
      * Ends the work: the promise rejects with the signal's reason, the source is cancelled, compiling stops.
      * Default: none.
@@ -201,6 +223,7 @@ declare namespace wasm {
      */
     static optimized(moduleObject: Module): Promise<void>
   }
+  interface Module extends globalThis.WebAssembly.Module {}
 
   /**
    * What an instance exports: functions, memories, tables, globals and tags. Which name is what, the module alone knows
@@ -220,6 +243,7 @@ declare namespace wasm {
     constructor(moduleObject: Module, importObject?: Imports)
     readonly exports: Exports
   }
+  interface Instance extends globalThis.WebAssembly.Instance {}
 
   interface MemoryDescriptor {
     /** In pages of 64 kB. */
@@ -238,6 +262,7 @@ declare namespace wasm {
     /** Grows by `delta` pages, and returns how many it had. */
     grow(delta: number): number
   }
+  interface Memory extends globalThis.WebAssembly.Memory {}
 
   type TableKind = 'anyfunc' | 'externref'
 
@@ -257,6 +282,7 @@ declare namespace wasm {
     grow(delta: number, value?: any): number
     set(index: number, value?: any): void
   }
+  interface Table extends globalThis.WebAssembly.Table {}
 
   interface ValueTypeMap {
     anyfunc: Function
@@ -289,8 +315,10 @@ declare namespace wasm {
   /** The type of an {@link Exception}. */
   class Tag {
     constructor(descriptor: TagDescriptor)
-    readonly [Symbol.toStringTag]: string
+    // Optional, because the standard's type has no members at all, and is to fit.
+    readonly [Symbol.toStringTag]?: string
   }
+  interface Tag extends globalThis.WebAssembly.Tag {}
 
   /** The tag of JavaScript's exceptions in WebAssembly. `undefined` where the Node at hand has none. */
   const JSTag: Tag | undefined
@@ -305,8 +333,10 @@ declare namespace wasm {
     constructor(tag: Tag, payload: readonly any[], options?: ExceptionOptions)
     is(tag: Tag): boolean
     getArg(tag: Tag, index: number): any
-    readonly stack?: string
+    /** `undefined` unless it was asked for. */
+    readonly stack: string | undefined
   }
+  interface Exception extends globalThis.WebAssembly.Exception {}
 
   // ── Errors ────────────────────────────────────────────────────────────────────────────────────────────────────────
   // The realm's own classes: `error instanceof WebAssembly.CompileError` holds with or without install().
@@ -427,6 +457,11 @@ declare namespace wasm {
       readonly code: string
       readonly path?: string
     }
+    /**
+     * The module needs a feature that this package's engine does not have, at this offset of its bytes, and was compiled
+     * by the built-in engine.
+     */
+    fallback: SourceEvent<'fallback'> & { readonly feature: string, readonly offset?: number }
     /** The process ends, and has left an unfinished module to a process of its own. */
     handedOff: EventBase<'handedOff'> & { readonly spool: string, readonly pid: number }
   }

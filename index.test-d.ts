@@ -1,13 +1,22 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
 import wasm, { compileStreaming, Global, install, instantiateStreaming, Memory, Module } from '.'
 
-// Run twice: with the "dom" library, and with "es2022" alone. What needs "dom" is in __test__/types/dom.test-d.ts.
+// Run with and without the "dom" library, and with both ways of resolving modules (scripts/types.js). What needs "dom" is
+// in __test__/types/dom/.
 
 const bytes = new Uint8Array(8)
 
 // Compiling.
 expectType<Promise<wasm.Module>>(wasm.compile(bytes))
-expectType<Promise<wasm.Module>>(wasm.compile(bytes.buffer, { partition: 'p', cache: false, minSize: 0, optimize: false, finish: false }))
+expectType<Promise<wasm.Module>>(wasm.compile(bytes.buffer, {
+  partition: 'p',
+  cache: false,
+  minSize: 0,
+  optimize: false,
+  finish: false,
+  fallback: 'builtin',
+  signal: undefined,
+}))
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, { env: { f() {}, n: 1, big: 1n } }))
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, {}, { cache: 'read-only' }))
 expectType<boolean>(wasm.validate(bytes))
@@ -18,11 +27,27 @@ expectError(wasm.compile(bytes, { cache: 'write-only' }))
 expectError(wasm.compile(bytes, { chache: false }))
 expectError(wasm.compile(bytes, { minSize: '1' }))
 expectError(new Module(bytes, { signal: undefined }))
+expectAssignable<wasm.CompileOptions>({ partition: '', cache: true, minSize: Infinity, optimize: true, finish: true })
+expectAssignable<wasm.CompileOptions>({ cache: 'read-only', fallback: 'error' })
+expectError<wasm.CompileOptions>({ partition: 1 })
+expectError<wasm.CompileOptions>({ optimize: 'no' })
+expectError<wasm.CompileOptions>({ finish: 0 })
+expectError<wasm.CompileOptions>({ fallback: true })
+expectError<wasm.CompileOptions>({ signal: { aborted: false } })
+expectType<keyof wasm.CompileOptions>(
+  null as unknown as 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'signal'
+)
+expectType<keyof wasm.SyncCompileOptions>(
+  null as unknown as 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback'
+)
 
 // A module gives an instance, bytes give both.
 declare const module: wasm.Module
 expectType<Promise<wasm.Instance>>(wasm.instantiate(module))
 expectType<wasm.Instance>(new wasm.Instance(module, {}))
+expectType<wasm.Exports>(new wasm.Instance(module).exports)
+expectError(new wasm.Instance(module, { env: 1 }))
+expectError(new wasm.Instance(module, { env: { name: 'text' } }))
 expectType<wasm.ModuleExportDescriptor[]>(Module.exports(module))
 expectType<wasm.ModuleImportDescriptor[]>(Module.imports(module))
 expectType<ArrayBuffer[]>(Module.customSections(module, 'name'))
@@ -58,9 +83,18 @@ const tag = new wasm.Tag({ parameters: ['i32'] })
 const exception = new wasm.Exception(tag, [1], { traceStack: true })
 expectType<boolean>(exception.is(tag))
 expectType<string | undefined>(exception.stack)
+expectType<any>(exception.getArg(tag, 0))
 
 expectType<wasm.Tag | undefined>(wasm.JSTag)
+
+// The namespace that install() puts in place has the standard's members.
+expectType<
+  | 'compile' | 'compileStreaming' | 'instantiate' | 'instantiateStreaming' | 'validate'
+  | 'Module' | 'Instance' | 'Memory' | 'Table' | 'Global' | 'Tag' | 'JSTag' | 'Exception'
+  | 'CompileError' | 'LinkError' | 'RuntimeError'
+>(null as unknown as keyof typeof wasm.WebAssembly)
 expectType<typeof Module>(wasm.WebAssembly.Module)
+expectAssignable<typeof wasm.WebAssembly>(wasm)
 expectError(wasm.WebAssembly.install)
 
 // Errors.
@@ -74,6 +108,27 @@ expectType<void>(install())
 expectType<void>(wasm.uninstall())
 declare const event: wasm.Event
 expectType<number>(event.dur)
-if (event.name === 'moduleCacheInvalid') expectType<string>(event.reason)
+expectType<
+  | 'streamFromResponseCallback' | 'baselineReady' | 'compiledModule' | 'optimizedReady' | 'cachedModule'
+  | 'moduleCacheHit' | 'moduleCacheInvalid' | 'cacheWriteFailed' | 'fallback' | 'handedOff'
+>(null as unknown as wasm.EventName)
+expectType<wasm.EventName>(event.name)
+if (event.name === 'streamFromResponseCallback') expectType<number>(event.chunks)
+if (event.name === 'baselineReady') expectType<number>(event.craneliftBytes)
+if (event.name === 'compiledModule') expectType<string | undefined>(event.hash)
+if (event.name === 'optimizedReady') expectType<number>(event.bytes)
+if (event.name === 'cachedModule') expectType<string>(event.path)
 if (event.name === 'moduleCacheHit') expectType<number>(event.artifactBytes)
+if (event.name === 'moduleCacheInvalid') expectType<string>(event.reason)
+if (event.name === 'cacheWriteFailed') {
+  expectType<string>(event.code)
+  expectType<string | undefined>(event.path)
+}
+if (event.name === 'fallback') {
+  expectType<string>(event.feature)
+  expectType<number | undefined>(event.offset)
+  expectType<string>(event.source)
+}
+if (event.name === 'handedOff') expectType<number>(event.pid)
+expectType<wasm.EventMap['fallback']>(event as Extract<wasm.Event, { name: 'fallback' }>)
 expectError(event.dur = 1)

@@ -12,7 +12,7 @@ const path = require('node:path')
 const initial = require('ava')
 const { HOT, entries, environment, files, folder, litter, named, run, start, story, together } = require('./support/commands.js')
 const { inspect, linux, mentioning, over, until } = require('./support/processes.js')
-const { answer, machine, padded } = require('./support/wat.js')
+const { answer, handler, machine, padded } = require('./support/wat.js')
 
 const test = linux ? initial.serial : initial.serial.skip
 initial('finishers are tested where processes can be looked at', (t) => {
@@ -58,6 +58,19 @@ async function finish(ended) {
   for (const pid of pids(ended)) process.kill(pid, 'SIGCONT')
   await over(pids(ended))
 }
+
+test('what a finisher stores knows of the handlers of exceptions', async (t) => {
+  const cache = folder(t)
+  const catching = path.join(root, 'handler.wasm')
+  fs.writeFileSync(catching, padded(await handler(), 128 * 1024))
+  const modules = [{ file: catching, calls: CALLS }]
+  const ended = await frozen(t, job({ modules }), { cache })
+  t.deepEqual(ended.modules[0].results, [1])
+  await finish(ended)
+  const hot = await run({ modules }, { cache })
+  t.deepEqual(story(hot), HOT)
+  t.deepEqual(hot.modules[0].results, [1])
+})
 
 // ── The ends of a command ───────────────────────────────────────────────────────────────────────────────────────────
 

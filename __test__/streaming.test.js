@@ -208,7 +208,7 @@ test('the two functions look like the built-in ones', (t) => {
 })
 
 test('nothing is thrown synchronously', async (t) => {
-  for (const call of [() => compileStreaming(), () => compileStreaming(response(), 1), () => instantiateStreaming()]) {
+  for (const call of [() => compileStreaming(), () => compileStreaming(response(), { partion: 'x' }), () => instantiateStreaming()]) {
     const promise = call()
     t.true(promise instanceof Promise)
     await t.throwsAsync(promise, { instanceOf: TypeError })
@@ -269,7 +269,7 @@ function slowNative() {
 
 function streamingOver(native) {
   return makeStreaming({
-    moduleFromHandle: (handle) => ({ handle }),
+    moduleOf: (compiled) => compiled,
     instantiateModule: () => ({}),
     readOptions: (options) => ({ native: { source: '' }, signal: options?.signal }),
     native: native.binding,

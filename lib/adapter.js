@@ -4,15 +4,9 @@
 // there. Written out by arity for the reason given in ./function.js.
 
 const { I32 } = require('./native.js')
-const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
+const { INCOMPATIBLE, readAll, toRaw, toRawAll, write, writeAll } = require('./value.js')
 
 const { apply } = Reflect
-
-function readAll(letters, group) {
-  const values = new Array(letters.length)
-  for (let k = 0; k < letters.length; k++) values[k] = read(letters[k], k, group)
-  return values
-}
 
 // A call of a plain variable has an undefined receiver, as "run a host function" wants.
 const ADAPTERS = new Map([
@@ -103,8 +97,7 @@ function adaptBySignature(fn, { params, results, opaque }, group) {
     // 8. Several: the whole iterable first, its length checked, then the coercions.
     const values = [...result]
     if (values.length !== results.length) throw new TypeError('multi-return length mismatch')
-    const raws = values.map((value, k) => toRaw(results[k], value, group))
-    raws.forEach((raw, k) => write(results[k], k, raw))
+    writeAll(results, toRawAll(results, values, group))
   }
 }
 

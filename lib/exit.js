@@ -11,6 +11,7 @@ const { isMainThread } = require('node:worker_threads')
 
 const events = require('./events.js')
 const { environment } = require('./options.js')
+const { mayHandOff } = require('./permission.js')
 
 // Not for the finisher: what would load this package into it a second time, make it write files of its own, or
 // overwrite its parent's.
@@ -47,7 +48,7 @@ function spawnFinisher(spool) {
 }
 
 function handOff(native) {
-  if (!isMainThread || started.WASM_COMPILE_CACHE_FINISH === '0') return
+  if (!isMainThread || started.WASM_COMPILE_CACHE_FINISH === '0' || !mayHandOff()) return
   for (const spool of native.handOff()) {
     const pid = spawnFinisher(spool)
     if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })

@@ -33,7 +33,7 @@ function finish(spool) {
   }
   try {
     const native = require('../binding.js')
-    native.configure(require('./options.js').environment)
+    require('./options.js').configure(native)
     native.finish(spool)
   } catch {
     process.exit(1)

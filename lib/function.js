@@ -18,7 +18,8 @@
 
 const { native, I32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
-const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
+const { INCOMPATIBLE, read, readAll, toRawAll, writeAll } = require('./value.js')
+const { SLOPPY } = require('./webidl.js')
 
 /** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
 const records = new WeakMap()
@@ -133,22 +134,6 @@ const CALLS = new Map([
   ],
 ])
 
-function readAll(letters, group) {
-  const values = new Array(letters.length)
-  for (let k = 0; k < letters.length; k++) values[k] = read(letters[k], k, group)
-  return values
-}
-
-function toRawAll(letters, values, group) {
-  const raws = new Array(letters.length)
-  for (let k = 0; k < letters.length; k++) raws[k] = toRaw(letters[k], values[k], group)
-  return raws
-}
-
-function writeAll(letters, raws) {
-  for (let k = 0; k < letters.length; k++) write(letters[k], k, raws[k])
-}
-
 const NUMBERS = {
   i: { view: I32, step: 4 },
   f: { view: F32, step: 4 },
@@ -160,8 +145,10 @@ function callWithNumbers(call, group, { params, results }) {
   const { length } = params
   const views = params.map((letter) => NUMBERS[letter].view)
   const places = params.map((letter, k) => NUMBERS[letter].step * k)
+  const absent = params.map(() => undefined)
   const result = results.length === 1 ? NUMBERS[results[0]].view : undefined
   return (...values) => {
+    if (values.length < length) values = values.concat(absent)
     for (let k = 0; k < length; k++) {
       if (typeof values[k] !== 'number') values[k] = +values[k]
     }
@@ -208,6 +195,7 @@ function createExportedFunction(group, address) {
   Object.defineProperties(exported, {
     length: { value: signature.params.length, configurable: true },
     name: { value: String(native.functionIndex(group.handle, address)), configurable: true },
+    ...SLOPPY,
   })
   records.set(exported, { group, address, signature })
   return exported

@@ -1,148 +1,188 @@
 'use strict'
 
-// WebAssembly.Global.
+// WebAssembly.Global. Every Global is V8's own, made by the built-in constructor.
 //
-// A global made by JavaScript holds its value here until an instance imports it; then it becomes a definition in that
-// instance's link group. A definition of a number is shared with other groups by address; a reference means something
-// in its own group only, so an immutable one is copied into the others, and a mutable one decides the group.
+// A global made by JavaScript keeps its value in V8's until an instance imports it; then it becomes a definition in
+// that instance's link group, and V8's is a husk; or, imported by an instance of the built-in engine, it is V8's for
+// good. A definition of a number is shared with other groups by address; a reference means something in its own group
+// only, so an immutable one is copied into the others, and a mutable one decides the group.
 
-const { native, classes } = require('./native.js')
+const { CODES, binary, importOf } = require('./binary.js')
 const { describeFunction } = require('./function.js')
+const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
-const { defineInterface, isObject, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
+const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
-/** Global -> {letter, mutable, value (while unbound), group, address}. */
+const { apply, construct } = Reflect
+const members = Object.getOwnPropertyDescriptors(builtin.Global.prototype)
+const builtinValueOf = members.valueOf.value
+const builtinGet = members.value.get
+const builtinSet = members.value.set
+
+/**
+ * Global -> {letter, mutable, held, group, address}. `held`: while unbound, a function of ours, which V8's global does
+ * not take. Globals of the built-in engine have no entry.
+ */
 const states = new WeakMap()
 
-const isGlobal = (value) => states.has(value)
+/** Whether the value is a Global of any class, copy or realm: the built-in's own brand decides. */
+function isGlobal(value) {
+  if (states.has(value)) return true
+  try {
+    apply(builtinValueOf, value, [])
+    return true
+  } catch {
+    return false
+  }
+}
 
 const isReference = ({ letter }) => letter === 'r' || letter === 'c' || letter === 'x'
 
 /** The group a Global is tied to, or null if it may go to any. */
 function decidingGroup(global) {
   const state = states.get(global)
-  return state.mutable && isReference(state) ? state.group : null
+  return state !== undefined && state.mutable && isReference(state) ? state.group : null
 }
 
-/** The value as the definition will hold it. */
-function canonical(letter, value) {
-  switch (letter) {
-    case 'i':
-      return +value | 0
-    case 'I':
-      return BigInt.asIntN(64, value)
-    case 'f':
-      return Math.fround(value)
-    case 'd':
-      return +value
-    default:
-      return value
-  }
-}
-
-const DEFAULTS = { i: 0, I: 0n, f: 0, d: 0, r: undefined, c: null }
-
-function checkFunction(letter, value, where) {
-  if (letter !== 'c' || value === null || describeFunction(value) !== undefined) return
-  throw new TypeError(`${where}: ${NOT_A_FUNCTION}`)
-}
+const isOurs = (value) => describeFunction(value) !== undefined
 
 function Global(descriptor, value = undefined) {
-  const where = 'WebAssembly.Global()'
   requireNew(new.target, 'Global')
-  if (!isObject(descriptor)) throw new TypeError(`${where}: Argument 0 must be a global descriptor`)
-  // Dictionary members in lexicographical order: mutable, value.
-  const mutable = Boolean(descriptor.mutable)
-  const name = String(descriptor.value)
-  const letter = LETTERS.get(name)
-  if (letter === undefined) throw new TypeError(`${where}: Descriptor property 'value' must be a WebAssembly type`)
-  if (letter === 'v' || letter === 'x') {
-    throw new TypeError(`${where}: A global of type '${name}' cannot be created in JavaScript`)
+  const seen = {}
+  const watched = isObject(descriptor)
+    ? observed(descriptor, (key, member) => (seen[key] = key === 'value' ? `${member}` : member))
+    : descriptor
+  if (!isOurs(value)) {
+    const given = Array.prototype.slice.call(arguments, 1)
+    return adopt(inheriting(new builtin.Global(watched, ...given), this), seen)
   }
-  // If v is missing, DefaultValue. V8 takes undefined for missing where it is no value of the type itself.
-  const missing = letter === 'c' ? arguments.length < 2 : value === undefined
-  if (!missing) checkFunction(letter, value, where)
-  const initial = missing ? DEFAULTS[letter] : canonical(letter, value)
-  states.set(this, { letter, mutable, value: initial, group: null, address: 0 })
+  // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
+  const empty = adopt(inheriting(new builtin.Global(watched), this), seen)
+  const state = states.get(empty)
+  if (state?.letter !== 'c') return adopt(inheriting(new builtin.Global(seen, value), this), seen)
+  state.held = value
+  return empty
 }
 
-function stateOf(global, where) {
-  const state = states.get(global)
-  if (state === undefined) throw new TypeError(`${where}: Receiver is not a WebAssembly.Global`)
-  return state
+function adopt(global, { value, mutable }) {
+  const letter = LETTERS.get(value)
+  if (letter !== undefined) {
+    states.set(global, { letter, mutable: Boolean(mutable), held: undefined, group: null, address: 0 })
+  }
+  return global
+}
+
+// V8's names of the accessors, from 13 on with a bracket too many.
+const accessor = (kind) => `${kind} WebAssembly.Global.value${Number.parseInt(process.versions.v8, 10) >= 13 ? ')' : ''}`
+
+function invalidType(letter, verb, where) {
+  const reason = letter === 'v' ? `Can't ${verb} the value of s128 WebAssembly.Global` : `invalid type ${NAMES.get(letter)}`
+  return new TypeError(`${where}: ${reason}`)
 }
 
 // GetGlobalValue
-function load(state, where) {
+function load(global, state, where) {
   const { letter, group, address } = state
-  if (letter === 'v' || letter === 'x') throw new TypeError(`${where}: invalid type ${NAMES.get(letter)}`)
-  if (group === null) return state.value
+  if (group === null) return state.held ?? apply(builtinGet, global, [])
+  if (letter === 'v' || letter === 'x') throw invalidType(letter, 'get', where)
   native.globalGet(address)
   return read(letter, 0, group)
 }
 
-function store(state, value) {
-  const { letter, group, address } = state
-  if (group === null) {
-    state.value = canonical(letter, value)
-    return
-  }
-  const raw = toRaw(letter, value, group)
-  write(letter, 0, raw)
-  native.globalSet(address)
+function checkFunction(letter, value, where) {
+  if (letter === 'c' && value !== null && !isOurs(value)) throw new TypeError(`${where}: ${NOT_A_FUNCTION}`)
 }
 
 defineInterface(Global, 'WebAssembly.Global', {
   valueOf() {
-    const where = 'WebAssembly.Global.valueOf()'
-    return load(stateOf(this, where), where)
+    const state = states.get(this)
+    if (state === undefined) return functionFromBuiltin(apply(builtinValueOf, this, []))
+    return load(this, state, 'WebAssembly.Global.valueOf()')
   },
   get value() {
-    const where = 'get WebAssembly.Global.value'
-    return load(stateOf(this, where), where)
+    const state = states.get(this)
+    if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, []))
+    return load(this, state, accessor('get'))
   },
   set value(value) {
-    const where = 'set WebAssembly.Global.value'
-    const state = stateOf(this, where)
+    const state = states.get(this)
+    if (state === undefined) {
+      apply(builtinSet, this, isOurs(value) ? [functionForBuiltin(value)] : arguments)
+      return
+    }
+    const { letter, group, address } = state
+    if (group === null) {
+      const held = letter === 'c' && isOurs(value) ? value : undefined
+      apply(builtinSet, this, held === undefined ? arguments : [null])
+      state.held = held
+      return
+    }
+    const where = accessor('set')
     if (!state.mutable) throw new TypeError(`${where}: Can't set the value of an immutable global.`)
     if (arguments.length === 0) throw new TypeError(`${where}: Argument 0 is required`)
-    const { letter } = state
-    if (letter === 'v' || letter === 'x') throw new TypeError(`${where}: invalid type ${NAMES.get(letter)}`)
+    if (letter === 'v' || letter === 'x') throw invalidType(letter, 'set', where)
     checkFunction(letter, value, where)
-    store(state, value)
+    const raw = toRaw(letter, value, group)
+    write(letter, 0, raw)
+    native.globalSet(address)
   },
 })
 
+/** (module (import "" "" (global type))), for the built-in engine: it alone knows the type of its globals. */
+function isOfType(global, { value: letter, mutable }) {
+  const probe = new builtin.Module(binary(importOf('', '', 'global', [CODES[letter], +mutable])))
+  try {
+    new builtin.Instance(probe, { '': { '': global } })
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** Import matching of global types; throws LinkError. */
 function matchGlobal(global, type, subject) {
-  const { letter, mutable } = states.get(global)
-  if (mutable !== type.mutable) {
-    throw new classes.LinkError(`${subject}: imported global does not match the expected mutability`)
+  const fail = (message) => {
+    throw new classes.LinkError(`${subject}: ${message}`)
   }
-  if (letter !== type.value) throw new classes.LinkError(`${subject}: imported global does not match the expected type`)
+  const state = states.get(global)
+  if (state === undefined) {
+    if (type.mutable) {
+      fail(
+        'a mutable global of the built-in engine cannot be shared with this instance, which is compiled by ' +
+          'wasm-compile-cache'
+      )
+    }
+    if (!isOfType(global, type)) fail('imported global does not match the expected type')
+    return
+  }
+  if (state.mutable !== type.mutable) fail('imported global does not match the expected mutability')
+  if (state.letter !== type.value) fail('imported global does not match the expected type')
 }
 
 /** A definition in `group` that holds `value`; its address. */
 function defineValue(group, letter, mutable, value) {
-  const raw = toRaw(letter, value, group)
+  // JavaScript can make no exnref but null.
+  const raw = letter === 'x' ? 0 : toRaw(letter, value, group)
   const address = native.globalCreate(group.handle, letter, mutable)
   write(letter, 0, raw)
   native.globalSet(address)
   return address
 }
 
-/** The address by which an instance of `group` imports the global. */
-function bindGlobal(global, group) {
+/** The address by which an instance of `group` imports the global, which is declared as `letter`. */
+function bindGlobal(global, letter, group) {
   const state = states.get(global)
-  const { letter, mutable } = state
+  if (state === undefined) return defineValue(group, letter, false, apply(builtinGet, global, []))
   if (state.group === group) return state.address
   let address
   if (state.group === null) {
-    address = defineValue(group, letter, mutable, state.value)
-    Object.assign(state, { value: undefined, group, address })
+    const value = letter === 'x' ? null : load(global, state)
+    address = defineValue(group, letter, state.mutable, value)
+    Object.assign(state, { held: undefined, group, address })
   } else if (isReference(state)) {
-    address = defineValue(group, letter, false, load(state, 'WebAssembly.Instance()'))
+    address = defineValue(group, letter, false, load(global, state, 'WebAssembly.Instance()'))
   } else {
     address = state.address
     group.keep.push(global)
@@ -155,11 +195,33 @@ function bindGlobal(global, group) {
 function globalAt(group, address, type) {
   let global = group.globals.get(address)
   if (global === undefined) {
-    global = Object.create(Global.prototype)
-    states.set(global, { letter: type.value, mutable: type.mutable, value: undefined, group, address })
+    global = construct(builtin.Global, [{ value: 'externref' }], Global)
+    states.set(global, { letter: type.value, mutable: type.mutable, held: undefined, group, address })
     group.globals.set(address, global)
   }
   return global
 }
 
-module.exports = { Global, bindGlobal, decidingGroup, defineValue, globalAt, isGlobal, matchGlobal }
+/**
+ * What an instance of the built-in engine imports for a Global: the same object, which is the built-in's from then on,
+ * or for an immutable one that is bound to an instance of ours, its value; undefined for a mutable one that is.
+ */
+function releaseGlobal(global) {
+  const state = states.get(global)
+  if (state === undefined) return global
+  if (state.group === null) {
+    if (state.held !== undefined) {
+      const value = functionForBuiltin(state.held)
+      if (!state.mutable) return new builtin.Global({ value: 'anyfunc' }, value)
+      apply(builtinSet, global, [value])
+    }
+    states.delete(global)
+    return global
+  }
+  if (state.mutable) return undefined
+  const value = load(global, state, 'WebAssembly.Instance()')
+  const carried = state.letter === 'c' && value !== null ? functionForBuiltin(value) : value
+  return new builtin.Global({ value: NAMES.get(state.letter) }, carried)
+}
+
+module.exports = { Global, bindGlobal, decidingGroup, defineValue, globalAt, isGlobal, matchGlobal, releaseGlobal }

@@ -8,8 +8,8 @@
 // Invariant: one object for ever for each function, table, global and tag of a group.
 
 const { native, classes } = require('./native.js')
-const { fromWasm, toWasm } = require('./exception.js')
 const { createAdapter } = require('./adapter.js')
+const { Exceptions } = require('./exception.js')
 const { createExportedFunction, describeFunction } = require('./function.js')
 const { Slab } = require('./slab.js')
 const { passed, trapped } = require('./stack.js')
@@ -19,6 +19,7 @@ class Group {
   /** What instances need for as long as the store lives: adapters, memories, owners of globals. */
   keep = []
   references = new Slab(this)
+  #exceptions = new Exceptions(this)
   /** Definition address -> Global, table id -> Table, tag id -> Tag. */
   globals = new Map()
   tables = new Map()
@@ -43,14 +44,21 @@ class Group {
     return record.group === this ? record.address : this.#adopt(value, record.signature)
   }
 
-  /** An exception that leaves wasm, by its tag's id; its payload is in the arena. */
-  exceptionFromWasm(id) {
-    return fromWasm(this, id)
+  /** An exception that leaves wasm, by its number and its tag's id; its payload is in the arena. */
+  exceptionFromWasm(number, tag) {
+    return this.#exceptions.fromWasm(number, tag)
   }
 
-  /** The inverse; -1 where wasm has no name for it. */
-  exceptionToWasm(value) {
-    return toWasm(this, value)
+  /** Calls an import's adapter. Returns the number of the exception of wasm that it threw, 0 if it threw none. */
+  callImport(adapter) {
+    try {
+      adapter()
+      return 0
+    } catch (error) {
+      const number = this.#exceptions.toWasm(error)
+      if (number === 0) throw error
+      return number
+    }
   }
 
   /** The error of a trap in this group. */

@@ -6,19 +6,40 @@
 // installed last is in force, and whoever leaves takes nothing but itself away.
 
 const namespace = require('./namespace.js')
-const { builtin, installed } = require('./realm.js')
+const { builtin, installed, parents } = require('./realm.js')
 
-const isOurs = (value) => value === builtin || installed.includes(value)
+// What V8 makes with the built-in's prototypes: what another thread sends, and JSTag.
+const SENT = ['Memory', 'Module', 'Tag']
 
-// Somebody else's replacement, put over ours or before us, is not ours to remove.
+// What the built-in engine takes from us as its own.
+const SHARED = ['Memory', 'Tag']
+
+/**
+ * Makes `instanceof` right. While a namespace is in force, the built-in's prototypes inherit from its, so that a Memory
+ * or a Module that another thread sent is an instance of its classes. While none is, it is the other way round, so that
+ * our memories and tags are instances of the built-in's classes.
+ */
+function inherit(inForce) {
+  for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, parents[name])
+  for (const name of SHARED) {
+    const { prototype } = namespace[name]
+    Object.setPrototypeOf(prototype, inForce === undefined ? builtin[name].prototype : parents[name])
+  }
+  if (inForce === undefined) return
+  for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, inForce[name].prototype)
+}
+
 function putInForce(value) {
   Object.defineProperty(globalThis, 'WebAssembly', { value, writable: true, enumerable: false, configurable: true })
 }
+
+const isOurs = (value) => value === builtin || installed.includes(value)
 
 /** Replaces globalThis.WebAssembly. Again, while installed: nothing happens. */
 function install() {
   if (installed.includes(namespace)) return
   installed.push(namespace)
+  inherit(namespace)
   putInForce(namespace)
 }
 
@@ -26,9 +47,13 @@ function install() {
 function uninstall() {
   const index = installed.indexOf(namespace)
   if (index === -1) return
+  // Somebody else's replacement, put over ours or before us, is not ours to remove.
   const untouched = isOurs(globalThis.WebAssembly)
   installed.splice(index, 1)
+  inherit(installed.at(-1))
   if (untouched) putInForce(installed.at(-1) ?? builtin)
 }
+
+if (installed.length === 0) inherit(undefined)
 
 module.exports = { install, uninstall }

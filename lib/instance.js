@@ -3,20 +3,24 @@
 // WebAssembly.Instance: reading the imports, matching them with what the module declares, linking, exports, start.
 
 const { createAdapter } = require('./adapter.js')
+const { binary } = require('./binary.js')
 const { worded } = require('./compile.js')
 const { describeFunction } = require('./function.js')
 const { bindGlobal, decidingGroup, defineValue, globalAt, isGlobal, matchGlobal } = require('./global.js')
 const { chooseGroup } = require('./group.js')
+const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
 const { describeModule, isModule } = require('./module.js')
-const { native, classes } = require('./native.js')
+const { native, builtin, classes } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { bindTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isTag, matchTag, tagAt } = require('./tag.js')
 const { NOT_A_FUNCTION } = require('./value.js')
-const { defineInterface, isObject, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, requireNew } = require('./webidl.js')
 
-/** Instance -> its exports object. */
+const { apply } = Reflect
+
+/** Instance of ours -> its exports object. */
 const exportsOf = new WeakMap()
 
 // V8 names an import as `Import #0 module="m" function="f"` before 13 (Node 20 and 22), and before 12 adds ` error`.
@@ -138,7 +142,7 @@ function bindImport({ kind, type }, value, group) {
       group.keep.push(value)
       return attachMemory(value)
     case 'global':
-      return isGlobal(value) ? bindGlobal(value, group) : defineValue(group, type.value, false, value)
+      return isGlobal(value) ? bindGlobal(value, type.value, group) : defineValue(group, type.value, false, value)
     default: {
       const address = group.addressOf(value)
       if (address !== undefined) return address
@@ -187,7 +191,7 @@ function link(instance, module, values, where) {
   let raws
   try {
     const bound = imports.map((declaration, index) => bindImport(declaration, values[index], group))
-    raws = native.instantiate(handle, group.handle, bound, defined.map(attachMemory))
+    raws = native.instantiate(handle, group.handle, bound, defined.map(attachMemory), v8)
   } catch (error) {
     throw worded(error, where)
   }
@@ -203,24 +207,26 @@ function checkImportObject(importObject, where) {
   throw new TypeError(`${where}: Argument 1 must be an object`)
 }
 
+const EMPTY = new builtin.Module(binary())
+
+// Every Instance is V8's own; one of ours is V8's instance of a module without anything.
+const create = () => new builtin.Instance(EMPTY)
+
 function Instance(module, importObject = undefined) {
   const where = 'WebAssembly.Instance()'
   requireNew(new.target, 'Instance')
   if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
   checkImportObject(importObject, where)
-  link(this, module, readImports(module, importObject, where), where)
+  if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
+  return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
 }
 
 defineInterface(Instance, 'WebAssembly.Instance', {
   get exports() {
-    const exported = exportsOf.get(this)
-    if (exported === undefined) {
-      throw new TypeError('WebAssembly.Instance.exports(): Receiver is not a WebAssembly.Instance')
-    }
-    return exported
+    return exportsOf.get(this) ?? apply(builtinExports, this, [])
   },
 })
 
-const newInstance = (module, values, where) => link(Object.create(Instance.prototype), module, values, where)
+const newInstance = (module, values, where) => link(Object.setPrototypeOf(create(), Instance.prototype), module, values, where)
 
 module.exports = { Instance, checkImportObject, newInstance, readImports }

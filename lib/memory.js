@@ -2,10 +2,14 @@
 
 // WebAssembly.Memory. Every linear memory is V8's own; this class only lets the native side know when it grows.
 
-const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
-const { defineInterface, requireNew } = require('./webidl.js')
+const { types } = require('node:util')
 
-const { apply, construct } = Reflect
+const { binary, importOf, leb128 } = require('./binary.js')
+const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
+const { installed } = require('./realm.js')
+const { defineInterface, inheriting, requireNew } = require('./webidl.js')
+
+const { apply } = Reflect
 const PAGE = 65536
 
 /** Memory object -> its native handle. */
@@ -23,13 +27,9 @@ function resized(memory) {
 
 function Memory(descriptor) {
   requireNew(new.target, 'Memory')
-  // The built-in reads and checks the descriptor, and takes the prototype from new.target.
-  return construct(builtin.Memory, [descriptor], new.target)
+  // The built-in reads and checks the descriptor.
+  return inheriting(new builtin.Memory(descriptor), this)
 }
-
-// A subclass: `instanceof` of either namespace knows it.
-Object.setPrototypeOf(Memory, builtin.Memory)
-Object.setPrototypeOf(Memory.prototype, builtin.Memory.prototype)
 
 defineInterface(Memory, 'WebAssembly.Memory', {
   grow(delta) {
@@ -49,8 +49,6 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(bui
   Object.defineProperty(Memory.prototype, name, { ...member, value: forward })
 }
 
-const { grow } = Memory.prototype
-
 /** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */
 function isMemory(value) {
   try {
@@ -61,11 +59,16 @@ function isMemory(value) {
   }
 }
 
-// A Memory that is not of this class (received from another thread, made by the untouched built-in or by another copy
+// A Memory that is not of this class, or one made from it (received from another thread, made by the untouched built-in or by another copy
 // of this package) gets the override for itself. Its own `grow` stays in charge.
 function overrideGrow(memory) {
+  if (memory instanceof Memory) return
   const inherited = memory.grow
-  if (inherited === grow) return
+  if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
+    // Another thread sent it, for nobody here has the built-in's class any more.
+    Object.setPrototypeOf(memory, Memory.prototype)
+    return
+  }
   const override = {
     grow(delta) {
       const previous = apply(inherited, this, [delta])
@@ -89,7 +92,7 @@ function attachMemory(memory) {
   return handle
 }
 
-const isShared = (buffer) => Object.prototype.toString.call(buffer) === '[object SharedArrayBuffer]'
+const isShared = (buffer) => types.isSharedArrayBuffer(buffer)
 
 /** A memory that a module defines itself. */
 function createMemory({ initial, maximum, shared }, caller) {
@@ -103,18 +106,15 @@ function createMemory({ initial, maximum, shared }, caller) {
   return memory
 }
 
-const leb128 = (value) => (value < 128 ? [value] : [(value % 128) | 128, ...leb128(Math.floor(value / 128))])
-
 const probes = new Map()
 
-/** (module (import "" "" (memory initial maximum))), for the built-in engine. */
+/** (module (import "" "" (memory initial maximum))), for the built-in engine; without a maximum where it is undefined. */
 function probeOf({ initial, maximum, shared }) {
   const key = `${initial} ${maximum} ${shared}`
   let probe = probes.get(key)
   if (probe === undefined) {
-    const type = [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
-    const section = [1, 0, 0, 2, ...type]
-    probe = new builtin.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 2, section.length, ...section]))
+    const type = maximum === undefined ? [0, ...leb128(initial)] : [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
+    probe = new builtin.Module(binary(importOf('', '', 'memory', type)))
     probes.set(key, probe)
   }
   return probe
@@ -135,9 +135,24 @@ function checkMaximum(memory, type, subject) {
   }
 }
 
+/** Memories whose addresses have 32 bits. */
+const narrow = new WeakSet()
+
+// V8 13 and later make memories with 64-bit addresses. They tell by refusing to be imported as others.
+function checkAddressType(memory, shared, subject) {
+  if (narrow.has(memory) || maxima.has(memory)) return
+  try {
+    new builtin.Instance(probeOf({ initial: 0, maximum: shared ? 65536 : undefined, shared }), { '': { '': memory } })
+  } catch {
+    throw new classes.LinkError(`${subject}: cannot import i64 memory as i32`)
+  }
+  narrow.add(memory)
+}
+
 /** Import matching of memory types; throws LinkError. */
 function matchMemory(memory, type, subject) {
   const buffer = bufferOf(memory)
+  checkAddressType(memory, isShared(buffer), subject)
   const pages = buffer.byteLength / PAGE
   if (pages < type.initial) {
     throw new classes.LinkError(

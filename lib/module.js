@@ -1,16 +1,64 @@
 'use strict'
 
 // WebAssembly.Module.
+//
+// A Module of ours is a carrier: a module of the built-in engine, with our prototype, that names the native module in
+// a custom section. So it can be posted to another thread, where the name leads to the same native module; and it
+// imports what nobody has, so that an instance of the built-in engine cannot be made of it by mistake.
+//
+// A Module that this engine could not compile is the built-in engine's own, with our prototype.
 
+const { binary, custom, functionType, importOf } = require('./binary.js')
 const { compileNow } = require('./compile.js')
-const { native } = require('./native.js')
+const { native, builtin, classes } = require('./native.js')
 const { readOptions } = require('./options.js')
-const { defineInterface, requireNew } = require('./webidl.js')
+const { installed } = require('./realm.js')
+const { defineInterface, inheriting, requireNew } = require('./webidl.js')
 
-/** Module -> {handle, imports, exports, memories}, the last three as native lists them. */
+const builtinStatics = builtin.Module
+
+const CARRIER = 'wasm-compile-cache.module'
+
+/** Module of ours -> {handle, imports, exports, memories}, the last three as native lists them. */
 const states = new WeakMap()
 
-const isModule = (value) => states.has(value)
+/** Modules of the built-in engine that were asked for their carrier's section before. */
+const foreign = new WeakSet()
+
+/** The token of a carrier, '' for another module of the built-in engine, undefined for anything else. */
+function tokenOf(value) {
+  try {
+    const [section] = builtinStatics.customSections(value, CARRIER)
+    return section === undefined ? '' : Buffer.from(section).toString('latin1')
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether it is a Module of any class, copy or realm; one that another thread sent is made ready to be used. */
+function isModule(value) {
+  if (states.has(value) || foreign.has(value)) return true
+  const token = tokenOf(value)
+  if (token === undefined) return false
+  if (token === '') {
+    foreign.add(value)
+    // Another thread sent it, for nobody here has the built-in's class any more.
+    if (installed.length > 0) Object.setPrototypeOf(value, Module.prototype)
+    return true
+  }
+  const handle = native.moduleByToken(token)
+  if (handle === null) {
+    throw Object.assign(
+      new classes.CompileError(
+        'The module was compiled by another copy of wasm-compile-cache, or was given up by the thread that sent it ' +
+          'before it was used here; keep a reference to it there'
+      ),
+      { code: 'ERR_WASM_MODULE_GONE' }
+    )
+  }
+  adopt(Object.setPrototypeOf(value, Module.prototype), handle)
+  return true
+}
 
 function adopt(module, handle) {
   states.set(module, {
@@ -22,54 +70,84 @@ function adopt(module, handle) {
   return module
 }
 
+const NO_PARAMETERS = functionType({ params: [], results: [] })
+const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can instantiate it', '', 'function', [0])
+
+const PLAIN = Object.create(Module.prototype)
+
+/**
+ * The Module of what was compiled.
+ *
+ * @param {{handle: object} | {module: object}} compiled by us, or by the built-in engine
+ * @param {object} [self] an object with the prototype that it gets
+ */
+function moduleOf({ handle, module }, self = PLAIN) {
+  if (module !== undefined) {
+    foreign.add(module)
+    return inheriting(module, self)
+  }
+  const token = [...Buffer.from(native.moduleToken(handle))]
+  const carrier = binary(NO_PARAMETERS, NOBODY_HAS, custom(CARRIER, token))
+  return adopt(inheriting(new builtin.Module(carrier), self), handle)
+}
+
 function Module(bytes, options = undefined) {
   const where = 'WebAssembly.Module()'
   requireNew(new.target, 'Module')
-  adopt(this, compileNow(bytes, readOptions(options, where), where))
+  return moduleOf(compileNow(bytes, readOptions(options, where), where), this)
 }
 
-const moduleFromHandle = (handle) => adopt(Object.create(Module.prototype), handle)
-
+/** What a module of ours is made of; undefined for one of the built-in engine. */
 const describeModule = (module) => states.get(module)
 
 function stateOf(value, method) {
-  const state = states.get(value)
-  if (state === undefined) {
+  if (!isModule(value)) {
     throw new TypeError(`WebAssembly.Module.${method}(): Argument 0 must be a WebAssembly.Module`)
   }
-  return state
+  return states.get(value)
 }
 
 const statics = {
   imports(module) {
-    return stateOf(module, 'imports').imports.map(({ module: from, name, kind }) => ({ module: from, name, kind }))
+    const state = stateOf(module, 'imports')
+    if (state === undefined) return builtinStatics.imports(module)
+    return state.imports.map(({ module: from, name, kind }) => ({ module: from, name, kind }))
   },
 
   exports(module) {
-    return stateOf(module, 'exports').exports.map(({ name, kind }) => ({ name, kind }))
+    const state = stateOf(module, 'exports')
+    if (state === undefined) return builtinStatics.exports(module)
+    return state.exports.map(({ name, kind }) => ({ name, kind }))
   },
 
   // The second parameter has no default, so that `length` is 2; V8 wants it present and not undefined.
   customSections(module, sectionName) {
-    const { handle } = stateOf(module, 'customSections')
+    const state = stateOf(module, 'customSections')
     if (sectionName === undefined) {
       throw new TypeError('WebAssembly.Module.customSections(): Argument 1 is required')
     }
-    return native.moduleCustomSections(handle, `${sectionName}`)
+    if (state === undefined) return builtinStatics.customSections(module, sectionName)
+    return native.moduleCustomSections(state.handle, `${sectionName}`)
   },
 }
 
 // Documented extras. Not enumerable: what walks the standard's members does not meet them.
 const extras = {
-  /** @returns {'baseline' | 'optimized'} */
+  /** @returns {'baseline' | 'optimized' | 'builtin'} */
   tier(module) {
-    return native.moduleTier(stateOf(module, 'tier').handle)
+    const state = stateOf(module, 'tier')
+    return state === undefined ? 'builtin' : native.moduleTier(state.handle)
   },
 
   /** Settles when the optimizing tier's code is in place; keeps the process alive until then. */
   optimized(module) {
     return new Promise((resolve, reject) => {
-      native.moduleOptimized(stateOf(module, 'optimized').handle, (message) => {
+      const state = stateOf(module, 'optimized')
+      if (state === undefined) {
+        resolve()
+        return
+      }
+      native.moduleOptimized(state.handle, (message) => {
         if (message === null || message === undefined) resolve()
         else reject(new Error(message))
       })
@@ -81,4 +159,4 @@ defineInterface(Module, 'WebAssembly.Module', {}, statics)
 for (const [name, value] of Object.entries(extras)) {
   Object.defineProperty(Module, name, { value, writable: true, configurable: true })
 }
-module.exports = { Module, describeModule, isModule, moduleFromHandle }
+module.exports = { Module, describeModule, isModule, moduleOf }

@@ -2,90 +2,102 @@
 
 // The WebAssembly namespace object, complete and with the property attributes of the built-in one.
 
+const { types } = require('node:util')
+
 const { compileInBackground } = require('./compile.js')
+const fallback = require('./fallback.js')
 const { Global } = require('./global.js')
 const { Instance, checkImportObject, newInstance, readImports } = require('./instance.js')
 const { Memory } = require('./memory.js')
-const { Module, isModule, moduleFromHandle } = require('./module.js')
-const { native, builtin, classes } = require('./native.js')
+const { instantiateBuiltin } = require('./link-builtin.js')
+const { Module, describeModule, isModule, moduleOf } = require('./module.js')
+const { native, builtin } = require('./native.js')
 const { readOptions } = require('./options.js')
 const { makeStreaming } = require('./streaming.js')
 const { Table } = require('./table.js')
 const { Tag } = require('./tag.js')
-const { bytesOf } = require('./webidl.js')
+const { bytesOf, isObject } = require('./webidl.js')
 
 const INSTANTIATE = 'WebAssembly.instantiate()'
 
 const streaming = makeStreaming({
   native,
-  moduleFromHandle,
+  moduleOf,
   readOptions,
-  instantiateModule: (module, importObject) =>
-    newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE),
+  instantiateModule: (module, importObject) => instantiateCompiled(module, importObject),
 })
 
-/** "Asynchronously instantiate a WebAssembly module": the imports are read now, the rest happens in a later job. */
+/** In the job in which the module is there: its imports are read and it is instantiated. An Instance, or its promise. */
+function instantiateCompiled(module, importObject) {
+  if (describeModule(module) === undefined) return instantiateFallback(module, importObject)
+  return newInstance(module, readImports(module, importObject, INSTANTIATE), INSTANTIATE)
+}
+
+async function instantiateFallback(module, importObject) {
+  return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), Instance.prototype)
+}
+
+/** "Asynchronously instantiate a WebAssembly module". The specification queues a task for step 4, V8 does it now. */
 async function instantiateModule(module, importObject) {
-  const values = readImports(module, importObject, INSTANTIATE)
-  await undefined
-  return newInstance(module, values, INSTANTIATE)
+  if (describeModule(module) !== undefined) checkImportObject(importObject, INSTANTIATE)
+  return instantiateCompiled(module, importObject)
 }
 
 /** "Instantiate a promise of a module": the imports are read when the module is there. */
 async function instantiateBytes(bytes, importObject, options) {
+  if (bytesOf(bytes) === undefined) {
+    // V8 mentions the Module to what is no object, or a Proxy.
+    const or = isObject(bytes) && !types.isProxy(bytes) ? '' : ' or a WebAssembly.Module object'
+    throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source${or}`)
+  }
+  checkImportObject(importObject, INSTANTIATE)
   const read = readOptions(options, INSTANTIATE)
-  const module = moduleFromHandle(await compileInBackground(bytes, read, INSTANTIATE))
-  const values = readImports(module, importObject, INSTANTIATE)
-  return { module, instance: newInstance(module, values, INSTANTIATE) }
+  const module = moduleOf(await compileInBackground(bytes, read, INSTANTIATE))
+  const instance = instantiateCompiled(module, importObject)
+  // To await an Instance would ask it for its `then`.
+  return { module, instance: types.isPromise(instance) ? await instance : instance }
 }
 
-// Optional parameters have defaults, so that `length` counts the required ones.
+async function compileBytes(bytes, options) {
+  const where = 'WebAssembly.compile()'
+  return moduleOf(await compileInBackground(bytes, readOptions(options, where), where))
+}
+
+// Optional parameters have defaults, so that `length` counts the required ones. None is an async function itself: those
+// have another prototype. Each promise comes from one async function, for more would ask the result for its `then` again.
 const operations = {
-  async compile(bytes, options = undefined) {
-    const where = 'WebAssembly.compile()'
-    return moduleFromHandle(await compileInBackground(bytes, readOptions(options, where), where))
+  compile(bytes, options = undefined) {
+    return compileBytes(bytes, options)
   },
 
   validate(bytes, options = undefined) {
     const where = 'WebAssembly.validate()'
     const view = bytesOf(bytes)
     if (view === undefined) throw new TypeError(`${where}: Argument 0 must be a buffer source`)
-    readOptions(options, where)
-    return view.length > 0 && native.validate(view)
+    const read = readOptions(options, where)
+    return view.length > 0 && fallback.validate(view, read)
   },
 
-  async instantiate(source, importObject = undefined, options = undefined) {
-    const module = isModule(source)
-    if (!module && bytesOf(source) === undefined) {
-      throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source or a WebAssembly.Module object`)
-    }
-    checkImportObject(importObject, INSTANTIATE)
-    return module ? instantiateModule(source, importObject) : instantiateBytes(source, importObject, options)
+  instantiate(source, importObject = undefined, options = undefined) {
+    return isModule(source) ? instantiateModule(source, importObject) : instantiateBytes(source, importObject, options)
   },
 
   ...streaming,
 }
 
-const interfaces = {
-  Module,
-  Instance,
-  Table,
-  Memory,
-  Global,
-  Tag,
-  ...(builtin.JSTag === undefined ? {} : { JSTag: builtin.JSTag }),
-  Exception: classes.Exception,
-  CompileError: classes.CompileError,
-  LinkError: classes.LinkError,
-  RuntimeError: classes.RuntimeError,
-}
+const interfaces = { Module, Instance, Table, Memory, Global, Tag }
 
-const namespace = { ...operations }
-for (const [name, value] of Object.entries(interfaces)) {
-  // As the built-in has it: constructors are not enumerable, and JSTag is read-only where it is.
-  const attributes = Object.getOwnPropertyDescriptor(builtin, name)
-  Object.defineProperty(namespace, name, { ...attributes, value })
+// Stack switching: without these, programs that look for it use what works on this engine.
+const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
+
+// In the order and with the attributes of the built-in one. Where Node put no streaming functions (in a vm context), ours
+// come last. Everything that is not listed above (the errors, JSTag, what a newer V8 adds) is the built-in's.
+const namespace = {}
+const members = { ...operations, ...interfaces }
+for (const name of new Set([...Reflect.ownKeys(builtin), ...Reflect.ownKeys(members)])) {
+  if (LEFT_OUT.includes(name)) continue
+  const attributes = Object.getOwnPropertyDescriptor(builtin, name) ?? { writable: true, enumerable: true, configurable: true }
+  Object.defineProperty(namespace, name, Object.hasOwn(members, name) ? { ...attributes, value: members[name] } : attributes)
 }
-Object.defineProperty(namespace, Symbol.toStringTag, { value: 'WebAssembly', configurable: true })
 
 module.exports = namespace

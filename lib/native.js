@@ -9,7 +9,7 @@
 // reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1].
 
 const native = require('../binding.js')
-const { environment } = require('./options.js')
+const { configure } = require('./options.js')
 const { builtin } = require('./realm.js')
 
 const { apply } = Reflect
@@ -45,14 +45,14 @@ if (native[ARENA] === undefined) {
     memoryLength: (memory) => apply(memoryBuffer, memory, []).byteLength,
     memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
-    exceptionFromWasm: (owner, tag) => owner.exceptionFromWasm(tag),
+    exceptionFromWasm: (owner, number, tag) => owner.exceptionFromWasm(number, tag),
+    callImport: (owner, adapter) => owner.callImport(adapter),
     fault: (owner, words, traced) => owner.fault(words, traced),
     pass: (owner, error) => owner.pass(error),
-    exceptionToWasm: (owner, value) => owner.exceptionToWasm(value),
   })
   Object.defineProperty(native, ARENA, { value: arena })
 }
-native.configure(environment)
+configure(native)
 
 module.exports = {
   native,

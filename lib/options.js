@@ -4,6 +4,9 @@
 
 const path = require('node:path')
 
+const { cacheAccess } = require('./permission.js')
+const { installed } = require('./realm.js')
+
 const CACHE = new Map([
   [false, 0],
   ['read-only', 1],
@@ -15,7 +18,13 @@ const DEFAULTS = { partition: '', cache: true, minSize: 131072, optimize: true, 
 // WebAssemblyCompileOptions of the JS API. They are not ours to reject.
 const STANDARD = new Set(['builtins', 'importedStringConstants'])
 
-const KNOWN = ['partition', 'cache', 'minSize', 'optimize', 'finish', 'signal']
+const KNOWN = ['partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
+
+const FALLBACKS = ['builtin', 'error']
+
+// A program that was written for the built-in engine must go on as it did; one that was written for this package wants
+// to know.
+const defaultFallback = () => (installed.length > 0 ? 'builtin' : 'error')
 
 function argumentError(code, message) {
   return Object.assign(new TypeError(message), { code })
@@ -36,20 +45,25 @@ function checkNames(options, where) {
   }
 }
 
+// Without what a program may have put on Object.prototype.
+const NONE = Object.freeze(Object.create(null))
+
+const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
+
 const isAbortSignal = (value) =>
   typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function'
 
 /**
  * @param {unknown} options what the caller passed
  * @param {string} where the function that was called, for messages
- * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, source: string}, signal?: AbortSignal}}
+ * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, fallback: boolean, source: string}, signal?: AbortSignal, fallback: 'builtin' | 'error', standard?: object}}
+ *   `standard`: the standard's own options, where there are any
  */
 function readOptions(options, where) {
-  if (options === undefined) options = {}
-  if (typeof options !== 'object' || options === null) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', `${where}: The options must be an object`)
-  }
-  checkNames(options, where)
+  // As in V8, which `buffers.map(WebAssembly.compile)` relies on.
+  if (!isObject(options)) options = NONE
+  // A program that was written for the built-in engine may pass what a later standard has.
+  if (installed.length === 0) checkNames(options, where)
 
   const {
     partition = DEFAULTS.partition,
@@ -57,7 +71,10 @@ function readOptions(options, where) {
     minSize = DEFAULTS.minSize,
     optimize = DEFAULTS.optimize,
     finish = DEFAULTS.finish,
+    fallback = defaultFallback(),
     signal,
+    builtins,
+    importedStringConstants,
   } = options
   if (typeof partition !== 'string') throw wrongType(where, 'partition', 'a string', partition)
   if (typeof cache !== 'boolean' && typeof cache !== 'string') {
@@ -68,11 +85,29 @@ function readOptions(options, where) {
   if (!(minSize >= 0)) throw wrongValue(where, `The option "minSize" must not be negative, got ${minSize}`)
   if (typeof optimize !== 'boolean') throw wrongType(where, 'optimize', 'a boolean', optimize)
   if (typeof finish !== 'boolean') throw wrongType(where, 'finish', 'a boolean', finish)
+  if (typeof fallback !== 'string') throw wrongType(where, 'fallback', '"builtin" or "error"', fallback)
+  if (!FALLBACKS.includes(fallback)) {
+    throw wrongValue(where, `The option "fallback" must be "builtin" or "error", got "${fallback}"`)
+  }
   if (signal !== undefined && !isAbortSignal(signal)) throw wrongType(where, 'signal', 'an AbortSignal', signal)
 
   // Infinity (never cache) has to survive the way through an integer.
   const size = Math.min(Math.ceil(minSize), Number.MAX_SAFE_INTEGER)
-  return { native: { partition, cache: CACHE.get(cache), minSize: size, optimize, finish, source: '' }, signal }
+  const given = builtins !== undefined || importedStringConstants !== undefined
+  return {
+    native: {
+      partition,
+      cache: CACHE.get(cache),
+      minSize: size,
+      optimize,
+      finish,
+      fallback: fallback === 'builtin',
+      source: '',
+    },
+    signal,
+    fallback,
+    standard: given ? { builtins, importedStringConstants } : undefined,
+  }
 }
 
 const { WASM_COMPILE_CACHE, WASM_DISABLE_COMPILE_CACHE } = process.env
@@ -83,4 +118,10 @@ const environment = {
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
 }
 
-module.exports = { readOptions, environment }
+/** Tells the native side where the cache is, and what may be done with it. The first call counts for the process. */
+function configure(native) {
+  const { directory, enabled } = environment
+  native.configure({ directory, access: enabled ? cacheAccess(native.locateCache(directory)) : 0 })
+}
+
+module.exports = { readOptions, configure, environment }

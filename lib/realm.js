@@ -8,8 +8,13 @@
 const KEY = Symbol.for('wasm-compile-cache.realm')
 
 if (globalThis[KEY] === undefined) {
-  // `installed`: the namespaces that were put in the built-in's place, the one in force last.
-  Object.defineProperty(globalThis, KEY, { value: { builtin: globalThis.WebAssembly, installed: [] } })
+  const builtin = globalThis.WebAssembly
+  const interfaces = Object.entries(Object.getOwnPropertyDescriptors(builtin)).filter(([, { value }]) => value?.prototype)
+  const parents = interfaces.map(([name, { value }]) => [name, Object.getPrototypeOf(value.prototype)])
+  // `installed`: the namespaces that were put in the built-in's place, the one in force last. `parents`: what the
+  // built-in's prototypes inherit from while none is (see ./install.js).
+  const record = { builtin, installed: [], parents: Object.fromEntries(parents) }
+  Object.defineProperty(globalThis, KEY, { value: record })
 }
 
 module.exports = globalThis[KEY]

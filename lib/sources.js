@@ -22,6 +22,8 @@
 const { inspect, types } = require('node:util')
 const { fileURLToPath } = require('node:url')
 
+const { checkReadable } = require('./permission.js')
+
 function typeError(code, message) {
   const error = new TypeError(message)
   error.code = code
@@ -108,7 +110,10 @@ function webStreamInput(stream, name) {
     name,
     async next() {
       const { done, value } = await reader.read()
-      return done ? null : toChunk(value)
+      if (!done) return toChunk(value)
+      // As `for await` leaves a stream, by which Node reads it.
+      reader.releaseLock()
+      return null
     },
     cancel(reason) {
       Promise.resolve(reader.cancel(reason)).catch(ignore)
@@ -238,6 +243,13 @@ const isFileURL = (value) => typeof value.href === 'string' && value.protocol ==
 
 const isResponseLike = (value) => 'body' in value || (isObject(value.headers) && isFunction(value.arrayBuffer))
 
+/** The native side reads it, or does not even do that. */
+function openFile(href) {
+  const path = fileURLToPath(href)
+  checkReadable(path)
+  return { name: href, path, cancel: ignore }
+}
+
 /**
  * Opens a source (not a promise of one).
  * @throws {TypeError} with `code` where it is no source, or one that may not or cannot be read
@@ -245,7 +257,7 @@ const isResponseLike = (value) => 'body' in value || (isObject(value.headers) &&
 function open(source) {
   if (isBytes(source)) return bytesInput(source, '')
   if (!isObject(source)) throw notASource(source)
-  if (isFileURL(source)) return { name: source.href, path: fileURLToPath(source.href), cancel: ignore }
+  if (isFileURL(source)) return openFile(source.href)
   if (isNodeStream(source)) {
     if (isHttpMessage(source)) return openHttpMessage(source)
     return nodeStreamInput(source, typeof source.path === 'string' ? source.path : '')

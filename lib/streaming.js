@@ -6,9 +6,11 @@
 // of the source, an error of the module, the caller's signal). What a source is, ./sources.js knows; what a module
 // is, the caller.
 
+const { readFile } = require('node:fs/promises')
 const { setImmediate } = require('node:timers')
 
-const { worded } = require('./compile.js')
+const { compileInBackground, worded } = require('./compile.js')
+const fallback = require('./fallback.js')
 const sources = require('./sources.js')
 
 // Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
@@ -21,6 +23,14 @@ const TURN = 8
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 const now = () => performance.timeOrigin + performance.now()
+
+async function collect(input) {
+  if (input.path !== undefined) return readFile(input.path)
+  if (input.bytes !== undefined) return input.bytes
+  const chunks = []
+  for (let chunk = await input.next(); chunk !== null; chunk = await input.next()) chunks.push(Uint8Array.from(chunk))
+  return Buffer.concat(chunks)
+}
 
 /**
  * One source on its way through the compiler.
@@ -51,7 +61,7 @@ class Compilation {
     this.#signal = signal
   }
 
-  /** @returns {Promise<object>} the native module handle */
+  /** @returns {Promise<{handle: object} | {module: object}>} as compileInBackground in ./compile.js */
   run(source) {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
@@ -69,12 +79,19 @@ class Compilation {
 
     const input = sources.open(value)
     this.#input = input
-    const options = { ...this.#options, source: this.#options.source || input.name }
-    const done = (error, handle) => {
+    const options = { ...this.#options.native, source: this.#options.native.source || input.name }
+    const done = (error, handle, refused) => {
       this.#job = null
-      if (error === null) this.#done(handle)
+      if (error === null) this.#done({ handle })
       // The words of the file system (a file: URL) are left as they are.
-      else this.#fail(error.name === 'CompileError' ? worded(error, this.#where) : error)
+      else if (error.name !== 'CompileError') this.#fail(error)
+      else this.#fallBack(worded(error, this.#where), refused, options)
+    }
+    if (fallback.wantsAllBytes(this.#options)) {
+      const bytes = await collect(input)
+      const compiled = await compileInBackground(bytes, { ...this.#options, native: options }, this.#where)
+      this.#done(compiled)
+      return
     }
     if (input.path !== undefined) {
       this.#job = this.#native.compileFile(input.path, options, done)
@@ -120,15 +137,23 @@ class Compilation {
     this.#events.emit(event)
   }
 
+  /** The built-in engine's turn; `refused` is null where the bytes are not all there. */
+  #fallBack(error, refused, native) {
+    fallback.compileLater(error, refused, { ...this.#options, native }, this.#where).then(
+      (compiled) => this.#done(compiled),
+      (reason) => this.#fail(reason),
+    )
+  }
+
   #settle() {
     this.#settled = true
     this.#signal?.removeEventListener('abort', this.#onAbort)
   }
 
-  #done(handle) {
+  #done(compiled) {
     if (this.#settled) return
     this.#settle()
-    this.#resolve(handle)
+    this.#resolve(compiled)
   }
 
   #fail(reason) {
@@ -149,45 +174,54 @@ class Compilation {
 
 /**
  * @param {object} engine
- * @param {(handle: object) => object} engine.moduleFromHandle
+ * @param {(compiled: object) => object} engine.moduleOf
  * @param {(module: object, imports: object | undefined) => object} engine.instantiateModule an Instance, or its promise
- * @param {(options: unknown, where: string) => {native: object, signal?: AbortSignal}} engine.readOptions
+ * @param {(options: unknown, where: string) => object} engine.readOptions
  */
 function makeStreaming({
-  moduleFromHandle,
+  moduleOf,
   instantiateModule,
   readOptions,
   native = require('../binding.js'),
   events = require('./events.js'),
 }) {
-  async function compile(source, { native: options, signal }, where) {
+  async function compile(source, options, where) {
+    const { signal } = options
     if (signal?.aborted) {
       sources.discard(source, signal.reason)
       throw signal.reason
     }
     try {
-      return moduleFromHandle(await new Compilation({ native, events, where, options, signal }).run(source))
+      return moduleOf(await new Compilation({ native, events, where, options, signal }).run(source))
     } finally {
       events.drain()
     }
   }
 
-  // Defaults keep `length` at 1, and methods have no [[Construct]], both as in the built-in namespace.
-  return {
-    async compileStreaming(source, options = undefined) {
-      const where = 'WebAssembly.compileStreaming()'
-      return compile(source, readOptions(options, where), where)
-    },
+  async function compileStreaming(source, options) {
+    const where = 'WebAssembly.compileStreaming()'
+    return compile(source, readOptions(options, where), where)
+  }
 
-    async instantiateStreaming(source, imports = undefined, options = undefined) {
-      const where = 'WebAssembly.instantiateStreaming()'
-      // Before the source is looked at: a caller's mistake must not cost the download.
-      if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
-      const read = readOptions(options, where)
-      const module = await compile(source, read, where)
-      if (read.signal?.aborted) throw read.signal.reason
-      const instance = await instantiateModule(module, imports)
-      return { module, instance }
+  async function instantiateStreaming(source, imports, options) {
+    const where = 'WebAssembly.instantiateStreaming()'
+    // Before the source is looked at: a caller's mistake must not cost the download.
+    if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
+    const read = readOptions(options, where)
+    const module = await compile(source, read, where)
+    if (read.signal?.aborted) throw read.signal.reason
+    const instance = await instantiateModule(module, imports)
+    return { module, instance }
+  }
+
+  // Defaults keep `length` at 1, and methods have no [[Construct]] and Function.prototype for a prototype, all as in the
+  // built-in namespace.
+  return {
+    compileStreaming(source, options = undefined) {
+      return compileStreaming(source, options)
+    },
+    instantiateStreaming(source, imports = undefined, options = undefined) {
+      return instantiateStreaming(source, imports, options)
     },
   }
 }

@@ -1,18 +1,26 @@
 'use strict'
 
-// WebAssembly.Table.
+// WebAssembly.Table. Every Table is V8's own, made by the built-in constructor.
 //
-// A table made by JavaScript keeps its elements in an Array until an instance imports it, for until then nothing says
-// which link group it belongs to. From then on it lives in that group's store.
+// A table made by JavaScript keeps its elements in V8's table until an instance imports it, for until then nothing says
+// which link group it belongs to, or whether it is ours at all. From then on it lives in that group's store, and V8's
+// table is an empty husk; or, imported by an instance of the built-in engine, it is V8's for good.
 
-const { native, classes } = require('./native.js')
 const { describeFunction } = require('./function.js')
+const { native, builtin, classes } = require('./native.js')
 const { NOT_A_FUNCTION, referenceToJS, toRaw } = require('./value.js')
-const { defineInterface, isObject, requireNew, toLimit, toUnsignedLong } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong } = require('./webidl.js')
+const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
+
+const { apply, construct } = Reflect
+const members = Object.getOwnPropertyDescriptors(builtin.Table.prototype)
+const builtinLength = members.length.get
+const builtinGet = members.get.value
+const builtinSet = members.set.value
+const builtinGrow = members.grow.value
 
 // https://webassembly.github.io/spec/js-api/#limits
 const MAX_ELEMENTS = 10_000_000
-const NO_MAXIMUM = 0xffffffff
 
 const ELEMENTS = new Map([
   ['anyfunc', 'c'],
@@ -21,111 +29,159 @@ const ELEMENTS = new Map([
 
 const TYPE_NAMES = { c: 'funcref', r: 'externref' }
 
-/** Table -> {element, maximum, values (while unbound), group, id}. */
+/**
+ * Table -> {element, maximum, held, group, id}. `held`: while unbound, the elements that are functions of ours, which
+ * V8's table does not take. Tables of the built-in engine have no entry.
+ */
 const states = new WeakMap()
 
-const isTable = (value) => states.has(value)
+/** Whether the value is a Table of any class, copy or realm: the built-in's own brand decides. */
+function isTable(value) {
+  if (states.has(value)) return true
+  try {
+    apply(builtinLength, value, [])
+    return true
+  } catch {
+    return false
+  }
+}
 
-const tableGroup = (table) => states.get(table).group
+const isBuiltinTable = (table) => !states.has(table)
+
+const tableGroup = (table) => states.get(table)?.group ?? null
 
 /** The group of the first element that has one; undefined for a table that is bound or has none. */
 function suggestedGroup(table) {
-  const element = states.get(table).values?.find((value) => describeFunction(value) !== undefined)
-  return describeFunction(element)?.group
+  const [first] = states.get(table)?.held?.values() ?? []
+  return describeFunction(first)?.group
 }
 
-function stateOf(table, method) {
-  const state = states.get(table)
-  if (state === undefined) throw new TypeError(`WebAssembly.Table.${method}(): Receiver is not a WebAssembly.Table`)
-  return state
-}
+const sizeOf = (table, state) =>
+  state.group === null ? apply(builtinLength, table, []) : native.tableSize(state.group.handle, state.id)
 
-const sizeOf = (state) => (state.group === null ? state.values.length : native.tableSize(state.group.handle, state.id))
+const isOurs = (value) => describeFunction(value) !== undefined
 
-const defaultOf = (state) => (state.element === 'r' ? undefined : null)
+const fits = (state, value) => state.element === 'r' || value === null || isOurs(value)
 
-const fits = (state, value) => state.element === 'r' || value === null || describeFunction(value) !== undefined
+// Three wordings, from V8 13 on, of 12 (Node 22), and before (Node 20).
+const v8 = Number.parseInt(process.versions.v8, 10)
+const outOfBounds =
+  v8 >= 13
+    ? (index, type, size) => `invalid address ${index} in ${type} table of size ${size}`
+    : (index, type, size) => `invalid index ${index} into ${v8 === 12 ? `${type} table of size ${size}` : 'function table'}`
 
-function checkIndex(state, index, method) {
-  const size = sizeOf(state)
+function checkIndex(table, state, index, method) {
+  const size = sizeOf(table, state)
   if (index < size) return
-  throw new RangeError(
-    `WebAssembly.Table.${method}(): invalid address ${index} in ${TYPE_NAMES[state.element]} table of size ${size}`
-  )
+  throw new RangeError(`WebAssembly.Table.${method}(): ${outOfBounds(index, TYPE_NAMES[state.element], size)}`)
 }
 
 function Table(descriptor, value = undefined) {
-  const where = 'WebAssembly.Table()'
   requireNew(new.target, 'Table')
-  if (!isObject(descriptor)) throw new TypeError(`${where}: Argument 0 must be a table descriptor`)
-  // Dictionary members in lexicographical order: element, initial, maximum.
-  const element = ELEMENTS.get(String(descriptor.element))
-  if (element === undefined) {
-    throw new TypeError(`${where}: Descriptor property 'element' must be a WebAssembly reference type`)
+  const seen = {}
+  const watched = isObject(descriptor)
+    ? observed(descriptor, (key, member) => {
+        if (key === 'element') member = `${member}`
+        else if (isObject(member)) member = +member
+        seen[key] = member
+        return member
+      })
+    : descriptor
+  if (!isOurs(value)) return adopt(inheriting(new builtin.Table(watched, ...rest(arguments)), this), seen)
+
+  // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
+  const empty = adopt(inheriting(new builtin.Table(watched), this), seen)
+  const state = states.get(empty)
+  if (state === undefined || state.element === 'r') {
+    return adopt(inheriting(new builtin.Table(seen, value), this), seen)
   }
-  const initial = toLimit(descriptor.initial, 'initial', 0, MAX_ELEMENTS, where)
-  if (initial === undefined) throw new TypeError(`${where}: Property 'initial' is required`)
-  const maximum = toLimit(descriptor.maximum, 'maximum', initial, NO_MAXIMUM, where)
+  hold(empty, state, 0, apply(builtinLength, empty, []), value)
+  return empty
+}
 
-  const state = { element, maximum, values: null, group: null, id: 0 }
-  // If value is missing, DefaultValue(elementType); else ToWebAssemblyValue.
-  const fill = value === undefined ? defaultOf(state) : value
-  if (!fits(state, fill)) {
-    throw new TypeError(
-      `${where}: Argument 2 must be undefined or a value of type compatible with the type of the new table: ${NOT_A_FUNCTION}.`
-    )
+const rest = (list) => Array.prototype.slice.call(list, 1)
+
+function adopt(table, { element, maximum, address }) {
+  const letter = ELEMENTS.get(element)
+  if (letter !== undefined && address !== 'i64') {
+    const limit = maximum === undefined ? undefined : Math.trunc(maximum)
+    states.set(table, { element: letter, maximum: limit, held: new Map(), group: null, id: 0 })
   }
-  state.values = new Array(initial).fill(fill)
-  states.set(this, state)
+  return table
 }
 
-function growUnbound(state, delta, fill) {
-  const previous = state.values.length
-  for (let i = 0; i < delta; i++) state.values.push(fill)
-  return previous
+function hold(table, { held }, from, to, value) {
+  for (let index = from; index < to; index++) {
+    if (isOurs(value)) held.set(index, value)
+    else held.delete(index)
+  }
 }
 
-function growBound({ group, id, element }, delta, fill) {
-  return native.tableGrow(group.handle, id, delta, toRaw(element, fill, group))
-}
+const growBound = ({ group, id, element }, delta, fill) =>
+  native.tableGrow(group.handle, id, delta, toRaw(element, fill, group))
 
 defineInterface(Table, 'WebAssembly.Table', {
   get length() {
-    return sizeOf(stateOf(this, 'length'))
+    const state = states.get(this)
+    return state === undefined ? apply(builtinLength, this, []) : sizeOf(this, state)
   },
 
   // Defaults keep `length` at 1; V8 tells a missing argument from undefined.
   grow(delta, value = undefined) {
-    const state = stateOf(this, 'grow')
+    const state = states.get(this)
+    if (state === undefined) return apply(builtinGrow, this, forBuiltin(arguments))
+    if (state.group === null) {
+      if (state.element === 'r' || !isOurs(value)) return apply(builtinGrow, this, arguments)
+      const previous = apply(builtinGrow, this, [delta, null])
+      hold(this, state, previous, apply(builtinLength, this, []), value)
+      return previous
+    }
     const count = toUnsignedLong(delta, 'WebAssembly.Table.grow(): Argument 0')
     const fill = arguments.length < 2 ? defaultOf(state) : value
     if (!fits(state, fill)) throw new TypeError(`WebAssembly.Table.grow(): Argument 1 is invalid: ${NOT_A_FUNCTION}`)
-    const allowed = sizeOf(state) + count <= Math.min(state.maximum ?? MAX_ELEMENTS, MAX_ELEMENTS)
-    const previous = allowed ? (state.group === null ? growUnbound : growBound)(state, count, fill) : -1
+    const allowed = sizeOf(this, state) + count <= Math.min(state.maximum ?? MAX_ELEMENTS, MAX_ELEMENTS)
+    const previous = allowed ? growBound(state, count, fill) : -1
     if (previous === -1) throw new RangeError(`WebAssembly.Table.grow(): failed to grow table by ${count}`)
     return previous
   },
 
   set(index, value = undefined) {
-    const state = stateOf(this, 'set')
+    const state = states.get(this)
+    if (state === undefined) return void apply(builtinSet, this, forBuiltin(arguments))
+    if (state.group === null) {
+      if (state.element === 'r') return void apply(builtinSet, this, arguments)
+      const at = typeof index === 'number' ? index : +index
+      apply(builtinSet, this, isOurs(value) ? [at, null] : [at, ...rest(arguments)])
+      hold(this, state, Math.trunc(at), Math.trunc(at) + 1, value)
+      return
+    }
     const at = toUnsignedLong(index, 'WebAssembly.Table.set(): Argument 0')
-    checkIndex(state, at, 'set')
+    checkIndex(this, state, at, 'set')
     const element = arguments.length < 2 ? defaultOf(state) : value
     if (!fits(state, element)) {
       throw new TypeError(`WebAssembly.Table.set(): Argument 1 is invalid for table: ${NOT_A_FUNCTION}`)
     }
-    if (state.group === null) state.values[at] = element
-    else native.tableSet(state.group.handle, state.id, at, toRaw(state.element, element, state.group))
+    native.tableSet(state.group.handle, state.id, at, toRaw(state.element, element, state.group))
   },
 
   get(index) {
-    const state = stateOf(this, 'get')
+    const state = states.get(this)
+    if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, arguments))
+    if (state.group === null) {
+      const at = typeof index === 'number' ? index : +index
+      const value = apply(builtinGet, this, [at])
+      return state.held.get(Math.trunc(at)) ?? value
+    }
     const at = toUnsignedLong(index, 'WebAssembly.Table.get(): Argument 0')
-    checkIndex(state, at, 'get')
-    if (state.group === null) return state.values[at]
+    checkIndex(this, state, at, 'get')
     return referenceToJS(state.element, native.tableGet(state.group.handle, state.id, at), state.group)
   },
 })
+
+const defaultOf = (state) => (state.element === 'r' ? undefined : null)
+
+/** Arguments for a table of the built-in engine, the element in a form that it takes. */
+const forBuiltin = (list) => Array.from(list, (value, k) => (k === 1 && isOurs(value) ? functionForBuiltin(value) : value))
 
 /** Import matching of table types; throws LinkError. */
 function matchTable(table, type, index, subject) {
@@ -133,8 +189,11 @@ function matchTable(table, type, index, subject) {
   const fail = (message) => {
     throw new classes.LinkError(`${subject}: ${message}`)
   }
+  if (state === undefined) {
+    fail("a table of the built-in engine cannot be shared with this instance, which is compiled by wasm-compile-cache")
+  }
   if (state.element !== type.element) fail('imported table does not match the expected type')
-  const size = sizeOf(state)
+  const size = sizeOf(table, state)
   if (size < type.initial) fail(`table import ${index} is smaller than initial ${type.initial}, got ${size}`)
   if (type.maximum === undefined) return
   if (state.maximum === undefined) fail(`table import ${index} has no maximum length; required: ${type.maximum}`)
@@ -149,12 +208,22 @@ function matchTable(table, type, index, subject) {
 function bindTable(table, group) {
   const state = states.get(table)
   if (state.group !== null) return state.id
-  const { element, values } = state
-  const id = native.tableCreate(group.handle, element, values.length, state.maximum ?? -1)
-  for (let i = 0; i < values.length; i++) {
-    if (values[i] !== null) native.tableSet(group.handle, id, i, toRaw(element, values[i], group))
-  }
-  Object.assign(state, { values: null, group, id })
+  const { element, held } = state
+  const size = sizeOf(table, state)
+  const raws = Array.from({ length: size }, (_, index) => {
+    const value = held.get(index) ?? apply(builtinGet, table, [index])
+    if (element === 'c' && value !== null && !isOurs(value)) {
+      throw new classes.LinkError(
+        `element ${index} of the table is a function of the built-in engine, which cannot be called through a table here`
+      )
+    }
+    return toRaw(element, value, group)
+  })
+  const id = native.tableCreate(group.handle, element, size, state.maximum ?? -1)
+  raws.forEach((raw, index) => {
+    if (raw !== 0) native.tableSet(group.handle, id, index, raw)
+  })
+  Object.assign(state, { held: undefined, group, id })
   group.tables.set(id, table)
   return id
 }
@@ -164,11 +233,21 @@ function tableAt(group, id) {
   let table = group.tables.get(id)
   if (table === undefined) {
     const { element, maximum } = native.tableType(group.handle, id)
-    table = Object.create(Table.prototype)
-    states.set(table, { element, maximum, values: null, group, id })
+    table = construct(builtin.Table, [{ element: 'anyfunc', initial: 0, maximum: 0 }], Table)
+    states.set(table, { element, maximum, held: undefined, group, id })
     group.tables.set(id, table)
   }
   return table
 }
 
-module.exports = { Table, bindTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup }
+/** Gives an unbound table to the built-in engine; false if it is bound to an instance of ours. */
+function releaseTable(table) {
+  const state = states.get(table)
+  if (state === undefined) return true
+  if (state.group !== null) return false
+  for (const [index, value] of state.held) apply(builtinSet, table, [index, functionForBuiltin(value)])
+  states.delete(table)
+  return true
+}
+
+module.exports = { Table, bindTable, isBuiltinTable, isTable, matchTable, releaseTable, suggestedGroup, tableAt, tableGroup }

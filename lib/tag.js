@@ -7,12 +7,21 @@
 
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
-const { defineInterface, isObject, requireNew } = require('./webidl.js')
-
-const { JSTag } = builtin
+const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
 
 /** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
 const states = new WeakMap()
+
+/** Of all Tags that may still be alive. */
+const references = new Set()
+const collected = new FinalizationRegistry((reference) => references.delete(reference))
+
+function* knownTags() {
+  for (const reference of references) {
+    const tag = reference.deref()
+    if (tag !== undefined) yield tag
+  }
+}
 
 const isTag = (value) => states.has(value)
 
@@ -22,39 +31,43 @@ const tagParams = (tag) => [...states.get(tag).signature.slice(0, -1)]
 
 function adopt(tag, signature, home) {
   states.set(tag, { signature, home, ids: new WeakMap() })
+  const reference = new WeakRef(tag)
+  references.add(reference)
+  collected.register(tag, reference)
   return tag
 }
-
-// V8 up to 11 forgets the prototype that new.target asks for.
-const create = (letters, target) =>
-  Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), target.prototype)
 
 // The built-in accepts its own functions only, and no v128: those travel in the exception as externref.
 const carriedAs = (letter) => ('cvx'.includes(letter) ? 'externref' : NAMES.get(letter))
 
-function Tag(descriptor) {
-  const where = 'WebAssembly.Tag()'
-  requireNew(new.target, 'Tag')
-  if (!isObject(descriptor)) throw new TypeError(`${where}: Argument 0 must be a tag type`)
-  const { parameters } = descriptor
-  if (!isObject(parameters)) throw new TypeError(`${where}: Argument 0 must be a tag type with 'parameters'`)
-  let letters = ''
-  for (const name of parameters) {
-    const letter = LETTERS.get(String(name))
-    if (letter === undefined) {
-      throw new TypeError(`${where}: Argument 0 parameter type at index #${letters.length} must be a value type`)
-    }
-    letters += letter
-  }
-  return adopt(create(letters, new.target), `${letters}:`, null)
-}
+const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
 
-Object.setPrototypeOf(Tag, builtin.Tag)
-Object.setPrototypeOf(Tag.prototype, builtin.Tag.prototype)
+function Tag(descriptor) {
+  requireNew(new.target, 'Tag')
+  // What the built-in would refuse, it shall be asked about as it is; the rest it gets in the form it carries.
+  let letters = ''
+  const parameters = (list) =>
+    observed(list, (key, value) => {
+      if (!isIndex(key)) return value
+      const name = `${value}`
+      const letter = LETTERS.get(name)
+      letters += letter ?? '?'
+      return letter === 'c' ? carriedAs(letter) : name
+    })
+  const watched = isObject(descriptor)
+    ? observed(descriptor, (key, value) => (key === 'parameters' && isObject(value) ? parameters(value) : value))
+    : descriptor
+  const tag = inheriting(new builtin.Tag(watched), this)
+  return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
+}
 
 defineInterface(Tag, 'WebAssembly.Tag', {})
 
-if (JSTag !== undefined) adopt(JSTag, 'r:', null)
+const create = (letters) =>
+  Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), Tag.prototype)
+
+// What handlers see of a JavaScript value, with or without a name for it.
+const JSTag = adopt(builtin.JSTag ?? create('r'), 'r:', null)
 
 /** Import matching of tag types; throws LinkError. */
 function matchTag(tag, signature, subject) {
@@ -66,6 +79,8 @@ function register(tag, group, id) {
   states.get(tag).ids.set(group, id)
   group.tags.set(id, tag)
 }
+
+const isBound = (tag, group) => states.get(tag).ids.has(group)
 
 /** The id of the tag in `group`. */
 function bindTag(tag, group) {
@@ -79,10 +94,10 @@ function tagAt(group, id) {
   let tag = group.tags.get(id)
   if (tag === undefined) {
     const signature = native.tagSignature(group.handle, id)
-    tag = adopt(create(signature.slice(0, -1), Tag), signature, group)
+    tag = adopt(create(signature.slice(0, -1)), signature, group)
     register(tag, group, id)
   }
   return tag
 }
 
-module.exports = { JSTag, Tag, bindTag, homeGroup, isTag, matchTag, tagAt, tagParams }
+module.exports = { JSTag, Tag, bindTag, homeGroup, isBound, isTag, knownTags, matchTag, tagAt, tagParams }

@@ -2,6 +2,17 @@
 
 // WebIDL as the JS API needs it: the shape of an interface and the conversions of arguments, in V8's words.
 
+const { types } = require('node:util')
+
+const { builtin, parents } = require('./realm.js')
+
+/** V8 up to 13 makes its constructors and its exported functions as sloppy-mode functions, which have these. */
+const SLOPPY = Object.fromEntries(
+  ['arguments', 'caller']
+    .map((name) => [name, Object.getOwnPropertyDescriptor(builtin.Module, name)])
+    .filter(([, descriptor]) => descriptor !== undefined)
+)
+
 const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 /**
@@ -20,55 +31,73 @@ function defineInterface(constructor, tag, members, statics = {}) {
   Object.defineProperty(prototype, 'constructor', { value: constructor, writable: true, configurable: true })
   Object.defineProperty(constructor, 'prototype', { writable: false })
   Object.defineProperties(constructor, Object.getOwnPropertyDescriptors(statics))
+  resemble(constructor)
 }
+
+/** What V8's constructors have beside that: `arguments` and `caller` before 14, a parent (Module, from 13 on). */
+function resemble(constructor) {
+  const { name } = constructor
+  Object.defineProperties(constructor, SLOPPY)
+  Object.setPrototypeOf(constructor, Object.getPrototypeOf(builtin[name]))
+  Object.setPrototypeOf(constructor.prototype, parents[name])
+}
+
+/** The object that the built-in constructor made, with the prototype that `new` found for `self`. */
+const inheriting = (object, self) => Object.setPrototypeOf(object, Object.getPrototypeOf(self))
 
 function requireNew(target, name) {
   if (target === undefined) throw new TypeError(`WebAssembly.${name}(): WebAssembly.${name} must be invoked with 'new'`)
 }
 
-/** [EnforceRange] unsigned long. */
+/** [EnforceRange] unsigned long. Web IDL truncates before it looks at the range; V8 after, and so refuses -0.5. */
 function toUnsignedLong(value, subject) {
-  const number = Number.isInteger(value) ? value : Math.trunc(+value)
+  const number = typeof value === 'number' ? value : +value
   if (!Number.isFinite(number)) throw new TypeError(`${subject} must be convertible to a valid number`)
   if (number < 0) throw new TypeError(`${subject} must be non-negative`)
   if (number > 0xffffffff) throw new TypeError(`${subject} must be in the unsigned long range`)
-  return number + 0 // -0 becomes 0
+  return Math.trunc(number) + 0 // -0 becomes 0
 }
 
-/** A limit of a descriptor, or undefined where it is absent. */
-function toLimit(value, name, lower, upper, where) {
-  if (value === undefined) return undefined
-  const subject = `${where}: Property '${name}'`
-  // V8 has a colon after the name in range errors only.
-  const limit = toUnsignedLong(value, subject)
-  if (limit < lower) throw new RangeError(`${subject}: value ${limit} is below the lower bound ${lower}`)
-  if (limit > upper) throw new RangeError(`${subject}: value ${limit} is above the upper bound ${upper}`)
-  return limit
+/**
+ * A stand-in for a dictionary that the built-in reads, in its own order: what it gets is what `convert` makes of the
+ * dictionary's member, once.
+ *
+ * @param {object} dictionary
+ * @param {(key: string, value: unknown) => unknown} convert
+ */
+function observed(dictionary, convert) {
+  return new Proxy(
+    {},
+    {
+      get: (_, key) => convert(key, dictionary[key]),
+      has: (_, key) => key in dictionary,
+    }
+  )
 }
 
 const { apply } = Reflect
-const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength').get
+const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get
+const bufferLength = getter(ArrayBuffer.prototype, 'byteLength')
+const TypedArray = Object.getPrototypeOf(Uint8Array)
+const [viewBuffer, viewOffset, viewLength] = ['buffer', 'byteOffset', 'byteLength'].map((name) =>
+  getter(TypedArray.prototype, name)
+)
 
-function isArrayBuffer(value) {
-  try {
-    apply(bufferLength, value, [])
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** The bytes of a BufferSource of any realm, not copied; undefined for anything else. */
+/**
+ * The bytes of a BufferSource of any realm, not copied; undefined for anything else. A DataView is one to Web IDL, but
+ * not to V8. Nothing is asked by name: the caller's object may have members of its own.
+ */
 function bytesOf(source) {
-  if (ArrayBuffer.isView(source)) {
-    const { buffer, byteOffset, byteLength } = source
+  if (types.isTypedArray(source)) {
+    const length = apply(viewLength, source, [])
     // A detached or outgrown view has no bytes, and an offset its buffer would refuse.
-    return byteLength === 0 ? new Uint8Array(0) : new Uint8Array(buffer, byteOffset, byteLength)
+    if (length === 0) return new Uint8Array(0)
+    return new Uint8Array(apply(viewBuffer, source, []), apply(viewOffset, source, []), length)
   }
-  if (isObject(source) && isArrayBuffer(source)) {
+  if (types.isArrayBuffer(source)) {
     return apply(bufferLength, source, []) === 0 ? new Uint8Array(0) : new Uint8Array(source)
   }
   return undefined
 }
 
-module.exports = { bytesOf, defineInterface, isObject, requireNew, toLimit, toUnsignedLong }
+module.exports = { SLOPPY, bytesOf, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong }

@@ -15,6 +15,7 @@ const { addonPath } = require('./build.js')
 const { ROOT } = prepare
 const AVA = path.join(ROOT, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
 const ESLINT = path.join(ROOT, 'node_modules', 'eslint', 'bin', 'eslint.js')
+const SPEC_SCRIPTS = path.join(ROOT, '__test__', 'spec', 'scripts', 'Cargo.toml')
 const WITHOUT_SINGLEPASS = path.join(ROOT, 'build', 'without-singlepass')
 
 const started = Date.now()
@@ -84,6 +85,8 @@ async function main() {
   await check('types', process.execPath, [path.join(__dirname, 'types.js')])
   await check('clippy', ...cargo('clippy', '--release', '--all-targets', '--', '-D', 'warnings'))
   await check('clippy without Singlepass', ...cargo('clippy', '--release', '--all-targets', '--no-default-features', '--', '-D', 'warnings'))
+  await check('cargo fmt --check of the spec scripts', 'cargo', ['fmt', '--check', '--manifest-path', SPEC_SCRIPTS])
+  await check('clippy of the spec scripts', ...cargo('clippy', '--release', '--manifest-path', SPEC_SCRIPTS, '--', '-D', 'warnings'))
   await tests('cargo test', cargoCounts, ...cargo('test', '--release'))
   await tests('cargo test without Singlepass', cargoCounts, ...cargo('test', '--release', '--no-default-features'))
 

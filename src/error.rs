@@ -13,9 +13,14 @@ pub enum CompileError {
         /// Byte offset in the module.
         offset: u64,
     },
-    /// A valid module that a compiler could not translate.
-    #[error("the module cannot be compiled: {0}")]
-    Unsupported(String),
+    /// A module that this engine cannot compile, though another may.
+    #[error("the module needs {feature}, which this engine does not support{}", at(*.offset))]
+    Unsupported {
+        /// The proposal in the words of the validator, or what the compiler refused.
+        feature: String,
+        /// Byte offset in the module, where it is known.
+        offset: Option<u64>,
+    },
     /// The file of a `file:` source could not be read.
     #[error("{message}")]
     Read {
@@ -31,8 +36,16 @@ impl CompileError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid { .. } => "ERR_WASM_INVALID_MODULE",
-            Self::Unsupported(_) => "ERR_WASM_UNSUPPORTED",
+            Self::Unsupported { .. } => "ERR_WASM_UNSUPPORTED",
             Self::Read { code, .. } => code,
+        }
+    }
+
+    /// A compiler cannot do it; where, it does not say.
+    pub fn unsupported(feature: impl Into<String>) -> Self {
+        Self::Unsupported {
+            feature: feature.into(),
+            offset: None,
         }
     }
 
@@ -64,9 +77,14 @@ impl CompileError {
     pub fn offset(&self) -> u64 {
         match self {
             Self::Invalid { offset, .. } => *offset,
-            Self::Unsupported(_) | Self::Read { .. } => u64::MAX,
+            Self::Unsupported { offset, .. } => offset.unwrap_or(u64::MAX),
+            Self::Read { .. } => u64::MAX,
         }
     }
+}
+
+fn at(offset: Option<u64>) -> String {
+    offset.map_or_else(String::new, |offset| format!(" @+{offset}"))
 }
 
 impl From<BinaryReaderError> for CompileError {

@@ -85,3 +85,20 @@ test('Memory descriptors are checked', (t) => {
   class Mine extends W.Memory {}
   t.true(new Mine({ initial: 1 }) instanceof Mine)
 })
+
+test('a data segment beyond 2 GiB goes where it says', (t) => {
+  const { get } = instantiate(`
+    (memory 40000)
+    (data (i32.const 0x90000000) "far")
+    (func (export "get") (result i32) (i32.load8_u (i32.const 0x90000002)))`)
+  t.is(get(), 'r'.charCodeAt(0))
+})
+
+test('a data segment out of bounds is named', (t) => {
+  const binary = assemble('(memory 1) (data (i32.const 0) "in") (data (i32.const 65535) "out")')
+  const numbers = Number.parseInt(process.versions.v8, 10) < 12 ? ['', ''] : [' 1', ' (offset 65535, length 3, memory size 65536)']
+  t.throws(() => new W.Instance(new W.Module(binary)), {
+    instanceOf: W.RuntimeError,
+    message: `WebAssembly.Instance(): data segment${numbers[0]} is out of bounds${numbers[1]}`,
+  })
+})

@@ -2,7 +2,7 @@
 // WebAssembly.Table.
 
 const test = require('ava')
-const { W, instantiate, ours } = require('../support/engine.js')
+const { W, assemble, instantiate, ours } = require('../support/engine.js')
 
 test('a Table of JavaScript holds functions and null', (t) => {
   const table = new W.Table({ element: 'anyfunc', initial: 2, maximum: 4 })
@@ -120,4 +120,37 @@ ours('tables of instances that were never linked cannot be mixed', (t) => {
   const b = instantiate(wat)
   const mix = () => instantiate('(import "a" "t" (table 1 funcref)) (import "b" "t" (table 1 funcref))', { a, b })
   t.throws(mix, { instanceOf: W.LinkError, message: /Import #1 .*"b".*"t".*Import #0 .*"a".*"t"/ })
+})
+
+test('active segments take elements from globals, in the order of the segments', (t) => {
+  const exporter = instantiate(`
+    (func (export "one") (result i32) (i32.const 1))
+    (func (export "two") (result i32) (i32.const 2))`)
+  const global = new W.Global({ value: 'anyfunc' }, exporter.one)
+  const thing = {}
+  const { functions, things } = instantiate(`
+    (import "m" "two" (func $two (result i32)))
+    (import "m" "one" (global $one funcref))
+    (import "m" "thing" (global $thing externref))
+    (import "m" "offset" (global $offset i32))
+    (func $own (result i32) (i32.const 3))
+    (table (export "functions") 6 funcref)
+    (table (export "things") 2 externref)
+    (elem (table 0) (i32.const 0) funcref (item (global.get $one)) (item (global.get $one)) (item (ref.func $two)))
+    (elem (table 0) (global.get $offset) func $own $own)
+    (elem (table 0) (i32.const 4) funcref (item (ref.null func)) (item (global.get $one)))
+    (elem (table 1) (i32.const 1) externref (item (global.get $thing)))`, { m: { ...exporter, one: global, thing, offset: 1 } })
+  const called = Array.from({ length: 6 }, (_, index) => functions.get(index)?.())
+  t.deepEqual(called, [1, 3, 3, undefined, undefined, 1])
+  t.is(functions.get(5), exporter.one)
+  t.deepEqual([things.get(0), things.get(1)], [null, thing])
+})
+
+// V8 13 refuses the module; the specification has the limit hold when the table is made (JS API, 8.2).
+ours('a table above the limit is an error of the instance', (t) => {
+  const module = new W.Module(assemble('(table 10000001 funcref)'))
+  t.throws(() => new W.Instance(module), {
+    instanceOf: RangeError,
+    message: 'WebAssembly.Instance(): initial table size (10000001 elements) is larger than implementation limit (10000000 elements)',
+  })
 })

@@ -34,9 +34,8 @@ function rounds() {
 /**
  * @param {() => Promise<() => Promise<Array<string | Uint8Array>>>} prepare loads the package and
  *   returns one round of work
- * @param {(() => Promise<void>) | undefined} finish what lets the process end
  */
-async function drive(prepare, finish) {
+async function drive(prepare) {
   const work = await prepare()
   const again = rounds()
   let digest
@@ -55,14 +54,16 @@ async function drive(prepare, finish) {
   }
   const bytes = outputs.reduce((sum, output) => sum + output.length, 0)
   fs.writeSync(1, JSON.stringify({ digest, loops, outputs: outputs.length, bytes }) + '\n') // finish() may exit at once
-  await finish?.()
 }
 
+/** @param {(() => void) | undefined} finish what lets the process end; its exit code is set */
 function run(prepare, finish) {
-  drive(prepare, finish).catch((error) => {
-    console.error(error)
-    process.exitCode = 1
-  })
+  drive(prepare)
+    .catch((error) => {
+      console.error(error)
+      process.exitCode = 1
+    })
+    .then(finish)
 }
 
 module.exports = { run, digestOf }

@@ -13,12 +13,15 @@ const W = onBuiltin ? builtin : require('../../index.js')
 const ours = onBuiltin ? test.skip : test
 
 let wabt
-test.before(async () => {
-  wabt = await initWabt()
+const ready = initWabt().then((library) => {
+  wabt = library
 })
+test.before(() => ready)
 
 function assemble(wat) {
-  const module = wabt.parseWat('test.wat', `(module ${wat})`, { exceptions: true, threads: true })
+  const module = wabt.parseWat('test.wat', `(module ${wat})`, {
+    exceptions: true, threads: true, extended_const: true, tail_call: true, memory64: true, multi_memory: true, relaxed_simd: true,
+  })
   try {
     return module.toBinary({}).buffer
   } finally {
@@ -30,4 +33,4 @@ const instantiate = (wat, imports) => new W.Instance(new W.Module(assemble(wat))
 
 const EMPTY = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
 
-module.exports = { EMPTY, W, assemble, builtin, instantiate, ours }
+module.exports = { EMPTY, W, assemble, builtin, instantiate, ours, ready }

@@ -58,4 +58,12 @@ const machine = () =>
         (br_if $calls (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 1))) (i32.const 6))))
       (i32.add (local.get $sum) (memory.grow (i32.const 1)))))`)
 
-module.exports = { answer, custom, machine, padded }
+/** A module whose `run` gives 1 if a handler sees that the import threw, as `x => x + 1` does for an i64. */
+const handler = () =>
+  assemble(`(module
+    (import "env" "tick" (func $tick (param i64) (result i32)))
+    (func (export "run") (param i32) (result i32)
+      (block $caught (try_table (catch_all $caught) (drop (call $tick (i64.const 1)))) (return (i32.const 0)))
+      (i32.const 1)))`)
+
+module.exports = { answer, custom, handler, machine, padded }

@@ -12,6 +12,7 @@ use super::env::{EnvShared, EnvState};
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Thrown, Value};
 use super::module::ModuleHandle;
 use crate::error::CompileError;
+use crate::stream::Refused;
 use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
@@ -117,6 +118,12 @@ const LOW_WATER: usize = 1 << 20;
 
 pub fn register(exports: &Exports) {
     exports.function("configure", configure);
+    exports.function("locateCache", |call| {
+        match tier::locate(directory_of(call.env, call.argument(0))?) {
+            Some(directory) => js::string(call.env, &directory.display().to_string()),
+            None => js::null(call.env),
+        }
+    });
     exports.function("cacheDirectory", |call| match tier::directory() {
         Some(directory) => js::string(call.env, &directory.display().to_string()),
         None => js::null(call.env),
@@ -146,32 +153,41 @@ pub fn register(exports: &Exports) {
 
 fn configure(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
-    let directory = js::get(env, call.argument(0), "directory")?;
-    let enabled = js::flag_of(env, js::get(env, call.argument(0), "enabled")?)?;
-    let directory = if js::kind(env, directory)? == napi::sys::ValueType::napi_string {
-        Some(PathBuf::from(js::text_of(env, directory)?))
-    } else {
-        None
-    };
-    tier::configure(directory, enabled);
+    let directory = directory_of(env, js::get(env, call.argument(0), "directory")?)?;
+    let access = cache_mode_of(env, js::get(env, call.argument(0), "access")?)?;
+    tier::configure(directory, access);
     js::undefined(env)
+}
+
+/// A path, or anything else for none.
+fn directory_of(env: Env, value: Value) -> Result<Option<PathBuf>> {
+    if js::kind(env, value)? == napi::sys::ValueType::napi_string {
+        Ok(Some(PathBuf::from(js::text_of(env, value)?)))
+    } else {
+        Ok(None)
+    }
+}
+
+fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
+    Ok(match js::number_of(env, value)? as u32 {
+        0 => CacheMode::Off,
+        1 => CacheMode::ReadOnly,
+        _ => CacheMode::ReadWrite,
+    })
 }
 
 fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
     let env = call.env;
     let options = call.argument(index);
     let get = |name: &str| js::get(env, options, name);
-    let cache = match js::number_of(env, get("cache")?)? as u32 {
-        0 => CacheMode::Off,
-        1 => CacheMode::ReadOnly,
-        _ => CacheMode::ReadWrite,
-    };
+    let cache = cache_mode_of(env, get("cache")?)?.min(tier::access());
     Ok(CompileOptions {
         partition: js::text_of(env, get("partition")?)?,
         cache,
         min_size: js::number_of(env, get("minSize")?)? as u64,
         optimize: js::flag_of(env, get("optimize")?)?,
         finish: js::flag_of(env, get("finish")?)?,
+        fallback: js::flag_of(env, get("fallback")?)?,
         source: js::text_of(env, get("source")?)?,
         events: Arc::clone(&call.state.events),
     })
@@ -184,14 +200,15 @@ fn validate(call: &Call<'_>) -> Result<Value> {
 
 fn compile_sync(call: &Call<'_>) -> Result<Value> {
     let bytes = js::copy_of(call.env, call.argument(0))?;
-    let module = tier::compile_bytes(bytes, &options_of(call, 1)?)?;
+    let module = tier::compile_bytes(bytes, &options_of(call, 1)?);
+    let module = module.map_err(|refused| refused.error)?;
     js::external(call.env, ModuleHandle(module))
 }
 
-type Outcome = std::result::Result<Arc<Module>, CompileError>;
+type Outcome = std::result::Result<Arc<Module>, Refused>;
 
 /// Calls `waiting` back with the outcome, unless the job was aborted.
-fn settle(waiting: &Mutex<Option<Waiting>>, outcome: Outcome) {
+fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
     let Some(waiting) = waiting.lock().take() else {
         return;
     };
@@ -200,10 +217,24 @@ fn settle(waiting: &Mutex<Option<Waiting>>, outcome: Outcome) {
             js::null(env)?,
             js::external(env, ModuleHandle(module))?,
         ]),
-        Err(error) => Ok(vec![
-            js::error(env, state, Thrown::Compile(error))?,
-            js::null(env)?,
-        ]),
+        Err(Refused { error, bytes }) => {
+            // V8 is asked for its words about an invalid module, wherever all bytes are there.
+            let given_back = !bytes.is_empty()
+                && match error {
+                    CompileError::Invalid { .. } => true,
+                    CompileError::Unsupported { .. } => fallback,
+                    CompileError::Read { .. } => false,
+                };
+            Ok(vec![
+                js::error(env, state, Thrown::Compile(error))?,
+                js::null(env)?,
+                if given_back {
+                    js::array_buffer(env, &bytes)?
+                } else {
+                    js::null(env)?
+                },
+            ])
+        }
     });
 }
 
@@ -234,6 +265,7 @@ fn begin(call: &Call<'_>) -> Result<Value> {
     let waiting = Arc::clone(&job.waiting);
     let (low, done_low) = (Arc::clone(&job.drained), Arc::clone(&job.drained));
     let over = Arc::clone(&job.over);
+    let fallback = options.fallback;
     let stream = StreamCompile::start(
         options,
         move |queued| {
@@ -243,7 +275,7 @@ fn begin(call: &Call<'_>) -> Result<Value> {
         },
         move |outcome| {
             over.store(true, Ordering::Release);
-            settle(&waiting, outcome);
+            settle(&waiting, fallback, outcome);
             wake(&done_low);
         },
     );
@@ -300,18 +332,23 @@ fn abort(call: &Call<'_>) -> Result<Value> {
 fn file(call: &Call<'_>) -> Result<Value> {
     let path = call.text(0)?;
     let options = options_of(call, 1)?;
-    background(call, move || tier::compile_file(&path, &options))
+    background(call, options.fallback, move || {
+        tier::compile_file(&path, &options)
+    })
 }
 
 fn bytes(call: &Call<'_>) -> Result<Value> {
     let bytes = js::copy_of(call.env, call.argument(0))?;
     let options = options_of(call, 1)?;
-    background(call, move || tier::compile_bytes(bytes, &options))
+    background(call, options.fallback, move || {
+        tier::compile_bytes(bytes, &options)
+    })
 }
 
 /// A job that needs nothing more from JavaScript; its callback is argument 2.
 fn background(
     call: &Call<'_>,
+    fallback: bool,
     compile: impl FnOnce() -> Outcome + Send + 'static,
 ) -> Result<Value> {
     let job = new_job(call, 2)?;
@@ -321,10 +358,10 @@ fn background(
         .spawn(move || {
             let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile));
             let outcome = compiled.unwrap_or_else(|_| {
-                let text = "the compiler panicked".to_owned();
-                Err(CompileError::Unsupported(text))
+                let text = "the compiler panicked";
+                Err(CompileError::unsupported(text).into())
             });
-            settle(&waiting, outcome);
+            settle(&waiting, fallback, outcome);
         })
         .map_err(|error| no_thread(&error))?;
     js::external(call.env, job)

@@ -196,6 +196,7 @@ struct Realm {
     memory_wait: Reference,
     memory_notify: Reference,
     exception_from_wasm: Reference,
+    call_import: Reference,
     fault: Reference,
     pass: Reference,
 }
@@ -284,6 +285,10 @@ impl EnvState {
 
     pub fn exception_from_wasm(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.exception_from_wasm)
+    }
+
+    pub fn call_import(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.call_import)
     }
 
     pub fn fault(&self) -> Option<&Reference> {
@@ -433,6 +438,7 @@ fn init(call: &Call<'_>) -> Result<Value> {
         memory_wait: reference("memoryWait")?,
         memory_notify: reference("memoryNotify")?,
         exception_from_wasm: reference("exceptionFromWasm")?,
+        call_import: reference("callImport")?,
         fault: reference("fault")?,
         pass: reference("pass")?,
     };

@@ -39,6 +39,8 @@ pub struct FunctionEntry {
 pub struct Adapter {
     env: Env,
     state: *const EnvState,
+    /// Whose code calls it; owns the adapter.
+    group: *const GroupHandle,
     /// Weak: the adapter is kept by its group's JavaScript object, so that a cycle through the
     /// program's function stays visible to the collector.
     function: Reference,
@@ -52,6 +54,7 @@ impl Adapter {
     pub fn new(
         env: Env,
         state: *const EnvState,
+        group: *const GroupHandle,
         function: Value,
         params: usize,
         results: usize,
@@ -59,6 +62,7 @@ impl Adapter {
         Ok(Self {
             env,
             state,
+            group,
             function: Reference::new(env, function, 0)?,
             handle: Cell::new((0, ptr::null_mut())),
             params,
@@ -74,7 +78,13 @@ impl Callee for Adapter {
         let arena = state.arena().cast::<RawValue>();
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
-        self.enter(state).map_err(|_| Raised)?;
+        // SAFETY: one of its functions is running.
+        let group = unsafe { &*self.group };
+        if group.catches() {
+            self.enter_guarded(state, group)?;
+        } else {
+            self.enter(state).map_err(|_| Raised::Pending)?;
+        }
         // SAFETY: as above, for the results.
         unsafe { ptr::copy_nonoverlapping(arena, values, self.results) };
         Ok(())
@@ -83,12 +93,7 @@ impl Callee for Adapter {
 
 impl Adapter {
     fn enter(&self, state: &EnvState) -> Result<()> {
-        let epoch = state.open_activation()?;
-        let (made_in, mut function) = self.handle.get();
-        if made_in != epoch {
-            function = self.function.get()?;
-            self.handle.set((epoch, function));
-        }
+        let function = self.function(state)?;
         // SAFETY: live values; no arguments, and no result is wanted. The receiver is ignored by
         // an arrow function.
         js::check(unsafe {
@@ -101,6 +106,33 @@ impl Adapter {
                 ptr::null_mut(),
             )
         })
+    }
+
+    /// The same where the group's handlers have to see what is thrown.
+    fn enter_guarded(
+        &self,
+        state: &EnvState,
+        group: &GroupHandle,
+    ) -> std::result::Result<(), Raised> {
+        let called = self
+            .function(state)
+            .and_then(|function| group.call_import(self.env, state, function));
+        match called {
+            Ok(None) => Ok(()),
+            Ok(Some(exception)) => Err(exception.raise()),
+            Err(_) => Err(Raised::Pending),
+        }
+    }
+
+    #[inline]
+    fn function(&self, state: &EnvState) -> Result<Value> {
+        let epoch = state.open_activation()?;
+        let (made_in, mut function) = self.handle.get();
+        if made_in != epoch {
+            function = self.function.get()?;
+            self.handle.set((epoch, function));
+        }
+        Ok(function)
     }
 }
 
@@ -146,6 +178,7 @@ fn create_host(call: &Call<'_>) -> Result<Value> {
     let adapter = Adapter::new(
         call.env,
         call.state,
+        group,
         call.argument(2),
         ty.params().len(),
         ty.results().len(),
@@ -195,7 +228,11 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
         Ok(Ok(())) => {}
         Ok(Err(thrown)) => js::throw(env, state, thrown),
         // wasmer panics where it gets no memory for another stack.
-        Err(_) => js::throw(env, state, Thrown::Trap(Outcome::StackOverflow)),
+        Err(_) => {
+            // SAFETY: the wrapper that was called keeps its group alive.
+            let group = unsafe { &*entry.group };
+            js::throw(env, state, group.fault(env, state, None, false));
+        }
     }
     ptr::null_mut()
 }
@@ -211,11 +248,10 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
     let outcome = runtime::classify(&trap, || state.thread.failed_site());
     // SAFETY: the wrapper that was called keeps its group alive.
     let group = unsafe { &*entry.group };
-    match &outcome {
-        Outcome::Exception(exception) => group.throw(state.env, state, exception)?,
-        Outcome::Raised => group.pass(state.env, state)?,
-        Outcome::StackOverflow => group.fault(state.env, state, None, true)?,
-        Outcome::Trap(words) => group.fault(state.env, state, Some(words), true)?,
-    }
-    Err(Thrown::Trap(outcome))
+    Err(match outcome {
+        Outcome::Exception(exception) => group.throw(state.env, state, &exception),
+        Outcome::Raised => group.pass(state.env, state),
+        Outcome::StackOverflow => group.fault(state.env, state, None, true),
+        Outcome::Trap(words) => group.fault(state.env, state, Some(words), true),
+    })
 }

@@ -1,6 +1,6 @@
 //! Link groups, and what lives in them: instances, tables, globals, tags.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use wasmer_types::{FunctionType, RawValue, TableType};
@@ -13,12 +13,14 @@ use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
-    Callee, ExportValue, FunctionMeta, Group, Import, InstantiateError, Outcome, classify,
+    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Outcome, Serial,
+    classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.
 pub struct GroupHandle {
     group: RefCell<Group>,
+    catches: Cell<bool>,
     /// The JavaScript object of the group, held weakly.
     owner: Reference,
     /// The entries of its exported functions; they are freed after the store, with the wrappers.
@@ -44,56 +46,118 @@ impl GroupHandle {
             .ok_or_else(|| Thrown::Type("internal: no function of this group".to_owned()))
     }
 
-    /// Throws an exception that left the group's code, as JavaScript sees it.
-    pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<()> {
-        let (tag, payload) = self.group.borrow_mut().exception(exception);
+    /// Throws an exception that left the group's code, as JavaScript sees it. An error that went
+    /// through that code gets its frames, as in [`Self::pass`].
+    pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Thrown {
+        let value = self.convert(env, state, exception);
+        value.map_or_else(
+            |thrown| thrown,
+            |value| {
+                self.add_frames(env, state, value);
+                js::throw_value(env, value)
+            },
+        )
+    }
+
+    fn convert(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<Value> {
+        let (serial, tag, payload) = self.group.borrow_mut().exception(exception);
         // SAFETY: at most 1,000 values (a module limit), which the arena holds.
         unsafe {
             std::ptr::copy_nonoverlapping(payload.as_ptr(), state.arena().cast(), payload.len());
         }
         let convert = state.exception_from_wasm().ok_or(Thrown::Pending)?.get()?;
-        let arguments = [self.owner.get()?, js::number(env, tag as f64)?];
-        let value = js::call(env, convert, &arguments)?;
-        // SAFETY: a live value of this environment.
-        js::check(unsafe { napi::sys::napi_throw(env, value) })?;
-        Err(Thrown::Pending)
+        let arguments = [
+            self.owner.get()?,
+            js::number(env, serial as f64)?,
+            js::number(env, tag as f64)?,
+        ];
+        js::call(env, convert, &arguments)
+    }
+
+    /// Whether code of the group has handlers, which see what its imports throw.
+    pub fn catches(&self) -> bool {
+        self.catches.get()
+    }
+
+    /// Calls an import of the group; what it threw, as the group's handlers see it. What they do
+    /// not see stays pending. JavaScript does the catching, because it does not catch that a script
+    /// is terminated, and Node-API cannot tell that from `throw null`.
+    pub fn call_import(
+        &self,
+        env: Env,
+        state: &EnvState,
+        adapter: Value,
+    ) -> Result<Option<InFlight>> {
+        let guarded = state.call_import().ok_or(Thrown::Pending)?.get()?;
+        let arguments = [self.owner.get()?, adapter];
+        let mut thrown = std::ptr::null_mut();
+        // SAFETY: live values; an arrow function ignores the receiver.
+        js::check(unsafe {
+            napi::sys::napi_call_function(
+                env,
+                guarded,
+                guarded,
+                arguments.len(),
+                arguments.as_ptr(),
+                &mut thrown,
+            )
+        })?;
+        let serial = js::number_of(env, thrown)? as Serial;
+        if serial == 0 {
+            return Ok(None);
+        }
+        let found = self.group.borrow_mut().exception_in_flight(serial);
+        found
+            .map(Some)
+            .ok_or_else(|| Thrown::Type("internal: no such exception".to_owned()))
     }
 
     /// Throws the error of a trap, made by the group's own copy of the package, in its realm.
     /// `words` is `None` for a stack overflow; `traced` says whether code of the group failed.
-    pub fn fault(
+    pub fn fault(&self, env: Env, state: &EnvState, words: Option<&str>, traced: bool) -> Thrown {
+        let error = self.fault_error(env, state, words, traced);
+        error.map_or_else(|thrown| thrown, |error| js::throw_value(env, error))
+    }
+
+    fn fault_error(
         &self,
         env: Env,
         state: &EnvState,
         words: Option<&str>,
         traced: bool,
-    ) -> Result<()> {
+    ) -> Result<Value> {
         let make = state.fault().ok_or(Thrown::Pending)?.get()?;
         let words = words.map_or_else(|| js::undefined(env), |words| js::string(env, words))?;
         let arguments = [self.owner.get()?, words, js::boolean(env, traced)?];
         let error = js::call(env, make, &arguments)?;
-        // SAFETY: a live value of this environment.
-        js::check(unsafe { napi::sys::napi_throw(env, error) })?;
-        Err(Thrown::Pending)
+        js::mark_trap(env, error)?;
+        Ok(error)
     }
 
     /// An import's exception leaves the group's code: an error gets the frames of that code into
     /// its stack. Stays pending.
-    pub fn pass(&self, env: Env, state: &EnvState) -> Result<()> {
-        let Some(exception) = js::take_exception(env)? else {
-            return Ok(());
-        };
-        if js::is_error(env, exception)?
-            && let Some(pass) = state.pass()
-        {
-            let arguments = [self.owner.get()?, exception];
-            let passed = pass.get().and_then(|pass| js::call(env, pass, &arguments));
-            if passed.is_err() {
-                js::clear_exception(env);
+    pub fn pass(&self, env: Env, state: &EnvState) -> Thrown {
+        match js::take_exception(env) {
+            Ok(Some(exception)) => {
+                self.add_frames(env, state, exception);
+                js::throw_value(env, exception)
             }
+            Ok(None) => Thrown::Pending,
+            Err(thrown) => thrown,
         }
-        // SAFETY: a live value of this environment.
-        js::check(unsafe { napi::sys::napi_throw(env, exception) })
+    }
+
+    fn add_frames(&self, env: Env, state: &EnvState, exception: Value) {
+        let add = || {
+            if js::is_error(env, exception)? {
+                let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
+                js::call(env, pass, &[self.owner.get()?, exception])?;
+            }
+            Ok::<_, Thrown>(())
+        };
+        if add().is_err() {
+            js::clear_exception(env);
+        }
     }
 
     /// Makes a host function; the address of its anyfunc.
@@ -110,6 +174,7 @@ pub fn register(exports: &Exports) {
         let mutator = Arc::new(EnvMutator(Arc::clone(&call.state.shared)));
         let handle = GroupHandle {
             group: RefCell::new(Group::new(mutator)),
+            catches: Cell::new(false),
             owner: Reference::new(call.env, call.argument(0), 0)?,
             entries: RefCell::default(),
         };
@@ -191,6 +256,37 @@ pub fn register(exports: &Exports) {
         let id = group.group.borrow_mut().tag_create(ty);
         js::number(call.env, id as f64)
     });
+    exports.function("exceptionCreate", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let tag = call.address(1)?;
+        let mut group = group.group.borrow_mut();
+        let count = group.tag(tag).map_or(0, |ty| ty.params().len());
+        // SAFETY: the arena has room for the parameters of any tag (a module limit).
+        let payload = unsafe { std::slice::from_raw_parts(call.state.arena().cast(), count) };
+        let serial = group.exception_create(tag, payload);
+        let serial = serial.ok_or_else(|| Thrown::Type("internal: no such tag".to_owned()))?;
+        js::number(call.env, serial as f64)
+    });
+    exports.function("isTrap", |call| {
+        js::boolean(call.env, js::is_trap(call.env, call.argument(0))?)
+    });
+    exports.function("exceptionPin", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let (serial, pinned) = (call.number(1)? as Serial, call.flag(2)?);
+        group.group.borrow_mut().exception_pin(serial, pinned);
+        js::undefined(call.env)
+    });
+    exports.function("exceptionIsLive", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let serial = call.number(1)? as Serial;
+        let found = group.group.borrow_mut().exception_in_flight(serial);
+        js::boolean(call.env, found.is_some())
+    });
+    exports.function("liveExceptions", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let live = group.group.borrow_mut().live_exceptions();
+        js::array(call.env, live, |serial| js::number(call.env, serial as f64))
+    });
 }
 
 fn no_table() -> Thrown {
@@ -224,7 +320,7 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
                     Import::Anyfunc(js::number_of(env, value)? as usize)
                 } else {
                     let (params, results) = (ty.params().len(), ty.results().len());
-                    let adapter = Adapter::new(env, call.state, value, params, results)?;
+                    let adapter = Adapter::new(env, call.state, group, value, params, results)?;
                     Import::Function(Box::new(adapter))
                 }
             }
@@ -240,21 +336,24 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .into_iter()
         .map(|value| Ok(Arc::clone(&js::native_of::<MemoryHandle>(env, value)?.0)))
         .collect::<Result<Vec<_>>>()?;
+    // V8 has the numbers in its message since 12.
+    let detailed = call.number(4)? >= 12.0;
     let instantiated = group
         .group
         .borrow_mut()
         .instantiate(module, imports, memories);
+    // Also where a segment trapped: the instance stays.
+    group.catches.set(group.group.borrow().catches());
     let exports = instantiated.map_err(|error| match error {
         InstantiateError::Link(error) => Thrown::Link(error),
-        InstantiateError::Trap(trap) => {
-            // No code ran: an active segment is out of bounds.
-            let outcome = classify(&trap, || None);
-            let Outcome::Trap(words) = outcome else {
-                return Thrown::Trap(outcome);
-            };
-            let thrown = group.fault(env, call.state, Some(words), false);
-            thrown.err().unwrap_or(Thrown::Pending)
-        }
+        InstantiateError::Size(text) => Thrown::Range(text),
+        InstantiateError::Segment(segment) if detailed => Thrown::Runtime(segment.to_string()),
+        InstantiateError::Segment(_) => Thrown::Runtime("data segment is out of bounds".to_owned()),
+        // No code ran: an element segment. As V8's, its error is that of no trap.
+        InstantiateError::Trap(trap) => match classify(&trap, || None) {
+            Outcome::Trap(words) => Thrown::Runtime(words.to_owned()),
+            _ => Thrown::Range(js::STACK_IS_FULL.to_owned()),
+        },
     })?;
     js::array(env, exports, |export| {
         let (ExportValue::Function(number)

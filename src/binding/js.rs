@@ -10,7 +10,6 @@ use napi::sys;
 
 use super::env::EnvState;
 use crate::error::{CompileError, LinkError};
-use crate::runtime::Outcome;
 
 pub type Env = sys::napi_env;
 pub type Value = sys::napi_value;
@@ -27,8 +26,8 @@ pub enum Thrown {
     Compile(CompileError),
     /// `WebAssembly.LinkError`
     Link(LinkError),
-    /// `WebAssembly.RuntimeError`, or `RangeError` for a full stack.
-    Trap(Outcome),
+    /// `WebAssembly.RuntimeError`
+    Runtime(String),
 }
 
 impl From<LinkError> for Thrown {
@@ -185,19 +184,54 @@ pub fn throw(env: Env, state: &EnvState, thrown: Thrown) {
     }
 }
 
+/// What V8 says, and here the link groups' JavaScript.
+pub const STACK_IS_FULL: &str = "Maximum call stack size exceeded";
+
+/// Makes a value the pending exception.
+pub fn throw_value(env: Env, value: Value) -> Thrown {
+    // SAFETY: a live value of this environment.
+    match check(unsafe { sys::napi_throw(env, value) }) {
+        Ok(()) => Thrown::Pending,
+        Err(thrown) => thrown,
+    }
+}
+
+/// Marks the error of a trap, a new object, as V8 does with a private symbol: no handler of
+/// WebAssembly catches it, whatever JavaScript it went through.
+pub fn mark_trap(env: Env, error: Value) -> Result<()> {
+    // SAFETY: a live object without a tag.
+    check(unsafe { sys::napi_type_tag_object(env, error, &TRAP) })
+}
+
+const TRAP: sys::napi_type_tag = sys::napi_type_tag {
+    lower: u64::from_be_bytes(*b"wcc:trap"),
+    upper: 0x5f1d_28c7_90b3_4e6a,
+};
+
+/// Whether a value is the error of a trap.
+pub fn is_trap(env: Env, value: Value) -> Result<bool> {
+    let kind = kind(env, value)?;
+    if kind != sys::ValueType::napi_object && kind != sys::ValueType::napi_function {
+        return Ok(false);
+    }
+    let mut marked = false;
+    // SAFETY: a live object.
+    check(unsafe { sys::napi_check_object_type_tag(env, value, &TRAP, &mut marked) })?;
+    Ok(marked)
+}
+
 /// The JavaScript error of a failure; fails if one is pending already.
 pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
+    let mut unsupported = None;
     let (class, text, code) = match thrown {
         Thrown::Pending => return Err(Thrown::Pending),
         Thrown::Type(text) => return native_error(env, &text, sys::napi_create_type_error),
         Thrown::Range(text) => return native_error(env, &text, sys::napi_create_range_error),
-        Thrown::Trap(Outcome::Raised | Outcome::Exception(_)) => return Err(Thrown::Pending),
-        Thrown::Trap(Outcome::StackOverflow) => {
-            let text = "Maximum call stack size exceeded";
-            return native_error(env, text, sys::napi_create_range_error);
-        }
-        Thrown::Trap(Outcome::Trap(words)) => (state.runtime_error(), words.to_owned(), None),
+        Thrown::Runtime(text) => (state.runtime_error(), text, None),
         Thrown::Compile(error) => {
+            if let CompileError::Unsupported { feature, offset } = &error {
+                unsupported = Some((feature.clone(), *offset));
+            }
             let class = match error {
                 CompileError::Read { .. } => None,
                 _ => state.compile_error(),
@@ -219,6 +253,12 @@ pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
     };
     if let Some(code) = code {
         set(env, error, "code", string(env, code)?)?;
+    }
+    if let Some((feature, offset)) = unsupported {
+        set(env, error, "feature", string(env, &feature)?)?;
+        if let Some(offset) = offset {
+            set(env, error, "offset", number(env, offset as f64)?)?;
+        }
     }
     Ok(error)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::env::EnvState;
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Scope, Value};
 use crate::error::LinkError;
-use crate::runtime::{MemoryHost, MemoryState, Waited};
+use crate::runtime::{self, MemoryHost, MemoryState, Waited};
 
 /// What JavaScript holds for a memory.
 pub struct MemoryHandle(pub Arc<MemoryState>);
@@ -93,6 +93,9 @@ impl MemoryHost for JsMemory {
 }
 
 pub fn register(exports: &Exports) {
+    exports.function("hostGuardsMemories", |call| {
+        js::boolean(call.env, runtime::host_guards_memories())
+    });
     exports.function("memoryAttach", attach);
     exports.function("memoryResized", resized);
 }

@@ -4,10 +4,16 @@ use std::sync::Arc;
 
 use super::js::{self, Call, Env, Exports, Native, Result, Thrown, Value};
 use crate::module::{Extern, ExternType, letter, signature_text};
-use crate::tier::{Module, Tier};
+use crate::tier::{self, Module, Tier};
 
 /// What JavaScript holds for a module.
 pub struct ModuleHandle(pub Arc<Module>);
+
+impl Drop for ModuleHandle {
+    fn drop(&mut self) {
+        tier::release(Arc::clone(&self.0));
+    }
+}
 
 impl Native for ModuleHandle {
     const TAG: u64 = u64::from_be_bytes(*b"wcc:mod ");
@@ -49,6 +55,21 @@ pub fn register(exports: &Exports) {
         js::string(call.env, &hex::encode(module.hash))
     });
     exports.function("moduleOptimized", optimized);
+    exports.function("moduleToken", |call| {
+        let module = &call.native::<ModuleHandle>(0)?.0;
+        js::string(call.env, &hex::encode(tier::token(module)))
+    });
+    exports.function("moduleByToken", |call| {
+        let mut token = tier::Token::default();
+        let found = hex::decode_to_slice(call.text(0)?, &mut token)
+            .ok()
+            .and_then(|()| tier::by_token(&token));
+        let Some(module) = found else {
+            return js::null(call.env);
+        };
+        module.listeners.add(&call.state.events);
+        js::external(call.env, ModuleHandle(module))
+    });
 }
 
 fn custom_sections(call: &Call<'_>) -> Result<Value> {

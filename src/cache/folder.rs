@@ -30,6 +30,19 @@ pub(super) fn prepare_root(path: &Path) -> Result<(), CacheError> {
     check_parent(path)
 }
 
+/// As [`prepare_root`], but makes nothing: `false` if the directory is missing.
+pub(super) fn inspect_root(path: &Path) -> Result<bool, CacheError> {
+    Ok(inspect(path)? && check_parent(path).map(|()| true)?)
+}
+
+/// As [`inspect_root`], for a directory whose parent was inspected.
+pub(super) fn inspect(path: &Path) -> Result<bool, CacheError> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        _ => check(path).map(|()| true),
+    }
+}
+
 /// As [`prepare_root`], for a directory whose parent was prepared.
 pub(super) fn prepare(path: &Path) -> Result<(), CacheError> {
     match std::fs::symlink_metadata(path) {

@@ -61,6 +61,12 @@ impl Seals {
         Err(unusable(io::Error::other("it cannot be replaced")))
     }
 
+    /// Reads the key in `root`; `None` if there is none that can be used.
+    pub fn open_read_only(root: &Path) -> Option<Self> {
+        let key = read(&root.join(KEY_FILE)).ok().flatten()?;
+        Some(Self::derive(&key))
+    }
+
     fn derive(key: &[u8; 32]) -> Self {
         let derive = |context: &str| blake3::derive_key(context, key);
         Self {

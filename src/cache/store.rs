@@ -34,6 +34,7 @@ const CHUNK: usize = 256 << 10;
 pub struct Store {
     root: PathBuf,
     dir: PathBuf,
+    writable: bool,
     seals: Arc<Seals>,
     stat_index: StatIndex,
     heads: Heads,
@@ -47,8 +48,8 @@ pub enum Lookup {
     Hit(Entry),
     /// Nothing of that name.
     Miss,
-    /// Something that is not what was stored. It was removed (unless the system would not even let it be read): compile,
-    /// write, tell.
+    /// Something that is not what was stored. It was removed (unless the system would not even let it be read, or the
+    /// store is read-only): compile, write, tell.
     Invalid(InvalidReason),
 }
 
@@ -101,24 +102,50 @@ impl Store {
     pub fn open(dir: Option<PathBuf>) -> Result<Self, CacheError> {
         let root = folder::locate(dir)?;
         folder::prepare_root(&root)?;
-        let dir = root.join(format!(
-            "v{}-{}",
-            footer::FORMAT_VERSION,
-            env!("CARGO_PKG_VERSION")
-        ));
-        let [stat, heads, spool] = ["stat", "heads", "spool"].map(|name| dir.join(name));
-        for path in [&dir, &stat, &heads, &spool] {
-            folder::prepare(path)?;
+        let dir = versioned(&root);
+        folder::prepare(&dir)?;
+        for path in parts(&dir) {
+            folder::prepare(&path)?;
         }
-        let seals = Arc::new(Seals::open(&root)?);
-        Ok(Self {
+        let seals = Seals::open(&root)?;
+        Ok(Self::new(root, dir, seals, true))
+    }
+
+    /// Opens a cache that is there, and changes nothing in it: not by this call, nor by lookups. `None` if there is none.
+    ///
+    /// Whatever writes ([`Store::write`], [`Store::spool`], …) must not be used then.
+    ///
+    /// # Errors
+    /// If a directory is a symbolic link, belongs to another user or can be written by one.
+    pub fn open_read_only(dir: Option<PathBuf>) -> Result<Option<Self>, CacheError> {
+        let root = folder::locate(dir)?;
+        if !folder::inspect_root(&root)? {
+            return Ok(None);
+        }
+        let dir = versioned(&root);
+        if !folder::inspect(&dir)? {
+            return Ok(None);
+        }
+        for path in parts(&dir) {
+            if !folder::inspect(&path)? {
+                return Ok(None);
+            }
+        }
+        Ok(Seals::open_read_only(&root).map(|seals| Self::new(root, dir, seals, false)))
+    }
+
+    fn new(root: PathBuf, dir: PathBuf, seals: Seals, writable: bool) -> Self {
+        let seals = Arc::new(seals);
+        let [stat, heads, spool] = parts(&dir);
+        Self {
             stat_index: StatIndex::new(stat, Arc::clone(&seals)),
             heads: Heads::new(heads),
             spool: Spool::new(spool, Arc::clone(&seals)),
             root,
             dir,
+            writable,
             seals,
-        })
+        }
     }
 
     /// The cache directory: what to give to `open` to get the same cache.
@@ -224,6 +251,7 @@ impl Store {
             footer::verify(&bytes, hasher.update(&meta))?;
             file.seek(SeekFrom::Start(0)).map_err(io)?;
             if let Some(subject) = subject
+                && self.writable
                 && seen.as_ref().is_some_and(verified::can_be_noted)
             {
                 subject.write_note(&note, &self.seals);
@@ -241,7 +269,7 @@ impl Store {
     /// Removes an entry that is defective, if the name still means the file that was looked at (`stat`).
     fn reject(&self, key: &ArtifactKey, stat: Option<FileStat>, reason: InvalidReason) -> Lookup {
         // The system's refusal (too many open files, a bad disk) does not prove the entry bad.
-        if !matches!(reason, InvalidReason::Io(_)) {
+        if self.writable && !matches!(reason, InvalidReason::Io(_)) {
             let path = self.entry_path(key);
             let now = std::fs::symlink_metadata(&path)
                 .ok()
@@ -294,11 +322,14 @@ impl Store {
         }
     }
 
-    /// Evicts an artifact. Whoever has it mapped keeps it.
+    /// Evicts an artifact, unless the store is read-only. Whoever has it mapped keeps it.
     ///
     /// # Errors
     /// [`CacheError::Write`] if it exists and cannot be removed.
     pub fn remove(&self, key: &ArtifactKey) -> Result<(), CacheError> {
+        if !self.writable {
+            return Ok(());
+        }
         files::discard(&self.note_path(key));
         let path = self.entry_path(key);
         match std::fs::remove_file(&path) {
@@ -318,6 +349,20 @@ impl Store {
     fn note_path(&self, key: &ArtifactKey) -> PathBuf {
         self.dir.join(format!("{key}.{NOTE_EXTENSION}"))
     }
+}
+
+/// The folder of this version's files.
+fn versioned(root: &Path) -> PathBuf {
+    root.join(format!(
+        "v{}-{}",
+        footer::FORMAT_VERSION,
+        env!("CARGO_PKG_VERSION")
+    ))
+}
+
+/// The folders in it: of the records of files, of the heads, of the spooled modules.
+fn parts(dir: &Path) -> [PathBuf; 3] {
+    ["stat", "heads", "spool"].map(|name| dir.join(name))
 }
 
 /// Feeds the next `len` bytes of `file` to `hasher`.

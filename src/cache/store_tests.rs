@@ -383,3 +383,53 @@ fn a_store_with_a_link_among_its_folders_is_refused() {
         ("ERR_WASM_CACHE_SYMLINK", Some(stat.as_path()))
     );
 }
+
+/// Every file below `path`, with what is in it.
+fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+            found.push((path, Vec::new()));
+        } else {
+            let bytes = fs::read(&path).unwrap();
+            found.push((path, bytes));
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_read_only_store_finds_entries_and_changes_nothing() {
+    let (_dir, store) = store();
+    store.write(&KEY, MODULE, b"image", b"meta").unwrap();
+    let path = store.entry_path(&KEY);
+    // Not verified yet, as far as the store remembers.
+    fs::remove_file(path.with_extension(NOTE_EXTENSION)).unwrap();
+    let before = contents(store.root());
+    let open = || {
+        Store::open_read_only(Some(store.root().to_owned()))
+            .unwrap()
+            .unwrap()
+    };
+    assert_eq!(hit(open().lookup(&KEY, MODULE)).meta, b"meta");
+    assert_eq!(contents(store.root()), before);
+
+    fs::write(&path, b"not an artifact").unwrap();
+    let before = contents(store.root());
+    assert!(matches!(open().lookup(&KEY, MODULE), Lookup::Invalid(_)));
+    open().remove(&KEY).unwrap();
+    assert_eq!(contents(store.root()), before);
+}
+
+#[test]
+fn a_read_only_store_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("cache");
+    assert!(Store::open_read_only(Some(root.clone())).unwrap().is_none());
+    fs::create_dir(&root).unwrap();
+    assert!(Store::open_read_only(Some(root.clone())).unwrap().is_none());
+    assert_eq!(contents(dir.path()), [(root, Vec::new())]);
+}

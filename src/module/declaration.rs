@@ -7,10 +7,11 @@ use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use wasmer_types::{
-    DataInitializer, DataInitializerLocation, ExportIndex, FunctionType, GlobalType, ImportIndex,
-    MemoryIndex, MemoryType, ModuleInfo, TableIndex, TableType, Type, entity::EntityRef,
+    ExportIndex, FunctionType, GlobalType, ImportIndex, MemoryType, ModuleInfo, TableIndex,
+    TableType, Type, entity::EntityRef,
 };
 
+use super::element::ActiveElements;
 use super::names::WireHash;
 use super::origin::WholeOrigin;
 use super::segment::ActiveSegment;
@@ -33,8 +34,11 @@ pub struct Declaration {
     pub size: u64,
     /// What V8 calls it.
     pub wire_hash: WireHash,
+    /// Whether a function has a handler of exceptions.
+    pub catches: bool,
     custom: Vec<(String, Stored)>,
     active: Vec<ActiveSegment>,
+    elements: Vec<ActiveElements>,
     image: Stored,
 }
 
@@ -87,16 +91,19 @@ struct Carried {
     size: u64,
     wire_hash: WireHash,
     origin: WholeOrigin,
+    catches: bool,
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
     active: Vec<ActiveSegment>,
+    elements: Vec<ActiveElements>,
     /// Offset in the artifact, length.
     image: (u64, u64),
 }
 
 impl Declaration {
-    /// Of a module that was just read; `info` is that of the lowered module.
-    pub fn new(info: Arc<ModuleInfo>, ingested: &mut Ingested) -> Self {
+    /// Of a module that was just read; `info` is that of the lowered module, `catches` what its
+    /// functions' lowering saw.
+    pub fn new(info: Arc<ModuleInfo>, ingested: &mut Ingested, catches: bool) -> Self {
         let stored = |range: &Range<usize>| Stored::Module {
             module: Arc::clone(&ingested.bytes),
             range: range.clone(),
@@ -112,8 +119,10 @@ impl Declaration {
             start: ingested.start,
             size: ingested.bytes.len() as u64,
             wire_hash: WireHash::of(&ingested.bytes),
+            catches,
             custom,
             active: active.segments,
+            elements: std::mem::take(&mut ingested.elements),
             image: Stored::Memory(active.image),
         }
     }
@@ -147,8 +156,10 @@ impl Declaration {
             size: self.size,
             wire_hash: self.wire_hash,
             origin: origin.clone(),
+            catches: self.catches,
             custom,
             active: self.active.clone(),
+            elements: self.elements.clone(),
             image,
         };
         let blob = postcard::to_stdvec(&carried).map_err(io::Error::other)?;
@@ -181,20 +192,22 @@ impl Declaration {
             start: carried.start,
             size: carried.size,
             wire_hash: carried.wire_hash,
+            catches: carried.catches,
             custom: custom
                 .map(|(name, at, length)| (name, stored(at, length)))
                 .collect(),
             active: carried.active,
+            elements: carried.elements,
             image: stored(at, length),
         };
         Some((declaration, carried.origin))
     }
 
-    /// The active data segments, in order.
+    /// The active data segments with their bytes, in order.
     ///
     /// # Errors
-    /// The artifact that holds them could not be read, or an offset that wasmer cannot evaluate.
-    pub fn segments(&self) -> io::Result<Vec<DataInitializer<'_>>> {
+    /// The artifact that holds them could not be read, or an offset that cannot be evaluated.
+    pub fn segments(&self) -> io::Result<Vec<(&ActiveSegment, &[u8])>> {
         if self.active.is_empty() {
             return Ok(Vec::new());
         }
@@ -203,16 +216,17 @@ impl Declaration {
         self.active
             .iter()
             .map(|segment| {
+                // Whatever the globals are: expressions have neither branches nor traps.
+                segment.offset.evaluate(|_| 0).ok_or_else(malformed)?;
                 let range = segment.range.start as usize..segment.range.end as usize;
-                Ok(DataInitializer {
-                    location: DataInitializerLocation {
-                        memory_index: MemoryIndex::new(segment.memory as usize),
-                        offset_expr: segment.offset.expression().ok_or_else(malformed)?,
-                    },
-                    data: image.get(range).ok_or_else(malformed)?,
-                })
+                Ok((segment, image.get(range).ok_or_else(malformed)?))
             })
             .collect()
+    }
+
+    /// The active element segments, in order, where wasmer cannot be given them.
+    pub fn elements(&self) -> &[ActiveElements] {
+        &self.elements
     }
 
     /// Imports in the module's order.

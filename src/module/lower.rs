@@ -31,6 +31,8 @@ pub struct LoweredBody {
     pub tier: BodyTier,
     /// The way back.
     pub origin: BodyOrigin,
+    /// Whether it has a handler of exceptions.
+    pub catches: bool,
 }
 
 /// Validates and lowers one body.
@@ -64,6 +66,7 @@ pub fn lower_body(
     let mut bytes = Vec::with_capacity(body.len() + body.len() / 4);
     let mut copied = 0;
     let mut origin = BodyOriginBuilder::default();
+    let mut catches = false;
     while !operators.eof() {
         let at = operators.original_position();
         let start = (at - offset) as usize;
@@ -71,6 +74,7 @@ pub fn lower_body(
         validator.op(at, &operator)?;
         singlepass = singlepass && singlepass_operator(skeleton, &operator, body[start]);
         origin.operator(start, &operator, body[start]);
+        catches |= matches!(operator, Operator::TryTable { .. });
         let replacement = match operator {
             Operator::Call { function_index } => {
                 skeleton
@@ -103,12 +107,33 @@ pub fn lower_body(
         BodyTier::Cranelift
     };
     let origin = origin.finish(offset as u32);
-    let body = LoweredBody {
+    let lowered = LoweredBody {
         bytes,
         tier,
         origin,
+        catches,
     };
-    Ok((body, validator.into_allocations()))
+    Ok((lowered, validator.into_allocations()))
+}
+
+/// Whether a valid body has a handler of exceptions.
+///
+/// # Errors
+/// The body is not valid.
+pub fn has_handler(body: &[u8]) -> Result<bool, BinaryReaderError> {
+    let mut reader = BinaryReader::new(body, 0);
+    reader.set_features(super::wasm_features());
+    for _ in 0..reader.read_var_u32()? {
+        reader.read_var_u32()?;
+        reader.read::<ValType>()?;
+    }
+    let mut operators = OperatorsReader::new(reader);
+    while !operators.eof() {
+        if matches!(operators.read()?, Operator::TryTable { .. }) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 enum Replacement {

@@ -5,6 +5,7 @@
 //! bytes. May not know: engines, instances, Node.
 
 mod declaration;
+mod element;
 mod features;
 mod lower;
 mod names;
@@ -14,8 +15,9 @@ mod signature;
 mod skeleton;
 
 pub use declaration::{Declaration, Extern, ExternType};
+pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
-pub use lower::{BodyTier, LoweredBody, lower_body};
+pub use lower::{BodyTier, LoweredBody, has_handler, lower_body};
 pub use names::{Names, WireHash};
 pub use origin::{BodyOrigin, Site, WholeOrigin};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};

@@ -30,6 +30,8 @@ pub struct ActiveData {
 /// One active segment, or several that were joined.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ActiveSegment {
+    /// Its index in the module; the first one's, if several were joined.
+    pub index: u32,
     /// Memory index.
     pub memory: u32,
     /// Where its bytes go.
@@ -48,6 +50,32 @@ pub enum Offset {
 }
 
 impl Offset {
+    /// Its value; `global` reads an i32 global. `None` for what [`Self::expression`] has none for.
+    pub fn evaluate(&self, mut global: impl FnMut(GlobalIndex) -> i32) -> Option<u32> {
+        if let Self::Constant(offset) = self {
+            return Some(*offset);
+        }
+        let expression = self.expression()?;
+        let mut stack: Vec<i32> = Vec::new();
+        for op in expression.ops() {
+            let value = match op {
+                InitExprOp::I32Const(value) => *value,
+                InitExprOp::GlobalGetI32(index) => global(*index),
+                binary => {
+                    let (right, left) = (stack.pop()?, stack.pop()?);
+                    match binary {
+                        InitExprOp::I32Add => left.wrapping_add(right),
+                        InitExprOp::I32Sub => left.wrapping_sub(right),
+                        InitExprOp::I32Mul => left.wrapping_mul(right),
+                        _ => return None,
+                    }
+                }
+            };
+            stack.push(value);
+        }
+        stack.pop().map(|value| value as u32)
+    }
+
     /// As wasmer evaluates it; `None` for what it cannot evaluate.
     pub fn expression(&self) -> Option<InitExpr> {
         let mut ops = Vec::new();
@@ -101,7 +129,7 @@ pub fn split_data(
                 offset_expr,
             } => {
                 let offset = offset_of(&offset_expr, bytes)?;
-                active.push(memory_index, offset, data);
+                active.push(index as u32, memory_index, offset, data);
             }
         }
     }
@@ -117,7 +145,10 @@ pub fn split_data(
     Ok((super::skeleton::strip_size(&payload).to_vec(), active.data))
 }
 
-fn offset_of(expression: &ConstExpr<'_>, bytes: &[u8]) -> Result<Offset, BinaryReaderError> {
+pub(super) fn offset_of(
+    expression: &ConstExpr<'_>,
+    bytes: &[u8],
+) -> Result<Offset, BinaryReaderError> {
     let mut operators = expression.get_operators_reader();
     if let Operator::I32Const { value } = operators.read()?
         && let Operator::End = operators.read()?
@@ -147,7 +178,7 @@ impl<'memories> Joiner<'memories> {
         }
     }
 
-    fn push(&mut self, memory: u32, offset: Offset, bytes: &[u8]) {
+    fn push(&mut self, index: u32, memory: u32, offset: Offset, bytes: &[u8]) {
         let at = memory as usize;
         let end = self.end(memory, &offset, bytes);
         let written = self.written.get(at).copied().flatten();
@@ -173,6 +204,7 @@ impl<'memories> Joiner<'memories> {
             _ => {
                 let start = image.len() as u64;
                 self.data.segments.push(ActiveSegment {
+                    index,
                     memory,
                     offset,
                     range: start..start,
@@ -208,8 +240,8 @@ mod tests {
 
     fn joined(defined: &[Option<u64>], segments: &[(u32, Offset, &[u8])]) -> ActiveData {
         let mut joiner = Joiner::new(defined);
-        for (memory, offset, bytes) in segments {
-            joiner.push(*memory, offset.clone(), bytes);
+        for (index, (memory, offset, bytes)) in (0..).zip(segments) {
+            joiner.push(index, *memory, offset.clone(), bytes);
         }
         joiner.data
     }

@@ -8,7 +8,7 @@ use wasmer_vm::{
     Trap, VMCallerCheckedAnyfunc, VMConfig, VMFunctionBody, VMTrampoline, wasmer_call_trampoline,
 };
 
-use super::stack::{self, Entry, WasmThread};
+use super::stack::{self, WasmThread};
 
 const CONFIG: VMConfig = VMConfig {
     wasm_stack_size: Some(stack::STACK),
@@ -37,15 +37,10 @@ pub unsafe fn call(
     let vmctx = unsafe { (*anyfunc).vmctx };
     // SAFETY: as above.
     let trampoline = unsafe { (*anyfunc).call_trampoline };
-    let zone = thread.zone();
-    let entry = Entry {
-        trampoline,
-        body,
-        zone,
-    };
     // SAFETY: this thread's, which is alive.
-    let zone = unsafe { &*zone };
-    let around = zone.around();
+    let zone = unsafe { &*thread.zone() };
+    let entry = zone.entry(trampoline, body);
+    let _inside = zone.begin(&entry);
     // SAFETY: only the unwinding half of the ABI differs: what wasmer throws passes through.
     let enter =
         unsafe { std::mem::transmute::<*const (), VMTrampoline>(stack::enter as *const ()) };
@@ -65,6 +60,5 @@ pub unsafe fn call(
     if let Err(trap) = &outcome {
         zone.record(trap);
     }
-    zone.release(around);
     outcome
 }

@@ -8,16 +8,18 @@
 //! wasmer's handlers write to its first few hundred bytes only, where this library's own frames
 //! were. Those of outer calls, which wait for an import to return, are untouched.
 //!
+//! A trampoline whose return address `unwind` changed is not walked: it returns before anything else
+//! of WebAssembly runs, and what then is thrown brings a backtrace.
+//!
 //! Invariant: what is read lies within one stack, above its zone, and is aligned.
 
 use std::cell::{Cell, RefCell};
-use std::ptr;
 
 use backtrace::Backtrace;
 use wasmer_types::TrapCode;
 use wasmer_vm::Trap;
 
-use super::stack::{STACK, Zone};
+use super::stack::{Entry, STACK, ZONE, Zone};
 use crate::tier::{Position, position};
 
 /// Frames of one call into WebAssembly, innermost first.
@@ -69,18 +71,9 @@ pub(super) struct Registers {
     pub(super) link: usize,
 }
 
-/// An import that runs: its stack, and the frame that called it.
-pub(super) struct Suspended {
-    start: usize,
-    frame: usize,
-    outer: *const Suspended,
-}
-
 /// What a thread notes while it runs WebAssembly.
 pub(super) struct Notes {
     fault: Cell<Registers>,
-    raised: Cell<usize>,
-    suspended: Cell<*const Suspended>,
     trace: RefCell<Vec<Frames>>,
 }
 
@@ -94,8 +87,6 @@ impl Notes {
                 #[cfg(target_arch = "aarch64")]
                 link: 0,
             }),
-            raised: Cell::new(0),
-            suspended: Cell::new(ptr::null()),
             trace: RefCell::new(Vec::new()),
         }
     }
@@ -114,42 +105,21 @@ impl Notes {
 }
 
 impl Zone {
-    /// Runs `host`, which WebAssembly called from the frame at `frame`.
-    #[inline]
-    pub(super) fn suspended<R>(&self, frame: usize, host: impl FnOnce() -> R) -> R {
-        let suspended = Suspended {
-            start: self.around(),
-            frame,
-            outer: self.notes.suspended.get(),
-        };
-        self.notes.suspended.set(&raw const suspended);
-        let result = host();
-        self.notes.suspended.set(suspended.outer);
-        result
-    }
-
-    /// The import whose caller's frame is `frame` raised.
-    pub(super) fn raised(&self, frame: usize) {
-        self.notes.raised.set(frame);
-    }
-
-    /// Right after a call: notes where it failed, and what is around it.
+    /// At the end of a call: notes where it failed, and what is around it.
     #[cold]
     pub(super) fn record(&self, trap: &Trap) {
-        let mut trace = vec![self.innermost(trap)];
-        let mut suspended = self.notes.suspended.get();
-        // SAFETY: null, or a value in a frame of this thread that waits for us (`suspended`).
-        while let Some(outer) = unsafe { suspended.as_ref() } {
-            trace.push(Stack::new(outer.start).walk(outer.frame));
-            suspended = outer.outer;
-        }
+        let mut entries = self.entries();
+        let failed = entries.next().map(|entry| self.innermost(entry, trap));
+        // The others wait for the host to return.
+        let waiting = entries.map(|entry| Stack::new(entry.start()).walk(entry.host()));
+        let trace = failed.into_iter().chain(waiting).collect();
         self.notes.trace.replace(trace);
     }
 
-    fn innermost(&self, trap: &Trap) -> Frames {
-        let stack = Stack::new(self.around());
+    fn innermost(&self, entry: &Entry, trap: &Trap) -> Frames {
+        let stack = Stack::new(entry.start());
         match trap {
-            Trap::User(_) => stack.walk(self.notes.raised.take()),
+            Trap::User(_) => stack.walk(entry.host()),
             Trap::Wasm {
                 pc,
                 backtrace,
@@ -188,7 +158,7 @@ impl Stack {
         let range = if start == 0 {
             0..0
         } else {
-            start + super::stack::ZONE..start + STACK
+            start + ZONE..start + STACK
         };
         Self { range }
     }

@@ -23,6 +23,7 @@ use wasmer_vm::{
     VMTag,
 };
 
+use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
 use super::host::{Callee, HostFunction};
 use super::tunables::limited;
 use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
@@ -77,6 +78,8 @@ pub struct Group {
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
     globals: Vec<HostGlobal>,
     kits: Vec<Arc<Kit>>,
+    /// Boxed: the allocation function of compiled code holds the address.
+    pub(super) exceptions: Box<UnsafeCell<Exceptions>>,
     #[expect(clippy::vec_box, reason = "tables hold the addresses")]
     owned_anyfuncs: Vec<Box<UnsafeCell<VMCallerCheckedAnyfunc>>>,
 }
@@ -86,6 +89,7 @@ impl Drop for Group {
         for member in &self.members {
             member.module.detach(member.id);
         }
+        exception::unhook(self.exceptions.get_mut());
         LIVE.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -107,6 +111,7 @@ impl Group {
             tags: Vec::new(),
             globals: Vec::new(),
             kits: Vec::new(),
+            exceptions: Box::default(),
             owned_anyfuncs: Vec::new(),
         }
     }
@@ -249,9 +254,13 @@ impl Group {
     /// A global that JavaScript made; the address of its definition.
     pub fn global_create(&mut self, ty: Type) -> usize {
         let definition = Box::new(UnsafeCell::new(VMGlobalDefinition::new()));
-        let address = definition.get() as usize;
+        let address = definition.get();
         self.globals.push(HostGlobal { ty, definition });
-        address
+        if ty == Type::ExceptionRef {
+            let exceptions = self.exceptions.get_mut();
+            exceptions.watch(NonNull::new(address).unwrap_or(NonNull::dangling()));
+        }
+        address as usize
     }
 
     /// A tag that JavaScript made; its id.
@@ -274,18 +283,45 @@ impl Group {
         Some(&self.tags.get(id)?.get(&self.objects).signature)
     }
 
-    /// The tag's id and the payload of an exception that left the group's code.
-    pub fn exception(&mut self, exception: &VMExceptionRef) -> (usize, Vec<RawValue>) {
-        let exception = exception.0.internal_handle().get(&self.objects);
-        let tag = exception.tag();
-        let types = tag.get(&self.objects).signature.params();
-        let packed = exception.payload();
-        // SAFETY: the exception lives in the store, and no code runs that could write it.
-        let payload = unpack(types, unsafe { packed.as_ref() });
-        (self.tag_id(tag), payload)
+    /// Whether code of the group has handlers, so that what its imports throw is of interest to it.
+    pub fn catches(&self) -> bool {
+        CATCHES
+            && self
+                .members
+                .iter()
+                .any(|member| member.module.declaration.catches)
     }
 
-    /// Every externref in the group's tables and globals.
+    /// Makes an exception with this payload, one slot a value; `None` if there is no such tag.
+    pub fn exception_create(&mut self, tag: usize, payload: &[RawValue]) -> Option<Serial> {
+        let tag = *self.tags.get(tag)?;
+        let exceptions = self.exceptions.get_mut();
+        Some(exceptions.create(&mut self.objects, tag, payload))
+    }
+
+    /// The number, the tag's id and the payload of an exception that left the group's code.
+    pub fn exception(&mut self, exception: &VMExceptionRef) -> (Serial, usize, Vec<RawValue>) {
+        let exceptions = self.exceptions.get_mut();
+        let (serial, tag, payload) = exceptions.left(&self.objects, exception);
+        (serial, self.tag_id(tag), payload)
+    }
+
+    /// The exception, if the group still has one with this number.
+    pub fn exception_in_flight(&mut self, serial: Serial) -> Option<InFlight> {
+        self.exceptions.get_mut().find(&self.objects, serial)
+    }
+
+    /// Keeps an exception although only JavaScript holds it, or does not any more.
+    pub fn exception_pin(&mut self, serial: Serial, pinned: bool) {
+        self.exceptions.get_mut().pin(serial, pinned);
+    }
+
+    /// The exceptions among those JavaScript was told that something of WebAssembly may hold.
+    pub fn live_exceptions(&mut self) -> Vec<Serial> {
+        self.exceptions.get_mut().live(&self.objects)
+    }
+
+    /// Every externref in the group's tables, globals and exceptions.
     pub fn live_references(&mut self) -> Vec<RawReference> {
         let mut live = Vec::new();
         let mut tables: Vec<_> = self.tables.iter().map(|known| known.handle).collect();
@@ -332,6 +368,11 @@ impl Group {
             // SAFETY: every word is a valid index.
             live.push(unsafe { value.externref });
         }
+        let payloads = self.exceptions.get_mut();
+        for value in payloads.payload_values(&self.objects, Type::ExternRef) {
+            // SAFETY: every word is a valid index.
+            live.push(unsafe { value.externref });
+        }
         live.retain(|raw| *raw != 0);
         live
     }
@@ -370,32 +411,6 @@ impl Group {
             MaybeInstanceOwned::Instance(anyfunc) => *anyfunc,
         }
     }
-}
-
-/// Compiled code packs an exception's fields like a C structure; here every value gets a slot.
-fn unpack(types: &[Type], packed: &[RawValue]) -> Vec<RawValue> {
-    let bytes: Vec<u8> = packed
-        .iter()
-        // SAFETY: every bit pattern is a valid array of bytes.
-        .flat_map(|value| unsafe { value.bytes })
-        .collect();
-    let mut offset = 0_usize;
-    types
-        .iter()
-        .map(|ty| {
-            let size = match ty {
-                Type::I32 | Type::F32 => 4,
-                Type::I64 | Type::F64 => 8,
-                Type::V128 => 16,
-                Type::ExternRef | Type::FuncRef | Type::ExceptionRef => size_of::<usize>(),
-            };
-            offset = offset.next_multiple_of(size);
-            let mut slot = [0; 16];
-            slot[..size].copy_from_slice(&bytes[offset..offset + size]);
-            offset += size;
-            RawValue { bytes: slot }
-        })
-        .collect()
 }
 
 fn raw_externref(reference: VMExternRef) -> RawReference {

@@ -8,6 +8,7 @@ use wasmer_vm::{
 };
 
 use super::stack::WasmThread;
+use super::unwind::{self, Frame};
 
 /// The host's side of an imported function.
 pub trait Callee {
@@ -15,17 +16,24 @@ pub trait Callee {
     /// host's stack and must not unwind.
     ///
     /// # Errors
-    /// [`Raised`] when the host threw: the WebAssembly frames above are then left.
+    /// [`Raised`] when the host threw: the WebAssembly frames above are then left, up to the
+    /// handler, if any.
     ///
     /// # Safety
     /// `values` must have room for the larger of the signature's parameters and results.
     unsafe fn call(&self, values: *mut RawValue) -> Result<(), Raised>;
 }
 
-/// The host threw; its exception is pending in the environment.
+/// The host threw. A byte, so that a call's outcome stays in a register.
 #[derive(Debug, thiserror::Error)]
-#[error("the host's exception is pending")]
-pub struct Raised;
+pub enum Raised {
+    /// What no WebAssembly handler catches: it is pending in the environment.
+    #[error("the host's exception is pending")]
+    Pending,
+    /// An exception of the group that called: [`super::InFlight::raise`].
+    #[error("the host threw an exception of WebAssembly")]
+    Exception,
+}
 
 /// A host function's context; compiled code reaches it as its `vmctx`.
 ///
@@ -66,8 +74,8 @@ pub(super) fn host_data() -> Box<dyn Any> {
     Box::new(Host)
 }
 
-/// Called by the dynamic trampolines, on the WebAssembly stack: adds the trampoline's frame pointer
-/// to the arguments of [`enter`].
+/// Called by the dynamic trampolines, on the WebAssembly stack: adds the trampoline's frame to the
+/// arguments of [`enter`].
 ///
 /// # Safety
 /// As [`enter`].
@@ -82,26 +90,32 @@ unsafe extern "C" fn entry(context: *mut VMDynamicFunctionContext<Host>, values:
 }
 
 /// # Safety
-/// `context` must be what [`HostFunction::context`] gave out, `values` as [`Callee::call`] wants it.
+/// `context` must be what [`HostFunction::context`] gave out, `values` as [`Callee::call`] wants it,
+/// `frame` that of the dynamic trampoline that called.
 unsafe extern "C" fn enter(
     context: *mut VMDynamicFunctionContext<Host>,
     values: *mut RawValue,
-    frame: usize,
+    frame: *mut Frame,
 ) {
     // SAFETY: the trampoline passes the context that `HostFunction::context` gave out, alive by its
     // invariant.
     let host = unsafe { &(*context).ctx };
     // SAFETY: a group is used by one thread, so it is this one's.
     let zone = unsafe { &*host.thread.zone() };
-    let outcome = zone.suspended(frame, || {
+    zone.calls_host(frame as usize);
+    let outcome = on_host_stack(|| {
         // SAFETY: the trampoline's value array has room for parameters and results.
-        on_host_stack(|| unsafe { host.callee.call(values) })
+        unsafe { host.callee.call(values) }
     });
-    if outcome.is_err() {
-        zone.raised(frame);
-        let raised = Box::new(Raised);
-        // SAFETY: dynamic trampolines only run on the WebAssembly stack, and no destructor is
-        // left in this frame: `outcome` is plain data.
-        unsafe { raise_user_trap(raised) }
+    match outcome {
+        Ok(()) => {}
+        // SAFETY: `frame` is the trampoline's, which called this function.
+        Err(Raised::Exception) => unsafe { unwind::throw_behind(frame) },
+        Err(Raised::Pending) => {
+            let raised = Box::new(Raised::Pending);
+            // SAFETY: dynamic trampolines only run on the WebAssembly stack, and no destructor is
+            // left in this frame: `outcome` is plain data.
+            unsafe { raise_user_trap(raised) }
+        }
     }
 }

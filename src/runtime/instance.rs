@@ -6,8 +6,8 @@ use std::sync::Arc;
 use wasmer_compiler::{Tunables, resolve_imports};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
 use wasmer_types::{
-    DataInitializer, ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex,
-    LocalTableIndex, MemoryStyle, TableStyle, TagIndex, TagKind,
+    ExportIndex, FunctionIndex, GlobalType, ImportIndex, LocalFunctionIndex, LocalTableIndex,
+    MemoryStyle, TableStyle, TableType, TagIndex, TagKind, Type,
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, TableElement, Trap,
@@ -15,11 +15,14 @@ use wasmer_vm::{
     VMGlobalDefinition, VMInstance, VMTag,
 };
 
+use super::active::OutOfBounds;
+use super::exception;
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
 use crate::error::LinkError;
+use crate::stream::MAX_TABLE_ENTRIES;
 use crate::tier::{Code, LiveInstance, Loaded, Module, Slots};
 
 /// One import, in the module's order.
@@ -58,7 +61,11 @@ pub enum ExportValue {
 pub enum InstantiateError {
     /// An import does not fit.
     Link(LinkError),
-    /// An active segment trapped.
+    /// A table is larger than the limit.
+    Size(String),
+    /// An active data segment is out of bounds.
+    Segment(OutOfBounds),
+    /// An active element segment trapped.
     Trap(Trap),
 }
 
@@ -96,6 +103,7 @@ impl Group {
         if memories.len() != module.declaration.defined_memories().count() {
             return Err(incompatible("a memory that the module defines is missing"));
         }
+        check_sizes(&module.declaration.tables)?;
         let segments = module.declaration.segments();
         let segments = segments.map_err(|error| incompatible(format!("data segments: {error}")))?;
         let mut imports = Some(imports);
@@ -122,7 +130,15 @@ impl Group {
         } = made;
 
         self.depend(&instance, &functions);
-        let initialized = initialize(&mut instance, &segments);
+        let elements = module.declaration.elements();
+        let initialized = self
+            .initialize_tables(&mut instance, elements, slots, &functions)
+            .and_then(|()| initialize(&mut instance))
+            .map_err(InstantiateError::Trap)
+            .and_then(|()| {
+                let done = self.initialize_memories(&mut instance, &segments);
+                done.map_err(InstantiateError::Segment)
+            });
         let instance = InternalStoreHandle::new(&mut self.objects, instance);
         self.members.push(Member {
             module: Arc::clone(module),
@@ -131,8 +147,19 @@ impl Group {
             instance,
             _trampolines: trampolines,
         });
-        initialized.map_err(InstantiateError::Trap)?;
+        self.watch_globals(module, instance);
+        initialized?;
         Ok(self.exports(module, instance, &functions))
+    }
+
+    /// Globals may hold exceptions.
+    fn watch_globals(&mut self, module: &Module, instance: InternalStoreHandle<VMInstance>) {
+        for (index, ty) in &module.declaration.info.globals {
+            if ty.ty == Type::ExceptionRef {
+                let global = self.global_address(instance, index);
+                self.exceptions.get_mut().watch(global);
+            }
+        }
     }
 
     /// The start function of the newest instance, as the address of its anyfunc.
@@ -172,6 +199,7 @@ impl Group {
             .collect();
 
         let tags = self.tags(code, &externs)?;
+        let own_tags = tags.clone();
         let resolved = resolve_imports(
             info,
             &externs,
@@ -216,6 +244,11 @@ impl Group {
             )
         };
         let mut instance = instance.map_err(InstantiateError::Trap)?;
+        if !own_tags.is_empty() {
+            let objects = NonNull::from(&mut *self.objects);
+            // SAFETY: the group owns all of them, boxed, and `Group::drop` unhooks.
+            unsafe { exception::hook(&self.exceptions, objects, &instance, own_tags) };
+        }
         let slots = self.slots_of(&mut instance, code);
         if code.hidden_entries > 0 {
             let hidden = LocalTableIndex::new(info.tables.len() - info.num_imported_tables - 1);
@@ -446,6 +479,18 @@ impl Group {
     }
 }
 
+/// V8's limit (`kV8MaxWasmTableSize`), in the words and with the class of its error.
+fn check_sizes(tables: &[TableType]) -> Result<(), InstantiateError> {
+    match tables.iter().find(|ty| ty.minimum > MAX_TABLE_ENTRIES) {
+        Some(ty) => Err(InstantiateError::Size(format!(
+            "initial table size ({} elements) is larger than implementation limit \
+             ({MAX_TABLE_ENTRIES} elements)",
+            ty.minimum
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// A store's view of a global that lives elsewhere.
 ///
 /// # Safety
@@ -460,11 +505,12 @@ unsafe fn global_at(ty: GlobalType, definition: NonNull<VMGlobalDefinition>) -> 
     global
 }
 
-fn initialize(instance: &mut VMInstance, segments: &[DataInitializer<'_>]) -> Result<(), Trap> {
+/// The active segments that wasmer knows: those of elements.
+fn initialize(instance: &mut VMInstance) -> Result<(), Trap> {
     let config = VMConfig {
         wasm_stack_size: None,
     };
     // SAFETY: the instance was just made. The lowered module has no start function, so nothing
     // runs here.
-    unsafe { instance.finish_instantiation(&config, None, segments) }
+    unsafe { instance.finish_instantiation(&config, None, &[]) }
 }

@@ -162,6 +162,11 @@ pub(super) fn see_host_handler() {
     HOST_HANDLER.store(host_handler(), Ordering::Release);
 }
 
+/// Whether the host's memories have guard regions at all; what [`has_guard_region`] asks first.
+pub fn host_guards_memories() -> bool {
+    HOST_HANDLER.load(Ordering::Acquire)
+}
+
 #[cfg(unix)]
 fn host_handler() -> bool {
     let signal = if cfg!(target_vendor = "apple") {
@@ -186,7 +191,7 @@ fn host_handler() -> bool {
 /// [`RESERVATION`] is reserved address space that nothing can read.
 pub fn has_guard_region(base: *const u8, length: usize, shared: bool) -> bool {
     use region::Protection;
-    if !HOST_HANDLER.load(Ordering::Acquire) {
+    if !host_guards_memories() {
         return false;
     }
     let Ok(regions) = region::query_range(base, RESERVATION) else {

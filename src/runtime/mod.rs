@@ -3,21 +3,26 @@
 //! Owns: the stores. A link group belongs to one thread. May not know: Node (the host's side is
 //! behind the traits [`Callee`] and [`MemoryHost`]), files, how code is made.
 
+mod active;
 mod call;
+mod exception;
 mod frames;
 mod group;
 mod host;
 mod instance;
 mod memory;
+mod scan;
 mod stack;
 mod trap;
 mod tunables;
+mod unwind;
 
 pub use call::call;
+pub use exception::{InFlight, Serial};
 pub use frames::Frames;
 pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};
-pub use memory::{MemoryHost, MemoryState, Waited, has_guard_region};
+pub use memory::{MemoryHost, MemoryState, Waited, has_guard_region, host_guards_memories};
 pub use stack::{WasmThread, init_traps};
 pub use trap::{Outcome, classify};

@@ -10,6 +10,8 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::ops::Range;
+use std::ptr;
 use std::sync::LazyLock;
 
 use super::frames::Notes;
@@ -32,20 +34,37 @@ pub fn init_traps() {
     wasmer_vm::init_traps();
 }
 
-/// A backtrace takes some 10 KiB.
-#[cfg(target_os = "linux")]
-pub(super) const ZONE: usize = 64 << 10;
-
-/// There is none.
-#[cfg(not(target_os = "linux"))]
-pub(super) const ZONE: usize = 0;
+/// A backtrace takes some 10 KiB. No zone where there is no handler for it.
+pub(super) const ZONE: usize = if cfg!(target_os = "linux") {
+    64 << 10
+} else {
+    0
+};
 
 /// What [`enter`] is to run; it takes the place of the body.
 #[repr(C)]
 pub(super) struct Entry {
-    pub(super) trampoline: VMTrampoline,
-    pub(super) body: *const VMFunctionBody,
-    pub(super) zone: *const Zone,
+    trampoline: VMTrampoline,
+    body: *const VMFunctionBody,
+    zone: *const Zone,
+    /// Where the zone of the call's stack begins, 0 until that is known.
+    start: Cell<usize>,
+    /// The frame of the dynamic trampoline that called the host last, 0 if none did.
+    host: Cell<usize>,
+    /// The call around this one.
+    outer: *const Entry,
+}
+
+impl Entry {
+    /// Where the zone of the call's stack begins, 0 if it has none yet.
+    pub(super) fn start(&self) -> usize {
+        self.start.get()
+    }
+
+    /// The frame that called the host last, 0 if none did.
+    pub(super) fn host(&self) -> usize {
+        self.host.get()
+    }
 }
 
 /// Guards the stack it finds itself on, then runs the entry behind `entry`.
@@ -60,7 +79,7 @@ pub(super) unsafe extern "C-unwind" fn enter(
     // SAFETY: the caller's promise.
     let entry = unsafe { &*entry.cast::<Entry>() };
     // SAFETY: the caller's promise.
-    unsafe { &*entry.zone }.guard();
+    unsafe { &*entry.zone }.guard(entry);
     // SAFETY: the caller's promise.
     unsafe { (entry.trampoline)(vmctx, entry.body, values) }
 }
@@ -69,8 +88,8 @@ pub(super) unsafe extern "C-unwind" fn enter(
 pub(super) struct Zone {
     /// The base of the stack that was used last: the one that the next call gets, mostly.
     last: Cell<usize>,
-    /// Where the zone begins.
-    start: Cell<usize>,
+    /// The call under way, null if there is none.
+    entry: Cell<*const Entry>,
     /// The zone that was given to native code, 0 if none.
     opened: Cell<usize>,
     pub(super) notes: Notes,
@@ -117,39 +136,103 @@ impl Zone {
     const fn new() -> Self {
         Self {
             last: Cell::new(0),
-            start: Cell::new(0),
+            entry: Cell::new(ptr::null()),
             opened: Cell::new(0),
             notes: Notes::new(),
         }
     }
 
-    /// Before a call: the zone of the stack around it.
+    /// Before a call: what [`enter`] is to run.
     #[inline]
-    pub(super) fn around(&self) -> usize {
-        self.start.get()
+    pub(super) fn entry(&self, trampoline: VMTrampoline, body: *const VMFunctionBody) -> Entry {
+        Entry {
+            trampoline,
+            body,
+            zone: self,
+            start: Cell::new(0),
+            host: Cell::new(0),
+            outer: self.entry.get(),
+        }
+    }
+
+    /// The call is under way until the value is dropped.
+    #[inline]
+    pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Inside<'entry> {
+        self.entry.set(entry);
+        Inside(entry)
+    }
+
+    /// The innermost call under way.
+    #[inline]
+    fn current(&self) -> Option<&Entry> {
+        // SAFETY: null, or of a call that has not returned: `Inside` takes it out before.
+        unsafe { self.entry.get().as_ref() }
+    }
+
+    /// The calls under way, the innermost first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        // SAFETY: as in `current`; a call around another lives longer than that one.
+        std::iter::successors(self.current(), |entry| unsafe { entry.outer.as_ref() })
+    }
+
+    /// The call under way calls the host, by the dynamic trampoline whose frame is at `frame`.
+    #[inline]
+    pub(super) fn calls_host(&self, frame: usize) {
+        if let Some(entry) = self.current() {
+            entry.host.set(frame);
+        }
     }
 
     /// Protects the zone of the stack that is current, once.
     #[inline]
-    fn guard(&self) {
+    fn guard(&self, entry: &Entry) {
         let here = 0_u8;
         // This is the first frame of the stack, so its base is the end of the page.
         let base = (&raw const here as usize).next_multiple_of(PAGE);
-        self.start.set(base - STACK);
+        entry.start.set(base - STACK);
         if self.last.replace(base) != base {
             protect_once(base);
         }
     }
+}
 
-    /// After a call: takes back the zone if native code got it; `around` is what was before.
+/// A call that is under way.
+pub(super) struct Inside<'entry>(&'entry Entry);
+
+impl Drop for Inside<'_> {
+    /// Takes back the zone if native code got it.
     #[inline]
-    pub(super) fn release(&self, around: usize) {
-        self.start.set(around);
-        let start = self.opened.replace(0);
+    fn drop(&mut self) {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.0.zone };
+        zone.entry.set(self.0.outer);
+        let start = zone.opened.replace(0);
         if start != 0 {
             protect(start, false);
         }
     }
+}
+
+/// A call of this thread that is under way.
+pub(super) struct Activation {
+    /// An address in the frame, on the host's stack, that entered.
+    pub(super) entry: usize,
+    /// Its own stack, as far as it can be read.
+    pub(super) stack: Range<usize>,
+}
+
+/// The calls of this thread that are under way, the innermost first.
+pub(super) fn activations() -> impl Iterator<Item = Activation> {
+    // SAFETY: this thread's, which is alive.
+    let zone = unsafe { &*zone() };
+    zone.entries().map(|entry| {
+        let start = entry.start.get();
+        let closed = if zone.opened.get() == start { 0 } else { ZONE };
+        Activation {
+            entry: ptr::from_ref(entry) as usize,
+            stack: start + closed..start + STACK,
+        }
+    })
 }
 
 /// Stacks begin at a page's end; a larger page's end is one, too.
@@ -170,7 +253,7 @@ pub(super) use linux::handler;
 #[cfg(target_os = "linux")]
 use linux::protect;
 
-/// No zone where there is no handler for it.
+/// There is no zone.
 #[cfg(not(target_os = "linux"))]
 fn protect(_start: usize, _open: bool) {}
 
@@ -221,8 +304,8 @@ mod linux {
         // SAFETY: the kernel passes it for SA_SIGINFO handlers.
         let registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
         zone.notes.fault(registers);
-        let start = zone.start.get();
-        if !(start..start + ZONE).contains(&address) || zone.opened.get() != 0 {
+        let start = zone.current().map_or(0, |entry| entry.start.get());
+        if start == 0 || !(start..start + ZONE).contains(&address) || zone.opened.get() != 0 {
             return false;
         }
         if !native_code()

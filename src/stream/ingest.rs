@@ -9,13 +9,18 @@ use wasmer_compiler::wasmparser::{
 };
 
 use crate::error::CompileError;
-use crate::module::{ActiveData, Skeleton, SkeletonBuilder, split_data, wasm_features};
+use crate::module::{
+    ActiveData, ActiveElements, Skeleton, SkeletonBuilder, SplitElements, split_data,
+    split_elements, wasm_features,
+};
 
 /// Function bodies are handed on in chunks of about this many bytes: large enough that the 0.2 ms
 /// floor of one donor's compile does not count, small enough to keep every core busy.
 const CHUNK_BYTES: usize = 96 * 1024;
 
 const PAGE: u64 = 65_536;
+
+const ELEMENT_SECTION: u8 = 9;
 
 /// Node's limit for a module's size (V8's `kV8MaxWasmModuleSize`).
 pub const MAX_MODULE_BYTES: usize = 1 << 30;
@@ -59,10 +64,32 @@ pub struct Ingested {
     pub data: Vec<u8>,
     /// The active data segments.
     pub active: ActiveData,
+    /// The active element segments, if wasmer cannot be given them.
+    pub elements: Vec<ActiveElements>,
+    /// The lowered element section's payload, if it differs from the module's.
+    lowered_elements: Option<Vec<u8>>,
     /// Custom sections: name and range of the data.
     pub custom: Vec<(String, Range<usize>)>,
     /// The start function.
     pub start: Option<u32>,
+}
+
+/// A module that was not accepted, and its bytes: another engine may take them.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub error: CompileError,
+    /// All of them.
+    pub bytes: Arc<Vec<u8>>,
+}
+
+impl From<CompileError> for Refused {
+    fn from(error: CompileError) -> Self {
+        Self {
+            error,
+            bytes: Arc::default(),
+        }
+    }
 }
 
 impl Ingested {
@@ -70,7 +97,10 @@ impl Ingested {
     pub fn raw_before(&self) -> Vec<(u8, &[u8])> {
         self.before
             .iter()
-            .map(|(id, range)| (*id, &self.bytes[range.clone()]))
+            .map(|(id, range)| match &self.lowered_elements {
+                Some(payload) if *id == ELEMENT_SECTION => (*id, payload.as_slice()),
+                _ => (*id, &self.bytes[range.clone()]),
+            })
             .collect()
     }
 }
@@ -91,6 +121,7 @@ pub struct Ingest {
     code: Range<usize>,
     data: Vec<u8>,
     active: ActiveData,
+    elements: Option<SplitElements>,
     /// Initial bytes of the memories that the module defines; `None` for imported ones.
     memories: Vec<Option<u64>>,
     custom: Vec<(String, Range<usize>)>,
@@ -125,6 +156,7 @@ impl Ingest {
             code: 0..0,
             data: Vec::new(),
             active: ActiveData::default(),
+            elements: None,
             memories: Vec::new(),
             custom: Vec::new(),
             start: None,
@@ -169,7 +201,7 @@ impl Ingest {
     ///
     /// # Errors
     /// Whatever made the module invalid.
-    pub fn whole(bytes: Vec<u8>, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, CompileError> {
+    pub fn whole(bytes: Vec<u8>, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, Refused> {
         let mut ingest = Self::new();
         ingest.bytes = bytes;
         ingest.finish(sink)
@@ -184,13 +216,19 @@ impl Ingest {
     ///
     /// # Errors
     /// Whatever made the module invalid.
-    pub fn finish(mut self, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, CompileError> {
+    pub fn finish(mut self, sink: &mut dyn FnMut(Chunk)) -> Result<Ingested, Refused> {
         self.deferred = Some(false);
-        self.parse(true, sink)?;
+        if let Err(error) = self.parse(true, sink) {
+            return Err(self.refuse(error));
+        }
         self.flush(sink);
         let skeleton = match self.skeleton {
             Some(skeleton) => skeleton,
             None => Arc::new(self.builder.finish()),
+        };
+        let (elements, lowered_elements) = match self.elements {
+            Some(split) => (split.active, Some(split.payload)),
+            None => (Vec::new(), None),
         };
         Ok(Ingested {
             bytes: Arc::new(self.bytes),
@@ -199,9 +237,29 @@ impl Ingest {
             code: self.code,
             data: self.data,
             active: self.active,
+            elements,
+            lowered_elements,
             custom: self.custom,
             start: self.start,
         })
+    }
+
+    /// Parses nothing more: what still comes is kept for [`Self::refuse`].
+    pub fn give_up(&mut self) {
+        self.deferred = Some(true);
+    }
+
+    /// The bytes so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Gives the bytes back.
+    pub fn refuse(self, error: CompileError) -> Refused {
+        Refused {
+            error,
+            bytes: Arc::new(self.bytes),
+        }
     }
 
     /// How many bytes so far.
@@ -269,7 +327,11 @@ impl Ingest {
                 }
             }
             Payload::ExportSection(reader) => self.before.push((7, range(reader.range()))),
-            Payload::ElementSection(reader) => self.before.push((9, range(reader.range()))),
+            Payload::ElementSection(reader) => {
+                let at = range(reader.range());
+                self.before.push((ELEMENT_SECTION, at));
+                self.elements = split_elements(reader, bytes)?;
+            }
             Payload::StartSection { func, .. } => self.start = Some(*func),
             Payload::CodeSectionStart { range: at, .. } => {
                 self.code = range(at.clone());
@@ -343,35 +405,25 @@ fn check_preamble(bytes: &[u8], eof: bool) -> Result<(), CompileError> {
     Ok(())
 }
 
-/// What the validator accepts and tables cannot hold: wasmer's know functions and externrefs only,
-/// and V8 limits their size (`kV8MaxWasmTableInitEntries`).
+/// What the validator accepts and tables cannot hold: wasmer's know functions and externrefs only.
+/// One that is too large is an error of the instance (JS API, "implementation-defined limits").
 fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
     let element = |ty: RefType| {
         if ty == RefType::FUNCREF || ty == RefType::EXTERNREF {
             Ok(())
         } else {
-            let text = format!("tables and element segments of {ty} are not supported");
-            Err(CompileError::Unsupported(text))
+            let text = format!("tables and element segments of {ty}");
+            Err(CompileError::unsupported(text))
         }
     };
-    let table = |ty: &TableType| {
-        if ty.initial > u64::from(MAX_TABLE_ENTRIES) {
-            let initial = ty.initial;
-            return Err(CompileError::Unsupported(format!(
-                "initial table size ({initial} elements) is larger than implementation limit \
-                 ({MAX_TABLE_ENTRIES} elements)"
-            )));
-        }
-        element(ty.element_type)
-    };
+    let table = |ty: &TableType| element(ty.element_type);
     match payload {
         Payload::ImportSection(reader) => {
             for import in reader.clone().into_imports() {
                 match import?.ty {
                     TypeRef::Table(ty) => table(&ty)?,
                     TypeRef::FuncExact(_) => {
-                        let text = "exact function imports are not supported";
-                        return Err(CompileError::Unsupported(text.to_owned()));
+                        return Err(CompileError::unsupported("exact function imports"));
                     }
                     _ => {}
                 }
@@ -404,7 +456,8 @@ pub fn validate(bytes: Vec<u8>) -> Result<(), CompileError> {
         if outcome.is_ok() {
             outcome = chunk.validate();
         }
-    })?;
+    })
+    .map_err(|refused| refused.error)?;
     outcome
 }
 

@@ -3,7 +3,9 @@
 //! Owns: the module's bytes while they arrive. May not know: compilers, the cache, Node.
 
 mod ingest;
+mod unsupported;
 
 pub use ingest::{
-    Chunk, ChunkFunction, Ingest, Ingested, MAX_MODULE_BYTES, MAX_TABLE_ENTRIES, validate,
+    Chunk, ChunkFunction, Ingest, Ingested, MAX_MODULE_BYTES, MAX_TABLE_ENTRIES, Refused, validate,
 };
+pub use unsupported::explain;

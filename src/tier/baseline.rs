@@ -38,6 +38,7 @@ struct State {
     trampolines: Option<Arc<Loaded>>,
     error: Option<CompileError>,
     cranelift_bytes: u64,
+    catches: bool,
 }
 
 /// What the baseline made.
@@ -46,6 +47,8 @@ pub struct Compiled {
     pub code: Code,
     /// Bytes of bodies that had to go to Cranelift.
     pub cranelift_bytes: u64,
+    /// Whether a function has a handler of exceptions.
+    pub catches: bool,
 }
 
 impl Baseline {
@@ -84,9 +87,8 @@ impl Baseline {
                 Ok(())
             } else {
                 // A panicking compiler must not take the process along.
-                catch_unwind(AssertUnwindSafe(|| work(&shared))).unwrap_or_else(|_| {
-                    Err(CompileError::Unsupported("a compiler panicked".to_owned()))
-                })
+                catch_unwind(AssertUnwindSafe(|| work(&shared)))
+                    .unwrap_or_else(|_| Err(CompileError::unsupported("a compiler panicked")))
             };
             shared.done(result);
         }));
@@ -128,13 +130,12 @@ impl Baseline {
             .copied()
             .collect::<Option<PrimaryMap<LocalFunctionIndex, _>>>();
         let (Some(bodies), Some(trampolines)) = (bodies, state.trampolines.take()) else {
-            return Err(CompileError::Unsupported(
-                "a function has no code".to_owned(),
-            ));
+            return Err(CompileError::unsupported("a function has no code"));
         };
         let artifact = &trampolines.artifact;
         Ok(Compiled {
             cranelift_bytes: state.cranelift_bytes,
+            catches: state.catches,
             code: Code {
                 tier: Tier::Baseline,
                 hidden_entries: bodies.len() as u32,
@@ -185,6 +186,7 @@ impl Shared {
         let mut allocations = FuncValidatorAllocations::default();
         let mut singlepass = Vec::new();
         let mut cranelift = Vec::new();
+        let mut catches = false;
         for function in chunk.functions {
             let (lowered, returned) = lower_body(
                 skeleton,
@@ -194,12 +196,16 @@ impl Shared {
                 function.offset,
             )?;
             allocations = returned;
+            catches |= lowered.catches;
             match lowered.tier {
                 BodyTier::Singlepass if cfg!(feature = "singlepass") => {
                     singlepass.push((function.local, lowered));
                 }
                 _ => cranelift.push((function.local, lowered)),
             }
+        }
+        if catches {
+            self.state.lock().catches = true;
         }
         #[cfg(feature = "singlepass")]
         self.compile_donor(singlepass, engine::singlepass, |bodies| {
@@ -249,7 +255,7 @@ fn compile(
     positions: Option<Positions>,
 ) -> Result<Arc<Loaded>, CompileError> {
     let artifact = Artifact::new(&engine, bytes, &BaseTunables::new(), None)
-        .map_err(|error| CompileError::Unsupported(error.to_string()))?;
+        .map_err(|error| CompileError::unsupported(error.to_string()))?;
     Ok(Loaded::new(artifact, engine, positions))
 }
 
@@ -261,7 +267,7 @@ fn declare(ingested: &Ingested) -> Result<ModuleInfo, CompileError> {
     let translated = catch_unwind(AssertUnwindSafe(|| {
         ModuleEnvironment::new().translate(&shell)
     }))
-    .map_err(|_| CompileError::Unsupported("the translator panicked".to_owned()))?
-    .map_err(|error| CompileError::Unsupported(error.to_string()))?;
+    .map_err(|_| CompileError::unsupported("the translator panicked"))?
+    .map_err(|error| CompileError::unsupported(error.to_string()))?;
     Ok(translated.module)
 }

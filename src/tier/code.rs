@@ -126,6 +126,8 @@ pub(super) enum Optimizing {
 pub struct Module {
     /// blake3 of the bytes.
     pub hash: [u8; 32],
+    /// See [`super::registry::token`].
+    pub(super) token: OnceLock<super::registry::Token>,
     /// What it imports and exports.
     pub declaration: Declaration,
     /// Environments to tell of background events.
@@ -156,6 +158,7 @@ impl Module {
             code.belongs_to(module);
             Self {
                 hash,
+                token: OnceLock::new(),
                 declaration,
                 listeners: Listeners::default(),
                 registered: Mutex::new(Registered::new(Arc::new(code))),

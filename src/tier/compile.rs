@@ -16,11 +16,11 @@ use super::{optimizing, storage};
 use crate::cache::{FileStat, ModuleHash, Observation};
 use crate::error::CompileError;
 use crate::module::Declaration;
-use crate::stream::{Ingest, Ingested, MAX_MODULE_BYTES};
+use crate::stream::{Ingest, Ingested, MAX_MODULE_BYTES, Refused, explain};
 use crate::trace::{EventQueue, Field, Span};
 
-/// What a compile may do with the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a compile, or the whole process, may do with the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CacheMode {
     /// Nothing.
     Off,
@@ -43,6 +43,9 @@ pub struct CompileOptions {
     pub optimize: bool,
     /// Whether a process that ends early hands the module on.
     pub finish: bool,
+    /// Whether another engine takes what this one refuses: then a refused stream is read to its end,
+    /// and the bytes are given back.
+    pub fallback: bool,
     /// URL or path, for events.
     pub source: String,
     /// Who hears of it.
@@ -69,10 +72,7 @@ impl CompileOptions {
 ///
 /// # Errors
 /// The module is invalid or cannot be compiled.
-pub fn compile_bytes(
-    bytes: Vec<u8>,
-    options: &CompileOptions,
-) -> Result<Arc<Module>, CompileError> {
+pub fn compile_bytes(bytes: Vec<u8>, options: &CompileOptions) -> Result<Arc<Module>, Refused> {
     let hash = *blake3::hash(&bytes).as_bytes();
     make(hash, bytes.len() as u64, options, |span| {
         let baseline = Baseline::new(Box::new(|| {}));
@@ -86,8 +86,8 @@ fn make(
     hash: [u8; 32],
     size: u64,
     options: &CompileOptions,
-    build: impl FnOnce(&Span) -> Result<Arc<Module>, CompileError>,
-) -> Result<Arc<Module>, CompileError> {
+    build: impl FnOnce(&Span) -> Result<Arc<Module>, Refused>,
+) -> Result<Arc<Module>, Refused> {
     let span = Span::start();
     let key = storage::key(&hash, &options.partition);
     let building = match registry::enter(key, options) {
@@ -133,27 +133,31 @@ fn told(span: &Span, hash: &[u8; 32], size: u64, options: &CompileOptions) {
 fn finish(
     hash: [u8; 32],
     baseline: Baseline,
-    ingested: Result<Ingested, CompileError>,
+    ingested: Result<Ingested, Refused>,
     options: &CompileOptions,
     span: &Span,
-) -> Result<Arc<Module>, CompileError> {
+) -> Result<Arc<Module>, Refused> {
     let mut ingested = match ingested {
         Ok(ingested) => ingested,
-        Err(error) => {
+        Err(Refused { error, bytes }) => {
             baseline.cancel();
             // A function that comes earlier in the module is the error to report.
             let earlier = baseline
                 .error()
                 .filter(|known| known.offset() < error.offset());
-            return Err(earlier.unwrap_or(error));
+            return Err(refuse(earlier.unwrap_or(error), bytes));
         }
     };
-    let compiled = baseline.finish(&ingested)?;
+    let compiled = match baseline.finish(&ingested) {
+        Ok(compiled) => compiled,
+        Err(error) => return Err(refuse(error, ingested.bytes)),
+    };
     let size = ingested.bytes.len() as u64;
-    let declaration = Declaration::new(Arc::clone(&compiled.code.info), &mut ingested);
+    let info = Arc::clone(&compiled.code.info);
+    let declaration = Declaration::new(info, &mut ingested, compiled.catches);
     if declaration.segments().is_err() {
         let text = "the offset of a data segment is no constant expression over i32";
-        return Err(CompileError::Unsupported(text.to_owned()));
+        return Err(refuse(CompileError::unsupported(text), ingested.bytes));
     }
     let module = Module::new(hash, declaration, compiled.code);
     module.listeners.add(&options.events);
@@ -169,11 +173,18 @@ fn finish(
     Ok(module)
 }
 
+fn refuse(error: CompileError, bytes: Arc<Vec<u8>>) -> Refused {
+    Refused {
+        error: explain(error, &bytes),
+        bytes,
+    }
+}
+
 /// Compiles a file; one whose stat was recorded is neither read nor hashed.
 ///
 /// # Errors
 /// As [`compile_bytes`], or the file cannot be read.
-pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>, CompileError> {
+pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>, Refused> {
     let failed = |error: std::io::Error| CompileError::read(&error, path);
     let canonical = Path::new(path).canonicalize().map_err(failed)?;
     let mut file = File::open(&canonical).map_err(failed)?;
@@ -248,7 +259,7 @@ impl StreamCompile {
     pub fn start(
         options: CompileOptions,
         drained: impl Fn(usize) + Send + 'static,
-        done: impl FnOnce(Result<Arc<Module>, CompileError>) + Send + 'static,
+        done: impl FnOnce(Result<Arc<Module>, Refused>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = unbounded();
         let queued = Arc::new(AtomicUsize::new(0));
@@ -265,8 +276,8 @@ impl StreamCompile {
                 let outcome =
                     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stream.run()));
                 let outcome = outcome.unwrap_or_else(|_| {
-                    let text = "the compiler panicked".to_owned();
-                    Err(Some(CompileError::Unsupported(text)))
+                    let text = "the compiler panicked";
+                    Err(Some(CompileError::unsupported(text).into()))
                 });
                 match outcome {
                     Ok(module) => done(Ok(module)),
@@ -312,7 +323,7 @@ struct Stream {
 
 impl Stream {
     /// `Err(None)` when it was given up.
-    fn run(self) -> Result<Arc<Module>, Option<CompileError>> {
+    fn run(self) -> Result<Arc<Module>, Option<Refused>> {
         let Self {
             options,
             receiver,
@@ -331,19 +342,17 @@ impl Stream {
                 && storage::store(&options).is_some_and(|store| store.heads().known_head(head))
         };
         let mut submit = |chunk| baseline.submit(chunk);
+        // What this engine refused, while the rest arrives for another one.
+        let mut refused = None;
         loop {
+            let mut failed = None;
             match receiver.recv_timeout(STALL) {
                 Ok(Message::Bytes(bytes)) => {
-                    ingest.push(&bytes, &known, &mut submit).map_err(Some)?;
+                    failed = ingest.push(&bytes, &known, &mut submit).err();
                     let left = queued.fetch_sub(bytes.len(), Ordering::AcqRel) - bytes.len();
                     drained(left);
                 }
-                Ok(Message::Failed) => {
-                    if let Some(error) = baseline.error() {
-                        baseline.cancel();
-                        return Err(Some(error));
-                    }
-                }
+                Ok(Message::Failed) => failed = baseline.error(),
                 Ok(Message::End) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     ingest.flush(&mut submit);
@@ -353,6 +362,20 @@ impl Stream {
                     return Err(None);
                 }
             }
+            let Some(error) = failed.filter(|_| refused.is_none()) else {
+                continue;
+            };
+            baseline.cancel();
+            let error = explain(error, ingest.bytes());
+            let kept = options.fallback && matches!(error, CompileError::Unsupported { .. });
+            if !kept {
+                return Err(Some(error.into()));
+            }
+            ingest.give_up();
+            refused = Some(error);
+        }
+        if let Some(error) = refused {
+            return Err(Some(ingest.refuse(error)));
         }
         let hash = ingest.hash();
         let size = ingest.size();

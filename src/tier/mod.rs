@@ -22,4 +22,5 @@ pub use kit::{Kit, kit};
 pub use optimizing::{finish_spooled, hand_off, unfinished};
 pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
-pub use storage::{configure, directory};
+pub use registry::{Token, by_token, release, token};
+pub use storage::{access, configure, directory, locate};

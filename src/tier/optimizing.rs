@@ -16,8 +16,8 @@ use super::code::{Code, Module};
 use super::compile::{CacheMode, CompileOptions};
 use super::{engine, scheduler, storage};
 use crate::cache::{ArtifactKey, CacheError, Entry, ModuleHash};
-use crate::module::{Declaration, WholeOrigin};
-use crate::stream::{Ingest, Ingested};
+use crate::module::{Declaration, WholeOrigin, has_handler};
+use crate::stream::{Chunk, Ingest, Ingested};
 use crate::trace::{EventQueue, Span};
 
 /// A module on its way through the optimizing tier.
@@ -242,6 +242,7 @@ pub fn finish_spooled(path: &Path) -> bool {
         min_size: 0,
         optimize: false,
         finish: false,
+        fallback: false,
         source: path.display().to_string(),
         events: EventQueue::new(Box::new(|| {})),
     };
@@ -249,6 +250,9 @@ pub fn finish_spooled(path: &Path) -> bool {
 }
 
 fn finish(path: &Path, mut options: CompileOptions) -> bool {
+    if storage::access() != CacheMode::ReadWrite {
+        return false;
+    }
     let Some(store) = storage::store(&options) else {
         return false;
     };
@@ -276,12 +280,20 @@ fn finish_module(
     options: &CompileOptions,
 ) -> Result<bool, String> {
     // The bytes carry our seal, so they were validated before they were spooled.
-    let mut ingested = Ingest::whole(wasm, &mut drop).map_err(|error| error.to_string())?;
+    let mut catches = false;
+    let mut chunks = |chunk: Chunk| {
+        catches = catches
+            || chunk.functions.iter().any(|function| {
+                has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
+            });
+    };
+    let ingested = Ingest::whole(wasm, &mut chunks);
+    let mut ingested = ingested.map_err(|refused| refused.error.to_string())?;
     let whole = whole(&ingested);
     let origin = origin(&ingested, &whole)?;
     let build = build(&whole, scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
-    let declaration = Declaration::new(build.create_module_info(), &mut ingested);
+    let declaration = Declaration::new(build.create_module_info(), &mut ingested, catches);
     let stored = write(key, hash, &declaration, &origin, &ingested, &image, options);
     stored
         .map(|stored| stored.is_some())

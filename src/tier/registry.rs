@@ -1,7 +1,8 @@
-//! The modules of the process: the same bytes share one.
+//! The modules of the process: the same bytes share one, and threads pass them to each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Weak};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -71,6 +72,57 @@ pub fn enter(key: ArtifactKey, options: &CompileOptions) -> Entered {
     });
     modules.insert(key, State::Building);
     Entered::Build(Building(Some(key)))
+}
+
+/// Names a module among the modules of the process; not to be guessed.
+pub type Token = [u8; 16];
+
+#[derive(Default)]
+struct Posted {
+    modules: HashMap<Token, Weak<Module>>,
+    /// Modules whose last owner let go of them, with the time.
+    dropped: VecDeque<(Instant, Arc<Module>)>,
+}
+
+/// A message that carries a module's token holds no reference to the module, and nothing tells when
+/// it arrives. So this many modules stay for a while after their last owner is gone.
+const KEPT: usize = 8;
+const KEPT_FOR: Duration = Duration::from_secs(60);
+
+static POSTED: LazyLock<Mutex<Posted>> = LazyLock::new(Mutex::default);
+
+/// The token by which another thread of this process finds the module.
+pub fn token(module: &Arc<Module>) -> Token {
+    *module.token.get_or_init(|| {
+        let mut token = Token::default();
+        // Without randomness the module is not to be found, and the receiver is told so.
+        if getrandom::fill(&mut token).is_ok() {
+            let mut posted = POSTED.lock();
+            posted.modules.retain(|_, module| module.strong_count() > 0);
+            posted.modules.insert(token, Arc::downgrade(module));
+        }
+        token
+    })
+}
+
+/// The module of a token.
+pub fn by_token(token: &Token) -> Option<Arc<Module>> {
+    POSTED.lock().modules.get(token)?.upgrade()
+}
+
+/// An owner lets go of the module.
+pub fn release(module: Arc<Module>) {
+    let mut gone = Vec::new();
+    let mut posted = POSTED.lock();
+    let now = Instant::now();
+    posted.dropped.push_back((now, module));
+    while let Some((since, _)) = posted.dropped.front()
+        && (posted.dropped.len() > KEPT || now.duration_since(*since) > KEPT_FOR)
+    {
+        gone.extend(posted.dropped.pop_front());
+    }
+    // Giving a module's memory back takes time that nobody should wait for.
+    drop(posted);
 }
 
 impl Building {

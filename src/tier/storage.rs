@@ -27,19 +27,32 @@ enum State {
 
 static STATE: Mutex<State> = Mutex::new(State::Unset);
 
+static ACCESS: OnceLock<CacheMode> = OnceLock::new();
+
 /// Where the cache is; `None` is the user's cache directory, which is looked up now, because a
 /// program may change its environment. The first call counts for the whole process: a worker with
-/// an environment of its own must not move the cache under the others.
-pub fn configure(directory: Option<PathBuf>, enabled: bool) {
+/// an environment of its own must not move the cache under the others. No compile does more with
+/// the cache than `access` allows.
+pub fn configure(directory: Option<PathBuf>, access: CacheMode) {
     let mut state = STATE.lock();
     if matches!(&*state, State::Unset) {
-        *state = if enabled {
+        let _ = ACCESS.set(access);
+        *state = match access {
+            CacheMode::Off => State::Off,
             // What cannot be located is told when it is needed.
-            State::Closed(Store::locate(directory).ok())
-        } else {
-            State::Off
+            _ => State::Closed(Store::locate(directory).ok()),
         };
     }
+}
+
+/// What the process may do with the cache.
+pub fn access() -> CacheMode {
+    ACCESS.get().copied().unwrap_or(CacheMode::Off)
+}
+
+/// Where [`configure`] would put the cache; nothing is opened or made.
+pub fn locate(directory: Option<PathBuf>) -> Option<PathBuf> {
+    Store::locate(directory).ok()
 }
 
 /// The open store, if the cache is on and usable. The first failure to open it is told to
@@ -59,16 +72,18 @@ fn open() -> Result<Option<Store>, CacheError> {
     match &mut *state {
         State::Open(store) => Ok(Some(store.clone())),
         State::Off | State::Unset => Ok(None),
-        State::Closed(directory) => match Store::open(directory.take()) {
-            Ok(store) => {
-                *state = State::Open(store.clone());
-                Ok(Some(store))
-            }
-            Err(error) => {
-                *state = State::Off;
-                Err(error)
-            }
-        },
+        State::Closed(directory) => {
+            let directory = directory.take();
+            let opened = match access() {
+                CacheMode::ReadWrite => Store::open(directory).map(Some),
+                _ => Store::open_read_only(directory),
+            };
+            *state = match &opened {
+                Ok(Some(store)) => State::Open(store.clone()),
+                _ => State::Off,
+            };
+            opened
+        }
     }
 }
 

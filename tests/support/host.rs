@@ -37,6 +37,7 @@ pub fn compile(bytes: &[u8], partition: &str, optimize: bool) -> Compiled {
         min_size: 0,
         optimize,
         finish: false,
+        fallback: false,
         source: "generated".to_owned(),
         events: Arc::clone(&events),
     };
@@ -195,7 +196,7 @@ impl Callee for HostFunction {
         };
         record(values, &self.received);
         if let Some(next) = self.next {
-            invoke(next, values).map_err(|_| Raised)?;
+            invoke(next, values).map_err(|_| Raised::Pending)?;
             record(values, &self.came_back);
             return Ok(());
         }

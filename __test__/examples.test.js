@@ -1,0 +1,133 @@
+'use strict'
+// The projects in examples/, as their README says: the packed tarballs are installed into an empty folder, then each is
+// run by its own command.
+
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const test = require('ava')
+const { npm, run } = require('../scripts/run.js')
+const { entries, environment } = require('./support/commands.js')
+const { install } = require('./support/installation.js')
+const { until } = require('./support/processes.js')
+
+const EXAMPLES = path.join(__dirname, '../examples')
+const projects = fs.readdirSync(EXAMPLES, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory() && entry.name !== 'node_modules')
+  .map((entry) => entry.name)
+
+const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-examples-'))
+test.after.always(() => fs.rmSync(folder, { recursive: true, force: true }))
+const home = path.join(folder, 'examples')
+
+// The Node under test is the one that scripts find, and the addon under test the one that was installed.
+const env = (more) => environment({
+  PATH: `${path.dirname(process.execPath)}${path.delimiter}${process.env.PATH}`,
+  WASM_COMPILE_CACHE: path.join(folder, 'cache'),
+  WASM_COMPILE_CACHE_FINISH: '0',
+  NAPI_RS_NATIVE_LIBRARY_PATH: undefined,
+  NODE_ENV: undefined,
+  ...more,
+})
+
+const ignored = (file) => /[\\/](?:node_modules|dist)$/.test(file)
+
+test.before('the tarballs are installed', async (t) => {
+  t.timeout(10 * 60 * 1000)
+  fs.cpSync(EXAMPLES, home, { recursive: true, filter: (file) => !ignored(file) })
+  await install(home, folder, env())
+})
+
+/** Runs a command in a project; its output, all of which a failure shows. */
+async function command(t, project, [file, args], more) {
+  // `run` adds its `env` to ours: what is undefined there is not in the child's.
+  const missing = Object.fromEntries(Object.keys(process.env).map((name) => [name, undefined]))
+  const { ok, output, stdout, why } = await run(project, file, args, {
+    cwd: path.join(home, project),
+    env: { ...missing, ...env(more) },
+    log() {},
+  })
+  if (!ok) t.log(output)
+  t.true(ok, `${project}: ${why}`)
+  return stdout
+}
+
+const script = (...args) => npm(['run', '--silent', ...args])
+
+test.serial('nothing was compiled: the addon is that of the platform package', (t) => {
+  const installed = (name) => fs.readdirSync(path.join(home, 'node_modules', name))
+  t.deepEqual(installed('wasm-compile-cache').filter((name) => /\.node$|^target$|^build$/.test(name)), [])
+  const [platform] = fs.readdirSync(path.join(home, 'node_modules')).filter((name) => name.startsWith('wasm-compile-cache-'))
+  t.is(installed(platform).filter((name) => name.endsWith('.node')).length, 1)
+})
+
+test.serial('require: cold, and mapped from the cache when the finisher that it left behind is done', async (t) => {
+  const planets = 'Saturn: 274\nMars: 2\nEarth: 1\n'
+  const more = { WASM_COMPILE_CACHE: path.join(folder, 'finished'), WASM_COMPILE_CACHE_FINISH: '1' }
+  // A machine fast enough could have been done with the optimizing tier by then.
+  t.regex(await command(t, 'require', script('start'), more), new RegExp(`^${planets}SQLite ran in (?:baseline|optimized) code\n$`))
+  await until(() => entries(more.WASM_COMPILE_CACHE).length === 1, 'the artifact of sql.js')
+  t.is(await command(t, 'require', script('start'), more), `${planets}SQLite ran in optimized code\n`)
+})
+
+test.serial('import', async (t) => {
+  t.is(await command(t, 'import', script('start')), '1:0 from 0:1:0\n1:9 from 0:1:9\n2:0 from 1:2:0\nthe same in optimized code\n')
+})
+
+test.serial('typescript, checked as Node and as bundlers resolve it', async (t) => {
+  t.is(await command(t, 'typescript', script('check')), '')
+})
+
+test.serial('typescript, the compiled output', async (t) => {
+  t.is(await command(t, 'typescript', script('start')), [
+    'CommonJS: valid true, exports functions',
+    'ES module: the same exports',
+    'md5 of nothing: d41d8cd98f00b204e9800998ecf8427e',
+    'each was compiled here',
+    '',
+  ].join('\n'))
+})
+
+test.serial('jest, all files in one process', async (t) => {
+  await command(t, 'jest', script('test', '--', '--runInBand'))
+})
+
+test.serial('jest, a process a file', async (t) => {
+  await command(t, 'jest', script('test', '--', '--maxWorkers', '2'))
+})
+
+for (const pool of ['threads', 'forks']) {
+  test.serial(`vitest, ${pool}`, async (t) => {
+    t.regex(await command(t, 'vitest', script('test', '--', '--pool', pool)), /3 passed/)
+  })
+}
+
+test.serial('ava', async (t) => {
+  t.regex(await command(t, 'ava', script('test')), /3 tests passed/)
+})
+
+test.serial('node-test', async (t) => {
+  t.regex(await command(t, 'node-test', script('test')), /pass 3$/m)
+})
+
+const answers = `${'726d63fb08ed452e by wasm-compile-cache\n'.repeat(2)}${'a worker ended with 0\n'.repeat(2)}`
+
+test.serial('cluster, loaded into the workers by the primary', async (t) => {
+  t.is(await command(t, 'cluster', script('start')), answers)
+})
+
+test.serial('cluster, loaded into all of them by NODE_OPTIONS', async (t) => {
+  const node = [process.execPath, ['main.js']]
+  t.is(await command(t, 'cluster', node, { NODE_OPTIONS: '--require wasm-compile-cache/register' }), answers)
+})
+
+test('the README of the examples names each of them, and its scripts', (t) => {
+  const readme = fs.readFileSync(path.join(EXAMPLES, 'README.md'), 'utf8')
+  const rows = [...readme.matchAll(/^\| \[([\w-]+)\]\(\1\) \| .* \| (`npm .*`) \|$/gm)]
+  t.deepEqual(rows.map(([, name]) => name).sort(), [...projects].sort())
+  for (const [, name, commands] of rows) {
+    const { scripts } = JSON.parse(fs.readFileSync(path.join(EXAMPLES, name, 'package.json'), 'utf8'))
+    const named = commands.match(/(?<=`npm (?:run )?)(?!run )\w+/g)
+    t.deepEqual(named.sort(), Object.keys(scripts).sort(), name)
+  }
+})

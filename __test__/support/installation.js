@@ -1,0 +1,47 @@
+'use strict'
+// The package as a user gets it: both tarballs, packed and installed from files, so that nothing is compiled.
+
+const fs = require('node:fs')
+const path = require('node:path')
+const { addonPath, platformName } = require('../../scripts/build.js')
+const { npm, run } = require('../../scripts/run.js')
+
+const ROOT = path.join(__dirname, '../..')
+const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE', 'LICENSE-SINGLEPASS']
+
+async function succeed(title, [command, args], options) {
+  const { ok, output, stdout, why } = await run(title, command, args, { log() {}, ...options })
+  if (!ok) throw new Error(`${title}: ${why}\n${output}`)
+  return stdout
+}
+
+async function pack(directory, into) {
+  const stdout = await succeed('npm pack', npm(['pack', '--json', '--ignore-scripts', '--pack-destination', into]), { cwd: directory })
+  return path.join(into, JSON.parse(stdout)[0].filename)
+}
+
+/** The platform's package, put together as a release does: its folder, the addon under test, the licences. */
+async function packPlatform(folder) {
+  const name = platformName()
+  const staged = path.join(folder, name)
+  fs.cpSync(path.join(ROOT, 'npm', name), staged, { recursive: true })
+  fs.copyFileSync(process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? addonPath(), addonPath(staged))
+  for (const licence of LICENCES) fs.copyFileSync(path.join(ROOT, licence), path.join(staged, licence))
+  return pack(staged, folder)
+}
+
+/**
+ * `npm install` of the tarballs, and of what the project in `directory` itself asks for.
+ *
+ * @param {string} directory
+ * @param {string} folder where the tarballs are made
+ * @param {object} env
+ */
+async function install(directory, folder, env) {
+  const tarballs = [await pack(ROOT, folder), await packPlatform(folder)]
+  // The registry is asked only for what npm's cache does not hold.
+  const args = ['install', '--prefer-offline', '--no-audit', '--no-fund', ...tarballs]
+  await succeed('npm install', npm(args), { cwd: directory, env })
+}
+
+module.exports = { install }

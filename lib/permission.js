@@ -1,0 +1,29 @@
+'use strict'
+
+// Node's permission model (node --permission): what the program may not do with Node's own modules, this package does not
+// do for it. The addon reads, writes and maps files by itself, which Node does not see.
+
+const fs = require('node:fs')
+const path = require('node:path')
+
+/** Also true where there is no such model in force. */
+const has = (scope, reference) => process.permission === undefined || process.permission.has(scope, reference)
+
+/** What may be done with the cache: 0 nothing, 1 look up, 2 look up and store (as native's option `cache`). */
+function cacheAccess(directory) {
+  if (process.permission === undefined || directory === null) return 2
+  // Permissions for a folder that does not exist yet are those for what would be in it.
+  const inside = path.join(directory, 'any')
+  if (!has('fs.read', inside)) return 0
+  return has('fs.write', inside) ? 2 : 1
+}
+
+/** Whether a process may be left behind. It has a worker thread, and where Node hands its limits on they are ours. */
+const mayHandOff = () => has('child') && has('worker')
+
+/** Throws Node's ERR_ACCESS_DENIED for a file that may not be read. */
+function checkReadable(file) {
+  if (!has('fs.read', file)) fs.accessSync(file)
+}
+
+module.exports = { cacheAccess, checkReadable, mayHandOff }
