@@ -49,7 +49,7 @@ function loadInto(context) {
 
 test('errors are of the realm whose copy of the package the instance came from', async (t) => {
   require('../index.js')
-  const context = vm.createContext({ process, performance, AbortSignal })
+  const context = vm.createContext({ process, performance, AbortSignal, Buffer })
   const W = loadInto(context)
   const within = (text) => vm.runInContext(text, context)
   const bytes = await assemble('(module (func (export "f") (unreachable)) (func $r (export "r") (call $r) (call $r)))')

@@ -19,6 +19,7 @@ use super::active::OutOfBounds;
 use super::exception;
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
+use super::libcall;
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
 use crate::error::LinkError;
@@ -244,6 +245,7 @@ impl Group {
             )
         };
         let mut instance = instance.map_err(InstantiateError::Trap)?;
+        self.hooked.extend(libcall::hook(&instance, info));
         if !own_tags.is_empty() {
             let objects = NonNull::from(&mut *self.objects);
             // SAFETY: the group owns all of them, boxed, and `Group::drop` unhooks.

@@ -10,6 +10,7 @@ mod frames;
 mod group;
 mod host;
 mod instance;
+mod libcall;
 mod memory;
 mod scan;
 mod stack;

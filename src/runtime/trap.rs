@@ -5,6 +5,7 @@ use wasmer_types::TrapCode;
 use wasmer_vm::{Trap, VMExceptionRef};
 
 use super::host::Raised;
+use super::libcall;
 use crate::module::Site;
 
 /// How a call ended, if not well.
@@ -35,6 +36,9 @@ pub fn classify(trap: &Trap, site: impl Fn() -> Option<Site>) -> Outcome {
         }
         TrapCode::IntegerOverflow if site() == Some(Site::Truncation) => {
             Outcome::Trap("float unrepresentable in integer range")
+        }
+        TrapCode::TableAccessOutOfBounds if libcall::segment_was_short() => {
+            Outcome::Trap("element segment out of bounds")
         }
         _ => words(code).map_or(Outcome::StackOverflow, Outcome::Trap),
     }
