@@ -2,22 +2,35 @@
 
 // From bytes to a native module handle, at once or in the background.
 
+const { isNativeError } = require('node:util').types
 const events = require('./events.js')
 const fallback = require('./fallback.js')
 const { native, classes } = require('./native.js')
+const { makeError } = require('./stack.js')
 const { bytesOf } = require('./webidl.js')
 
-/** V8 puts the function that was called before the message; native does not know which one that was. */
+/** What native may throw, of this realm. */
+const CLASSES = { ...classes, Error, RangeError, TypeError }
+
+// V8's own has a mark that another one would not have: no handler of wasm catches it.
+const STACK_IS_FULL = 'Maximum call stack size exceeded'
+
+/**
+ * V8 puts the function that was called before the message; native does not know which one that was. Nor does it know
+ * the caller's realm: what it threw is made again.
+ */
 function worded(error, where) {
+  if (!isNativeError(error)) return error
   const { name, message } = error
-  if (!(error instanceof Error) || message.startsWith('WebAssembly.')) return error
-  error.message = `${where}: ${message}`
-  // V8's have no code: ours is for those who ask, not for those who print the error.
-  if (Object.hasOwn(error, 'code')) Object.defineProperty(error, 'code', { enumerable: false })
-  if (typeof error.stack === 'string') {
-    error.stack = error.stack.replace(`${name}: ${message}`, () => `${name}: ${error.message}`)
+  const Class = Object.hasOwn(CLASSES, name) ? CLASSES[name] : undefined
+  if (Class === undefined || message.startsWith('WebAssembly.') || message === STACK_IS_FULL) return error
+  const own = makeError(Class, `${where}: ${message}`)
+  // V8's have none of them: ours are for those who ask, not for those who print the error.
+  for (const key of ['code', 'feature', 'offset']) {
+    const property = Object.getOwnPropertyDescriptor(error, key)
+    if (property !== undefined) Object.defineProperty(own, key, { ...property, enumerable: false })
   }
-  return error
+  return own
 }
 
 function bytesToCompile(source, where) {

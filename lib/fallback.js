@@ -5,10 +5,12 @@
 
 const events = require('./events.js')
 const { native, builtin, classes } = require('./native.js')
+const { makeError } = require('./stack.js')
 
 function unsupported(feature, reason) {
-  const error = new classes.CompileError(`${reason}; the built-in engine is used with { fallback: 'builtin' }`)
-  return Object.assign(error, { code: 'ERR_WASM_UNSUPPORTED', feature })
+  const error = makeError(classes.CompileError, `${reason}; the built-in engine is used with { fallback: 'builtin' }`)
+  const hidden = (value) => ({ value, writable: true, configurable: true })
+  return Object.defineProperties(error, { code: hidden('ERR_WASM_UNSUPPORTED'), feature: hidden(feature) })
 }
 
 const mayFallBack = ({ fallback }) => fallback === 'builtin'
@@ -50,10 +52,8 @@ const NAMED = /^WebAssembly\.\w+\(\): /
 /** V8's error where it refuses the bytes as well, in the name of the function that was called; else ours. */
 function final(error, theirs, where) {
   if (!(theirs instanceof classes.CompileError)) return error
-  const { message } = theirs
-  theirs.message = message.replace(NAMED, () => `${where}: `)
-  if (typeof theirs.stack === 'string') theirs.stack = theirs.stack.replace(message, () => theirs.message)
-  return Object.defineProperty(theirs, 'code', Object.getOwnPropertyDescriptor(error, 'code'))
+  const own = makeError(classes.CompileError, theirs.message.replace(NAMED, () => `${where}: `))
+  return Object.defineProperty(own, 'code', Object.getOwnPropertyDescriptor(error, 'code'))
 }
 
 /** Whether the built-in engine is to be asked about what this one refused. */

@@ -1,6 +1,6 @@
 'use strict'
 
-// Calls: exported function objects (JavaScript to wasm) and adapters of imports (wasm to JavaScript).
+// Calls of exported function objects (JavaScript to wasm). The other way: ./adapter.js.
 //
 // The closures below are written out by arity because they are the hottest JavaScript of the package: a loop over
 // the signature costs several times the native call it prepares. They hold for i32 parameters with one i32 result or
@@ -9,16 +9,18 @@
 // Invariant: all coercions of a call come before its first write to the arena, and nothing of the user's runs between
 // that write and the call, or between the call and the last read.
 //
+// Invariant: a frame of this file below one of ./adapter.js or ./stack.js is an exported function's, and stands for the
+// wasm frames of its call (./stack.js).
+//
 // Invariant: the group is an argument of every native call. Native reads it not; but arguments are on the stack, where
 // the collector sees them, so that a group (and with it the imports that native holds weakly) outlives its last wasm
 // frame, even when the optimizer has inlined the closure and nothing else holds it.
 
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
-const { INCOMPATIBLE, read, toRaw, write } = require('./value.js')
+const { INCOMPATIBLE, read, readAll, toRawAll, writeAll } = require('./value.js')
 const { SLOPPY } = require('./webidl.js')
 
-const { apply } = Reflect
 const { wait } = Atomics
 const { RuntimeError } = classes
 
@@ -153,24 +155,6 @@ const CALLS = new Map([
   ],
 ])
 
-// Nothing below stores to a hole of an Array or reads beyond its end: either would be looked for in Array.prototype.
-
-function readAll(letters, group) {
-  const values = letters.slice()
-  for (let k = 0; k < letters.length; k++) values[k] = read(letters[k], k, group)
-  return values
-}
-
-function toRawAll(letters, values, group) {
-  const raws = letters.slice()
-  for (let k = 0; k < letters.length; k++) raws[k] = toRaw(letters[k], k < values.length ? values[k] : undefined, group)
-  return raws
-}
-
-function writeAll(letters, raws) {
-  for (let k = 0; k < letters.length; k++) write(letters[k], k, raws[k])
-}
-
 const NUMBERS = {
   i: { view: I32, step: 4 },
   f: { view: F32, step: 4 },
@@ -240,101 +224,4 @@ function createExportedFunction(group, address) {
   return exported
 }
 
-// A call of a plain variable has an undefined receiver, as "run a host function" wants.
-const ADAPTERS = new Map([
-  [
-    ':',
-    (fn) => () => {
-      fn()
-    },
-  ],
-  [
-    'i:',
-    (fn) => () => {
-      fn(I32[0])
-    },
-  ],
-  [
-    'ii:',
-    (fn) => () => {
-      fn(I32[0], I32[4])
-    },
-  ],
-  [
-    'iii:',
-    (fn) => () => {
-      fn(I32[0], I32[4], I32[8])
-    },
-  ],
-  [
-    'iiii:',
-    (fn) => () => {
-      fn(I32[0], I32[4], I32[8], I32[12])
-    },
-  ],
-  [
-    ':i',
-    (fn) => () => {
-      const result = fn()
-      I32[0] = typeof result === 'number' ? result : +result
-    },
-  ],
-  [
-    'i:i',
-    (fn) => () => {
-      const result = fn(I32[0])
-      I32[0] = typeof result === 'number' ? result : +result
-    },
-  ],
-  [
-    'ii:i',
-    (fn) => () => {
-      const result = fn(I32[0], I32[4])
-      I32[0] = typeof result === 'number' ? result : +result
-    },
-  ],
-  [
-    'iii:i',
-    (fn) => () => {
-      const result = fn(I32[0], I32[4], I32[8])
-      I32[0] = typeof result === 'number' ? result : +result
-    },
-  ],
-  [
-    'iiii:i',
-    (fn) => () => {
-      const result = fn(I32[0], I32[4], I32[8], I32[12])
-      I32[0] = typeof result === 'number' ? result : +result
-    },
-  ],
-])
-
-// "Run a host function"
-function adaptBySignature(fn, { params, results, opaque }, group) {
-  // 1. If a parameter or result is v128 or exnref, throw a TypeError.
-  if (opaque) {
-    return () => {
-      throw new TypeError(INCOMPATIBLE)
-    }
-  }
-  return () => {
-    // 2-4. Arguments by ToJSValue, the call with an undefined receiver.
-    const result = apply(fn, undefined, readAll(params, group))
-    // 5-7. No result: the value is dropped. One: ToWebAssemblyValue.
-    if (results.length === 0) return
-    if (results.length === 1) {
-      write(results[0], 0, toRaw(results[0], result, group))
-      return
-    }
-    // 8. Several: the whole iterable first, its length checked, then the coercions.
-    const values = [...result]
-    if (values.length !== results.length) throw new TypeError('multi-return length mismatch')
-    writeAll(results, toRawAll(results, values, group))
-  }
-}
-
-/** What native calls for an imported JavaScript function; values of references are those of `group`. */
-const createAdapter = (fn, signature, group) =>
-  ADAPTERS.get(signature.text)?.(fn) ?? adaptBySignature(fn, signature, group)
-
-module.exports = { createAdapter, createExportedFunction, describeFunction }
+module.exports = { createExportedFunction, describeFunction }

@@ -8,9 +8,11 @@
 // Invariant: one object for ever for each function, table, global and tag of a group.
 
 const { native, classes } = require('./native.js')
+const { createAdapter } = require('./adapter.js')
 const { Exceptions } = require('./exception.js')
-const { createAdapter, createExportedFunction, describeFunction } = require('./function.js')
+const { createExportedFunction, describeFunction } = require('./function.js')
 const { Slab } = require('./slab.js')
+const { passed, trapped } = require('./stack.js')
 
 class Group {
   handle = native.groupNew(this)
@@ -57,6 +59,16 @@ class Group {
       if (number === 0) throw error
       return number
     }
+  }
+
+  /** The error of a trap in this group. */
+  fault(words, traced) {
+    return trapped(words, traced)
+  }
+
+  /** An import's error leaves this group's code. */
+  pass(error) {
+    passed(error)
   }
 
   // A function of another group is a host function here, and keeps its identity: its address answers with the

@@ -2,9 +2,10 @@
 
 // WebAssembly.Instance: reading the imports, matching them with what the module declares, linking, exports, start.
 
+const { createAdapter } = require('./adapter.js')
 const { binary } = require('./binary.js')
 const { worded } = require('./compile.js')
-const { createAdapter, describeFunction } = require('./function.js')
+const { describeFunction } = require('./function.js')
 const { bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlobal, matchGlobal } = require('./global.js')
 const { chooseGroup } = require('./group.js')
 const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')

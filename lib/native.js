@@ -48,6 +48,8 @@ if (native[ARENA] === undefined) {
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
     exceptionFromWasm: (owner, number, tag) => owner.exceptionFromWasm(number, tag),
     callImport: (owner, adapter) => owner.callImport(adapter),
+    fault: (owner, words, traced) => owner.fault(words, traced),
+    pass: (owner, error) => owner.pass(error),
   })
   Object.defineProperty(native, ARENA, { value: arena })
 }

@@ -81,4 +81,23 @@ function read(letter, k, group) {
   }
 }
 
-module.exports = { INCOMPATIBLE, NOT_A_FUNCTION, read, referenceToJS, toRaw, write }
+// Nothing below stores to a hole of an Array or reads beyond its end: either would be looked for in Array.prototype.
+
+/** As {@link read}, of all values of a signature. */
+function readAll(letters, group) {
+  const values = letters.slice()
+  for (let k = 0; k < letters.length; k++) values[k] = read(letters[k], k, group)
+  return values
+}
+
+function toRawAll(letters, values, group) {
+  const raws = letters.slice()
+  for (let k = 0; k < letters.length; k++) raws[k] = toRaw(letters[k], k < values.length ? values[k] : undefined, group)
+  return raws
+}
+
+function writeAll(letters, raws) {
+  for (let k = 0; k < letters.length; k++) write(letters[k], k, raws[k])
+}
+
+module.exports = { INCOMPATIBLE, NOT_A_FUNCTION, read, readAll, referenceToJS, toRaw, toRawAll, write, writeAll }

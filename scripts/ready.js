@@ -73,7 +73,24 @@ async function limited(title, command, args, options) {
 /** cargo and its arguments; the lock file decides the versions. */
 const cargo = (subcommand, ...args) => ['cargo', [subcommand, '--locked', ...args]]
 
-const ava = (node, env) => [node, [AVA], { env: { FORCE_COLOR: '0', ...env } }]
+const ava = (node, files = [], env = {}) => [node, [AVA, ...files], { env: { FORCE_COLOR: '0', ...env } }]
+
+/** Stress, and what is the same for every Node: Node 20 runs it. */
+const ONCE = ['cache-defects', 'examples', 'instances', 'misuse', 'package', 'readme', 'workers']
+
+/** What the choice of the baseline's compiler can change. */
+const BASELINE = ['fallback', 'instances', 'interruption', 'packages', 'spec', 'stack']
+
+const FOLDERS = ['__test__/api/*.test.js', '__test__/conformance/*.test.js']
+const file = (name) => `__test__/${name}.test.js`
+
+const onOtherNodes = () => [
+  ...FOLDERS,
+  ...fs
+    .readdirSync(path.join(ROOT, '__test__'))
+    .filter((name) => name.endsWith('.test.js') && !ONCE.includes(name.replace('.test.js', '')))
+    .map((name) => `__test__/${name}`),
+]
 
 async function main() {
   if (!(await prepare.packages())) {
@@ -99,7 +116,7 @@ async function main() {
     await tests(`ava on Node ${process.versions.node}`, avaCounts, ...ava(process.execPath))
     const others = prepare.otherNodes().filter(({ major }) => major !== current)
     for (const { major, path: node } of others) {
-      await tests(`ava on Node ${major}`, avaCounts, ...ava(node))
+      await tests(`ava on Node ${major}`, avaCounts, ...ava(node, onOtherNodes()))
     }
     if (others.length === 0) console.log(`  there are no other Nodes for ${process.platform}-${process.arch} to test on`)
   }
@@ -108,8 +125,10 @@ async function main() {
   const without = await check('build without Singlepass', process.execPath,
     [path.join(__dirname, 'build.js'), '--no-default-features', '--output-dir', WITHOUT_SINGLEPASS])
   if (built && without) {
-    await tests(`ava on Node ${process.versions.node} without Singlepass`, avaCounts,
-      ...ava(process.execPath, { NAPI_RS_NATIVE_LIBRARY_PATH: addonPath(WITHOUT_SINGLEPASS) }))
+    // Not the oldest Node: that one runs the slow packages, too.
+    const { major, path: node } = prepare.otherNodes().at(-1) ?? { major: 'at hand', path: process.execPath }
+    await tests(`ava on Node ${major} without Singlepass`, avaCounts,
+      ...ava(node, [...FOLDERS, ...BASELINE.map(file)], { NAPI_RS_NATIVE_LIBRARY_PATH: addonPath(WITHOUT_SINGLEPASS) }))
   }
 }
 

@@ -232,6 +232,8 @@ struct Realm {
     memory_notify: Reference,
     exception_from_wasm: Reference,
     call_import: Reference,
+    fault: Reference,
+    pass: Reference,
 }
 
 /// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes, and [`FAILED`].
@@ -329,6 +331,14 @@ impl EnvState {
 
     pub fn call_import(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.call_import)
+    }
+
+    pub fn fault(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.fault)
+    }
+
+    pub fn pass(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.pass)
     }
 
     /// Where arguments and results pass; null before `init`.
@@ -503,6 +513,8 @@ fn init(call: &Call<'_>) -> Result<Value> {
         memory_notify: reference("memoryNotify")?,
         exception_from_wasm: reference("exceptionFromWasm")?,
         call_import: reference("callImport")?,
+        fault: reference("fault")?,
+        pass: reference("pass")?,
     };
     if call.state.realm.set(realm).is_err() {
         return Err(Thrown::Type("init was already called".to_owned()));

@@ -230,7 +230,11 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
         Ok(Ok(())) => {}
         Ok(Err(thrown)) => js::throw(env, state, thrown),
         // wasmer panics where it gets no memory for another stack.
-        Err(_) => js::throw(env, state, Thrown::Trap(Outcome::StackOverflow)),
+        Err(_) => {
+            // SAFETY: the wrapper that was called keeps its group alive.
+            let group = unsafe { &*entry.group };
+            js::throw(env, state, group.fault(env, state, None, false));
+        }
     }
     ptr::null_mut()
 }
@@ -243,11 +247,14 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
     let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast(), state.thread) };
     drop(activation);
     let Err(trap) = outcome else { return Ok(()) };
-    let outcome = runtime::classify(&trap);
-    if let Outcome::Exception(exception) = &outcome {
-        // SAFETY: the wrapper that was called keeps its group alive.
-        let group = unsafe { &*entry.group };
-        group.throw(state.env, state, exception)?;
-    }
-    Err(Thrown::Trap(outcome))
+    let outcome = runtime::classify(&trap, || state.thread.failed_site());
+    // SAFETY: the wrapper that was called keeps its group alive.
+    let group = unsafe { &*entry.group };
+    Err(match outcome {
+        Outcome::Exception(exception) => group.throw(state.env, state, &exception),
+        Outcome::Interrupted => Thrown::Pending,
+        Outcome::Raised => group.pass(state.env, state),
+        Outcome::StackOverflow => group.fault(state.env, state, None, true),
+        Outcome::Trap(words) => group.fault(state.env, state, Some(words), true),
+    })
 }

@@ -13,7 +13,8 @@ use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
-    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Serial, classify,
+    Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Outcome, Serial,
+    classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.
@@ -45,8 +46,20 @@ impl GroupHandle {
             .ok_or_else(|| Thrown::Type("internal: no function of this group".to_owned()))
     }
 
-    /// Throws an exception that left the group's code, as JavaScript sees it.
-    pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<()> {
+    /// Throws an exception that left the group's code, as JavaScript sees it. An error that went
+    /// through that code gets its frames, as in [`Self::pass`].
+    pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Thrown {
+        let value = self.convert(env, state, exception);
+        value.map_or_else(
+            |thrown| thrown,
+            |value| {
+                self.add_frames(env, state, value);
+                js::throw_value(env, value)
+            },
+        )
+    }
+
+    fn convert(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<Value> {
         let (serial, tag, payload) = self.group.borrow_mut().exception(exception);
         // SAFETY: at most 1,000 values (a module limit), which the arena holds.
         unsafe {
@@ -58,10 +71,7 @@ impl GroupHandle {
             js::number(env, serial as f64)?,
             js::number(env, tag as f64)?,
         ];
-        let value = js::call(env, convert, &arguments)?;
-        // SAFETY: a live value of this environment.
-        js::check(unsafe { napi::sys::napi_throw(env, value) })?;
-        Err(Thrown::Pending)
+        js::call(env, convert, &arguments)
     }
 
     /// Whether code of the group has handlers, which see what its imports throw.
@@ -100,6 +110,54 @@ impl GroupHandle {
         found
             .map(Some)
             .ok_or_else(|| Thrown::Type("internal: no such exception".to_owned()))
+    }
+
+    /// Throws the error of a trap, made by the group's own copy of the package, in its realm.
+    /// `words` is `None` for a stack overflow; `traced` says whether code of the group failed.
+    pub fn fault(&self, env: Env, state: &EnvState, words: Option<&str>, traced: bool) -> Thrown {
+        let error = self.fault_error(env, state, words, traced);
+        error.map_or_else(|thrown| thrown, |error| js::throw_value(env, error))
+    }
+
+    fn fault_error(
+        &self,
+        env: Env,
+        state: &EnvState,
+        words: Option<&str>,
+        traced: bool,
+    ) -> Result<Value> {
+        let make = state.fault().ok_or(Thrown::Pending)?.get()?;
+        let words = words.map_or_else(|| js::undefined(env), |words| js::string(env, words))?;
+        let arguments = [self.owner.get()?, words, js::boolean(env, traced)?];
+        let error = js::call(env, make, &arguments)?;
+        js::mark_trap(env, error)?;
+        Ok(error)
+    }
+
+    /// An import's exception leaves the group's code: an error gets the frames of that code into
+    /// its stack. Stays pending.
+    pub fn pass(&self, env: Env, state: &EnvState) -> Thrown {
+        match js::take_exception(env) {
+            Ok(Some(exception)) => {
+                self.add_frames(env, state, exception);
+                js::throw_value(env, exception)
+            }
+            Ok(None) => Thrown::Pending,
+            Err(thrown) => thrown,
+        }
+    }
+
+    fn add_frames(&self, env: Env, state: &EnvState, exception: Value) {
+        let add = || {
+            if js::is_error(env, exception)? {
+                let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
+                js::call(env, pass, &[self.owner.get()?, exception])?;
+            }
+            Ok::<_, Thrown>(())
+        };
+        if add().is_err() {
+            js::clear_exception(env);
+        }
     }
 
     /// Makes a host function; the address of its anyfunc.
@@ -291,7 +349,11 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         InstantiateError::Size(text) => Thrown::Range(text),
         InstantiateError::Segment(segment) if detailed => Thrown::Runtime(segment.to_string()),
         InstantiateError::Segment(_) => Thrown::Runtime("data segment is out of bounds".to_owned()),
-        InstantiateError::Trap(trap) => Thrown::Trap(classify(&trap)),
+        // No code ran: an element segment. As V8's, its error is that of no trap.
+        InstantiateError::Trap(trap) => match classify(&trap, || None) {
+            Outcome::Trap(words) => Thrown::Runtime(words.to_owned()),
+            _ => Thrown::Range(js::STACK_IS_FULL.to_owned()),
+        },
     })?;
     js::array(env, exports, |export| {
         let (ExportValue::Function(number)

@@ -10,7 +10,6 @@ use napi::sys;
 
 use super::env::EnvState;
 use crate::error::{CompileError, LinkError};
-use crate::runtime::Outcome;
 
 pub type Env = sys::napi_env;
 pub type Value = sys::napi_value;
@@ -29,8 +28,6 @@ pub enum Thrown {
     Link(LinkError),
     /// `WebAssembly.RuntimeError`
     Runtime(String),
-    /// `WebAssembly.RuntimeError`, or `RangeError` for a full stack.
-    Trap(Outcome),
 }
 
 impl From<LinkError> for Thrown {
@@ -187,19 +184,25 @@ pub fn throw(env: Env, state: &EnvState, thrown: Thrown) {
     }
 }
 
-/// The JavaScript error of a failure; fails if one is pending already.
-pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
-    let trapped = matches!(thrown, Thrown::Trap(_));
-    let error = plain_error(env, state, thrown)?;
-    if trapped {
-        // SAFETY: a new object, which has no tag.
-        check(unsafe { sys::napi_type_tag_object(env, error, &TRAP) })?;
+/// What V8 says, and here the link groups' JavaScript.
+pub const STACK_IS_FULL: &str = "Maximum call stack size exceeded";
+
+/// Makes a value the pending exception.
+pub fn throw_value(env: Env, value: Value) -> Thrown {
+    // SAFETY: a live value of this environment.
+    match check(unsafe { sys::napi_throw(env, value) }) {
+        Ok(()) => Thrown::Pending,
+        Err(thrown) => thrown,
     }
-    Ok(error)
 }
 
-/// Marks the errors of traps, as V8 does with a private symbol: no handler of WebAssembly catches
-/// them, whatever JavaScript they went through.
+/// Marks the error of a trap, a new object, as V8 does with a private symbol: no handler of
+/// WebAssembly catches it, whatever JavaScript it went through.
+pub fn mark_trap(env: Env, error: Value) -> Result<()> {
+    // SAFETY: a live object without a tag.
+    check(unsafe { sys::napi_type_tag_object(env, error, &TRAP) })
+}
+
 const TRAP: sys::napi_type_tag = sys::napi_type_tag {
     lower: u64::from_be_bytes(*b"wcc:trap"),
     upper: 0x5f1d_28c7_90b3_4e6a,
@@ -217,20 +220,13 @@ pub fn is_trap(env: Env, value: Value) -> Result<bool> {
     Ok(marked)
 }
 
-fn plain_error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
+/// The JavaScript error of a failure; fails if one is pending already.
+pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
     let mut unsupported = None;
     let (class, text, code) = match thrown {
         Thrown::Pending => return Err(Thrown::Pending),
         Thrown::Type(text) => return native_error(env, &text, sys::napi_create_type_error),
         Thrown::Range(text) => return native_error(env, &text, sys::napi_create_range_error),
-        Thrown::Trap(Outcome::Raised | Outcome::Interrupted | Outcome::Exception(_)) => {
-            return Err(Thrown::Pending);
-        }
-        Thrown::Trap(Outcome::StackOverflow) => {
-            let text = "Maximum call stack size exceeded";
-            return native_error(env, text, sys::napi_create_range_error);
-        }
-        Thrown::Trap(Outcome::Trap(words)) => (state.runtime_error(), words.to_owned(), None),
         Thrown::Runtime(text) => (state.runtime_error(), text, None),
         Thrown::Compile(error) => {
             if let CompileError::Unsupported { feature, offset } = &error {
@@ -624,6 +620,28 @@ impl Drop for Scope {
         // SAFETY: opened in `open`, closed once; scopes nest like the values that hold them.
         unsafe { sys::napi_close_handle_scope(self.env, self.raw) };
     }
+}
+
+/// The pending exception, which is pending no more; `None` if there is none.
+pub fn take_exception(env: Env) -> Result<Option<Value>> {
+    let mut pending = false;
+    // SAFETY: `pending` is writable.
+    check(unsafe { sys::napi_is_exception_pending(env, &mut pending) })?;
+    if !pending {
+        return Ok(None);
+    }
+    let mut exception = ptr::null_mut();
+    // SAFETY: `exception` is writable.
+    check(unsafe { sys::napi_get_and_clear_last_exception(env, &mut exception) })?;
+    Ok(Some(exception))
+}
+
+/// Whether a value is an error that the engine made; a proxy of one is none.
+pub fn is_error(env: Env, value: Value) -> Result<bool> {
+    let mut is_error = false;
+    // SAFETY: a live value.
+    check(unsafe { sys::napi_is_error(env, value, &mut is_error) })?;
+    Ok(is_error)
 }
 
 /// Forgets a pending exception.

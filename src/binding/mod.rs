@@ -11,6 +11,7 @@ mod group;
 mod js;
 mod memory;
 mod module;
+mod trace;
 
 use napi::bindgen_prelude::Object;
 use napi::{Env, JsValue};
@@ -27,5 +28,6 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     memory::register(&exports);
     group::register(&exports);
     function::register(&exports);
+    trace::register(&exports);
     Ok(())
 }

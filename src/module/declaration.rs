@@ -12,6 +12,8 @@ use wasmer_types::{
 };
 
 use super::element::ActiveElements;
+use super::names::WireHash;
+use super::origin::WholeOrigin;
 use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
 use crate::stream::Ingested;
@@ -30,6 +32,8 @@ pub struct Declaration {
     pub start: Option<u32>,
     /// Length of the module in bytes.
     pub size: u64,
+    /// What V8 calls it.
+    pub wire_hash: WireHash,
     /// Whether a function has a handler of exceptions.
     pub catches: bool,
     custom: Vec<(String, Stored)>,
@@ -85,6 +89,8 @@ struct Carried {
     tables: Vec<(char, u32, Option<u32>)>,
     start: Option<u32>,
     size: u64,
+    wire_hash: WireHash,
+    origin: WholeOrigin,
     catches: bool,
     /// Name, offset in the artifact, length.
     custom: Vec<(String, u64, u64)>,
@@ -112,6 +118,7 @@ impl Declaration {
             tables: ingested.skeleton.tables.clone(),
             start: ingested.start,
             size: ingested.bytes.len() as u64,
+            wire_hash: WireHash::of(&ingested.bytes),
             catches,
             custom,
             active: active.segments,
@@ -121,11 +128,11 @@ impl Declaration {
     }
 
     /// Encodes what an artifact must carry: a small blob, and the bytes that are to be stored
-    /// behind the `image_length` bytes of code.
+    /// behind the `image_length` bytes of code, which came from `origin`.
     ///
     /// # Errors
     /// Bytes that live in a file could not be read.
-    pub fn carry(&self, image_length: u64) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    pub fn carry(&self, image_length: u64, origin: &WholeOrigin) -> io::Result<(Vec<u8>, Vec<u8>)> {
         let mut behind = Vec::new();
         let mut place = |stored: &Stored| {
             let bytes = stored.read()?;
@@ -147,6 +154,8 @@ impl Declaration {
                 .collect(),
             start: self.start,
             size: self.size,
+            wire_hash: self.wire_hash,
+            origin: origin.clone(),
             catches: self.catches,
             custom,
             active: self.active.clone(),
@@ -158,7 +167,11 @@ impl Declaration {
     }
 
     /// The inverse of [`Self::carry`]; `None` if the blob is not one of ours.
-    pub fn carried(info: Arc<ModuleInfo>, blob: &[u8], file: &Arc<File>) -> Option<Self> {
+    pub fn carried(
+        info: Arc<ModuleInfo>,
+        blob: &[u8],
+        file: &Arc<File>,
+    ) -> Option<(Self, WholeOrigin)> {
         let carried: Carried = postcard::from_bytes(blob).ok()?;
         let tables = carried
             .tables
@@ -173,11 +186,12 @@ impl Declaration {
         let stored = |offset, length| Stored::file(file, offset, length);
         let custom = carried.custom.into_iter();
         let (at, length) = carried.image;
-        Some(Self {
+        let declaration = Self {
             info,
             tables,
             start: carried.start,
             size: carried.size,
+            wire_hash: carried.wire_hash,
             catches: carried.catches,
             custom: custom
                 .map(|(name, at, length)| (name, stored(at, length)))
@@ -185,7 +199,8 @@ impl Declaration {
             active: carried.active,
             elements: carried.elements,
             image: stored(at, length),
-        })
+        };
+        Some((declaration, carried.origin))
     }
 
     /// The active data segments with their bytes, in order.

@@ -11,6 +11,7 @@ use wasmer_compiler::wasmparser::{
     OperatorsReader, ValType, ValidatorResources,
 };
 
+use super::origin::{BodyOrigin, BodyOriginBuilder};
 use super::skeleton::Skeleton;
 
 /// The compiler a body's baseline code must come from.
@@ -28,6 +29,8 @@ pub struct LoweredBody {
     pub bytes: Vec<u8>,
     /// Where it must be compiled.
     pub tier: BodyTier,
+    /// The way back.
+    pub origin: BodyOrigin,
     /// Whether it has a handler of exceptions.
     pub catches: bool,
 }
@@ -62,6 +65,7 @@ pub fn lower_body(
     let mut operators = OperatorsReader::new(reader);
     let mut bytes = Vec::with_capacity(body.len() + body.len() / 4);
     let mut copied = 0;
+    let mut origin = BodyOriginBuilder::default();
     let mut catches = false;
     while !operators.eof() {
         let at = operators.original_position();
@@ -69,6 +73,7 @@ pub fn lower_body(
         let operator = operators.read()?;
         validator.op(at, &operator)?;
         singlepass = singlepass && singlepass_operator(skeleton, &operator, body[start]);
+        origin.operator(start, &operator, body[start]);
         catches |= matches!(operator, Operator::TryTable { .. });
         let replacement = match operator {
             Operator::Call { function_index } => {
@@ -86,8 +91,11 @@ pub fn lower_body(
         };
         if let Some(replacement) = replacement {
             bytes.extend_from_slice(&body[copied..start]);
+            let before = bytes.len();
             replacement.encode(skeleton, &mut bytes);
-            copied = (operators.original_position() - offset) as usize;
+            let end = (operators.original_position() - offset) as usize;
+            origin.replaced(start - copied, end - start, bytes.len() - before);
+            copied = end;
         }
     }
     operators.finish()?;
@@ -98,9 +106,11 @@ pub fn lower_body(
     } else {
         BodyTier::Cranelift
     };
+    let origin = origin.finish(offset as u32);
     let lowered = LoweredBody {
         bytes,
         tier,
+        origin,
         catches,
     };
     Ok((lowered, validator.into_allocations()))

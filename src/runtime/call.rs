@@ -47,7 +47,7 @@ pub unsafe fn call(
     let entry = (&raw const entry).cast();
     // SAFETY: body, context and trampoline belong together (`Code::trampolines`), `values` fits by
     // the caller's promise, and the entry lives until the call ended.
-    unsafe {
+    let outcome = unsafe {
         wasmer_call_trampoline(
             stack::handler(),
             &CONFIG,
@@ -56,5 +56,9 @@ pub unsafe fn call(
             entry,
             values.cast(),
         )
+    };
+    if let Err(trap) = &outcome {
+        zone.record(trap);
     }
+    outcome
 }

@@ -22,7 +22,7 @@ use wasmer_vm::{
 };
 
 use super::host::Raised;
-use super::{scan, unwind};
+use super::{libcall, scan, unwind};
 
 /// Whether WebAssembly handlers catch anything: wasmer unwinds on Unix only.
 pub const CATCHES: bool = cfg!(unix);
@@ -309,11 +309,8 @@ pub(super) unsafe fn hook(
 ) {
     let vmctx = instance.vmctx_ptr();
     let index = VMBuiltinFunctionIndex::get_imported_alloc_exception_index();
-    let offset = instance.vmoffsets().vmctx_builtin_function(index);
-    // SAFETY: the instance's `VMContext` has the array of functions at this offset.
-    let entry = unsafe { vmctx.cast::<u8>().add(offset as usize) };
-    // SAFETY: as above; no code of the instance runs yet.
-    unsafe { entry.cast::<*const ()>().write(allocate as *const ()) };
+    // SAFETY: `allocate` is what compiled code calls; no code of the instance runs yet.
+    unsafe { libcall::replace(instance, index, allocate as *const ()) };
     let Some(exceptions) = NonNull::new(exceptions.get()) else {
         return;
     };

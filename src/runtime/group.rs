@@ -26,6 +26,7 @@ use wasmer_vm::{
 use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
 use super::host::{Callee, HostFunction};
 use super::interrupt::Library;
+use super::libcall;
 use super::tunables::limited;
 use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
 
@@ -82,6 +83,8 @@ pub struct Group {
     kits: Vec<Arc<Kit>>,
     /// Boxed: the allocation function of compiled code holds the address.
     pub(super) exceptions: Box<UnsafeCell<Exceptions>>,
+    /// Its instances for [`libcall::unhook`].
+    pub(super) hooked: Vec<usize>,
     #[expect(clippy::vec_box, reason = "tables hold the addresses")]
     owned_anyfuncs: Vec<Box<UnsafeCell<VMCallerCheckedAnyfunc>>>,
 }
@@ -91,6 +94,7 @@ impl Drop for Group {
         for member in &self.members {
             member.module.detach(member.id);
         }
+        libcall::unhook(&self.hooked);
         exception::unhook(self.exceptions.get_mut());
         self.libraries.clear();
         LIVE.fetch_sub(1, Ordering::Relaxed);
@@ -116,6 +120,7 @@ impl Group {
             globals: Vec::new(),
             kits: Vec::new(),
             exceptions: Box::default(),
+            hooked: Vec::new(),
             owned_anyfuncs: Vec::new(),
         }
     }

@@ -7,6 +7,7 @@ use wasmer_vm::{
     VMDynamicFunctionContext, VMFunctionBody, VMFunctionContext, on_host_stack, raise_user_trap,
 };
 
+use super::stack::WasmThread;
 use super::unwind::{self, Frame};
 
 /// The host's side of an imported function.
@@ -38,15 +39,24 @@ pub enum Raised {
 ///
 /// Invariant: its address does not change while any store can call it.
 pub(super) struct HostFunction {
-    dynamic: VMDynamicFunctionContext<Box<dyn Callee>>,
+    dynamic: VMDynamicFunctionContext<Host>,
+}
+
+struct Host {
+    callee: Box<dyn Callee>,
+    /// The group's.
+    thread: WasmThread,
 }
 
 impl HostFunction {
     pub(super) fn new(callee: Box<dyn Callee>) -> Box<Self> {
         Box::new(Self {
             dynamic: VMDynamicFunctionContext {
-                address: (unwind::enter as *const ()).cast::<VMFunctionBody>(),
-                ctx: callee,
+                address: (entry as *const ()).cast::<VMFunctionBody>(),
+                ctx: Host {
+                    callee,
+                    thread: WasmThread::current(),
+                },
             },
         })
     }
@@ -64,19 +74,38 @@ pub(super) fn host_data() -> Box<dyn Any> {
     Box::new(Host)
 }
 
-/// Called by the dynamic trampolines by way of [`unwind::enter`], on the WebAssembly stack; `frame`
-/// is the trampoline's.
-pub(super) unsafe extern "C" fn enter(
-    context: *mut VMDynamicFunctionContext<Box<dyn Callee>>,
+/// Called by the dynamic trampolines, on the WebAssembly stack: adds the trampoline's frame to the
+/// arguments of [`enter`].
+///
+/// # Safety
+/// As [`enter`].
+#[unsafe(naked)]
+unsafe extern "C" fn entry(context: *mut VMDynamicFunctionContext<Host>, values: *mut RawValue) {
+    #[cfg(all(target_arch = "x86_64", not(windows)))]
+    std::arch::naked_asm!("mov rdx, rbp", "jmp {enter}", enter = sym enter);
+    #[cfg(all(target_arch = "x86_64", windows))]
+    std::arch::naked_asm!("mov r8, rbp", "jmp {enter}", enter = sym enter);
+    #[cfg(target_arch = "aarch64")]
+    std::arch::naked_asm!("mov x2, x29", "b {enter}", enter = sym enter);
+}
+
+/// # Safety
+/// `context` must be what [`HostFunction::context`] gave out, `values` as [`Callee::call`] wants it,
+/// `frame` that of the dynamic trampoline that called.
+unsafe extern "C" fn enter(
+    context: *mut VMDynamicFunctionContext<Host>,
     values: *mut RawValue,
     frame: *mut Frame,
 ) {
+    // SAFETY: the trampoline passes the context that `HostFunction::context` gave out, alive by its
+    // invariant.
+    let host = unsafe { &(*context).ctx };
+    // SAFETY: a group is used by one thread, so it is this one's.
+    let zone = unsafe { &*host.thread.zone() };
+    zone.calls_host(frame as usize);
     let outcome = on_host_stack(|| {
-        // SAFETY: the trampoline passes the context that `HostFunction::context` gave out, alive
-        // by its invariant.
-        let callee = unsafe { &(*context).ctx };
         // SAFETY: the trampoline's value array has room for parameters and results.
-        unsafe { callee.call(values) }
+        unsafe { host.callee.call(values) }
     });
     match outcome {
         Ok(()) => {}

@@ -20,6 +20,7 @@ use super::exception;
 use super::group::{FunctionMeta, Group, Member};
 use super::host::{Callee, HostFunction, host_data};
 use super::interrupt::Library;
+use super::libcall;
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
 use crate::error::LinkError;
@@ -246,6 +247,7 @@ impl Group {
             )
         };
         let mut instance = instance.map_err(InstantiateError::Trap)?;
+        self.hooked.extend(libcall::hook(&instance, info));
         if !own_tags.is_empty() {
             let objects = NonNull::from(&mut *self.objects);
             // SAFETY: the group owns all of them, boxed, and `Group::drop` unhooks.

@@ -6,10 +6,12 @@
 mod active;
 mod call;
 mod exception;
+mod frames;
 mod group;
 mod host;
 mod instance;
 mod interrupt;
+mod libcall;
 mod memory;
 mod scan;
 mod signal;
@@ -20,6 +22,7 @@ mod unwind;
 
 pub use call::call;
 pub use exception::{InFlight, Serial};
+pub use frames::Frames;
 pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};

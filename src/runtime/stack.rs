@@ -14,6 +14,9 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::LazyLock;
 
+use super::frames::Notes;
+use crate::module::Site;
+use crate::tier::Position;
 use parking_lot::Mutex;
 use wasmer_types::RawValue;
 use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
@@ -32,7 +35,7 @@ pub fn init_traps() {
 }
 
 /// A backtrace takes some 10 KiB. No zone where there is no handler for it.
-const ZONE: usize = if cfg!(target_os = "linux") {
+pub(super) const ZONE: usize = if cfg!(target_os = "linux") {
     64 << 10
 } else {
     0
@@ -46,8 +49,22 @@ pub(super) struct Entry {
     zone: *const Zone,
     /// Where the zone of the call's stack begins, 0 until that is known.
     start: Cell<usize>,
+    /// The frame of the dynamic trampoline that called the host last, 0 if none did.
+    host: Cell<usize>,
     /// The call around this one.
     outer: *const Entry,
+}
+
+impl Entry {
+    /// Where the zone of the call's stack begins, 0 if it has none yet.
+    pub(super) fn start(&self) -> usize {
+        self.start.get()
+    }
+
+    /// The frame that called the host last, 0 if none did.
+    pub(super) fn host(&self) -> usize {
+        self.host.get()
+    }
 }
 
 /// Guards the stack it finds itself on, then runs the entry behind `entry`.
@@ -75,6 +92,7 @@ pub(super) struct Zone {
     entry: Cell<*const Entry>,
     /// The zone that was given to native code, 0 if none.
     opened: Cell<usize>,
+    pub(super) notes: Notes,
 }
 
 /// What a thread needs to enter WebAssembly; looked up once, because thread-local storage is slow to
@@ -90,6 +108,19 @@ impl WasmThread {
 
     pub(super) fn zone(self) -> *const Zone {
         self.0
+    }
+
+    /// The frames of the calls that were under way when one failed last, innermost first, at most
+    /// `limit` of each.
+    pub fn trace(self, limit: usize) -> Vec<Vec<Position>> {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.0 };
+        zone.notes.trace(limit)
+    }
+
+    /// The instruction that failed last, where its trap codes do not say what it is.
+    pub fn failed_site(self) -> Option<Site> {
+        self.trace(1).first()?.first()?.site
     }
 }
 
@@ -107,6 +138,7 @@ impl Zone {
             last: Cell::new(0),
             entry: Cell::new(ptr::null()),
             opened: Cell::new(0),
+            notes: Notes::new(),
         }
     }
 
@@ -118,6 +150,7 @@ impl Zone {
             body,
             zone: self,
             start: Cell::new(0),
+            host: Cell::new(0),
             outer: self.entry.get(),
         }
     }
@@ -127,6 +160,27 @@ impl Zone {
     pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Inside<'entry> {
         self.entry.set(entry);
         Inside(entry)
+    }
+
+    /// The innermost call under way.
+    #[inline]
+    fn current(&self) -> Option<&Entry> {
+        // SAFETY: null, or of a call that has not returned: `Inside` takes it out before.
+        unsafe { self.entry.get().as_ref() }
+    }
+
+    /// The calls under way, the innermost first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        // SAFETY: as in `current`; a call around another lives longer than that one.
+        std::iter::successors(self.current(), |entry| unsafe { entry.outer.as_ref() })
+    }
+
+    /// The call under way calls the host, by the dynamic trampoline whose frame is at `frame`.
+    #[inline]
+    pub(super) fn calls_host(&self, frame: usize) {
+        if let Some(entry) = self.current() {
+            entry.host.set(frame);
+        }
     }
 
     /// Protects the zone of the stack that is current, once.
@@ -179,17 +233,13 @@ pub(super) struct Activation {
 pub(super) fn activations() -> impl Iterator<Item = Activation> {
     // SAFETY: this thread's, which is alive.
     let zone = unsafe { &*zone() };
-    let mut next = zone.entry.get();
-    std::iter::from_fn(move || {
-        // SAFETY: null, or of a call that has not returned: `Inside` takes it out before.
-        let entry = unsafe { next.as_ref() }?;
-        next = entry.outer;
+    zone.entries().map(|entry| {
         let start = entry.start.get();
         let closed = if zone.opened.get() == start { 0 } else { ZONE };
-        Some(Activation {
+        Activation {
             entry: ptr::from_ref(entry) as usize,
             stack: start + closed..start + STACK,
-        })
+        }
     })
 }
 
@@ -234,6 +284,7 @@ mod linux {
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
+    use super::super::frames::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
     /// Best effort: without its zone a stack works as wasmer made it.
@@ -264,14 +315,14 @@ mod linux {
         let address = unsafe { info.si_addr() } as usize;
         // SAFETY: this thread's, which is alive.
         let zone = unsafe { &*zone() };
-        // SAFETY: null, or of the call under way.
-        let start = unsafe { zone.entry.get().as_ref() }.map_or(0, |entry| entry.start.get());
+        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
+        let registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
+        zone.notes.fault(registers);
+        let start = zone.current().map_or(0, |entry| entry.start.get());
         if start == 0 || !(start..start + ZONE).contains(&address) || zone.opened.get() != 0 {
             return false;
         }
-        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
-        let at = program_counter(unsafe { &*context.cast::<libc::ucontext_t>() });
-        if !is_native_code(at) {
+        if !is_native_code(registers.pc) {
             return false;
         }
         zone.opened.set(start);
@@ -280,13 +331,24 @@ mod linux {
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn program_counter(context: &libc::ucontext_t) -> usize {
-        context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+    fn registers(context: &libc::ucontext_t) -> Registers {
+        let register = |index: c_int| context.uc_mcontext.gregs[index as usize] as usize;
+        Registers {
+            pc: register(libc::REG_RIP),
+            stack: register(libc::REG_RSP),
+            frame: register(libc::REG_RBP),
+        }
     }
 
     #[cfg(target_arch = "aarch64")]
-    fn program_counter(context: &libc::ucontext_t) -> usize {
-        context.uc_mcontext.pc as usize
+    fn registers(context: &libc::ucontext_t) -> Registers {
+        let context = &context.uc_mcontext;
+        Registers {
+            pc: context.pc as usize,
+            stack: context.sp as usize,
+            frame: context.regs[29] as usize,
+            link: context.regs[30] as usize,
+        }
     }
 
     /// Whether the program counter is in a library that was loaded before WebAssembly could run.

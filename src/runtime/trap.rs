@@ -6,6 +6,8 @@ use wasmer_vm::{Trap, VMExceptionRef};
 
 use super::host::Raised;
 use super::interrupt::Interrupted;
+use super::libcall;
+use crate::module::Site;
 
 /// How a call ended, if not well.
 #[derive(Debug)]
@@ -22,15 +24,38 @@ pub enum Outcome {
     Exception(VMExceptionRef),
 }
 
-/// Sorts a trap.
-pub fn classify(trap: &Trap) -> Outcome {
+/// Sorts a trap; `site` finds the instruction that failed, where its trap codes do not say.
+pub fn classify(trap: &Trap, site: impl Fn() -> Option<Site>) -> Outcome {
     let code = match trap {
         Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
         Trap::User(error) if error.is::<Interrupted>() => return Outcome::Interrupted,
         Trap::User(_) => return Outcome::Trap("a host function failed"),
         Trap::OOM { .. } => return Outcome::Trap("out of memory"),
         Trap::UncaughtException { exnref, .. } => return Outcome::Exception(exnref.clone()),
-        Trap::Lib { trap_code, .. } => *trap_code,
+        _ => code(trap).unwrap_or(TrapCode::StackOverflow),
+    };
+    match code {
+        TrapCode::IntegerDivisionByZero if site() == Some(Site::Remainder) => {
+            Outcome::Trap("remainder by zero")
+        }
+        TrapCode::IntegerOverflow if site() == Some(Site::Truncation) => {
+            Outcome::Trap("float unrepresentable in integer range")
+        }
+        TrapCode::TableAccessOutOfBounds if libcall::segment_was_short() => {
+            Outcome::Trap("element segment out of bounds")
+        }
+        _ => words(code).map_or(Outcome::StackOverflow, Outcome::Trap),
+    }
+}
+
+/// The code of what the module's own code or a library function of the engine ended with.
+pub(super) fn code(trap: &Trap) -> Option<TrapCode> {
+    match trap {
+        // A stack overflow hits the guard page at an instruction that may also be a memory access.
+        Trap::Wasm {
+            signal_trap: Some(TrapCode::StackOverflow),
+            ..
+        } => Some(TrapCode::StackOverflow),
         Trap::Wasm {
             pc, signal_trap, ..
         } => FRAME_INFO
@@ -38,20 +63,9 @@ pub fn classify(trap: &Trap) -> Outcome {
             .ok()
             .and_then(|frames| frames.lookup_trap_info(*pc))
             .map(|info| info.trap_code)
-            .or(*signal_trap)
-            .unwrap_or(TrapCode::StackOverflow),
-    };
-    // A stack overflow hits the guard page at an instruction that may also be a memory access.
-    let code = match trap {
-        Trap::Wasm {
-            signal_trap: Some(TrapCode::StackOverflow),
-            ..
-        } => TrapCode::StackOverflow,
-        _ => code,
-    };
-    match words(code) {
-        Some(words) => Outcome::Trap(words),
-        None => Outcome::StackOverflow,
+            .or(*signal_trap),
+        Trap::Lib { trap_code, .. } => Some(*trap_code),
+        _ => None,
     }
 }
 

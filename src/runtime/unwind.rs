@@ -18,18 +18,14 @@ pub(super) struct Frame {
     return_address: usize,
 }
 
-pub(super) use landing::{enter, raise, throw_behind};
+pub(super) use landing::{raise, throw_behind};
 
 #[cfg(unix)]
 mod landing {
     use std::arch::naked_asm;
     use std::cell::Cell;
 
-    use wasmer_types::RawValue;
-    use wasmer_vm::VMDynamicFunctionContext;
-
     use super::{Frame, InFlight};
-    use crate::runtime::host::{self, Callee};
 
     thread_local! {
         /// What [`resume`] throws.
@@ -41,26 +37,6 @@ mod landing {
     /// The next [`throw_behind`] of this thread throws it.
     pub fn raise(exception: InFlight) {
         EXCEPTION.set(Some(exception));
-    }
-
-    /// [`host::enter`] with the caller's frame as the third argument.
-    #[cfg(target_arch = "x86_64")]
-    #[unsafe(naked)]
-    pub unsafe extern "C" fn enter(
-        context: *mut VMDynamicFunctionContext<Box<dyn Callee>>,
-        values: *mut RawValue,
-    ) {
-        naked_asm!("mov rdx, rbp", "jmp {enter}", enter = sym host::enter)
-    }
-
-    /// As above.
-    #[cfg(target_arch = "aarch64")]
-    #[unsafe(naked)]
-    pub unsafe extern "C" fn enter(
-        context: *mut VMDynamicFunctionContext<Box<dyn Callee>>,
-        values: *mut RawValue,
-    ) {
-        naked_asm!("mov x2, x29", "b {enter}", enter = sym host::enter)
     }
 
     /// Throws what was raised as soon as the function of `frame` has returned.
@@ -125,20 +101,7 @@ mod landing {
 /// Where wasmer cannot unwind, no handler sees anything, so nothing is thrown at a call site.
 #[cfg(not(unix))]
 mod landing {
-    use wasmer_types::RawValue;
-    use wasmer_vm::VMDynamicFunctionContext;
-
     use super::{Frame, InFlight};
-    use crate::runtime::host::{self, Callee};
-
-    /// [`host::enter`], which needs no frame here.
-    pub unsafe extern "C" fn enter(
-        context: *mut VMDynamicFunctionContext<Box<dyn Callee>>,
-        values: *mut RawValue,
-    ) {
-        // SAFETY: the caller's arguments.
-        unsafe { host::enter(context, values, std::ptr::null_mut()) }
-    }
 
     /// Never called: [`super::super::exception::CATCHES`].
     pub fn raise(_: InFlight) {}

@@ -12,9 +12,10 @@ use wasmer_types::{LocalFunctionIndex, ModuleInfo};
 use wasmer_vm::FunctionBodyPtr;
 
 use super::code::{Code, Loaded, Tier};
+use super::positions::Positions;
 use super::{engine, scheduler};
 use crate::error::CompileError;
-use crate::module::{BodyTier, Skeleton, lower_body};
+use crate::module::{BodyTier, LoweredBody, Skeleton, lower_body};
 use crate::stream::{Chunk, Ingested};
 
 /// A baseline compile under way.
@@ -175,7 +176,7 @@ impl Shared {
 
     fn compile_trampolines(&self, skeleton: &Skeleton) -> Result<(), CompileError> {
         let donor = skeleton.donor(std::iter::empty());
-        let loaded = compile(engine::cranelift_baseline(), &donor)?;
+        let loaded = compile(engine::cranelift_baseline(), &donor, None)?;
         self.state.lock().trampolines = Some(loaded);
         Ok(())
     }
@@ -198,30 +199,30 @@ impl Shared {
             catches |= lowered.catches;
             match lowered.tier {
                 BodyTier::Singlepass if cfg!(feature = "singlepass") => {
-                    singlepass.push((function.local, lowered.bytes));
+                    singlepass.push((function.local, lowered));
                 }
-                _ => cranelift.push((function.local, lowered.bytes)),
+                _ => cranelift.push((function.local, lowered)),
             }
         }
         if catches {
             self.state.lock().catches = true;
         }
         #[cfg(feature = "singlepass")]
-        self.compile_donor(&singlepass, engine::singlepass, |bodies| {
+        self.compile_donor(singlepass, engine::singlepass, |bodies| {
             skeleton.singlepass_donor(bodies)
         })?;
         if cfg!(feature = "singlepass") {
-            let bytes: usize = cranelift.iter().map(|(_, body)| body.len()).sum();
+            let bytes: usize = cranelift.iter().map(|(_, body)| body.bytes.len()).sum();
             self.state.lock().cranelift_bytes += bytes as u64;
         }
-        self.compile_donor(&cranelift, engine::cranelift_baseline, |bodies| {
+        self.compile_donor(cranelift, engine::cranelift_baseline, |bodies| {
             skeleton.donor(bodies)
         })
     }
 
     fn compile_donor(
         &self,
-        functions: &[(u32, Vec<u8>)],
+        functions: Vec<(u32, LoweredBody)>,
         engine: impl FnOnce() -> Engine,
         donor: impl FnOnce(&mut dyn Iterator<Item = (u32, &[u8])>) -> Vec<u8>,
     ) -> Result<(), CompileError> {
@@ -230,22 +231,32 @@ impl Shared {
         }
         let mut bodies = functions
             .iter()
-            .map(|(local, body)| (*local, body.as_slice()));
-        let loaded = compile(engine(), &donor(&mut bodies))?;
+            .map(|(local, body)| (*local, body.bytes.as_slice()));
+        let donor = donor(&mut bodies);
+        let origins = functions
+            .into_iter()
+            .map(|(local, body)| (local, body.origin));
+        let origins: Vec<_> = origins.collect();
+        let locals: Vec<_> = origins.iter().map(|(local, _)| *local).collect();
+        let loaded = compile(engine(), &donor, Some(Positions::Donor(origins)))?;
         let mut state = self.state.lock();
         let bodies = loaded.artifact.finished_functions();
-        for ((local, _), body) in functions.iter().zip(bodies.values()) {
-            state.bodies[*local as usize] = Some(*body);
+        for (local, body) in locals.into_iter().zip(bodies.values()) {
+            state.bodies[local as usize] = Some(*body);
         }
         state.donors.push(Arc::clone(&loaded));
         Ok(())
     }
 }
 
-fn compile(engine: Engine, bytes: &[u8]) -> Result<Arc<Loaded>, CompileError> {
+fn compile(
+    engine: Engine,
+    bytes: &[u8],
+    positions: Option<Positions>,
+) -> Result<Arc<Loaded>, CompileError> {
     let artifact = Artifact::new(&engine, bytes, &BaseTunables::new(), None)
         .map_err(|error| CompileError::unsupported(error.to_string()))?;
-    Ok(Loaded::new(artifact, engine))
+    Ok(Loaded::new(artifact, engine, positions))
 }
 
 /// wasmer's view of the declaration.

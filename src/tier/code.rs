@@ -1,6 +1,6 @@
 //! A module and the code it currently has.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Condvar, Mutex};
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
@@ -8,8 +8,9 @@ use wasmer_types::entity::BoxedSlice;
 use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex};
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 
+use super::positions::{Positions, Registration};
 use super::publish::Registered;
-use crate::module::Declaration;
+use crate::module::{Declaration, Names, WholeOrigin};
 use crate::trace::Listeners;
 
 /// Which compiler made the code.
@@ -25,13 +26,20 @@ pub enum Tier {
 ///
 /// Invariant: field order. The artifact's addresses point into the engine's memory.
 pub struct Loaded {
+    registration: Option<Registration>,
     pub(super) artifact: Artifact,
     _engine: Engine,
 }
 
 impl Loaded {
-    pub(super) fn new(artifact: Artifact, engine: Engine) -> Arc<Self> {
+    /// `positions` is of the artifact's own functions; `None` if it has none.
+    pub(super) fn new(
+        artifact: Artifact,
+        engine: Engine,
+        positions: Option<Positions>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            registration: positions.and_then(|positions| Registration::new(&artifact, positions)),
             artifact,
             _engine: engine,
         })
@@ -73,8 +81,20 @@ unsafe impl Send for Code {}
 unsafe impl Sync for Code {}
 
 impl Code {
+    /// From now on its functions are known as those of `module`.
+    pub(super) fn belongs_to(&self, module: &Weak<Module>) {
+        for registration in self
+            ._bodies
+            .iter()
+            .filter_map(|loaded| loaded.registration.as_ref())
+        {
+            registration.belongs_to(module);
+        }
+    }
+
     /// The code of an artifact that holds the whole module.
-    pub(super) fn of_artifact(loaded: Arc<Loaded>) -> Self {
+    pub(super) fn of_artifact(artifact: Artifact, engine: Engine, origin: WholeOrigin) -> Self {
+        let loaded = Loaded::new(artifact, engine, Some(Positions::Whole(origin)));
         let artifact = &loaded.artifact;
         Self {
             tier: Tier::Optimized,
@@ -117,6 +137,7 @@ pub struct Module {
     pub(super) registered: Mutex<Registered>,
     pub(super) optimizing: Mutex<Optimizing>,
     pub(super) optimizing_changed: Condvar,
+    names: OnceLock<Names>,
 }
 
 impl std::fmt::Debug for Module {
@@ -135,21 +156,35 @@ impl Module {
             Tier::Baseline => Optimizing::Pending(Vec::new()),
             Tier::Optimized => Optimizing::Done,
         };
-        Arc::new(Self {
-            hash,
-            token: OnceLock::new(),
-            wire: OnceLock::new(),
-            declaration,
-            listeners: Listeners::default(),
-            registered: Mutex::new(Registered::new(Arc::new(code))),
-            optimizing: Mutex::new(optimizing),
-            optimizing_changed: Condvar::new(),
+        Arc::new_cyclic(|module| {
+            code.belongs_to(module);
+            Self {
+                hash,
+                token: OnceLock::new(),
+                wire: OnceLock::new(),
+                declaration,
+                listeners: Listeners::default(),
+                registered: Mutex::new(Registered::new(Arc::new(code))),
+                optimizing: Mutex::new(optimizing),
+                optimizing_changed: Condvar::new(),
+                names: OnceLock::new(),
+            }
         })
     }
 
     /// The tier new instances get.
     pub fn tier(&self) -> Tier {
         self.registered.lock().code().tier
+    }
+
+    /// What its name section says.
+    pub fn names(&self) -> &Names {
+        self.names.get_or_init(|| {
+            let sections = self.declaration.custom_sections("name").unwrap_or_default();
+            sections
+                .first()
+                .map_or_else(Names::default, |section| Names::read(section))
+        })
     }
 
     /// The code new instances get.

@@ -9,6 +9,7 @@ mod compile;
 mod engine;
 mod kit;
 mod optimizing;
+mod positions;
 mod publish;
 mod registry;
 mod scheduler;
@@ -19,6 +20,7 @@ pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compi
 pub use engine::fingerprint;
 pub use kit::{Kit, kit};
 pub use optimizing::{finish_spooled, hand_off, unfinished};
+pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
 pub use storage::{access, configure, directory, locate};

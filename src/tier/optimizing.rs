@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::Mutex;
+use wasmer_compiler::wasmparser::{BinaryReaderError, Parser, Payload};
 use wasmer_compiler::{
     Artifact, ArtifactBuild, ArtifactCreate, BaseTunables, ModuleEnvironment, Tunables,
 };
 
-use super::code::{Code, Loaded, Module};
+use super::code::{Code, Module};
 use super::compile::{CacheMode, CompileOptions};
 use super::{engine, scheduler, storage};
 use crate::cache::{ArtifactKey, CacheError, Entry, ModuleHash};
-use crate::module::{Declaration, has_handler};
+use crate::module::{Declaration, WholeOrigin, has_handler};
 use crate::stream::{Chunk, Ingest, Ingested};
 use crate::trace::{EventQueue, Span};
 
@@ -62,9 +63,10 @@ impl Job {
         let mut code = storage::load_code(&key, self.module.hash, options).map(|(_, code)| code);
         if code.is_none() {
             let whole = whole(&self.ingested);
+            let origin = origin(&self.ingested, &whole)?;
             let build = build(&whole, scheduler::optimizing_threads())?;
             drop(whole);
-            code = Some(self.store_and_load(&key, &build)?);
+            code = Some(self.store_and_load(&key, &build, origin)?);
         }
         if let Some(code) = code {
             self.module.publish(code);
@@ -77,7 +79,12 @@ impl Job {
     }
 
     /// Mapped from the cache where possible, so that processes share the pages; else from memory.
-    fn store_and_load(&self, key: &ArtifactKey, build: &ArtifactBuild) -> Result<Code, String> {
+    fn store_and_load(
+        &self,
+        key: &ArtifactKey,
+        build: &ArtifactBuild,
+        origin: WholeOrigin,
+    ) -> Result<Code, String> {
         let options = &self.options;
         let size = self.ingested.bytes.len() as u64;
         let image = build.serialize().map_err(|error| error.to_string())?;
@@ -85,7 +92,16 @@ impl Job {
             let span = Span::start();
             let declaration = &self.module.declaration;
             let hash = self.module.hash;
-            match write(key, hash, declaration, &self.ingested, &image, options) {
+            let origin = &origin;
+            match write(
+                key,
+                hash,
+                declaration,
+                origin,
+                &self.ingested,
+                &image,
+                options,
+            ) {
                 Ok(Some(entry)) => {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));
@@ -104,7 +120,7 @@ impl Job {
         // SAFETY: the image was just made by our own compiler.
         let artifact = unsafe { Artifact::deserialize(&engine, image.into()) };
         let artifact = artifact.map_err(|error| error.to_string())?;
-        Ok(Code::of_artifact(Loaded::new(artifact, engine)))
+        Ok(Code::of_artifact(artifact, engine, origin))
     }
 }
 
@@ -115,6 +131,24 @@ fn whole(ingested: &Ingested) -> Vec<u8> {
         &ingested.bytes[ingested.code.clone()],
         &ingested.data,
     )
+}
+
+/// Where the bodies of `whole` came from.
+fn origin(ingested: &Ingested, whole: &[u8]) -> Result<WholeOrigin, String> {
+    let code = &ingested.code;
+    let lowered = code_start(whole).map_err(|error| error.to_string())?;
+    WholeOrigin::new(&ingested.bytes[code.clone()], code.start, lowered)
+        .map_err(|error| error.to_string())
+}
+
+/// Where the contents of a module's code section start.
+fn code_start(module: &[u8]) -> Result<usize, BinaryReaderError> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CodeSectionStart { range, .. } = payload? {
+            return Ok(range.start as usize);
+        }
+    }
+    Ok(0)
 }
 
 fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String> {
@@ -144,6 +178,7 @@ fn write(
     key: &ArtifactKey,
     hash: [u8; 32],
     declaration: &Declaration,
+    origin: &WholeOrigin,
     ingested: &Ingested,
     image: &[u8],
     options: &CompileOptions,
@@ -151,7 +186,7 @@ fn write(
     let Some(store) = storage::store(options) else {
         return Ok(None);
     };
-    let Ok((meta, behind)) = declaration.carry(image.len() as u64) else {
+    let Ok((meta, behind)) = declaration.carry(image.len() as u64, origin) else {
         return Ok(None);
     };
     let image = [image, &behind].concat();
@@ -254,10 +289,12 @@ fn finish_module(
     };
     let ingested = Ingest::whole(wasm, &mut chunks);
     let mut ingested = ingested.map_err(|refused| refused.error.to_string())?;
-    let build = build(&whole(&ingested), scheduler::cores())?;
+    let whole = whole(&ingested);
+    let origin = origin(&ingested, &whole)?;
+    let build = build(&whole, scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
     let declaration = Declaration::new(build.create_module_info(), &mut ingested, catches);
-    let stored = write(key, hash, &declaration, &ingested, &image, options);
+    let stored = write(key, hash, &declaration, &origin, &ingested, &image, options);
     stored
         .map(|stored| stored.is_some())
         .map_err(|error| error.to_string())

@@ -132,9 +132,10 @@ impl Module {
 
     /// Puts `code` in the place of the baseline's, everywhere. The old code is freed once every
     /// thread that has instances was seen without a frame.
-    pub(super) fn publish(&self, code: Code) {
+    pub(super) fn publish(self: &Arc<Self>, code: Code) {
         let code = Arc::new(code);
         let mut mutators: HashMap<usize, Arc<dyn Mutator>> = HashMap::new();
+        code.belongs_to(&Arc::downgrade(self));
         let old = {
             let mut registered = self.registered.lock();
             let old = std::mem::replace(&mut registered.code, Arc::clone(&code));

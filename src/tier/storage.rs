@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use parking_lot::Mutex;
 use wasmer_compiler::{Artifact, ArtifactCreate};
 
-use super::code::{Code, Loaded, Module};
+use super::code::{Code, Module};
 use super::compile::{CacheMode, CompileOptions};
 use super::engine;
 use crate::cache::{ArtifactKey, CacheError, Entry, Lookup, ModuleHash, Store};
@@ -192,8 +192,8 @@ pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), String> {
     };
     let file = Arc::new(entry.file);
     let info = artifact.create_module_info();
-    let declaration =
+    let (declaration, origin) =
         Declaration::carried(info, &entry.meta, &file).ok_or_else(|| "metadata".to_owned())?;
-    let code = Code::of_artifact(Loaded::new(artifact, engine));
+    let code = Code::of_artifact(artifact, engine, origin);
     Ok((declaration, code))
 }

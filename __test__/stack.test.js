@@ -1,0 +1,74 @@
+'use strict'
+// Stacks of errors, compared with those of the built-in engine letter by letter, and the realm of errors.
+
+const { execFile } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+const { promisify } = require('node:util')
+const vm = require('node:vm')
+const test = require('ava')
+const native = require('../binding.js')
+const { assemble } = require('./children/modules.js')
+
+const child = path.join(__dirname, 'children/stack.js')
+const lib = path.join(__dirname, '../lib/')
+
+const stacksOf = async (tier) => JSON.parse((await promisify(execFile)(process.execPath, [child, tier])).stdout)
+
+const builtin = stacksOf('builtin')
+
+for (const tiers of [['baseline'], ['optimized', 'hot']]) {
+  test.serial(`stacks are the built-in's: ${tiers.join(', then ')}`, async (t) => {
+    t.timeout(5 * 60 * 1000)
+    for (const tier of tiers) {
+      const stacks = await stacksOf(tier)
+      for (const [name, expected] of Object.entries(await builtin)) t.deepEqual(stacks[name], expected, `${tier}: ${name}`)
+    }
+  })
+}
+
+/** The package's namespace, loaded into a realm of its own over the one addon, as Jest does for each test file. */
+function loadInto(context) {
+  const loaded = new Map()
+  const load = (file) => {
+    if (!file.startsWith(lib)) return native
+    if (!loaded.has(file)) {
+      const module = { exports: {} }
+      loaded.set(file, module)
+      const wrapper = `(function (exports, require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
+      const from = (name) => {
+        if (!name.startsWith('.')) return require(name)
+        return load(require.resolve(path.resolve(path.dirname(file), name)))
+      }
+      vm.runInContext(wrapper, context, { filename: file })(module.exports, from, module, file, path.dirname(file))
+    }
+    return loaded.get(file).exports
+  }
+  return load(path.join(lib, 'namespace.js'))
+}
+
+test('errors are of the realm whose copy of the package the instance came from', async (t) => {
+  require('../index.js')
+  const context = vm.createContext({ process, performance, AbortSignal, Buffer })
+  const W = loadInto(context)
+  const within = (text) => vm.runInContext(text, context)
+  const bytes = await assemble('(module (func (export "f") (unreachable)) (func $r (export "r") (call $r) (call $r)))')
+  const { f, r } = new W.Instance(new W.Module(bytes)).exports
+
+  const trap = t.throws(f, { any: true })
+  t.true(trap instanceof within('WebAssembly.RuntimeError'))
+  t.false(trap instanceof WebAssembly.RuntimeError)
+  t.regex(trap.stack, /^RuntimeError: unreachable\n {4}at wasm:\/\/wasm\/[\da-f]{8}:wasm-function\[0\]:0x/)
+  t.true(t.throws(r, { any: true }) instanceof within('RangeError'))
+
+  const invalid = t.throws(() => new W.Module(Buffer.from([0, 1, 2, 3])), { any: true })
+  t.true(invalid instanceof within('WebAssembly.CompileError'))
+  t.is(invalid.code, 'ERR_WASM_INVALID_MODULE')
+  t.false(invalid.stack.includes(lib))
+  t.true((await t.throwsAsync(W.compile(Buffer.from([0, 1, 2, 3])), { any: true })) instanceof within('WebAssembly.CompileError'))
+
+  const segment = await assemble('(module (memory 1) (data (i32.const 65536) "a"))')
+  const outside = t.throws(() => new W.Instance(new W.Module(segment)), { any: true })
+  t.true(outside instanceof within('WebAssembly.RuntimeError'))
+  t.false(outside.stack.includes(lib))
+})

@@ -1,0 +1,298 @@
+'use strict'
+
+// Stacks of errors, as V8 writes them: frames of wasm where this package's closures were called.
+//
+// An error's stack was noted by V8 when the error was made, with a frame for every closure of ours. What those frames
+// stand for, native knows when a call fails. Both are kept until somebody reads the stack, because its first line is
+// what the error says of itself at that moment.
+
+const { native, classes } = require('./native.js')
+
+const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
+const { toString: errorToString } = Error.prototype
+
+const v8 = Number.parseInt(process.versions.v8, 10)
+
+/** A frame of wasm, as V8's structured stack traces have it. */
+class CallSite {
+  #url
+  #module
+  #name
+  #index
+  #start
+  #offset
+
+  constructor([moduleName, olderHash, newerHash, functionName, index, start, offset]) {
+    const hash = (v8 < 14 ? olderHash : newerHash).toString(16).padStart(8, '0')
+    this.#url = `wasm://wasm/${moduleName === null ? '' : `${moduleName.slice(0, MAX_NAME)}-`}${hash}`
+    this.#module = moduleName
+    this.#name = functionName
+    this.#index = index
+    this.#start = start
+    this.#offset = offset
+  }
+
+  getThis() {}
+
+  getTypeName() {
+    return null
+  }
+
+  getFunction() {
+    return this.#index
+  }
+
+  getFunctionName() {
+    return this.#name
+  }
+
+  getMethodName() {
+    return null
+  }
+
+  getFileName() {
+    return this.#url
+  }
+
+  getLineNumber() {
+    return 1
+  }
+
+  getColumnNumber() {
+    return this.#offset + 1
+  }
+
+  getEvalOrigin() {}
+
+  isToplevel() {
+    return false
+  }
+
+  isEval() {
+    return false
+  }
+
+  isNative() {
+    return false
+  }
+
+  isConstructor() {
+    return false
+  }
+
+  isAsync() {
+    return false
+  }
+
+  isPromiseAll() {
+    return false
+  }
+
+  getPromiseIndex() {
+    return null
+  }
+
+  getScriptNameOrSourceURL() {
+    return this.#url
+  }
+
+  getScriptHash() {
+    return ''
+  }
+
+  getEnclosingColumnNumber() {
+    return this.#start
+  }
+
+  getEnclosingLineNumber() {
+    return 1
+  }
+
+  getPosition() {
+    return this.#offset
+  }
+
+  toString() {
+    const place = `${this.#url}:wasm-function[${this.#index}]:0x${this.#offset.toString(16)}`
+    const names = [this.#module, this.#name].filter((name) => name !== null)
+    return names.length === 0 ? place : `${names.join('.')} (${place})`
+  }
+}
+
+/** V8 prints that much of a module's name in a URL. */
+const MAX_NAME = 100
+
+// Error.stackTraceLimit and prepareStackTrace are read as the properties they are: no getter of the program's is run.
+const valueOf = (name) => getOwnPropertyDescriptor(Error, name)?.value
+
+function currentLimit() {
+  const limit = valueOf('stackTraceLimit')
+  return typeof limit === 'number' ? Math.max(0, Math.floor(limit)) : 0
+}
+
+/** Runs `action` with another value of a property of Error, if it can be changed without the program's noticing. */
+function withError(name, value, action) {
+  const before = getOwnPropertyDescriptor(Error, name)
+  const replaceable = before === undefined ? Object.isExtensible(Error) : before.configurable === true
+  if (!replaceable) return action()
+  defineProperty(Error, name, { value, writable: true, enumerable: true, configurable: true })
+  try {
+    return action()
+  } finally {
+    if (before === undefined) Reflect.deleteProperty(Error, name)
+    else defineProperty(Error, name, before)
+  }
+}
+
+const OWN = `${__dirname}/`
+// Below these, a frame of ./function.js is a call that went into wasm; elsewhere it still read its arguments.
+const ABOVE_WASM = new Set(['adapter.js', 'exception.js', 'group.js', 'native.js', 'stack.js'])
+
+/**
+ * Frames with those of this package replaced; `nameOf` gives a frame's file if it is one of this package, and `calls`
+ * has the frames of the calls into wasm, the innermost first.
+ */
+function replaceFrames(frames, nameOf, calls) {
+  const replaced = []
+  let above
+  let next = 0
+  for (const frame of frames) {
+    const name = nameOf(frame)
+    if (name === undefined) replaced.push(frame)
+    else if (name === 'function.js' && ABOVE_WASM.has(above)) replaced.push(...(calls[next++] ?? []))
+    above = name
+  }
+  // V8 had not room for the closure itself.
+  if (ABOVE_WASM.has(above)) replaced.push(...(calls[next] ?? []))
+  return replaced
+}
+
+function siteName(site) {
+  const file = site.getFileName()
+  return typeof file === 'string' && file.startsWith(OWN) ? file.slice(OWN.length) : undefined
+}
+
+function lineName(line) {
+  const from = line.indexOf(OWN)
+  return from === -1 ? undefined : /^[^:]*/.exec(line.slice(from + OWN.length))[0]
+}
+
+const AT = '\n    at '
+
+/** In a stack that was written already; what is before its frames stays as it is. */
+function replaceText(text, calls, limit) {
+  const lines = text.split(AT)
+  const frames = replaceFrames(lines.slice(1), lineName, calls).slice(0, limit)
+  return [lines[0], ...frames].join(AT)
+}
+
+/** An error of Node's own names its code, too. */
+function headOf(error) {
+  const isNodeError = [error, getPrototypeOf(error)].some((object) =>
+    Object.getOwnPropertySymbols(object ?? {}).some((symbol) => symbol.description === 'kIsNodeError')
+  )
+  try {
+    return isNodeError ? `${error.name} [${error.code}]: ${error.message}` : apply(errorToString, error, [])
+  } catch {
+    return '<error>'
+  }
+}
+
+function format(error, sites) {
+  const prepare = Error.prepareStackTrace
+  if (typeof prepare === 'function') return apply(prepare, Error, [error, sites])
+  return [headOf(error), ...sites].join(AT)
+}
+
+// What V8 from 12 on shows as the accessor of every error's stack; before, it looks like a value.
+const INTERNAL = getOwnPropertyDescriptor(new Error(), 'stack').get
+
+/**
+ * What V8 noted: `sites`, or `text` if that was written already; undefined if the stack is not V8's, or cannot be
+ * replaced.
+ */
+function noted(error) {
+  let sites
+  const collect = (_, value) => (sites = value)
+  const read = () => {
+    const property = getOwnPropertyDescriptor(error, 'stack')
+    if (property?.configurable !== true) return undefined
+    if (property.get === undefined) return property.value
+    return property.get === INTERNAL ? apply(INTERNAL, error, []) : undefined
+  }
+  // Node's source maps are applied by the function that this one would take the place of.
+  // eslint-disable-next-line n/no-unsupported-features/node-builtins -- undefined where there is no such switch
+  const text = process.sourceMapsEnabled === true ? read() : withError('prepareStackTrace', collect, read)
+  if (Array.isArray(sites) && text === sites) return { sites }
+  return typeof text === 'string' ? { text } : undefined
+}
+
+function defineStack(error, stack) {
+  let value
+  let known = false
+  // Assigned to a variable they would get its name, which V8's have not.
+  const [get, set] = [
+    function () {
+      if (!known) {
+        known = true
+        value = stack()
+      }
+      return value
+    },
+    function (replacement) {
+      known = true
+      value = replacement
+    },
+  ]
+  defineProperty(error, 'stack', { get, set, enumerable: false, configurable: true })
+}
+
+/** Errors whose frames were replaced. */
+const done = new WeakSet()
+
+function replaceStack(error, calls, limit) {
+  const stack = noted(error)
+  if (stack === undefined) return
+  const { sites, text } = stack
+  if (sites === undefined) {
+    const replaced = replaceText(text, calls, limit)
+    defineStack(error, () => replaced)
+    return
+  }
+  const replaced = replaceFrames(sites, siteName, calls).slice(0, limit)
+  defineStack(error, () => format(error, replaced))
+}
+
+const callsNow = (limit) => native.traceFrames(limit).map((frames) => frames.map((frame) => new CallSite(frame)))
+
+// The closures on the way here, of which nothing is to be seen.
+const ROOM = 8
+
+/** An error of this realm whose stack shows nothing of this package. */
+function makeError(Class, message, calls = () => []) {
+  const limit = currentLimit()
+  if (limit === 0) return new Class(message)
+  const error = withError('stackTraceLimit', limit + ROOM, () => new Class(message))
+  done.add(error)
+  replaceStack(error, calls(limit), limit)
+  return error
+}
+
+/** What V8 would throw for a trap; a stack overflow has no words. `traced` says whether wasm was running. */
+function trapped(words, traced) {
+  const calls = traced ? callsNow : undefined
+  if (words === undefined) return makeError(RangeError, 'Maximum call stack size exceeded', calls)
+  // V8 14 shortened it.
+  const shorter = v8 >= 14 && words === 'null function or function signature mismatch'
+  return makeError(classes.RuntimeError, shorter ? 'function signature mismatch' : words, calls)
+}
+
+/** An error that an import threw leaves wasm. */
+function passed(error) {
+  if (done.has(error)) return
+  done.add(error)
+  const limit = currentLimit()
+  if (limit > 0) replaceStack(error, callsNow(limit), limit)
+}
+
+module.exports = { makeError, passed, trapped }
