@@ -198,9 +198,12 @@ declare namespace wasm {
   }
 
   /** Which code new instances of a module get. */
-  type Tier = 'baseline' | 'optimized'
+  type Tier = 'baseline' | 'optimized' | 'builtin'
 
-  /** A compiled module. The same bytes compiled twice in one process share one. */
+  /**
+   * A compiled module. The same bytes compiled twice in one process share one. It can be posted to another thread of the
+   * process, or cloned, and is shared then, too.
+   */
   class Module {
     /** Compiles in the calling thread. */
     constructor(bytes: BufferSource, options?: SyncCompileOptions)
@@ -214,12 +217,14 @@ declare namespace wasm {
 
     /**
      * Not in the standard: `'baseline'` until the optimizing tier has taken over, then `'optimized'`. A module whose
-     * artifact was found in the cache is `'optimized'` from the start.
+     * artifact was found in the cache is `'optimized'` from the start. `'builtin'`: the built-in engine compiled it
+     * ({@link CompileOptions.fallback}).
      */
     static tier(moduleObject: Module): Tier
     /**
      * Not in the standard: resolves when the module's tier is `'optimized'` and every living instance has been swapped.
-     * Rejects if the optimizing tier failed, or was not asked for (`optimize: false`).
+     * Rejects if the optimizing tier failed, or was not asked for (`optimize: false`). Resolves at once for a module of
+     * the built-in engine.
      */
     static optimized(moduleObject: Module): Promise<void>
   }
@@ -234,7 +239,10 @@ declare namespace wasm {
   type ExportValue = Function | Global | Memory | Table | Tag
   type ImportValue = ExportValue | number | bigint
   type ModuleImports = Record<string, ImportValue>
-  /** Imports by module, then by name. The built-in engine's memories fit, its tables, globals and functions do not. */
+  /**
+   * Imports by module, then by name. Of the built-in engine's objects functions, memories and immutable globals fit; its
+   * tables, mutable globals and tags do only where the module can follow them ({@link CompileOptions.fallback}).
+   */
   type Imports = Record<string, ModuleImports>
 
   /** An instance. Its code is swapped in place when the optimizing tier is done. */

@@ -70,6 +70,43 @@ test('install() and uninstall() can be called any number of times, and leave the
   t.is(globalThis.WebAssembly, stranger)
 })
 
+// ── Modules that Node itself loads ──────────────────────────────────────────────────────────────────────────────────
+
+const IMPORTED = `(module
+  (import "./tick.mjs" "tick" (func $tick (param i32) (result i32)))
+  (global (export "seven") i32 (i32.const 7))
+  (func (export "add") (param i32 i32) (result i32) (call $tick (i32.add (local.get 0) (local.get 1)))))`
+
+const IMPORTERS = {
+  'import of a .wasm file': {
+    told: [['add', 'seven'], 6, 7],
+    code: `import * as wasm from './module.wasm'
+    console.log(JSON.stringify([Object.keys(wasm), wasm.add(1, 2), Number(wasm.seven)]))`,
+  },
+  'import source of a .wasm file': {
+    told: [true, '[object WebAssembly.Module]', -3],
+    code: `import source module from './module.wasm'
+    const { exports } = new WebAssembly.Instance(module, { './tick.mjs': { tick: (x) => -x } })
+    console.log(JSON.stringify([module instanceof WebAssembly.Module, String(module), exports.add(1, 2)]))`,
+  },
+}
+
+for (const [what, { told, code }] of Object.entries(IMPORTERS)) {
+  // Node has source imports since version 24.
+  if (what.startsWith('import source') && Number(process.versions.node.split('.')[0]) < 24) continue
+  test(`${what} works as Node does it`, async (t) => {
+    const directory = path.dirname(await moduleFile(t, IMPORTED))
+    fs.writeFileSync(path.join(directory, 'tick.mjs'), 'export const tick = (x) => x * 2')
+    const file = path.join(directory, 'main.mjs')
+    fs.writeFileSync(file, code)
+    const flags = ['--no-warnings', '--experimental-wasm-modules']
+    const builtin = await program(file, [], { flags })
+    const ours = await program(file, [], { flags: [...flags, '--require', REGISTER] })
+    t.deepEqual(ours, builtin)
+    t.deepEqual(ours.told, told)
+  })
+}
+
 // ── Copies ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The package as another version of it would be installed. */

@@ -15,7 +15,7 @@ const REGISTER = path.join(ROOT, 'register.js')
 /**
  * Runs a program to its end. Its last line on stdout is JSON.
  *
- * @param {string} name of the file in ../children/drop-in
+ * @param {string} name of the file in ../children/drop-in, or its path
  * @param {string[]} args
  * @param {{flags?: string[], env?: object, cwd?: string}} [settings] `flags` are Node's
  * @returns {Promise<{told: object, stdout: string, stderr: string}>} rejects if it failed
@@ -23,7 +23,7 @@ const REGISTER = path.join(ROOT, 'register.js')
 function program(name, args, { flags = [], env = {}, cwd = ROOT } = {}) {
   const all = environment({ WASM_COMPILE_CACHE: process.env.WASM_COMPILE_CACHE, WASM_COMPILE_CACHE_FINISH: '0', ...env })
   return new Promise((resolve, reject) => {
-    const argv = [...flags, path.join(PROGRAMS, name), ...args]
+    const argv = [...flags, path.resolve(PROGRAMS, name), ...args]
     execFile(process.execPath, argv, { env: all, cwd }, (error, stdout, stderr) => {
       if (error !== null) reject(new Error(`${name}: ${error.signal ?? error.code}\n${stdout}${stderr}`))
       else resolve({ told: JSON.parse(stdout.trimEnd().split('\n').at(-1)), stdout, stderr })
