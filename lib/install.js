@@ -9,8 +9,8 @@ const namespace = require('./namespace.js')
 const { builtin, installed, parents } = require('./realm.js')
 const threads = require('./threads.js')
 
-// What V8 makes with the built-in's prototypes: what another thread sends, and JSTag.
-const SENT = ['Memory', 'Module', 'Tag']
+// What another thread sends, V8 makes with the built-in's prototypes.
+const SENT = ['Memory', 'Module']
 
 // What the built-in engine takes from us as its own.
 const SHARED = ['Memory', 'Tag']
@@ -26,6 +26,8 @@ function inherit(inForce) {
     const { prototype } = namespace[name]
     Object.setPrototypeOf(prototype, inForce === undefined ? builtin[name].prototype : parents[name])
   }
+  // The one object that the built-in has made already.
+  if (builtin.JSTag !== undefined) Object.setPrototypeOf(builtin.JSTag, (inForce ?? builtin).Tag.prototype)
   if (inForce === undefined) return
   for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, inForce[name].prototype)
 }

@@ -73,7 +73,9 @@ function Tag(descriptor) {
   const watched = isObject(descriptor)
     ? observed(descriptor, (key, value) => (key === 'parameters' && isObject(value) ? parameters(value) : value))
     : descriptor
-  const tag = inheriting(new builtin.Tag(watched), this)
+  // V8 falls back to Tag.prototype here, and to Object.prototype elsewhere.
+  const bare = Object.getPrototypeOf(this) === Object.prototype && !isObject(new.target.prototype)
+  const tag = inheriting(new builtin.Tag(watched), bare ? Object.create(Tag.prototype) : this)
   return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
 }
 

@@ -16,7 +16,8 @@ check('Exception 5: payload has as many values as the tag', (W, { each }) => eac
 
 const VALUES = [undefined, null, true, 1.9, -0, 2 ** 31, NaN, 0.1, 1n, 2n ** 63n, '7', 'x', {}, { valueOf: () => 3 }, Symbol.iterator, [5]]
 
-for (const type of ['i32', 'i64', 'f32', 'f64', 'externref', 'anyfunc']) {
+// From V8 12 on a payload of anyfunc is checked here; ours is where wasm meets it (docs/conformance.md).
+for (const type of ['i32', 'i64', 'f32', 'f64', 'externref', ...(v8 < 12 ? ['anyfunc'] : [])]) {
   check(`Exception 7: ToWebAssemblyValue of ${type}, and getArg back`, (W, { each }) => {
     const tag = new W.Tag({ parameters: [type] })
     return each(VALUES, (value) => new W.Exception(tag, [value]).getArg(tag, 0))

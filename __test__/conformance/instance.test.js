@@ -2,7 +2,7 @@
 // WebAssembly.Instance: the constructor, the exports object, instantiation and its start function.
 // https://webassembly.github.io/spec/js-api/#instances
 
-const { check, throws } = require('../support/conformance.js')
+const { check, throws, v8 } = require('../support/conformance.js')
 
 const TYPE = throws('TypeError')
 const LINK = throws('LinkError')
@@ -208,7 +208,8 @@ check('module_instantiate: constant expressions', (W, { link }) => {
 check('module_instantiate: a large memory and table', (W, { all, link }) => all({
   memory: () => link('(memory (export "m") 0 65536)').m.buffer,
   table: () => link('(table (export "t") 10000000 funcref)').t.length,
-  tooLarge: () => link('(table 10000001 funcref)'),
+  // From V8 13 on the built-in refuses it as a module already (docs/conformance.md).
+  ...(v8 < 13 && { tooLarge: () => link('(table 10000001 funcref)') }),
 }))
 
 check('module_instantiate: an Instance inside a start function of another', (W, { link }) => {

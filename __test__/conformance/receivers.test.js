@@ -5,7 +5,7 @@
 const { inspect } = require('node:util')
 const vm = require('node:vm')
 
-const { INTERFACES, check, v8 } = require('../support/conformance.js')
+const { INTERFACES, check } = require('../support/conformance.js')
 
 const makers = {
   Module: (W, { module }) => module('(func (export "f"))'),
@@ -138,8 +138,7 @@ check('objects of the built-in’s other realms: the interfaces’ methods take 
   })
 })
 
-// V8 11 gives every Tag its own prototype, whatever new.target says.
-for (const name of ['Module', 'Instance', 'Memory', 'Table', 'Global', ...(v8 < 12 ? [] : ['Tag']), 'Exception']) {
+for (const name of ['Module', 'Instance', 'Memory', 'Table', 'Global', 'Tag', 'Exception']) {
   check(`${name}: new.target without an object for a prototype`, (W, tools) => {
     const lists = { Module: [new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])], Instance: [tools.module('')], Memory: [{ initial: 1 }], Table: [{ element: 'anyfunc', initial: 1 }], Global: [{ value: 'i32' }], Tag: [{ parameters: [] }], Exception: [new W.Tag({ parameters: [] }), []] }
     const odd = function () {}.bind()
