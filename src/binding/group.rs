@@ -46,17 +46,10 @@ impl GroupHandle {
             .ok_or_else(|| Thrown::Type("internal: no function of this group".to_owned()))
     }
 
-    /// Throws an exception that left the group's code, as JavaScript sees it. An error that went
-    /// through that code gets its frames, as in [`Self::pass`].
+    /// Throws an exception that left the group's code, as JavaScript sees it.
     pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Thrown {
         let value = self.convert(env, state, exception);
-        value.map_or_else(
-            |thrown| thrown,
-            |value| {
-                self.add_frames(env, state, value);
-                js::throw_value(env, value)
-            },
-        )
+        value.map_or_else(|thrown| thrown, |value| js::throw_value(env, value))
     }
 
     fn convert(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<Value> {
@@ -138,25 +131,30 @@ impl GroupHandle {
     /// its stack. Stays pending.
     pub fn pass(&self, env: Env, state: &EnvState) -> Thrown {
         match js::take_exception(env) {
-            Ok(Some(exception)) => {
-                self.add_frames(env, state, exception);
-                js::throw_value(env, exception)
-            }
+            Ok(Some(exception)) => self
+                .add_frames(env, state, exception)
+                .map_or_else(|thrown| thrown, |()| js::throw_value(env, exception)),
             Ok(None) => Thrown::Pending,
             Err(thrown) => thrown,
         }
     }
 
-    fn add_frames(&self, env: Env, state: &EnvState, exception: Value) {
-        let add = || {
-            if js::is_error(env, exception)? {
-                let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
-                js::call(env, pass, &[self.owner.get()?, exception])?;
+    /// Fails where nothing is to be thrown.
+    fn add_frames(&self, env: Env, state: &EnvState, exception: Value) -> Result<()> {
+        let is_error = js::is_error(env, exception)?;
+        // That a script is terminated looks like `throw null`; but then no JavaScript runs.
+        let may_be_termination = js::kind(env, exception)? == napi::sys::ValueType::napi_null;
+        if !is_error && !may_be_termination {
+            return Ok(());
+        }
+        let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
+        match js::call(env, pass, &[self.owner.get()?, exception]) {
+            Err(_) if may_be_termination => Err(Thrown::Pending),
+            Err(_) => {
+                js::clear_exception(env);
+                Ok(())
             }
-            Ok::<_, Thrown>(())
-        };
-        if add().is_err() {
-            js::clear_exception(env);
+            Ok(_) => Ok(()),
         }
     }
 
