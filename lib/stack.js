@@ -290,7 +290,7 @@ function trapped(words, traced) {
 
 /** An error that an import threw leaves wasm. */
 function passed(error) {
-  if (error === null || done.has(error)) return
+  if (done.has(error)) return
   done.add(error)
   const limit = currentLimit()
   if (limit > 0) replaceStack(error, callsNow(limit), limit)

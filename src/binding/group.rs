@@ -131,31 +131,23 @@ impl GroupHandle {
     /// its stack. Stays pending.
     pub fn pass(&self, env: Env, state: &EnvState) -> Thrown {
         match js::take_exception(env) {
-            Ok(Some(exception)) => self
-                .add_frames(env, state, exception)
-                .map_or_else(|thrown| thrown, |()| js::throw_value(env, exception)),
+            Ok(Some(exception)) => {
+                if self.add_frames(env, state, exception).is_err() {
+                    js::clear_exception(env);
+                }
+                js::throw_value(env, exception)
+            }
             Ok(None) => Thrown::Pending,
             Err(thrown) => thrown,
         }
     }
 
-    /// Fails where nothing is to be thrown.
     fn add_frames(&self, env: Env, state: &EnvState, exception: Value) -> Result<()> {
-        let is_error = js::is_error(env, exception)?;
-        // That a script is terminated looks like `throw null`; but then no JavaScript runs.
-        let may_be_termination = js::kind(env, exception)? == napi::sys::ValueType::napi_null;
-        if !is_error && !may_be_termination {
-            return Ok(());
+        if js::is_error(env, exception)? {
+            let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
+            js::call(env, pass, &[self.owner.get()?, exception])?;
         }
-        let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
-        match js::call(env, pass, &[self.owner.get()?, exception]) {
-            Err(_) if may_be_termination => Err(Thrown::Pending),
-            Err(_) => {
-                js::clear_exception(env);
-                Ok(())
-            }
-            Ok(_) => Ok(()),
-        }
+        Ok(())
     }
 
     /// Makes a host function; the address of its anyfunc.
