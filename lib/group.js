@@ -12,7 +12,7 @@ const { createAdapter } = require('./adapter.js')
 const { Exceptions } = require('./exception.js')
 const { createExportedFunction, describeFunction } = require('./function.js')
 const { Slab } = require('./slab.js')
-const { passed, trapped } = require('./stack.js')
+const { passed, threw, trapped } = require('./stack.js')
 
 class Group {
   handle = native.groupNew(this)
@@ -49,16 +49,13 @@ class Group {
     return this.#exceptions.fromWasm(number, tag)
   }
 
-  /** Calls an import's adapter. Returns the number of the exception of wasm that it threw, 0 if it threw none. */
-  callImport(adapter) {
-    try {
-      adapter()
-      return 0
-    } catch (error) {
-      const number = this.#exceptions.toWasm(error)
-      if (number === 0) throw error
-      return number
-    }
+  /** An import threw: the number of the exception of wasm that it becomes; throws what wasm handlers do not see. */
+  importThrew(error) {
+    // First, because nothing may run between the making of an exception and its throwing.
+    threw(error)
+    const number = this.#exceptions.toWasm(error)
+    if (number === 0) throw error
+    return number
   }
 
   /** The error of a trap in this group. */
@@ -66,7 +63,7 @@ class Group {
     return trapped(words, traced)
   }
 
-  /** An import's error leaves this group's code. */
+  /** An import's error leaves this group's code, which has no handlers. */
   pass(error) {
     passed(error)
   }

@@ -47,7 +47,16 @@ if (native[ARENA] === undefined) {
     memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
     exceptionFromWasm: (owner, number, tag) => owner.exceptionFromWasm(number, tag),
-    callImport: (owner, adapter) => owner.callImport(adapter),
+    // The number of the exception of wasm that an import's adapter threw, 0 if it threw none. One frame of ours, because
+    // V8 notes ten.
+    callImport: (owner, adapter) => {
+      try {
+        adapter()
+        return 0
+      } catch (error) {
+        return owner.importThrew(error)
+      }
+    },
     fault: (owner, words, traced) => owner.fault(words, traced),
     pass: (owner, error) => owner.pass(error),
   })

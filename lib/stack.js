@@ -6,6 +6,7 @@
 // stand for, native knows when a call fails. Both are kept until somebody reads the stack, because its first line is
 // what the error says of itself at that moment.
 
+const { isNativeError } = require('node:util').types
 const { native, classes } = require('./native.js')
 
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
@@ -295,4 +296,15 @@ function passed(error) {
   if (limit > 0) replaceStack(error, callsNow(limit), limit)
 }
 
-module.exports = { makeError, passed, trapped }
+/** An import threw into wasm that has handlers: its callers are those that wait now, wherever the error leaves wasm. */
+function threw(error) {
+  if (!isNativeError(error)) return
+  try {
+    native.noteCallers()
+    passed(error)
+  } catch {
+    // The stack is full.
+  }
+}
+
+module.exports = { makeError, passed, threw, trapped }

@@ -203,7 +203,65 @@ const TRAPS = {
 }
 for (const [name, text] of Object.entries(TRAPS)) cases[`trap words: ${name}`] = () => call(`(module ${text})`)
 
+// The import's error goes through a handler: uncaught, caught and thrown again, and thrown again by another call.
+const HANDLERS = `(module (import "m" "f" (func $f)) (tag $t) (global $kept (mut exnref) (ref.null exn))
+  (func (export "uncaught") (nop) (block $l (try_table (catch $t $l) (call $f))))
+  (func (export "again") (block $l (result exnref) (try_table (catch_all_ref $l) (call $f)) (return)) (throw_ref))
+  (func (export "keep")
+    (block $l (result exnref) (try_table (catch_all_ref $l) (call $f)) (return)) (global.set $kept))
+  (func (export "throwKept") (throw_ref (global.get $kept)))
+  (func (export "trap") (nop) (unreachable))
+  (func (export "catchAll") (block $l (try_table (catch_all $l) (call $f)))))`
+const HANDLED = {
+  uncaught: (exports) => caught(exports.uncaught).stack,
+  'thrown again': (exports) => caught(exports.again).stack,
+  'thrown again by another call'(exports) {
+    exports.keep()
+    const error = caught(exports.throwKept)
+    return [error === caught(exports.throwKept), error.stack]
+  },
+  'caught, and seen by JavaScript only'(exports, f) {
+    f.thrown = undefined
+    exports.catchAll()
+    return f.thrown.stack
+  },
+  'through two instances': (exports, f, other) => caught(other.again).stack,
+  'a trap passes'(exports, f) {
+    f.body = exports.trap
+    return caught(exports.catchAll)?.stack
+  },
+}
+
+async function addHandled() {
+  const bytes = await assemble(HANDLERS)
+  // Some built-in engines have no exnref: nothing to compare with.
+  if (tier === 'builtin' && !W.validate(bytes)) return
+  const module = await compile(HANDLERS)
+  for (const [name, run] of Object.entries(HANDLED)) {
+    cases[`an exception: ${name}`] = () => {
+      const f = { body: throwing, thrown: undefined }
+      const imported = () => {
+        try {
+          f.body()
+        } catch (error) {
+          f.thrown = error
+          throw error
+        }
+      }
+      const exports = instantiate(module, { m: { f: imported } })
+      const other = instantiate(module, { m: { f: () => exports.uncaught() } })
+      const { stackTraceLimit } = Error
+      // Room for the closures of both instances, which V8 counts.
+      Error.stackTraceLimit = 20
+      const stack = run(exports, f, other)
+      Error.stackTraceLimit = stackTraceLimit
+      return stack
+    }
+  }
+}
+
 async function main() {
+  await addHandled()
   const stacks = {}
   for (const [name, run] of Object.entries(cases)) stacks[name] = await run()
   process.stdout.write(JSON.stringify(stacks))

@@ -46,17 +46,10 @@ impl GroupHandle {
             .ok_or_else(|| Thrown::Type("internal: no function of this group".to_owned()))
     }
 
-    /// Throws an exception that left the group's code, as JavaScript sees it. An error that went
-    /// through that code gets its frames, as in [`Self::pass`].
+    /// Throws an exception that left the group's code, as JavaScript sees it.
     pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Thrown {
         let value = self.convert(env, state, exception);
-        value.map_or_else(
-            |thrown| thrown,
-            |value| {
-                self.add_frames(env, state, value);
-                js::throw_value(env, value)
-            },
-        )
+        value.map_or_else(|thrown| thrown, |value| js::throw_value(env, value))
     }
 
     fn convert(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<Value> {
@@ -139,7 +132,9 @@ impl GroupHandle {
     pub fn pass(&self, env: Env, state: &EnvState) -> Thrown {
         match js::take_exception(env) {
             Ok(Some(exception)) => {
-                self.add_frames(env, state, exception);
+                if self.add_frames(env, state, exception).is_err() {
+                    js::clear_exception(env);
+                }
                 js::throw_value(env, exception)
             }
             Ok(None) => Thrown::Pending,
@@ -147,17 +142,12 @@ impl GroupHandle {
         }
     }
 
-    fn add_frames(&self, env: Env, state: &EnvState, exception: Value) {
-        let add = || {
-            if js::is_error(env, exception)? {
-                let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
-                js::call(env, pass, &[self.owner.get()?, exception])?;
-            }
-            Ok::<_, Thrown>(())
-        };
-        if add().is_err() {
-            js::clear_exception(env);
+    fn add_frames(&self, env: Env, state: &EnvState, exception: Value) -> Result<()> {
+        if js::is_error(env, exception)? {
+            let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
+            js::call(env, pass, &[self.owner.get()?, exception])?;
         }
+        Ok(())
     }
 
     /// Makes a host function; the address of its anyfunc.

@@ -4,6 +4,10 @@ use super::js::{self, Call, Env, Exports, Result, Value};
 use crate::tier::Position;
 
 pub fn register(exports: &Exports) {
+    exports.function("noteCallers", |call| {
+        call.state.thread.note_callers();
+        js::undefined(call.env)
+    });
     exports.function("traceFrames", |call| {
         let limit = call.address(0)?;
         let trace = call.state.thread.trace(limit);

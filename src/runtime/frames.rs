@@ -8,8 +8,8 @@
 //! wasmer's handlers write to its first few hundred bytes only, where this library's own frames
 //! were. Those of outer calls, which wait for an import to return, are untouched.
 //!
-//! A trampoline whose return address `unwind` changed is not walked: it returns before anything else
-//! of WebAssembly runs, and what then is thrown brings a backtrace.
+//! A trampoline whose return address `unwind` changed is not walked: what it throws was noted before,
+//! and it returns before anything else of WebAssembly runs.
 //!
 //! Invariant: what is read lies within one stack, above its zone, and is aligned.
 
@@ -111,15 +111,22 @@ impl Zone {
         let mut entries = self.entries();
         let failed = entries.next().map(|entry| self.innermost(entry, trap));
         // The others wait for the host to return.
-        let waiting = entries.map(|entry| Stack::new(entry.start()).walk(entry.host()));
-        let trace = failed.into_iter().chain(waiting).collect();
+        let trace = failed.into_iter().chain(entries.map(waiting)).collect();
         self.notes.trace.replace(trace);
+    }
+
+    /// While the host runs: notes what called it.
+    #[cold]
+    pub(super) fn record_waiting(&self) {
+        self.notes
+            .trace
+            .replace(self.entries().map(waiting).collect());
     }
 
     fn innermost(&self, entry: &Entry, trap: &Trap) -> Frames {
         let stack = Stack::new(entry.start());
         match trap {
-            Trap::User(_) => stack.walk(entry.host()),
+            Trap::User(_) => waiting(entry),
             Trap::Wasm {
                 pc,
                 backtrace,
@@ -140,11 +147,18 @@ impl Zone {
                 }
                 Frames::of_backtrace(backtrace, Some((*pc, code)))
             }
-            Trap::Lib { backtrace, .. }
-            | Trap::OOM { backtrace }
-            | Trap::UncaughtException { backtrace, .. } => Frames::of_backtrace(backtrace, None),
+            Trap::Lib { backtrace, .. } | Trap::OOM { backtrace } => {
+                Frames::of_backtrace(backtrace, None)
+            }
+            // Not an error, or one that got its frames when the import threw it.
+            Trap::UncaughtException { .. } => Frames::default(),
         }
     }
+}
+
+/// The frames of a call that waits for the host.
+fn waiting(entry: &Entry) -> Frames {
+    Stack::new(entry.start()).walk(entry.host())
 }
 
 /// One WebAssembly stack that nobody runs on.

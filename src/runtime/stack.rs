@@ -110,6 +110,13 @@ impl WasmThread {
         self.0
     }
 
+    /// Notes the frames of the calls under way, which all wait for the host: for [`Self::trace`].
+    pub fn note_callers(self) {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.0 };
+        zone.record_waiting();
+    }
+
     /// The frames of the calls that were under way when one failed last, innermost first, at most
     /// `limit` of each.
     pub fn trace(self, limit: usize) -> Vec<Vec<Position>> {
