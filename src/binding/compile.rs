@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::env::{EnvShared, EnvState};
-use super::js::{self, Call, Env, Exports, Native, Reference, Result, Thrown, Value};
+use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
 use super::module::ModuleHandle;
+use super::thrown::{self, Thrown};
 use crate::error::CompileError;
 use crate::stream::Refused;
 use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
@@ -70,7 +71,7 @@ impl Waiting {
                 let called = arguments(env, state)
                     .and_then(|arguments| js::call(env, target.callback.get()?, &arguments));
                 if let Err(thrown) = called {
-                    js::throw(env, state, thrown);
+                    thrown::throw(env, state, thrown);
                 }
             }));
         }
@@ -226,7 +227,7 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
                     CompileError::Read { .. } => false,
                 };
             Ok(vec![
-                js::error(env, state, Thrown::Compile(error))?,
+                thrown::error(env, state, Thrown::Compile(error))?,
                 js::null(env)?,
                 if given_back {
                     js::array_buffer(env, &bytes)?

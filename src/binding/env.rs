@@ -9,7 +9,8 @@ use std::sync::{Arc, Once};
 use napi::sys;
 use parking_lot::Mutex;
 
-use super::js::{self, Call, Env, Exports, Reference, Result, Scope, Thrown, Value};
+use super::js::{self, Call, Env, Exports, Reference, Result, Scope, Value};
+use super::thrown::{self, Thrown};
 use crate::runtime::{WasmThread, Watched};
 use crate::tier::Mutator;
 use crate::trace::{Event, EventQueue, Field};
@@ -383,7 +384,7 @@ impl EnvState {
             .get()
             .and_then(|listener| js::call(env, listener, &[]));
         if told.is_err() {
-            js::clear_exception(env);
+            thrown::clear_exception(env);
         }
     }
 }

@@ -14,7 +14,8 @@ use wasmer_vm::VMCallerCheckedAnyfunc;
 
 use super::env::{EnvState, FAILED};
 use super::group::GroupHandle;
-use super::js::{self, Call, Env, Exports, Reference, Result, Thrown, Value};
+use super::js::{self, Call, Env, Exports, Reference, Result, Value};
+use super::thrown::{self, Thrown};
 use crate::module::{signature_text, type_of_letter};
 use crate::runtime::{self, Callee, Outcome, Raised};
 
@@ -228,12 +229,12 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
     state.say_failed(!matches!(outcome, Ok(Ok(()))));
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(thrown)) => js::throw(env, state, thrown),
+        Ok(Err(thrown)) => thrown::throw(env, state, thrown),
         // wasmer panics where it gets no memory for another stack.
         Err(_) => {
             // SAFETY: the wrapper that was called keeps its group alive.
             let group = unsafe { &*entry.group };
-            js::throw(env, state, group.fault(env, state, None, false));
+            thrown::throw(env, state, group.fault(env, state, None, false));
         }
     }
     ptr::null_mut()

@@ -8,9 +8,10 @@ use wasmer_vm::{VMExceptionRef, VMGlobalDefinition};
 
 use super::env::{EnvMutator, EnvState};
 use super::function::{Adapter, FunctionEntry, signature_of};
-use super::js::{self, Call, Env, Exports, Native, Reference, Result, Thrown, Value};
+use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
 use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
+use super::thrown::{self, Thrown};
 use crate::module::{ExternType, letter, signature_text, type_of_letter};
 use crate::runtime::{
     Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Outcome, Serial,
@@ -49,7 +50,7 @@ impl GroupHandle {
     /// Throws an exception that left the group's code, as JavaScript sees it.
     pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Thrown {
         let value = self.convert(env, state, exception);
-        value.map_or_else(|thrown| thrown, |value| js::throw_value(env, value))
+        value.map_or_else(|thrown| thrown, |value| thrown::throw_value(env, value))
     }
 
     fn convert(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<Value> {
@@ -109,7 +110,7 @@ impl GroupHandle {
     /// `words` is `None` for a stack overflow; `traced` says whether code of the group failed.
     pub fn fault(&self, env: Env, state: &EnvState, words: Option<&str>, traced: bool) -> Thrown {
         let error = self.fault_error(env, state, words, traced);
-        error.map_or_else(|thrown| thrown, |error| js::throw_value(env, error))
+        error.map_or_else(|thrown| thrown, |error| thrown::throw_value(env, error))
     }
 
     fn fault_error(
@@ -123,19 +124,19 @@ impl GroupHandle {
         let words = words.map_or_else(|| js::undefined(env), |words| js::string(env, words))?;
         let arguments = [self.owner.get()?, words, js::boolean(env, traced)?];
         let error = js::call(env, make, &arguments)?;
-        js::mark_trap(env, error)?;
+        thrown::mark_trap(env, error)?;
         Ok(error)
     }
 
     /// An import's exception leaves the group's code: an error gets the frames of that code into
     /// its stack. Stays pending.
     pub fn pass(&self, env: Env, state: &EnvState) -> Thrown {
-        match js::take_exception(env) {
+        match thrown::take_exception(env) {
             Ok(Some(exception)) => {
                 if self.add_frames(env, state, exception).is_err() {
-                    js::clear_exception(env);
+                    thrown::clear_exception(env);
                 }
-                js::throw_value(env, exception)
+                thrown::throw_value(env, exception)
             }
             Ok(None) => Thrown::Pending,
             Err(thrown) => thrown,
@@ -143,7 +144,7 @@ impl GroupHandle {
     }
 
     fn add_frames(&self, env: Env, state: &EnvState, exception: Value) -> Result<()> {
-        if js::is_error(env, exception)? {
+        if thrown::is_error(env, exception)? {
             let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
             js::call(env, pass, &[self.owner.get()?, exception])?;
         }
@@ -258,7 +259,7 @@ pub fn register(exports: &Exports) {
         js::number(call.env, serial as f64)
     });
     exports.function("isTrap", |call| {
-        js::boolean(call.env, js::is_trap(call.env, call.argument(0))?)
+        js::boolean(call.env, thrown::is_trap(call.env, call.argument(0))?)
     });
     exports.function("exceptionPin", |call| {
         let group = call.native::<GroupHandle>(0)?;
@@ -342,7 +343,7 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         // No code ran: an element segment. As V8's, its error is that of no trap.
         InstantiateError::Trap(trap) => match classify(&trap, || None) {
             Outcome::Trap(words) => Thrown::Runtime(words.to_owned()),
-            _ => Thrown::Range(js::STACK_IS_FULL.to_owned()),
+            _ => Thrown::Range(thrown::STACK_IS_FULL.to_owned()),
         },
     })?;
     js::array(env, exports, |export| {

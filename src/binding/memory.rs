@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::env::EnvState;
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Scope, Value};
+use super::thrown;
 use crate::error::LinkError;
 use crate::runtime::{self, MemoryHost, MemoryState, Waited, close_libraries};
 
@@ -35,7 +36,7 @@ impl JsMemory {
         let _outside = self.state().leave_for_host();
         let outcome = self.try_call(function, arguments);
         if outcome.is_err() {
-            js::clear_exception(self.env);
+            thrown::clear_exception(self.env);
             // WebAssembly would go on, and ask again.
             if self.state().is_stopping() {
                 close_libraries();
@@ -47,7 +48,7 @@ impl JsMemory {
     fn try_call(&self, function: Option<&Reference>, arguments: &[f64]) -> Result<f64> {
         let env = self.env;
         let _scope = Scope::open(env)?;
-        let function = function.ok_or(js::Thrown::Pending)?.get()?;
+        let function = function.ok_or(thrown::Thrown::Pending)?.get()?;
         let mut values = vec![self.memory.get()?];
         for argument in arguments {
             values.push(js::number(env, *argument)?);

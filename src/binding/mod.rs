@@ -11,6 +11,7 @@ mod group;
 mod js;
 mod memory;
 mod module;
+mod thrown;
 mod trace;
 
 use napi::bindgen_prelude::Object;

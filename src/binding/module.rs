@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::js::{self, Call, Env, Exports, Native, Result, Thrown, Value};
+use super::js::{self, Call, Env, Exports, Native, Result, Value};
+use super::thrown::Thrown;
 use crate::module::{Extern, ExternType, letter, signature_text};
 use crate::tier::{self, Module, Tier};
 
