@@ -108,7 +108,8 @@ for (const { name, cached, fallback, command } of here) {
     if (count(cold, 'baselineReady') > 0) {
       const swap = await drive(name, { cache, loops: 'swap', finish: command ? '1' : '0' })
       same(swap, 'through the swap')
-      t.true(swap.loops > 2)
+      // Of a package that falls back, what is ours is so small that it may be optimized at once.
+      t.true(swap.loops > (fallback ? 1 : 2))
       t.log(`${swap.loops} rounds until the optimizing tier had taken over, and two more`)
       t.is(count(swap, 'moduleCacheInvalid') + count(swap, 'cacheWriteFailed'), 0)
     }

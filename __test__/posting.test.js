@@ -17,10 +17,11 @@ const builtin = globalThis.WebAssembly
 const CHILD = path.join(__dirname, 'children/posted.js')
 const REGISTER = path.join(__dirname, '../register.js')
 
+let wabt
 let bytes
 let legacy
 test.before(async () => {
-  const wabt = await initWabt()
+  wabt = await initWabt()
   const assemble = (wat) => wabt.parseWat('test.wat', wat, { exceptions: true }).toBinary({}).buffer
   bytes = assemble(`(module
     (import "m" "f" (func $f (param i32) (result i32)))
@@ -131,6 +132,42 @@ test('a worker with the package installed gets usable modules and memories', asy
   t.deepEqual(found, { ...EXPECTED, memory: true, grown: 2 })
   t.is(memory.buffer.byteLength, 2 * 65536)
   t.is(new Int32Array(memory.buffer)[0], 7)
+})
+
+test('a shared memory that JavaScript grows in one thread is as large for the code of all', async (t) => {
+  const fill = `(module (import "m" "memory" (memory 1 64 shared))
+    (func (export "fill") (param i32) (memory.fill (local.get 0) (i32.const 7) (i32.const 65536)))
+    (func (export "grow") (result i32) (memory.grow (i32.const 1))))`
+  const module = new W.Module(wabt.parseWat('test.wat', fill, { threads: true }).toBinary({}).buffer)
+  const memory = new W.Memory({ initial: 1, maximum: 64, shared: true })
+  const { exports } = new W.Instance(module, { m: { memory } })
+  const filled = (page) => new Uint8Array(memory.buffer)[page * 65536 + 65535]
+  const program = `
+    const { parentPort, workerData: { module, memory } } = require('node:worker_threads')
+    const { exports } = new WebAssembly.Instance(module, { m: { memory } })
+    const steps = {
+      grow: () => memory.grow(1),
+      growInside: () => exports.grow(),
+      fill: (page) => exports.fill(page * 65536),
+    }
+    parentPort.on('message', ([step, page]) => (step === 'end' ? parentPort.close() : parentPort.postMessage(steps[step](page) ?? 'done')))`
+  const worker = new Worker(program, { eval: true, workerData: { module, memory }, execArgv: ['--require', REGISTER] })
+  const told = async (...step) => {
+    worker.postMessage(step)
+    return (await once(worker, 'message'))[0]
+  }
+  t.is(await told('grow'), 1)
+  await told('fill', 1)
+  exports.fill(65536)
+  t.is(await told('growInside'), 2)
+  exports.fill(2 * 65536)
+  t.is(memory.grow(1), 3)
+  await told('fill', 3)
+  t.is(exports.grow(), 4)
+  await told('fill', 4)
+  t.deepEqual([1, 2, 3, 4].map(filled), [7, 7, 7, 7])
+  worker.postMessage(['end'])
+  await once(worker, 'exit')
 })
 
 test('by workerData, and in a worker that only requires the package', async (t) => {

@@ -59,10 +59,20 @@ function isMemory(value) {
   }
 }
 
+/** Whether our `grow` is met before the built-in's, which inherits from ours while we are installed. */
+function inheritsOurs(memory) {
+  let prototype = Object.getPrototypeOf(memory)
+  while (prototype !== null && prototype !== builtin.Memory.prototype) {
+    if (prototype === Memory.prototype) return true
+    prototype = Object.getPrototypeOf(prototype)
+  }
+  return false
+}
+
 // A Memory that is not of this class, or one made from it (received from another thread, made by the untouched built-in or by another copy
 // of this package) gets the override for itself. Its own `grow` stays in charge.
 function overrideGrow(memory) {
-  if (memory instanceof Memory) return
+  if (inheritsOurs(memory)) return
   const inherited = memory.grow
   if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
     // Another thread sent it, for nobody here has the built-in's class any more.

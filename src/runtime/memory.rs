@@ -119,8 +119,12 @@ impl MemoryState {
             let length = known.get(&at).and_then(Weak::upgrade);
             // The host grows before it tells us, so a length beyond the real one is that of another
             // memory, which was at this address and is not finalised yet.
-            let real = host.length().unwrap_or(bytes);
-            let length = length.filter(|length| length.bytes.load(Ordering::Acquire) <= real);
+            let length = length.filter(|length| {
+                let known = length.bytes.load(Ordering::Acquire);
+                // V8 tells the other threads of growth when it pleases; growing by nothing asks the
+                // memory itself.
+                known <= bytes || known <= host.grow(0).map_or(bytes, |pages| pages as usize * PAGE)
+            });
             let length = length.unwrap_or_default();
             known.insert(at, Arc::downgrade(&length));
             length
