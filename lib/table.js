@@ -137,7 +137,9 @@ defineInterface(Table, 'WebAssembly.Table', {
       return previous
     }
     const count = toUnsignedLong(delta, 'WebAssembly.Table.grow(): Argument 0')
-    const fill = arguments.length < 2 ? defaultOf(state) : value
+    // V8 11 takes undefined for a missing argument here, and here only.
+    const missing = arguments.length < 2 || (v8 < 12 && value === undefined)
+    const fill = missing ? defaultOf(state) : value
     if (!fits(state, fill)) throw new TypeError(`WebAssembly.Table.grow(): Argument 1 is invalid: ${NOT_A_FUNCTION}`)
     const allowed = sizeOf(this, state) + count <= Math.min(state.maximum ?? MAX_ELEMENTS, MAX_ELEMENTS)
     const previous = allowed ? growBound(state, count, fill) : -1

@@ -1,5 +1,6 @@
 //! A module and the code it currently has.
 
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Condvar, Mutex};
@@ -8,6 +9,7 @@ use wasmer_types::entity::BoxedSlice;
 use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex};
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 
+use super::exit;
 use super::positions::{Positions, Registration};
 use super::publish::Registered;
 use crate::module::{Declaration, Names, WholeOrigin};
@@ -24,11 +26,24 @@ pub enum Tier {
 
 /// Code in executable memory and the engine that owns it.
 ///
-/// Invariant: field order. The artifact's addresses point into the engine's memory.
+/// Invariant: order of dropping. The artifact's addresses point into the engine's memory, and another artifact may get
+/// the same addresses as soon as they are free.
 pub struct Loaded {
     registration: Option<Registration>,
-    pub(super) artifact: Artifact,
-    _engine: Engine,
+    pub(super) artifact: ManuallyDrop<Artifact>,
+    engine: ManuallyDrop<Engine>,
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        drop(self.registration.take());
+        exit::before(|| {
+            // SAFETY: not used again; nothing else drops it.
+            unsafe { ManuallyDrop::drop(&mut self.artifact) };
+            // SAFETY: as above.
+            unsafe { ManuallyDrop::drop(&mut self.engine) };
+        });
+    }
 }
 
 impl Loaded {
@@ -38,10 +53,11 @@ impl Loaded {
         engine: Engine,
         positions: Option<Positions>,
     ) -> Arc<Self> {
+        exit::watch();
         Arc::new(Self {
             registration: positions.and_then(|positions| Registration::new(&artifact, positions)),
-            artifact,
-            _engine: engine,
+            artifact: ManuallyDrop::new(artifact),
+            engine: ManuallyDrop::new(engine),
         })
     }
 }

@@ -7,6 +7,7 @@ mod baseline;
 mod code;
 mod compile;
 mod engine;
+mod exit;
 mod kit;
 mod optimizing;
 mod positions;

@@ -1,0 +1,35 @@
+//! The end of the process, which compiler threads live to see.
+//!
+//! From the moment when wasmer's handler of `exit` has run, dropping code unmaps it and leaves its unwind information
+//! registered, and loading code panics. The unwinder of that panic reads all that is registered (libgcc before 13
+//! looks there first), and ended the process with SIGSEGV.
+//!
+//! Invariant: code is unmapped before wasmer's handler runs, or not at all.
+
+use std::sync::Once;
+
+use parking_lot::RwLock;
+
+/// Whether `exit` was called. Locked for reading while code is unmapped.
+static CALLED: RwLock<bool> = RwLock::new(false);
+
+extern "C" fn on_exit() {
+    *CALLED.write() = true;
+}
+
+/// Code was loaded: wasmer's handler is registered, and ours will run before it.
+pub(super) fn watch() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler takes nothing and does not unwind. Should there be no room for it, code is unmapped as ever.
+        let _ = unsafe { libc::atexit(on_exit) };
+    });
+}
+
+/// Calls `unmap`, unless the process ends.
+pub(super) fn before(unmap: impl FnOnce()) {
+    let called = CALLED.read();
+    if !*called {
+        unmap();
+    }
+}
