@@ -51,7 +51,7 @@ expectError(new wasm.Instance(module, { env: { name: 'text' } }))
 expectType<wasm.ModuleExportDescriptor[]>(Module.exports(module))
 expectType<wasm.ModuleImportDescriptor[]>(Module.imports(module))
 expectType<ArrayBuffer[]>(Module.customSections(module, 'name'))
-expectType<'baseline' | 'optimized'>(Module.tier(module))
+expectType<'baseline' | 'optimized' | 'builtin'>(Module.tier(module))
 expectType<Promise<void>>(Module.optimized(module))
 
 // Sources.

@@ -22,6 +22,7 @@ const started = Date.now()
 const minutes = process.argv.includes('--minutes') ? Number(process.argv[process.argv.indexOf('--minutes') + 1]) : 85
 const deadline = started + minutes * 60_000
 const total = { passed: 0, failed: 0 }
+const failures = []
 
 /** Sums what every `pattern` captured. */
 const sum = (text, pattern) => [...text.matchAll(pattern)].reduce((all, match) => all + Number(match[1]), 0)
@@ -65,9 +66,12 @@ async function limited(title, command, args, options) {
   const limit = deadline - Date.now()
   if (limit <= 0) {
     console.log(`✘ ${title}: not started, ${minutes} minutes are over`)
+    failures.push(title)
     return { ok: false, output: '' }
   }
-  return step(title, command, args, { cwd: ROOT, limit, ...options })
+  const result = await step(title, command, args, { cwd: ROOT, limit, ...options })
+  if (!result.ok) failures.push(title)
+  return result
 }
 
 /** cargo and its arguments; the lock file decides the versions. */
@@ -136,6 +140,7 @@ main().catch((error) => {
   console.error(error)
   total.failed += 1
 }).finally(() => {
+  for (const title of failures) console.log(`✘ ${title}`)
   console.log(`All of it took ${seconds(Date.now() - started)}.`)
   console.log(`${total.passed} passed, ${total.failed} failed`)
   if (total.failed > 0 || total.passed === 0) process.exitCode = 1
