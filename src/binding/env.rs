@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 
 use napi::sys;
@@ -469,6 +469,7 @@ pub fn register(exports: &Exports) {
     exports.function("init", init);
     exports.function("drainEvents", drain_events);
     exports.function("onEvents", on_events);
+    exports.function("claimWarning", claim_warning);
     exports.raw("empty", empty);
     exports.function("liveStores", |call| {
         js::number(call.env, crate::runtime::live_groups() as f64)
@@ -543,6 +544,12 @@ fn event_object(env: Env, event: Event) -> Result<Value> {
         js::set(env, object, name, value)?;
     }
     Ok(object)
+}
+
+/// Whether the caller is the first of the process, whatever its thread, to say that the cache cannot be used.
+fn claim_warning(call: &Call<'_>) -> Result<Value> {
+    static CLAIMED: AtomicBool = AtomicBool::new(false);
+    js::boolean(call.env, !CLAIMED.swap(true, Ordering::Relaxed))
 }
 
 fn on_events(call: &Call<'_>) -> Result<Value> {

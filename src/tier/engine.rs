@@ -8,12 +8,19 @@ use std::num::NonZero;
 
 use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
 use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
-use wasmer_types::target::{CpuFeature, Target};
+use wasmer_types::target::Target;
 
-use crate::module::{LOWERING_VERSION, wasmer_features};
+use super::fingerprint::Fingerprint;
+use crate::module::wasmer_features;
+
+/// What code is compiled for: this machine.
+pub(super) fn target() -> Target {
+    Target::default()
+}
 
 fn build(config: Box<dyn CompilerConfig>) -> Engine {
     EngineBuilder::new(config)
+        .set_target(Some(target()))
         .set_features(Some(wasmer_features()))
         .engine()
 }
@@ -46,12 +53,17 @@ pub const MAPPED_ARTIFACTS: bool = cfg!(all(unix, not(target_vendor = "apple")))
 
 /// Cranelift at opt-level speed on `threads` threads.
 pub fn optimizing(threads: NonZero<usize>) -> Engine {
+    build(Box::new(optimizing_config(threads)))
+}
+
+/// Its settings.
+pub(super) fn optimizing_config(threads: NonZero<usize>) -> Cranelift {
     let mut config = Cranelift::new();
     config
         .opt_level(CraneliftOptLevel::Speed)
         .experimental_artifact(MAPPED_ARTIFACTS)
         .num_threads(threads);
-    build(Box::new(config))
+    config
 }
 
 /// An engine that only loads.
@@ -61,21 +73,5 @@ pub fn loader() -> Engine {
 
 /// Everything, beside the module's bytes, that shapes the optimizing tier's code.
 pub fn fingerprint() -> Vec<(&'static str, String)> {
-    let target = Target::default();
-    let mut features: Vec<String> = CpuFeature::for_host()
-        .iter()
-        .map(|feature| feature.to_string())
-        .collect();
-    features.sort_unstable();
-    vec![
-        ("package", env!("CARGO_PKG_VERSION").to_owned()),
-        ("wasmer", env!("WASMER_VERSION").to_owned()),
-        ("cranelift", env!("CRANELIFT_VERSION").to_owned()),
-        ("target", target.triple().to_string()),
-        ("cpu", features.join(",")),
-        ("wasm", format!("{:?}", wasmer_features())),
-        ("opt-level", "speed".to_owned()),
-        ("lowering", LOWERING_VERSION.to_string()),
-        ("mapped", MAPPED_ARTIFACTS.to_string()),
-    ]
+    Fingerprint::current().fields()
 }

@@ -8,6 +8,7 @@ mod code;
 mod compile;
 mod engine;
 mod exit;
+mod fingerprint;
 mod kit;
 mod optimizing;
 mod positions;
