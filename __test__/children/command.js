@@ -12,6 +12,7 @@
 // ready     true: prints "ready" when all is loaded, then waits for the end of stdin
 // freeze    true: stops each finisher (SIGSTOP) before it has done anything
 // naked     true: empties process.env once the package is loaded
+// lose      a folder that is removed, with what is in it, once the first module is done
 // chdir     a folder to go to, and to remove, once the package is loaded
 // umask     as it says
 
@@ -62,8 +63,11 @@ const read = () => Number(/^rchar: (\d+)/m.exec(fs.existsSync('/proc/self/io') ?
 
 /** The artifacts in the cache at this moment. */
 function stored() {
-  if (!fs.statSync(cache, { throwIfNoEntry: false })?.isDirectory()) return 0
-  return fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).length
+  try {
+    return fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).length
+  } catch {
+    return 0 // there is no such directory, or it cannot be listed
+  }
 }
 
 function listing(module, sections) {
@@ -98,7 +102,14 @@ async function main() {
   const kept = []
   if (job.busy) kept.push(await W.compile(fs.readFileSync(LARGE), { cache: false }))
   if (job.at === 'once') kept.push(...(await Promise.all(job.modules.map(compile))))
-  else for (const [index, module] of job.modules.entries()) kept.push(await compile(module, index))
+  else {
+    for (const [index, module] of job.modules.entries()) {
+      kept.push(await compile(module, index))
+      if (!job.lose || index > 0) continue
+      await W.Module.optimized(kept[0])
+      fs.rmSync(job.lose, { recursive: true })
+    }
+  }
   if (job.end === 'exit') process.exit(3)
   if (job.end === 'throw') throw new Error('the end of the command')
   if (job.end === 'return') return

@@ -34,13 +34,14 @@ function environment(env) {
  * @param {object} [settings.env] further variables; no finishers unless WASM_COMPILE_CACHE_FINISH says so
  * @param {string[]} [settings.flags] of Node
  * @param {string[]} [settings.under] a program that starts it
+ * @param {number} [settings.user] its user and group
  * @returns {{child: object, ready: Promise<void>, ended: Promise<object>}} `ended` is when it and its pipes are closed:
  *   what it printed, and `code`, `signal`, `stderr`
  */
-function start(job, { cache, cwd, env = {}, flags = [], under = [] } = {}) {
+function start(job, { cache, cwd, env = {}, flags = [], under = [], user } = {}) {
   const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', ...env })
   const [program, ...argv] = [...under, process.execPath, ...flags, COMMAND, JSON.stringify(job)]
-  const child = spawn(program, argv, { env: all, cwd, stdio: ['pipe', 'pipe', 'pipe'] })
+  const child = spawn(program, argv, { env: all, cwd, uid: user, gid: user, stdio: ['pipe', 'pipe', 'pipe'] })
   let [stdout, stderr] = ['', '']
   child.stderr.on('data', (text) => (stderr += text))
   let loaded
@@ -85,6 +86,18 @@ const litter = (cache) => files(cache).filter((name) => /\.spool$|[0-9a-f]{64}\.
 
 const named = (run, name) => run.events.filter((event) => event.name === name)
 
+/** What Node warned of on stderr, and what else is there: `warnings` [{name, code, message}], `rest`. */
+function warned({ stderr }) {
+  const warnings = []
+  const rest = stderr
+    .replace(/^\(Use `node --trace-warnings .*\n/m, '')
+    .replace(/^\(node:\d+\) (?:\[(\w+)\] )?(\w+): (.*)\n/gm, (_, code, name, message) => {
+      warnings.push({ name, code, message })
+      return ''
+    })
+  return { warnings, rest }
+}
+
 /** How the modules of a run came about: the names of its events that tell. */
 const story = ({ events }) =>
   events.map(({ name }) => name).filter((name) => !['compiledModule', 'streamFromResponseCallback'].includes(name))
@@ -93,4 +106,4 @@ const COLD = ['baselineReady', 'cachedModule', 'optimizedReady']
 const UNCACHED = ['baselineReady', 'optimizedReady']
 const HOT = ['moduleCacheHit']
 
-module.exports = { COLD, HOT, UNCACHED, entries, environment, files, folder, litter, named, run, start, story, together }
+module.exports = { COLD, HOT, UNCACHED, entries, environment, files, folder, litter, named, run, start, story, together, warned }

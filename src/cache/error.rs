@@ -33,17 +33,17 @@ pub enum CacheError {
         /// What stands in the way.
         path: PathBuf,
     },
-    /// The directory belongs to another user, who could replace what is in it.
-    #[error("the cache directory {} belongs to user {owner}, not to {user}: set WASM_COMPILE_CACHE to your own", path.display())]
+    /// The directory, or one that leads to it, belongs to another user, who could replace what is in it.
+    #[error("{} belongs to user {owner}, who could put anything into the compile cache of user {user}: set WASM_COMPILE_CACHE to a directory of your own", path.display())]
     WrongOwner {
-        /// The directory.
+        /// The directory, or a directory or link on the way to it.
         path: PathBuf,
         /// The user id that owns it.
         owner: u32,
         /// The effective user id of this process.
         user: u32,
     },
-    /// Other users may write to the directory (or, without a sticky bit, to its parent).
+    /// Other users may write to the directory (or, without a sticky bit, to one that leads to it).
     #[error("others may write to {} (mode {mode:03o}): chmod go-w it, or set WASM_COMPILE_CACHE", path.display())]
     UnsafeMode {
         /// The directory.
@@ -154,11 +154,28 @@ impl CacheError {
 
     pub(super) fn write(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { path, source }
-            }
-            _ => Self::Write { path, source },
+        if is_full(&source) {
+            Self::Full { path, source }
+        } else {
+            Self::Write { path, source }
+        }
+    }
+
+    pub(super) fn seal_key(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if is_full(&source) {
+            Self::Full { path, source }
+        } else {
+            Self::SealKey { path, source }
+        }
+    }
+
+    pub(super) fn create(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        if is_full(&source) {
+            Self::Full { path, source }
+        } else {
+            Self::Create { path, source }
         }
     }
 
@@ -180,6 +197,12 @@ impl CacheError {
             })
         }
     }
+}
+
+/// Whether there is no more room: on the disk, in the user's quota, or under the process' limit of a file's size.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Why a file of the cache was not used. [`InvalidReason::as_str`] is stable, for events and statistics.
@@ -253,8 +276,20 @@ mod tests {
         assert_eq!(error.code(), "ERR_WASM_CACHE_FULL");
         assert_eq!(error.path(), Some(Path::new("/x/y")));
         assert!(error.to_string().contains("/x/y"));
-        let error = CacheError::write(Path::new("/x/y"), io::ErrorKind::ReadOnlyFilesystem.into());
-        assert_eq!(error.code(), "ERR_WASM_CACHE_WRITE");
+        let made: [(fn(&Path, io::Error) -> CacheError, &str); 3] = [
+            (CacheError::write, "ERR_WASM_CACHE_WRITE"),
+            (CacheError::create, "ERR_WASM_CACHE_CREATE"),
+            (CacheError::seal_key, "ERR_WASM_CACHE_SEAL_KEY"),
+        ];
+        for (make, code) in made {
+            use io::ErrorKind::{FileTooLarge, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+            for kind in [StorageFull, QuotaExceeded, FileTooLarge] {
+                let error = make(Path::new("/x/y"), kind.into());
+                assert_eq!(error.code(), "ERR_WASM_CACHE_FULL");
+            }
+            let error = make(Path::new("/x/y"), ReadOnlyFilesystem.into());
+            assert_eq!(error.code(), code);
+        }
     }
 
     #[test]

@@ -143,7 +143,16 @@ pub(super) fn put(
         temp.as_file().sync_all()?;
     }
     match existing {
-        Existing::Replace => temp.persist(path)?,
+        Existing::Replace => match temp.persist(path) {
+            // A folder in a file's place would make every write fail. One that is not empty is not ours to delete.
+            Err(error)
+                if error.error.kind() == io::ErrorKind::IsADirectory
+                    && std::fs::remove_dir(path).is_ok() =>
+            {
+                error.file.persist(path)?
+            }
+            persisted => persisted?,
+        },
         Existing::Keep => temp.persist_noclobber(path)?,
     };
     if durability == Durability::Durable {
@@ -228,17 +237,15 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"xyz");
         put(&path, &[b"3"], Durability::Cheap, Existing::Replace).unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"3");
-        fs::create_dir(dir.path().join("d")).unwrap();
-        put(
-            &dir.path().join("d"),
-            &[b"4"],
-            Durability::Cheap,
-            Existing::Replace,
-        )
-        .unwrap_err();
+        let (empty, full) = (dir.path().join("e"), dir.path().join("f"));
+        fs::create_dir(&empty).unwrap();
+        put(&empty, &[b"4"], Durability::Cheap, Existing::Replace).unwrap();
+        assert_eq!(fs::read(&empty).unwrap(), b"4");
+        fs::create_dir_all(full.join("precious")).unwrap();
+        put(&full, &[b"5"], Durability::Cheap, Existing::Replace).unwrap_err();
         let mut left = names(dir.path());
         left.sort();
-        assert_eq!(left, ["a", "d"]);
+        assert_eq!(left, ["a", "e", "f"]);
     }
 
     #[test]

@@ -21,18 +21,20 @@ pub(super) fn locate(dir: Option<PathBuf>) -> Result<PathBuf, CacheError> {
     Ok(absolute.components().collect())
 }
 
-/// Makes the directory and its parents where missing (0700), and checks it and its parent.
+/// Makes the directory and its parents where missing (0700), and checks it and the way to it.
 ///
 /// Invariant: a directory that was prepared is a directory, not a link to one, belongs to the effective user, and no
-/// other user can write to it, nor move it away and put another in its place.
+/// other user but root can write to it, nor move it away and put another in its place. So its name stays good after the
+/// check, and what is in it may be used by name. (Groups that may write to a directory above it are trusted.)
 pub(super) fn prepare_root(path: &Path) -> Result<(), CacheError> {
-    prepare(path)?;
-    check_parent(path)
+    check_way(path)?;
+    prepare(path)
 }
 
 /// As [`prepare_root`], but makes nothing: `false` if the directory is missing.
 pub(super) fn inspect_root(path: &Path) -> Result<bool, CacheError> {
-    Ok(inspect(path)? && check_parent(path).map(|()| true)?)
+    check_way(path)?;
+    inspect(path)
 }
 
 /// As [`inspect_root`], for a directory whose parent was inspected.
@@ -48,12 +50,7 @@ pub(super) fn prepare(path: &Path) -> Result<(), CacheError> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(path)?,
-        Err(source) => {
-            return Err(CacheError::Create {
-                path: path.to_owned(),
-                source,
-            });
-        }
+        Err(source) => return Err(CacheError::create(path, source)),
     }
     check(path)
 }
@@ -66,10 +63,9 @@ fn create(path: &Path) -> Result<(), CacheError> {
         use std::os::unix::fs::DirBuilderExt;
         builder.mode(0o700);
     }
-    builder.create(path).map_err(|source| CacheError::Create {
-        path: path.to_owned(),
-        source,
-    })
+    builder
+        .create(path)
+        .map_err(|source| CacheError::create(path, source))
 }
 
 #[cfg(unix)]
@@ -137,30 +133,86 @@ fn check(path: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
-/// A parent that everybody may write to needs the sticky bit (as /tmp has), or anybody could swap the directory.
-/// Group-writable parents pass: a home under a umask of 002 has them, with a group of one.
+/// Links that are followed on the way to the cache; Linux follows as many.
 #[cfg(unix)]
-fn check_parent(path: &Path) -> Result<(), CacheError> {
+const MAX_LINKS: u32 = 40;
+
+/// Checks every directory and link that leads to `path` and exists: whoever may rename one of them can put another
+/// directory in the place of the cache, at any time.
+#[cfg(unix)]
+fn check_way(path: &Path) -> Result<(), CacheError> {
+    let mut links = MAX_LINKS;
+    path.parent().map_or(Ok(()), |way| lead(way, &mut links))
+}
+
+#[cfg(unix)]
+fn lead(way: &Path, links: &mut u32) -> Result<(), CacheError> {
     use std::os::unix::fs::MetadataExt;
-    let Some(parent) = path.parent() else {
-        return Ok(());
-    };
-    let metadata = std::fs::metadata(parent).map_err(|source| CacheError::Read {
-        path: parent.to_owned(),
-        source,
-    })?;
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
-        return Err(CacheError::UnsafeMode {
-            path: parent.to_owned(),
-            mode,
-        });
+    for part in way.ancestors() {
+        // What is missing is made, and what cannot be looked at is told when the cache itself is opened.
+        let Ok(metadata) = std::fs::symlink_metadata(part) else {
+            continue;
+        };
+        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if owner != user && owner != 0 && is_known(owner) {
+            return Err(CacheError::WrongOwner {
+                path: part.to_owned(),
+                owner,
+                user,
+            });
+        }
+        if metadata.is_symlink() {
+            let target = std::fs::read_link(part).ok();
+            let target = target.and_then(|target| Some(part.parent()?.join(target)));
+            if let Some(target) = target
+                && *links > 0
+            {
+                *links -= 1;
+                lead(&target, links)?;
+            }
+            continue;
+        }
+        // The sticky bit, as /tmp has it, leaves renaming to owners. Group-writable directories pass: a home under a
+        // umask of 002 has them, with a group of one.
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+            return Err(CacheError::UnsafeMode {
+                path: part.to_owned(),
+                mode,
+            });
+        }
     }
     Ok(())
 }
 
+/// Whether this is a user, rather than the number under which a user namespace (a sandbox's, a rootless container's)
+/// shows all whom it does not know, root of the system among them.
+#[cfg(target_os = "linux")]
+fn is_known(user: u32) -> bool {
+    // Each line: first number inside, first outside, how many (user_namespaces(7)).
+    let Ok(map) = std::fs::read_to_string("/proc/self/uid_map") else {
+        return true;
+    };
+    let user = u64::from(user);
+    map.lines().any(|line| {
+        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+        let (Some(Ok(first)), Some(_), Some(Ok(count))) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return true;
+        };
+        (first..first + count).contains(&user)
+    })
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn is_known(_user: u32) -> bool {
+    true
+}
+
+/// The access lists of the user's profile are what protects it here.
 #[cfg(not(unix))]
-fn check_parent(_path: &Path) -> Result<(), CacheError> {
+fn check_way(_path: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
@@ -262,6 +314,8 @@ mod tests {
         );
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
         prepare_root(&path).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        prepare_root(&path).unwrap();
         if rustix::process::geteuid().is_root() {
             chown(&path, Some(12345), None).unwrap();
             assert_eq!(
@@ -269,5 +323,79 @@ mod tests {
                 "ERR_WASM_CACHE_WRONG_OWNER"
             );
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn whoever_could_move_the_cache_away_is_refused_wherever_on_the_way() {
+        use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        // Reached through a link that leads elsewhere, by a way of its own.
+        let real = dir.path().join("elsewhere/below");
+        fs::create_dir_all(&real).unwrap();
+        fs::create_dir(dir.path().join("links")).unwrap();
+        let link = dir.path().join("links/link");
+        symlink("../elsewhere/below", &link).unwrap();
+        let path = link.join("home/cache");
+        let refused = |code: &str, at: &Path| {
+            let error = prepare_root(&path).unwrap_err();
+            assert_eq!(error.code(), code);
+            assert_eq!(
+                error.path().and_then(|path| path.canonicalize().ok()),
+                at.canonicalize().ok()
+            );
+            assert!(!real.join("home").exists(), "nothing is made there");
+        };
+        let way = [dir.path().to_owned(), dir.path().join("links")];
+        let way = way.iter().cloned();
+        let way = way.chain([dir.path().join("elsewhere"), real.clone()]);
+        let root = rustix::process::geteuid().is_root();
+        for at in way {
+            let mode = fs::metadata(&at).unwrap().permissions();
+            fs::set_permissions(&at, fs::Permissions::from_mode(0o707)).unwrap();
+            refused("ERR_WASM_CACHE_UNSAFE_MODE", &at);
+            fs::set_permissions(&at, mode).unwrap();
+            if root {
+                chown(&at, Some(12345), None).unwrap();
+                refused("ERR_WASM_CACHE_WRONG_OWNER", &at);
+                // In a sticky directory, its owner may rename everything.
+                fs::set_permissions(&at, fs::Permissions::from_mode(0o1777)).unwrap();
+                refused("ERR_WASM_CACHE_WRONG_OWNER", &at);
+                chown(&at, Some(0), None).unwrap();
+                fs::set_permissions(&at, fs::Permissions::from_mode(0o755)).unwrap();
+            }
+        }
+        if root {
+            lchown(&link, Some(12345), None).unwrap();
+            let error = inspect_root(&path).unwrap_err();
+            assert_eq!(
+                (error.code(), error.path()),
+                ("ERR_WASM_CACHE_WRONG_OWNER", Some(&*link))
+            );
+            lchown(&link, Some(0), None).unwrap();
+        }
+        prepare_root(&path).unwrap();
+        assert!(inspect_root(&path).unwrap());
+        assert!(real.join("home/cache").is_dir());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_lead_in_a_circle_come_to_an_end() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("circle", dir.path().join("circle")).unwrap();
+        assert_eq!(
+            prepare_root(&dir.path().join("circle/cache"))
+                .unwrap_err()
+                .code(),
+            "ERR_WASM_CACHE_CREATE"
+        );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn users_whom_the_namespace_knows_are_known() {
+        assert!(is_known(rustix::process::geteuid().as_raw()));
+        assert!(!is_known(u32::MAX));
     }
 }

@@ -33,10 +33,7 @@ impl Seals {
     /// A key that others could read, or of the wrong size, is replaced: what it sealed does not verify any more.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
         let path = root.join(KEY_FILE);
-        let unusable = |source: io::Error| CacheError::SealKey {
-            path: path.clone(),
-            source,
-        };
+        let unusable = |source: io::Error| CacheError::seal_key(&path, source);
         for _ in 0..ATTEMPTS {
             match read(&path) {
                 Ok(Some(key)) => return Ok(Self::derive(&key)),

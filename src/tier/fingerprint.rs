@@ -275,7 +275,10 @@ mod tests {
         let changed = changed();
         for (at, (name, value)) in current.iter().enumerate() {
             // There is but one style of tables.
-            let only = matches!(Fingerprint::current().table, TableStyle::CallerChecksSignature);
+            let only = matches!(
+                Fingerprint::current().table,
+                TableStyle::CallerChecksSignature
+            );
             if *name == "table" && only {
                 continue;
             }
@@ -301,7 +304,10 @@ mod tests {
         let engine = engine::optimizing(NonZero::<usize>::MIN);
         let current = Fingerprint::current();
         assert_eq!(engine.target().triple(), current.target.triple());
-        assert_eq!(engine.target().cpu_features(), current.target.cpu_features());
+        assert_eq!(
+            engine.target().cpu_features(),
+            current.target.cpu_features()
+        );
         let inner = engine.inner();
         assert_eq!(inner.features(), &current.features);
     }
