@@ -110,7 +110,7 @@ impl Fingerprint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::{ArtifactKey, Lookup, ModuleHash, Store};
+    use crate::cache::{ArtifactKey, Label, Lookup, ModuleHash, Settings, Store};
     use std::collections::HashSet;
     use wasmer_compiler::CompilerConfig;
     use wasmer_compiler_cranelift::CraneliftOptLevel;
@@ -248,9 +248,16 @@ mod tests {
     #[test]
     fn code_is_found_by_the_fingerprint_it_was_compiled_under_and_by_no_other() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(Some(dir.path().join("cache"))).unwrap();
+        let store = Store::open(Settings {
+            directory: Some(dir.path().join("cache")),
+            engine: engine::NAME.to_owned(),
+            ..Settings::default()
+        })
+        .unwrap();
         let current = key(&Fingerprint::current(), "");
-        store.write(&current, MODULE, b"image", b"meta").unwrap();
+        let label = Label::default();
+        let written = store.write(&current, MODULE, b"image", b"meta", &label);
+        written.unwrap();
         let changed = changed();
         for (name, fingerprint) in &changed {
             let found = store.lookup(&key(fingerprint, ""), MODULE);
