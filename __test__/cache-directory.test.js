@@ -6,7 +6,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
-const { COLD, HOT, UNCACHED, entries, environment, files, folder, litter, named, run, story } = require('./support/commands.js')
+const { COLD, HOT, UNCACHED, entries, environment, files, folder, litter, named, run, story, warned } = require('./support/commands.js')
 const { machine } = require('./support/wat.js')
 
 const ROOT = process.getuid?.() === 0
@@ -114,14 +114,16 @@ test.serial("a worker thread's environment does not switch the cache on or off",
 // What root may do to any file is taken from it; it is the owner of what it makes all the same.
 const UNDER = ROOT ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : []
 
-/** A command that finds the directory unusable: right results, one event that names path and code, and no files. */
+/** A command that finds the directory unusable: right results, one event and one warning that name path and code. */
 async function refused(t, cache, code, at = cache) {
   const ended = await compile(t, { cache, under: UNDER })
   t.deepEqual(story(ended), ['cacheWriteFailed', ...UNCACHED], 'told once')
   const [event] = named(ended, 'cacheWriteFailed')
   t.like(event, { code, path: at, source: '' })
   t.true(event.reason.includes(at), event.reason)
-  t.is(ended.stderr, '', 'the program has not asked')
+  const { warnings, rest } = warned(ended)
+  t.deepEqual(warnings, [{ name: 'WasmCompileCacheWarning', code, message: event.reason }], 'and Node once')
+  t.is(rest, '')
 }
 
 test.serial('a directory that cannot be made', async (t) => {
