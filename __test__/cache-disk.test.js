@@ -20,12 +20,14 @@ const FULL = 'ERR_WASM_CACHE_FULL'
 const onLinux = process.platform === 'linux' ? test.serial : undefined
 
 /**
- * A command on a disk on which something may fail, then two with room again.
+ * A command on a disk on which something may fail, then two with room again. The limit is not the disk's share, which is
+ * used up long before the disk.
  *
  * @returns {Promise<boolean>} whether all was stored at once
  */
 async function tight(t, mount, cache, widen, what) {
-  const { failures, story } = await endure(t, made, made.job(), { cache: cache.path, under: mount.under })
+  const settings = { cache: cache.path, under: mount.under, env: { WASM_COMPILE_CACHE_MAX_SIZE: '1000000' } }
+  const { failures, story } = await endure(t, made, made.job(), settings)
   for (const { code, path } of failures) {
     t.is(code, FULL, what)
     t.true(path.startsWith(cache.path), path)
@@ -35,9 +37,9 @@ async function tight(t, mount, cache, widen, what) {
   const half = files(cache.inside).filter((name) => /\.cwasm$|seal\.key$/.test(name) && fs.statSync(path.join(cache.inside, name)).size === 0)
   t.deepEqual(half, [], what)
   widen()
-  const wide = await endure(t, made, made.job(), { cache: cache.path, under: mount.under })
+  const wide = await endure(t, made, made.job(), settings)
   t.deepEqual(wide.failures, [], `${what}, then with room`)
-  const hot = await endure(t, made, made.job(), { cache: cache.path, under: mount.under })
+  const hot = await endure(t, made, made.job(), settings)
   t.deepEqual(hot.story, HOT, `${what}, then with room`)
   return failures.length === 0
 }
@@ -160,13 +162,26 @@ function refusing(t, cache) {
   }
 }
 
+/** The name of the folder that a cache's files are in. */
+async function versionFolder(t) {
+  const cache = path.join(folder(t), 'cache')
+  await endure(t, made, made.job(), { cache })
+  return files(cache).find((name) => /^v\d+-[^/]*$/.test(name))
+}
+
 // No file system without locks can be mounted without a network, none with quotas without the system's set-up, and none that
 // breaks: so the C library's calls are made to fail, for files of the cache alone.
 for (const code of ['ENOLCK', 'ENOSYS', 'EOPNOTSUPP', 'EINVAL']) {
   onLinux?.(`a file system without locks: ${code}`, async (t) => {
     const cache = path.join(folder(t), 'cache')
     const settings = refusing(t, cache)('flock', code)
+    const version = path.join(cache, await versionFolder(t))
+    const old = path.join(version, '.tmp-abandoned')
+    fs.mkdirSync(version, { recursive: true, mode: 0o700 })
+    fs.writeFileSync(old, 'x')
+    fs.utimesSync(old, 0, 0)
     const cold = await endure(t, made, made.job(), settings)
+    t.false(fs.existsSync(old), 'litter is swept')
     for (const failure of cold.failures) {
       t.is(failure.code, 'ERR_WASM_CACHE_LOCK')
       t.true(failure.path.startsWith(cache))

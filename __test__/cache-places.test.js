@@ -87,7 +87,7 @@ const CODES = {
   'a socket': 'ERR_WASM_CACHE_NOT_DIRECTORY',
 }
 
-test('in the place of each folder', async (t) => {
+test.serial('in the place of each folder', async (t) => {
   const cache = await filled(t)
   for (const name of folders(cache)) {
     for (const [impostor, code] of Object.entries(CODES)) {
@@ -105,7 +105,7 @@ test('in the place of each folder', async (t) => {
   t.deepEqual(story, ['moduleCacheHit', 'moduleCacheHit', 'moduleCacheHit'], 'with all in its place')
 })
 
-test('each folder with modes that let others write, and with another owner', async (t) => {
+test.serial('each folder with modes that let others write, and with another owner', async (t) => {
   const cache = await filled(t)
   for (const name of folders(cache)) {
     const at = path.join(cache, name)
@@ -123,7 +123,7 @@ test('each folder with modes that let others write, and with another owner', asy
   }
 })
 
-test('in the place of each file', async (t) => {
+test.serial('in the place of each file', async (t) => {
   const cache = await filled(t)
   const patterns = kinds(cache).map(kind)
   t.true(['seal.key', '.cwasm', '.ok', 'stat/*', 'heads/*'].every((one) => patterns.some((name) => name.includes(one))), patterns.join())
@@ -151,7 +151,7 @@ test('in the place of each file', async (t) => {
   }
 })
 
-test('in the place of a lock', async (t) => {
+test.serial('in the place of a lock', async (t) => {
   for (const impostor of Object.keys(IMPOSTORS)) {
     const cache = await filled(t)
     // A lock's name is its entry's, and is there only while it is held.

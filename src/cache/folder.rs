@@ -14,7 +14,11 @@ const NAME: &str = "wasm-compile-cache";
 pub(super) fn locate(dir: Option<PathBuf>) -> Result<PathBuf, CacheError> {
     let dir = match dir {
         Some(dir) => dir,
-        None => dirs::cache_dir().ok_or(CacheError::NoDirectory)?.join(NAME),
+        // A relative HOME would put a cache into every folder that a program is started in.
+        None => dirs::cache_dir()
+            .filter(|dir| dir.is_absolute())
+            .ok_or(CacheError::NoDirectory)?
+            .join(NAME),
     };
     let absolute =
         std::path::absolute(&dir).map_err(|source| CacheError::Create { path: dir, source })?;

@@ -100,7 +100,12 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
                 std::thread::sleep(Duration::from_millis(1));
             }
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::Error(error)) => {
+                // Nobody holds it: where there are no locks, their files would only pile up.
+                #[cfg(unix)]
+                let _ = std::fs::remove_file(path);
+                return Err(error);
+            }
         }
     }
     Ok(None)
