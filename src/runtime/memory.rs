@@ -5,12 +5,14 @@
 //! [`MemoryState::new`] is the only way in, and checks it.
 
 use std::fmt;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use region::Protection;
 use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages};
 use wasmer_vm::{
     ExpectedValue, LinearMemory, MaybeInstanceOwned, VMMemory, VMMemoryDefinition, WaiterError,
@@ -194,21 +196,17 @@ fn host_handler() -> bool {
 /// Whether code without bounds checks may run on the memory: everything from its end to
 /// [`RESERVATION`] is reserved address space that nothing can read.
 pub fn has_guard_region(base: *const u8, length: usize, shared: bool) -> bool {
-    use region::Protection;
     if !host_guards_memories() {
         return false;
     }
-    let Ok(regions) = region::query_range(base, RESERVATION) else {
+    let Some(regions) = regions(base) else {
         return false;
     };
     let mut next = base as usize;
-    for region in regions {
-        let Ok(region) = region else { return false };
-        let range = region.as_range();
+    for (range, protection) in regions {
         if range.start > next {
             return false;
         }
-        let protection = region.protection();
         let behind = range.end > base as usize + length.next_multiple_of(region::page::size());
         let allowed = match protection {
             Protection::NONE => true,
@@ -222,6 +220,45 @@ pub fn has_guard_region(base: *const u8, length: usize, shared: bool) -> bool {
         next = range.end;
     }
     next >= base as usize + RESERVATION
+}
+
+/// What lies in the [`RESERVATION`] from `base` on, in order.
+///
+/// Not by the `region` crate, which wants the list to be UTF-8: it has the name of every file that is mapped in it.
+#[cfg(target_os = "linux")]
+fn regions(base: *const u8) -> Option<Vec<(Range<usize>, Protection)>> {
+    let wanted = base as usize..(base as usize).saturating_add(RESERVATION);
+    let list = std::fs::read("/proc/self/maps").ok()?;
+    let mut regions = Vec::new();
+    for line in list.split(|byte| *byte == b'\n') {
+        // "7f5c1000-7f5c2000 rw-p …" (proc_pid_maps(5))
+        let mut fields = line.split(|byte| *byte == b' ');
+        let (Some(range), Some([read, write, execute, ..])) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let (start, end) = str::from_utf8(range).ok()?.split_once('-')?;
+        let address = |digits| usize::from_str_radix(digits, 16).ok();
+        let range = address(start)?..address(end)?;
+        if range.end <= wanted.start || range.start >= wanted.end {
+            continue;
+        }
+        let mut protection = Protection::NONE;
+        protection.set(Protection::READ, *read == b'r');
+        protection.set(Protection::WRITE, *write == b'w');
+        protection.set(Protection::EXECUTE, *execute == b'x');
+        regions.push((range, protection));
+    }
+    Some(regions)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn regions(base: *const u8) -> Option<Vec<(Range<usize>, Protection)>> {
+    let regions = region::query_range(base, RESERVATION).ok()?;
+    let regions = regions.map(|region| {
+        let region = region.ok()?;
+        Some((region.as_range(), region.protection()))
+    });
+    regions.collect()
 }
 
 /// A memory in a store: wasmer's view of a [`MemoryState`].
