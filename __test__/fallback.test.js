@@ -333,6 +333,19 @@ test("a module that shares state with the built-in engine's instances goes there
   t.throws(() => new W.Instance(alone, { m: main }), { instanceOf: W.LinkError, message: /built-in engine/ })
 })
 
+test('names of imports that objects have from their prototype, where a module shares state', async (t) => {
+  const main = await instance(`${LEGACY} (global (export "g") (mut i32) (i32.const 5))`)
+  const side = await assemble(`
+    (import "__proto__" "__proto__" (global (mut i32))) (import "__proto__" "valueOf" (func (result i32)))
+    (import "toString" "constructor" (global (mut i32)))
+    (func (export "sum") (result i32) (i32.add (global.get 0) (i32.add (global.get 1) (call 0))))`)
+  const linked = new W.Instance(new W.Module(side, FALLBACK), {
+    ['__proto__']: { ['__proto__']: main.g, valueOf: () => 3 },
+    toString: { constructor: main.g },
+  })
+  t.is(linked.exports.sum(), 13)
+})
+
 test("imports of a fallback module are read in the standard's order, once, and V8 words what is wrong", async (t) => {
   const bytes = await assemble(`(import "a" "x" (func)) (import "b" "y" (func)) (import "a" "z" (global i32)) ${LEGACY}`)
   const module = new W.Module(bytes, FALLBACK)

@@ -118,9 +118,10 @@ function linkElsewhere(module, values) {
   const { imports, twin } = describeModule(module)
   const theirs = twin()
   if (theirs === undefined) return undefined
-  const importObject = {}
+  // Whatever the names are, `__proto__` among them.
+  const importObject = Object.create(null)
   imports.forEach(({ module: from, name }, index) => {
-    importObject[from] ??= {}
+    importObject[from] ??= Object.create(null)
     importObject[from][name] = values[index]
   })
   return newBuiltinInstance(theirs, importObject)
