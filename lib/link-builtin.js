@@ -35,14 +35,25 @@ function translate(value, declared, where) {
   return released
 }
 
+/** The imports of a module of the built-in engine: module -> name -> declaration; of those with one name, the first. */
+function declarationsOf(module) {
+  const declarations = new Map()
+  for (const declared of builtin.Module.imports(module)) {
+    let members = declarations.get(declared.module)
+    if (members === undefined) declarations.set(declared.module, (members = new Map()))
+    if (!members.has(declared.name)) members.set(declared.name, declared)
+  }
+  return declarations
+}
+
 /** The import object as the built-in shall see it. */
 function translated(module, importObject, where) {
   if (!isObject(importObject)) return importObject
-  const declared = builtin.Module.imports(module)
-  const find = (from, name) => declared.find((one) => one.module === from && one.name === name)
+  const declarations = declarationsOf(module)
   return observed(importObject, (from, members) => {
     if (!isObject(members)) return members
-    return observed(members, (name, value) => translate(value, find(from, name), where))
+    const declared = declarations.get(from)
+    return observed(members, (name, value) => translate(value, declared?.get(name), where))
   })
 }
 
