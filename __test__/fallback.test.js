@@ -299,6 +299,9 @@ test('what belongs to one engine is refused by the other with a LinkError that s
     const error = await t.throwsAsync(instance(wat, { m }), { instanceOf: W.LinkError })
     t.regex(error.message, new RegExp(`^WebAssembly\\.Instance\\(\\): Import "m" "[tg]": ${what} .*wasm-compile-cache.*built-in engine`))
   }
+  const vector = await instance('(global (export "g") v128 (v128.const i32x4 1 2 3 4))')
+  const error = await t.throwsAsync(instance(`(import "m" "g" (global v128)) ${LEGACY}`, { m: vector }), { instanceOf: W.LinkError })
+  t.regex(error.message, /^WebAssembly\.Instance\(\): Import "m" "g": a global of type v128 .*wasm-compile-cache/)
   for (const [wat, what] of [['(import "m" "t" (table 2 funcref))', 'a table'], [mutable, 'a mutable global']]) {
     const module = new W.Module(await assemble(wat))
     const error = t.throws(() => new W.Instance(module, { m: theirs }), { instanceOf: W.LinkError })

@@ -42,6 +42,9 @@ const isBuiltinGlobal = (value) => isGlobal(value) && !states.has(value)
 
 const isReference = ({ letter }) => letter === 'r' || letter === 'c' || letter === 'x'
 
+/** Of a type whose values JavaScript has not. */
+const isOpaque = (letter) => letter === 'v' || letter === 'x'
+
 /** The group a Global is tied to, or null if it may go to any. */
 function decidingGroup(global) {
   const state = states.get(global)
@@ -88,7 +91,7 @@ function invalidType(letter, verb, where) {
 function load(global, state, where) {
   const { letter, group, address } = state
   if (group === null) return state.held ?? apply(builtinGet, global, [])
-  if (letter === 'v' || letter === 'x') throw invalidType(letter, 'get', where)
+  if (isOpaque(letter)) throw invalidType(letter, 'get', where)
   native.globalGet(address)
   return read(letter, 0, group)
 }
@@ -124,7 +127,7 @@ defineInterface(Global, 'WebAssembly.Global', {
     const where = accessor('set')
     if (!state.mutable) throw new TypeError(`${where}: Can't set the value of an immutable global.`)
     if (arguments.length === 0) throw new TypeError(`${where}: Argument 0 is required`)
-    if (letter === 'v' || letter === 'x') throw invalidType(letter, 'set', where)
+    if (isOpaque(letter)) throw invalidType(letter, 'set', where)
     checkFunction(letter, value, where)
     const raw = toRaw(letter, value, group)
     write(letter, 0, raw)
@@ -206,9 +209,13 @@ function globalAt(group, address, type) {
 
 /**
  * What an instance of the built-in engine imports for a Global: the same object, which is the built-in's from then on,
- * or for an immutable one that is bound to an instance of ours, its value; undefined for a mutable one that is.
+ * or for an immutable one that is bound to an instance of ours, its value. Throws what `refusal` makes where it is bound,
+ * and mutable or of a type that JavaScript cannot read.
+ *
+ * @param {object} global
+ * @param {(what: string) => Error} refusal
  */
-function releaseGlobal(global) {
+function releaseGlobal(global, refusal) {
   const state = states.get(global)
   if (state === undefined) return global
   if (state.group === null) {
@@ -220,7 +227,8 @@ function releaseGlobal(global) {
     states.delete(global)
     return global
   }
-  if (state.mutable) return undefined
+  if (state.mutable) throw refusal('a mutable global')
+  if (isOpaque(state.letter)) throw refusal(`a global of type ${NAMES.get(state.letter)}`)
   const value = load(global, state, 'WebAssembly.Instance()')
   const carried = state.letter === 'c' && value !== null ? functionForBuiltin(value) : value
   return new builtin.Global({ value: NAMES.get(state.letter) }, carried)

@@ -23,16 +23,14 @@ const PROTOTYPES = new Map(
 function cannotCross(where, { module, name }, what) {
   return new classes.LinkError(
     `${where}: Import "${module}" "${name}": ${what} that belongs to an instance compiled by wasm-compile-cache cannot ` +
-      'be shared with this one, which the built-in engine compiled; functions, memories and immutable globals can'
+      'be shared with this one, which the built-in engine compiled; functions, memories and immutable globals that JavaScript can read can'
   )
 }
 
 function translate(value, declared, where) {
   if (declared?.kind === 'table' && isTable(value) && !releaseTable(value)) throw cannotCross(where, declared, 'a table')
   if (declared?.kind !== 'global' || !isGlobal(value)) return value
-  const released = releaseGlobal(value)
-  if (released === undefined) throw cannotCross(where, declared, 'a mutable global')
-  return released
+  return releaseGlobal(value, (what) => cannotCross(where, declared, what))
 }
 
 /** The imports of a module of the built-in engine: module -> name -> declaration; of those with one name, the first. */
