@@ -168,7 +168,6 @@ function matchGlobal(global, type, subject) {
 
 /** A definition in `group` that holds `value`; its address. */
 function defineValue(group, letter, mutable, value) {
-  // JavaScript can make no exnref but null.
   const raw = letter === 'x' ? 0 : toRaw(letter, value, group)
   const address = native.globalCreate(group.handle, letter, mutable)
   write(letter, 0, raw)
@@ -181,13 +180,14 @@ function bindGlobal(global, letter, group) {
   const state = states.get(global)
   if (state === undefined) return defineValue(group, letter, false, apply(builtinGet, global, []))
   if (state.group === group) return state.address
+  // JavaScript can make no other exnref, nor can a constant expression.
+  const isNull = letter === 'x'
   let address
   if (state.group === null) {
-    const value = letter === 'x' ? null : load(global, state)
-    address = defineValue(group, letter, state.mutable, value)
+    address = defineValue(group, letter, state.mutable, isNull ? null : load(global, state))
     Object.assign(state, { held: undefined, group, address })
   } else if (isReference(state)) {
-    address = defineValue(group, letter, false, load(global, state, 'WebAssembly.Instance()'))
+    address = defineValue(group, letter, false, isNull ? null : load(global, state))
   } else {
     address = state.address
     group.keep.push(global)
