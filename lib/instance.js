@@ -10,7 +10,7 @@ const { bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlo
 const { chooseGroup } = require('./group.js')
 const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
-const { describeModule, isModule } = require('./module.js')
+const { describeModule, isModule, twinOf } = require('./module.js')
 const { native, builtin, classes } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
@@ -115,8 +115,8 @@ const isTheirs = ({ kind, type }, value) =>
  * side modules of a program whose main module it compiled); undefined where the bytes were not kept for that.
  */
 function linkElsewhere(module, values) {
-  const { imports, twin } = describeModule(module)
-  const theirs = twin()
+  const { imports } = describeModule(module)
+  const theirs = twinOf(module)
   if (theirs === undefined) return undefined
   // Whatever the names are, `__proto__` among them.
   const importObject = Object.create(null)
