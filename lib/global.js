@@ -12,7 +12,7 @@ const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
-const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
+const { accepts, defineInterface, inheriting, isObject, observed, requireNew, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
 const { apply, construct } = Reflect
@@ -28,15 +28,7 @@ const builtinSet = members.value.set
 const states = new WeakMap()
 
 /** Whether the value is a Global of any class, copy or realm: the built-in's own brand decides. */
-function isGlobal(value) {
-  if (states.has(value)) return true
-  try {
-    apply(builtinValueOf, value, [])
-    return true
-  } catch {
-    return false
-  }
-}
+const isGlobal = (value) => states.has(value) || accepts(builtinValueOf, value)
 
 const isBuiltinGlobal = (value) => isGlobal(value) && !states.has(value)
 
@@ -80,7 +72,7 @@ function adopt(global, { value, mutable }) {
 }
 
 // V8's names of the accessors, from 13 on with a bracket too many.
-const accessor = (kind) => `${kind} WebAssembly.Global.value${Number.parseInt(process.versions.v8, 10) >= 13 ? ')' : ''}`
+const accessor = (kind) => `${kind} WebAssembly.Global.value${v8 >= 13 ? ')' : ''}`
 
 function invalidType(letter, verb, where) {
   const reason = letter === 'v' ? `Can't ${verb} the value of s128 WebAssembly.Global` : `invalid type ${NAMES.get(letter)}`

@@ -16,7 +16,7 @@ const { parseSignature } = require('./signature.js')
 const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isBuiltinTag, isTag, matchTag, tagAt } = require('./tag.js')
 const { NOT_A_FUNCTION } = require('./value.js')
-const { defineInterface, inheriting, isObject, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, requireNew, v8 } = require('./webidl.js')
 
 const { apply } = Reflect
 
@@ -24,7 +24,6 @@ const { apply } = Reflect
 const exportsOf = new WeakMap()
 
 // V8 names an import as `Import #0 module="m" function="f"` before 13 (Node 20 and 22), and before 12 adds ` error`.
-const v8 = Number.parseInt(process.versions.v8, 10)
 const olderEnd = v8 < 12 ? ' error' : ''
 const subjectOf = ({ module, name }, index) =>
   v8 < 13

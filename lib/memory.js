@@ -7,7 +7,7 @@ const { types } = require('node:util')
 const { binary, importOf, leb128 } = require('./binary.js')
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
 const { installed } = require('./realm.js')
-const { defineInterface, inheriting, requireNew } = require('./webidl.js')
+const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
 
 const { apply } = Reflect
 const PAGE = 65536
@@ -50,14 +50,7 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(bui
 }
 
 /** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */
-function isMemory(value) {
-  try {
-    apply(memoryBuffer, value, [])
-    return true
-  } catch {
-    return false
-  }
-}
+const isMemory = (value) => accepts(memoryBuffer, value)
 
 /** Whether our `grow` is met before the built-in's, which inherits from ours while we are installed. */
 function inheritsOurs(memory) {
