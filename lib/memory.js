@@ -62,16 +62,16 @@ function inheritsOurs(memory) {
   return false
 }
 
-// A Memory that is not of this class, or one made from it (received from another thread, made by the untouched built-in or by another copy
-// of this package) gets the override for itself. Its own `grow` stays in charge.
+// A Memory of another class (received from another thread, made by the untouched built-in or by another copy of this
+// package) gets the override for itself. Its own `grow` stays in charge.
 function overrideGrow(memory) {
   if (inheritsOurs(memory)) return
-  const inherited = memory.grow
   if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
     // Another thread sent it, for nobody here has the built-in's class any more.
     Object.setPrototypeOf(memory, Memory.prototype)
     return
   }
+  const inherited = memory.grow
   const override = {
     grow(delta) {
       const previous = apply(inherited, this, [delta])
@@ -141,7 +141,8 @@ function checkMaximum(memory, type, subject) {
 /** Memories whose addresses have 32 bits. */
 const narrow = new WeakSet()
 
-// V8 13 and later make memories with 64-bit addresses. They tell by refusing to be imported as others.
+// Addresses may have 64 bits: with `index: 'i64'` in Node 22, with `address: 'i64'` from V8 13 on. Such a memory tells by
+// refusing to be imported as another.
 function checkAddressType(memory, shared, subject) {
   if (narrow.has(memory) || maxima.has(memory)) return
   try {
