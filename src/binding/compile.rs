@@ -344,7 +344,6 @@ fn begin(call: &Call<'_>) -> Result<Value> {
     );
     let stream = stream.map_err(|error| no_thread(&error))?;
     *job.stream.borrow_mut() = Some(stream);
-    job.hold.set(false);
     js::external(call.env, job)
 }
 
