@@ -4,8 +4,8 @@
 //
 // Owns: the diagnostics_channel channels `wasm-compile-cache:<name>`, the lines of NODE_DEBUG=wasm-compile-cache, and
 // handing every event to ./trace.js. The names are those of V8's own trace (https://v8.dev/blog/wasm-code-caching)
-// and, for what V8 has no name for: baselineReady, optimizedReady, cacheWriteFailed, handedOff,
-// fallback. The first cacheWriteFailed of a process also becomes a warning of Node's (process.emitWarning).
+// and, for what V8 has no name for: baselineReady, optimizedReady, cacheWriteFailed, handedOff, fallback. The
+// first cacheWriteFailed of a process is a warning of Node's, too (./warning.js).
 //
 // An event is {name, ts (ms since the epoch), dur (ms), ...fields}, and belongs to the thread that asked for the work.
 //
@@ -16,6 +16,7 @@ const diagnostics = require('node:diagnostics_channel')
 const { debuglog, inspect } = require('node:util')
 
 const trace = require('./trace.js')
+const warning = require('./warning.js')
 
 const NAMES = [
   'streamFromResponseCallback',
@@ -36,7 +37,6 @@ const channels = new Map(NAMES.map((name) => [name, diagnostics.channel(`wasm-co
 const debug = debuglog('wasm-compile-cache')
 
 let native = null
-let closing = false
 
 function line({ name, ts: _, dur, ...fields }) {
   const parts = [name]
@@ -47,17 +47,6 @@ function line({ name, ts: _, dur, ...fields }) {
     parts.push(`${key}=${bare ? value : inspect(value, { breakLength: Infinity })}`)
   }
   return parts.join(' ')
-}
-
-/**
- * Says that the cache cannot be used: a program that compiles everything anew on every run would otherwise only seem slow.
- * Once in a process, whatever its threads: the reason is one for all of them.
- */
-function warn({ reason, code }) {
-  if (native === null || !native.claimWarning()) return
-  if (!closing) process.emitWarning(reason, { type: 'WasmCompileCacheWarning', code })
-  // process.emitWarning waits for a tick that does not come any more.
-  else process.emit('warning', Object.assign(new Error(reason), { name: 'WasmCompileCacheWarning', code }))
 }
 
 /** Publishes one event; `ts` defaults to now. */
@@ -71,7 +60,7 @@ function emit(event) {
     channels.set(event.name, channel)
   }
   if (channel.hasSubscribers) channel.publish(event)
-  if (event.name === 'cacheWriteFailed') warn(event)
+  if (event.name === 'cacheWriteFailed' && native !== null) warning.warn(event, native)
 }
 
 /** Publishes what the native side has queued. */
@@ -90,7 +79,7 @@ function start(binding = require('../binding.js')) {
 
 /** The thread ends: the last events, then the trace file. */
 function close() {
-  closing = true
+  warning.close()
   drain()
   trace.close()
 }
