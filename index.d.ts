@@ -469,7 +469,10 @@ declare namespace wasm {
     }
     /** An artifact was found and refused. It is put aside, the module compiled, and the artifact replaced. */
     moduleCacheInvalid: SourceEvent<'moduleCacheInvalid'> & { readonly reason: string }
-    /** The artifact could not be stored. */
+    /**
+     * The artifact could not be stored, or the cache cannot be used. The first in a process is also a warning of Node's, of
+     * the name `WasmCompileCacheWarning` and with the same `code`.
+     */
     cacheWriteFailed: SourceEvent<'cacheWriteFailed'> & {
       readonly reason: string
       readonly code: string

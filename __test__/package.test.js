@@ -3,6 +3,7 @@
 // What would be published, and what npm's install script does with it.
 
 const { execFile } = require('node:child_process')
+const fs = require('node:fs')
 const path = require('node:path')
 const test = require('ava')
 
@@ -16,6 +17,16 @@ const node = (args, env) => new Promise((resolve) => {
 test('the tarballs hold what they should, and the platform packages say where they fit', async (t) => {
   const { code, stderr } = await node(['scripts/check-package.js'])
   t.is(code, 0, stderr)
+})
+
+test('SECURITY.md names tests that there are', (t) => {
+  const text = fs.readFileSync(path.join(ROOT, 'SECURITY.md'), 'utf8')
+  const named = [...text.matchAll(/`((?:src|__test__)\/[^`]+)`/g)].map(([, name]) => name)
+  t.true(named.length > 20)
+  for (const name of named) {
+    const source = fs.existsSync(path.join(ROOT, name)) ? fs.readFileSync(path.join(ROOT, name), 'utf8') : ''
+    t.regex(source, /^\s*#\[test\]|^test(\.serial)?\(/m, name)
+  }
 })
 
 test('the install script does nothing, and says nothing, where an addon can be loaded', async (t) => {

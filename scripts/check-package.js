@@ -43,7 +43,7 @@ const DEPENDENCIES = ['cli-progress', 'cli-table3', 'commander', 'http-cache-sem
 function checkMain(release) {
   const { names, size } = packed(ROOT)
   const allowed = [
-    'package.json', 'README.md', 'CHANGELOG.md', ...LICENCES,
+    'package.json', 'README.md', 'CHANGELOG.md', 'SECURITY.md', ...LICENCES,
     'index.js', 'index.d.ts', 'register.js', 'register.d.ts', 'binding.js', ...below('lib'),
     // What a build from source takes.
     'Cargo.toml', 'Cargo.lock', 'build.rs', 'scripts/install.js', 'scripts/build.js', 'scripts/run.js', ...below('src'),
