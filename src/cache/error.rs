@@ -293,7 +293,8 @@ mod tests {
         assert_eq!(error.code(), "ERR_WASM_CACHE_FULL");
         assert_eq!(error.path(), Some(Path::new("/x/y")));
         assert!(error.to_string().contains("/x/y"));
-        let made: [(fn(&Path, io::Error) -> CacheError, &str); 3] = [
+        type Made = (fn(&Path, io::Error) -> CacheError, &'static str);
+        let made: [Made; 3] = [
             (CacheError::write, "ERR_WASM_CACHE_WRITE"),
             (CacheError::create, "ERR_WASM_CACHE_CREATE"),
             (CacheError::seal_key, "ERR_WASM_CACHE_SEAL_KEY"),
