@@ -1,10 +1,14 @@
 //! The optimizing tier: Cranelift at opt-level speed over the whole module, in the background;
 //! then publish and store.
+//!
+//! Processes that need the same artifact compile it once: who has its flight compiles, the others wait for it and map what
+//! it has stored. A process only waits where it would store.
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
+use std::thread;
 
 use parking_lot::Mutex;
 use wasmer_compiler::wasmparser::{BinaryReaderError, Parser, Payload};
@@ -15,16 +19,24 @@ use wasmer_compiler::{
 use super::code::{Code, Module};
 use super::compile::{CacheMode, CompileOptions};
 use super::{engine, scheduler, storage};
-use crate::cache::{ArtifactKey, CacheError, Entry, ModuleHash};
+use crate::cache::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
 use crate::module::{Declaration, WholeOrigin, has_handler};
 use crate::stream::{Chunk, Ingest, Ingested};
 use crate::trace::{EventQueue, Span};
+
+/// How often a module waits for a flight that then ends without an artifact (the disk is full, say) before it is compiled
+/// without one: else as many processes as there are would compile one after the other.
+const WAITS: u32 = 2;
 
 /// A module on its way through the optimizing tier.
 struct Job {
     module: Arc<Module>,
     ingested: Ingested,
     options: CompileOptions,
+    /// Since when the optimizing tier has it.
+    span: OnceLock<Span>,
+    /// While this process has it.
+    flight: Mutex<Option<Flight>>,
 }
 
 /// Jobs that are not stored yet, for [`hand_off`].
@@ -36,17 +48,15 @@ pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: Compil
         module: Arc::clone(module),
         ingested,
         options,
+        span: OnceLock::new(),
+        flight: Mutex::default(),
     });
     {
         let mut unfinished = UNFINISHED.lock();
         unfinished.retain(|job| job.strong_count() > 0);
         unfinished.push(Arc::downgrade(&job));
     }
-    scheduler::optimizing(Box::new(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| job.run()))
-            .unwrap_or_else(|_| Err("the optimizing compiler panicked".to_owned()));
-        job.module.settle(outcome);
-    }));
+    job.queue(WAITS);
 }
 
 impl Job {
@@ -54,28 +64,106 @@ impl Job {
         storage::key(&self.module.hash, &self.options.partition)
     }
 
+    fn size(&self) -> u64 {
+        self.ingested.bytes.len() as u64
+    }
+
+    /// Queues the job for the optimizing thread. It may wait for somebody else's flight that many times.
+    fn queue(self: Arc<Self>, waits: u32) {
+        scheduler::optimizing(Box::new(move || {
+            self.span.get_or_init(Span::start);
+            if !self.take_flight() && waits > 0 && self.park(waits) {
+                return;
+            }
+            self.end(|| self.run());
+        }));
+    }
+
+    /// Takes the flight, where there is one to take; `false` if somebody else has it.
+    fn take_flight(&self) -> bool {
+        let Some(store) = self.flights() else {
+            return true;
+        };
+        // Locked meanwhile, so that `hand_off` does not take ours for somebody else's.
+        let mut flight = self.flight.lock();
+        if flight.is_none() {
+            match store.flight(&self.key()) {
+                Ok(Some(taken)) => *flight = Some(taken),
+                Ok(None) => return false,
+                // Where locks do not work, compiling twice is harmless.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    /// The store in which others wait for what this job makes.
+    fn flights(&self) -> Option<Store> {
+        self.options
+            .stores(self.size())
+            .then(|| storage::store(&self.options))
+            .flatten()
+    }
+
+    /// Waits on a thread of its own: other modules wait for the optimizing thread. `false` if there is no thread to be had.
+    fn park(self: &Arc<Self>, waits: u32) -> bool {
+        let job = Arc::clone(self);
+        let thread = thread::Builder::new().name("wasm-flight".to_owned());
+        let spawned = thread.spawn(move || {
+            if let Some(store) = job.flights()
+                && let Ok(Some(inherited)) = store.wait_for_flight(&job.key())
+            {
+                *job.flight.lock() = Some(inherited);
+            }
+            match catch_unwind(AssertUnwindSafe(|| job.find())) {
+                Ok(true) => job.end(|| Ok(())),
+                _ => job.queue(waits - 1),
+            }
+        });
+        spawned.is_ok()
+    }
+
+    /// Publishes what another process has stored; whether there was something.
+    fn find(&self) -> bool {
+        let found = storage::load_code(&self.key(), self.module.hash, &self.options);
+        let Some((_, code)) = found else {
+            return false;
+        };
+        self.publish(code, "cache");
+        true
+    }
+
     fn run(&self) -> Result<(), String> {
-        let options = &self.options;
-        let span = Span::start();
-        let key = self.key();
-        let size = self.ingested.bytes.len();
-        // Another process may have been faster.
-        let mut code = storage::load_code(&key, self.module.hash, options).map(|(_, code)| code);
-        if code.is_none() {
-            let whole = whole(&self.ingested);
-            let origin = origin(&self.ingested, &whole)?;
-            let build = build(&whole, scheduler::optimizing_threads())?;
-            drop(whole);
-            code = Some(self.store_and_load(&key, &build, origin)?);
+        if self.find() {
+            return Ok(());
         }
-        if let Some(code) = code {
-            self.module.publish(code);
-        }
-        let fields = options.fields(&self.module.hash, size as u64);
+        let whole = whole(&self.ingested);
+        let origin = origin(&self.ingested, &whole)?;
+        let build = build(&whole, scheduler::optimizing_threads())?;
+        drop(whole);
+        let code = self.store_and_load(&self.key(), &build, origin)?;
+        // Nobody needs to wait until it is published here.
+        drop(self.flight.lock().take());
+        self.publish(code, "compiler");
+        Ok(())
+    }
+
+    fn publish(&self, code: Code, from: &str) {
+        self.module.publish(code);
+        let mut fields = self.options.fields(&self.module.hash, self.size());
+        fields.push(("from", from.into()));
+        let span = self.span.get_or_init(Span::start);
         self.module
             .listeners
             .emit(&span.event("optimizedReady", fields));
-        Ok(())
+    }
+
+    /// The last step.
+    fn end(&self, step: impl FnOnce() -> Result<(), String>) {
+        let outcome = catch_unwind(AssertUnwindSafe(step))
+            .unwrap_or_else(|_| Err("the optimizing compiler panicked".to_owned()));
+        drop(self.flight.lock().take());
+        self.module.settle(outcome);
     }
 
     /// Mapped from the cache where possible, so that processes share the pages; else from memory.
@@ -86,7 +174,7 @@ impl Job {
         origin: WholeOrigin,
     ) -> Result<Code, String> {
         let options = &self.options;
-        let size = self.ingested.bytes.len() as u64;
+        let size = self.size();
         let image = build.serialize().map_err(|error| error.to_string())?;
         if options.stores(size) {
             let span = Span::start();
@@ -207,12 +295,12 @@ pub fn unfinished() -> usize {
 fn pending() -> Vec<Arc<Job>> {
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     jobs.into_iter()
-        .filter(|job| job.options.finish && job.options.stores(job.ingested.bytes.len() as u64))
+        .filter(|job| job.options.finish && job.options.stores(job.size()))
         .collect()
 }
 
 /// The process ends: writes what a detached process needs to finish each unfinished module, and
-/// returns the paths. Modules that another process is finishing already are left out.
+/// returns the paths. Modules that another process has in flight are left out.
 pub fn hand_off() -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for job in pending() {
@@ -221,7 +309,8 @@ pub fn hand_off() -> Vec<PathBuf> {
             continue;
         };
         let key = job.key();
-        if store.in_flight(&key) || store.entry_path(&key).exists() {
+        let elsewhere = job.flight.lock().is_none() && store.in_flight(&key);
+        if elsewhere || store.entry_path(&key).exists() {
             continue;
         }
         let partition = &options.partition;
@@ -262,13 +351,26 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
     options.partition.clone_from(&spooled.partition);
     let hash = *blake3::hash(&spooled.wasm).as_bytes();
     let key = storage::key(&hash, &spooled.partition);
-    // One process a module, whoever asks. Where locks do not work, compiling twice is harmless.
-    let flight = store.flight(&key);
-    if key != spooled.key || matches!(flight, Ok(None)) {
+    if key != spooled.key {
         return false;
+    }
+    // The process that left the module has its flight until it is gone.
+    let mut flight = store.flight(&key);
+    for _ in 0..WAITS {
+        if !matches!(flight, Ok(None)) {
+            break;
+        }
+        flight = store.wait_for_flight(&key);
+        if matches!(flight, Ok(None)) && !store.entry_path(&key).exists() {
+            flight = store.flight(&key);
+        }
     }
     if storage::load_code(&key, hash, &options).is_some() {
         return true;
+    }
+    // Where locks do not work, compiling twice is harmless.
+    if matches!(flight, Ok(None)) {
+        return false;
     }
     finish_module(&key, hash, spooled.wasm, &options).unwrap_or(false)
 }
