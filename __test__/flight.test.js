@@ -9,6 +9,7 @@ const { once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const { pathToFileURL } = require('node:url')
 const initial = require('ava')
 
 const { assemble, chain } = require('./children/modules.js')
@@ -26,6 +27,7 @@ initial('many processes are tested where they can be looked at', (t) => {
 const MAPPED = path.join(__dirname, 'children/mapped.js')
 const FINISH = path.join(__dirname, '../lib/finish.js')
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
+const LIST = `JSON.stringify(require(${JSON.stringify(path.join(__dirname, '../lib/native.js'))}).native.cacheEntries())`
 const CALLS = [['run', 20]]
 const FOUND = ['baselineReady', 'moduleCacheHit', 'optimizedReady']
 
@@ -135,7 +137,10 @@ test('again, with a random one killed every 50 ms', async (t) => {
   }
   t.true(compiles(all) <= 1, 'whoever else had begun was killed')
   t.is(entries(cache).length, 1)
-  await warm(t, cache)
+  const hot = await run(job(), { cache })
+  t.deepEqual([story(hot), results(hot)], [HOT, right])
+  // Files of the killed go with the next sweep.
+  for (const name of litter(cache)) t.deepEqual(locks(path.join(cache, name)).holders, [], name)
 })
 
 test('the flight of a killed process passes to one of those who wait for it', async (t) => {
@@ -239,7 +244,7 @@ test('where the lock cannot be had, the module is compiled and stored without it
 
 test('a module that the ending process itself has in flight is handed off', async (t) => {
   const { cache, lock } = await empty(t, LARGE)
-  const what = { modules: [{ file: LARGE }], end: 'exit', flight: 'holders', freeze: true }
+  const what = { modules: [{ file: LARGE, as: 'file' }], end: 'exit', flight: 'holders', freeze: true }
   const told = await run(what, { cache, env: { WASM_COMPILE_CACHE_FINISH: undefined } })
   const [{ pid, spool }] = named(told, 'handedOff')
   t.teardown(() => mentioning(cache).includes(pid) && process.kill(pid, 'SIGKILL'))
@@ -247,6 +252,9 @@ test('a module that the ending process itself has in flight is handed off', asyn
   process.kill(pid, 'SIGCONT')
   await over([pid])
   t.deepEqual(story(await run({ modules: [{ file: LARGE }] }, { cache })), HOT)
+  const env = environment({ WASM_COMPILE_CACHE: cache })
+  const listed = execFileSync(process.execPath, ['-p', LIST], { env, encoding: 'utf8' })
+  t.deepEqual(JSON.parse(listed).map(({ source }) => source), [pathToFileURL(LARGE).href], 'and keeps its name')
   t.deepEqual(litter(cache), [])
 })
 

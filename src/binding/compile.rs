@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +14,7 @@ use super::module::ModuleHandle;
 use super::thrown::{self, Thrown};
 use crate::error::CompileError;
 use crate::stream::Refused;
-use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
+use crate::tier::{self, CacheMode, CompileOptions, Finisher, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
 ///
@@ -118,17 +118,6 @@ impl Native for JobHandle {
 const LOW_WATER: usize = 1 << 20;
 
 pub fn register(exports: &Exports) {
-    exports.function("configure", configure);
-    exports.function("locateCache", |call| {
-        match tier::locate(directory_of(call.env, call.argument(0))?) {
-            Some(directory) => js::string(call.env, &directory.display().to_string()),
-            None => js::null(call.env),
-        }
-    });
-    exports.function("cacheDirectory", |call| match tier::directory() {
-        Some(directory) => js::string(call.env, &directory.display().to_string()),
-        None => js::null(call.env),
-    });
     exports.function("validate", validate);
     exports.function("compileSync", compile_sync);
     exports.function("compileBegin", begin);
@@ -146,30 +135,24 @@ pub fn register(exports: &Exports) {
             js::string(call.env, &path.display().to_string())
         })
     });
+    exports.function("mainThreadHandsOff", |call| {
+        tier::main_thread_hands_off();
+        js::undefined(call.env)
+    });
+    exports.function("handOffAtExit", |call| {
+        tier::hand_off_at_exit(Finisher {
+            command: texts(call.env, call.argument(0))?,
+            environment: pairs(&texts(call.env, call.argument(1))?),
+        });
+        js::undefined(call.env)
+    });
     exports.function("finish", |call| {
         let path = call.text(0)?;
         js::boolean(call.env, tier::finish_spooled(Path::new(&path)))
     });
 }
 
-fn configure(call: &Call<'_>) -> Result<Value> {
-    let env = call.env;
-    let directory = directory_of(env, js::get(env, call.argument(0), "directory")?)?;
-    let access = cache_mode_of(env, js::get(env, call.argument(0), "access")?)?;
-    tier::configure(directory, access);
-    js::undefined(env)
-}
-
-/// A path, or anything else for none.
-fn directory_of(env: Env, value: Value) -> Result<Option<PathBuf>> {
-    if js::kind(env, value)? == napi::sys::ValueType::napi_string {
-        Ok(Some(PathBuf::from(js::text_of(env, value)?)))
-    } else {
-        Ok(None)
-    }
-}
-
-fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
+pub fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
     Ok(match js::number_of(env, value)? as u32 {
         0 => CacheMode::Off,
         1 => CacheMode::ReadOnly,
@@ -177,7 +160,7 @@ fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
     })
 }
 
-fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
+pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
     let env = call.env;
     let options = call.argument(index);
     let get = |name: &str| js::get(env, options, name);
@@ -192,6 +175,23 @@ fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
         source: js::text_of(env, get("source")?)?,
         events: Arc::clone(&call.state.events),
     })
+}
+
+fn texts(env: Env, array: Value) -> Result<Vec<String>> {
+    let elements = js::elements(env, array)?;
+    elements
+        .into_iter()
+        .map(|element| js::text_of(env, element))
+        .collect()
+}
+
+/// `name=value` each, as the system has them.
+fn pairs(variables: &[String]) -> Vec<(String, String)> {
+    let split = |variable: &String| {
+        let (name, value) = variable.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    variables.iter().filter_map(split).collect()
 }
 
 fn validate(call: &Call<'_>) -> Result<Value> {
@@ -224,7 +224,7 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
                 && match error {
                     CompileError::Invalid { .. } => true,
                     CompileError::Unsupported { .. } => fallback,
-                    CompileError::Read { .. } => false,
+                    CompileError::NotCached | CompileError::Read { .. } => false,
                 };
             Ok(vec![
                 thrown::error(env, state, Thrown::Compile(error))?,

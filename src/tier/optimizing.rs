@@ -6,7 +6,7 @@
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::thread;
 
@@ -17,16 +17,18 @@ use wasmer_compiler::{
 };
 
 use super::code::{Code, Module};
-use super::compile::{CacheMode, CompileOptions};
+use super::compile::CompileOptions;
 use super::{engine, scheduler, storage};
 use crate::cache::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
-use crate::module::{Declaration, WholeOrigin, has_handler};
-use crate::stream::{Chunk, Ingest, Ingested};
-use crate::trace::{EventQueue, Span};
+use crate::module::{Declaration, WholeOrigin};
+use crate::stream::Ingested;
+use crate::trace::Span;
 
 /// How often a module waits for a flight that then ends without an artifact (the disk is full, say) before it is compiled
 /// without one: else as many processes as there are would compile one after the other.
-const WAITS: u32 = 2;
+pub(super) const WAITS: u32 = 2;
+/// So many bytes of the source go with a module that is handed off: a label keeps no more.
+const MAX_SOURCE_LEN: usize = 2048;
 
 /// A module on its way through the optimizing tier.
 struct Job {
@@ -126,7 +128,7 @@ impl Job {
     /// Publishes what another process has stored; whether there was something.
     fn find(&self) -> bool {
         let found = storage::load_code(&self.key(), self.module.hash, &self.options);
-        let Some((_, code)) = found else {
+        let Some(code) = found.code() else {
             return false;
         };
         self.publish(code, "cache");
@@ -213,7 +215,7 @@ impl Job {
 }
 
 /// What the optimizing tier compiles.
-fn whole(ingested: &Ingested) -> Vec<u8> {
+pub(super) fn whole(ingested: &Ingested) -> Vec<u8> {
     ingested.skeleton.whole(
         &ingested.raw_before(),
         &ingested.bytes[ingested.code.clone()],
@@ -222,7 +224,7 @@ fn whole(ingested: &Ingested) -> Vec<u8> {
 }
 
 /// Where the bodies of `whole` came from.
-fn origin(ingested: &Ingested, whole: &[u8]) -> Result<WholeOrigin, String> {
+pub(super) fn origin(ingested: &Ingested, whole: &[u8]) -> Result<WholeOrigin, String> {
     let code = &ingested.code;
     let lowered = code_start(whole).map_err(|error| error.to_string())?;
     WholeOrigin::new(&ingested.bytes[code.clone()], code.start, lowered)
@@ -239,7 +241,7 @@ fn code_start(module: &[u8]) -> Result<usize, BinaryReaderError> {
     Ok(0)
 }
 
-fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String> {
+pub(super) fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String> {
     let engine = engine::optimizing(threads);
     let translated = ModuleEnvironment::new()
         .translate(whole)
@@ -262,7 +264,7 @@ fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String>
 }
 
 /// Stores an artifact; `None` if the cache is off.
-fn write(
+pub(super) fn write(
     key: &ArtifactKey,
     hash: [u8; 32],
     declaration: &Declaration,
@@ -278,13 +280,36 @@ fn write(
         return Ok(None);
     };
     let image = [image, &behind].concat();
-    let entry = store.write(key, ModuleHash::from_bytes(hash), &image, &meta)?;
-    if !ingested.code.is_empty() {
-        let head = *blake3::hash(&ingested.bytes[..ingested.code.start]).as_bytes();
-        store.heads().remember_head(&head)?;
+    let before = &ingested.bytes[..ingested.code.start];
+    let head = (!ingested.code.is_empty()).then(|| *blake3::hash(before).as_bytes());
+    let label = storage::label(ingested.bytes.len() as u64, head, options);
+    let entry = store.write(key, ModuleHash::from_bytes(hash), &image, &meta, &label)?;
+    if let Some(head) = &head {
+        store.heads().remember_head(head)?;
     }
     let _ = store.sweep_if_due(std::time::SystemTime::now());
     Ok(Some(entry))
+}
+
+/// Calls `done` when every module that was waiting to be stored is stored, or could not be.
+pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
+    /// Calls when the last one who waits lets go.
+    struct Last(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            if let Some(done) = self.0.get_mut().take() {
+                done();
+            }
+        }
+    }
+    let last = Arc::new(Last(Mutex::new(Some(done))));
+    let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
+    for job in jobs {
+        let last = Arc::clone(&last);
+        if job.options.stores(job.size()) {
+            job.module.when_optimized(Box::new(move |_| drop(last)));
+        }
+    }
 }
 
 /// How many modules of the process still wait for the optimizing tier and are to be stored.
@@ -315,89 +340,12 @@ pub fn hand_off() -> Vec<PathBuf> {
         }
         let partition = &options.partition;
         let bytes = &job.ingested.bytes;
-        match store.spool().spool(&key, partition, bytes, &[]) {
+        let source = options.source.floor_char_boundary(MAX_SOURCE_LEN);
+        let source = &options.source.as_bytes()[..source];
+        match store.spool().spool(&key, partition, bytes, source) {
             Ok(path) => paths.push(path),
             Err(error) => storage::tell_failure(options, &error),
         }
     }
     paths
-}
-
-/// What the detached process does with such a path: whether the artifact is in the cache now.
-pub fn finish_spooled(path: &Path) -> bool {
-    let options = CompileOptions {
-        partition: String::new(),
-        cache: CacheMode::ReadWrite,
-        min_size: 0,
-        optimize: false,
-        finish: false,
-        fallback: false,
-        source: path.display().to_string(),
-        events: EventQueue::new(Box::new(|| {})),
-    };
-    catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false)
-}
-
-fn finish(path: &Path, mut options: CompileOptions) -> bool {
-    if storage::access() != CacheMode::ReadWrite {
-        return false;
-    }
-    let Some(store) = storage::store(&options) else {
-        return false;
-    };
-    let Ok(Some(spooled)) = store.spool().take(path) else {
-        return false;
-    };
-    options.partition.clone_from(&spooled.partition);
-    let hash = *blake3::hash(&spooled.wasm).as_bytes();
-    let key = storage::key(&hash, &spooled.partition);
-    if key != spooled.key {
-        return false;
-    }
-    // The process that left the module has its flight until it is gone.
-    let mut flight = store.flight(&key);
-    for _ in 0..WAITS {
-        if !matches!(flight, Ok(None)) {
-            break;
-        }
-        flight = store.wait_for_flight(&key);
-        if matches!(flight, Ok(None)) && !store.entry_path(&key).exists() {
-            flight = store.flight(&key);
-        }
-    }
-    if storage::load_code(&key, hash, &options).is_some() {
-        return true;
-    }
-    // Where locks do not work, compiling twice is harmless.
-    if matches!(flight, Ok(None)) {
-        return false;
-    }
-    finish_module(&key, hash, spooled.wasm, &options).unwrap_or(false)
-}
-
-fn finish_module(
-    key: &ArtifactKey,
-    hash: [u8; 32],
-    wasm: Vec<u8>,
-    options: &CompileOptions,
-) -> Result<bool, String> {
-    // The bytes carry our seal, so they were validated before they were spooled.
-    let mut catches = false;
-    let mut chunks = |chunk: Chunk| {
-        catches = catches
-            || chunk.functions.iter().any(|function| {
-                has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
-            });
-    };
-    let ingested = Ingest::whole(wasm, &mut chunks);
-    let mut ingested = ingested.map_err(|refused| refused.error.to_string())?;
-    let whole = whole(&ingested);
-    let origin = origin(&ingested, &whole)?;
-    let build = build(&whole, scheduler::cores())?;
-    let image = build.serialize().map_err(|error| error.to_string())?;
-    let declaration = Declaration::new(build.create_module_info(), &mut ingested, catches);
-    let stored = write(key, hash, &declaration, &origin, &ingested, &image, options);
-    stored
-        .map(|stored| stored.is_some())
-        .map_err(|error| error.to_string())
 }
