@@ -27,7 +27,7 @@ const cache = path.resolve(process.env.WASM_COMPILE_CACHE ?? '.')
 
 const W = require('../../index.js')
 const { NAMES } = require('../../lib/events.js')
-const { locks } = require('../support/processes.js')
+const { locks, until } = require('../support/processes.js')
 
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
 
@@ -107,7 +107,7 @@ async function main() {
   if (job.busy) kept.push(await W.compile(fs.readFileSync(LARGE), { cache: false }))
   if (job.at === 'once') kept.push(...(await Promise.all(job.modules.map(compile))))
   else for (const [index, module] of job.modules.entries()) kept.push(await compile(module, index))
-  while (job.flight && !isAmong(job.flight)) await new Promise((resolve) => setImmediate(resolve))
+  if (job.flight) await until(() => isAmong(job.flight), `it is among the ${job.flight} of a lock`)
   if (job.end === 'exit') process.exit(3)
   if (job.end === 'throw') throw new Error('the end of the command')
   if (job.end === 'return') return

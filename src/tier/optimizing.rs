@@ -74,10 +74,10 @@ impl Job {
     fn queue(self: Arc<Self>, waits: u32) {
         scheduler::optimizing(Box::new(move || {
             self.span.get_or_init(Span::start);
-            if !self.take_flight() && waits > 0 && self.park(waits) {
-                return;
+            let wait = || !self.take_flight() && waits > 0 && self.park(waits);
+            if !catch_unwind(AssertUnwindSafe(wait)).unwrap_or(false) {
+                self.end(|| self.run());
             }
-            self.end(|| self.run());
         }));
     }
 
@@ -112,17 +112,23 @@ impl Job {
         let job = Arc::clone(self);
         let thread = thread::Builder::new().name("wasm-flight".to_owned());
         let spawned = thread.spawn(move || {
-            if let Some(store) = job.flights()
-                && let Ok(Some(inherited)) = store.wait_for_flight(&job.key())
-            {
-                *job.flight.lock() = Some(inherited);
-            }
-            match catch_unwind(AssertUnwindSafe(|| job.find())) {
-                Ok(true) => job.end(|| Ok(())),
-                _ => job.queue(waits - 1),
+            if catch_unwind(AssertUnwindSafe(|| job.wait())).unwrap_or(false) {
+                job.end(|| Ok(()));
+            } else {
+                job.queue(waits - 1);
             }
         });
         spawned.is_ok()
+    }
+
+    /// Waits for the flight that somebody else has; whether it has led to an artifact.
+    fn wait(&self) -> bool {
+        let store = self.flights();
+        let inherited = store.and_then(|store| store.wait_for_flight(&self.key()).ok()?);
+        if inherited.is_some() {
+            *self.flight.lock() = inherited;
+        }
+        self.find()
     }
 
     /// Publishes what another process has stored; whether there was something.
