@@ -22,7 +22,7 @@ pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compi
 pub use engine::fingerprint;
 pub use finisher::{Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off};
 pub use kit::{Kit, kit};
-pub use optimizing::{hand_off, unfinished, when_flushed};
+pub use optimizing::{hand_off, when_flushed};
 pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
