@@ -451,8 +451,11 @@ declare namespace wasm {
     baselineReady: ModuleEvent<'baselineReady'> & { readonly craneliftBytes: number }
     /** The module can be run: compiled, mapped, or shared with an earlier one of the same bytes. The promise resolves. */
     compiledModule: ModuleEvent<'compiledModule'>
-    /** The optimizing tier's code has taken over in every instance. */
-    optimizedReady: ModuleEvent<'optimizedReady'>
+    /**
+     * The optimizing tier's code has taken over in every instance. `from` says whether this process compiled it or mapped
+     * what another one has stored.
+     */
+    optimizedReady: ModuleEvent<'optimizedReady'> & { readonly from: 'compiler' | 'cache' }
     /** The artifact has been stored. */
     cachedModule: ArtifactEvent<'cachedModule'>
     /** The artifact was found and mapped: nothing is compiled. */

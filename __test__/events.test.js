@@ -194,7 +194,7 @@ test('NODE_DEBUG=wasm-compile-cache prints a line an event', async (t) => {
 // The end of the process, with a native side that has something to hand off
 
 const fakeNative = (handOff) => `
-const native = { onEvents() {}, drainEvents: () => [], handOff() { ${handOff} } }
+const native = { onEvents() {}, drainEvents: () => [], handOff() { ${handOff} }, cacheRecordCounts() {}, mainThreadHandsOff() {}, handOffAtExit() {} }
 require(root + '/lib/events.js').start(native)
 require(root + '/lib/exit.js').install(native)
 require(root + '/lib/exit.js').install(native)

@@ -23,6 +23,7 @@ initial('finishers are tested where processes can be looked at', (t) => {
 const ON = { WASM_COMPILE_CACHE_FINISH: undefined }
 const CALLS = [['run', 9]]
 const FINISH = path.join(__dirname, '../lib/finish.js')
+const WORKERS_ONLY = path.join(__dirname, 'children/workers-only.js')
 // A second's work for a finisher.
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
 
@@ -91,6 +92,29 @@ for (const [end, name] of [['exit', 'process.exit()'], ['return', 'its own end']
     await warm(t, cache)
   })
 }
+
+for (const end of ['return', 'terminate', 'exit']) {
+  test(`a command whose workers alone load the package leaves one process, too: ${end}`, async (t) => {
+    const cache = folder(t)
+    const env = environment({ ...ON, WASM_COMPILE_CACHE: cache })
+    const child = spawn(process.execPath, [WORKERS_ONLY, LARGE, file, end], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const output = []
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => output.push(`${text}`))
+    t.deepEqual(await once(child, 'close'), [0, null])
+    t.deepEqual(output, [])
+    await until(() => entries(cache).length === 1, 'it has stored the module')
+    await over(mentioning(cache))
+    await warm(t, cache)
+  })
+}
+
+test('a command whose workers alone load the package leaves nobody if it is not to', async (t) => {
+  const cache = folder(t)
+  const env = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0' })
+  const child = spawn(process.execPath, [WORKERS_ONLY, LARGE, file, 'return'], { env, stdio: 'ignore' })
+  t.deepEqual(await once(child, 'close'), [0, null])
+  t.deepEqual([...mentioning(cache), ...spools(cache), ...entries(cache)], [])
+})
 
 test('one process a module: two modules, and one of them in two partitions, are three', async (t) => {
   const cache = folder(t)

@@ -3,8 +3,9 @@
 // The end of a process. A command that is over before the optimizing tier must still leave a warm cache: its
 // unfinished modules go to detached processes (./finish.js), one each, that nobody waits for.
 //
-// Promise: never throws, never waits, never keeps the process. Main thread only: a worker's modules are the
-// process's, and are handed off when it ends. WASM_COMPILE_CACHE_FINISH=0 switches it off.
+// Promise: never throws, never waits, never keeps the process. A worker's modules are the process's, and are handed off
+// when that ends: by the main thread if it has loaded this package, else by native code, to which the worker says how.
+// WASM_COMPILE_CACHE_FINISH=0 switches it off.
 
 const path = require('node:path')
 const { isMainThread } = require('node:worker_threads')
@@ -20,7 +21,11 @@ const NOT_INHERITED = ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'NODE_C
 // As the program was started: esbuild's command, for one, empties process.env.
 const started = { ...process.env }
 
+const FINISH = path.join(__dirname, 'finish.js')
+
 let installed = false
+
+const mayFinish = () => started.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff()
 
 function finisherEnvironment() {
   const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
@@ -34,7 +39,7 @@ function finisherEnvironment() {
 
 function spawnFinisher(spool) {
   const { spawn } = require('node:child_process')
-  const child = spawn(process.execPath, [path.join(__dirname, 'finish.js'), spool], {
+  const child = spawn(process.execPath, [FINISH, spool], {
     // Not the caller's folder: it may be about to be removed.
     cwd: path.parse(process.execPath).root,
     detached: true,
@@ -48,17 +53,26 @@ function spawnFinisher(spool) {
 }
 
 function handOff(native) {
-  if (!isMainThread || started.WASM_COMPILE_CACHE_FINISH === '0' || !mayHandOff()) return
+  if (!isMainThread || !mayFinish()) return
   for (const spool of native.handOff()) {
     const pid = spawnFinisher(spool)
     if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })
   }
 }
 
+/** Says who will hand off. */
+function assign(native) {
+  if (isMainThread) return native.mainThreadHandsOff()
+  if (!mayFinish()) return
+  const given = Object.entries(finisherEnvironment()).filter(([, value]) => value !== undefined)
+  native.handOffAtExit([process.execPath, FINISH], given.map(([name, value]) => `${name}=${value}`))
+}
+
 /** Registers the one handler of 'exit'; once per thread. */
 function install(native = require('../binding.js')) {
   if (installed) return
   installed = true
+  assign(native)
   process.on('exit', () => {
     try {
       handOff(native)

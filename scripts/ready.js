@@ -80,7 +80,7 @@ const cargo = (subcommand, ...args) => ['cargo', [subcommand, '--locked', ...arg
 const ava = (node, files = [], env = {}) => [node, [AVA, ...files], { env: { FORCE_COLOR: '0', ...env } }]
 
 /** Stress, and what is the same for every Node: Node 20 runs it. */
-const ONCE = ['cache-defects', 'examples', 'instances', 'misuse', 'package', 'readme', 'workers']
+const ONCE = ['cache-defects', 'examples', 'instances', 'killed', 'misuse', 'package', 'readme', 'workers']
 
 /** What the choice of the baseline's compiler can change. */
 const BASELINE = ['fallback', 'instances', 'interruption', 'packages', 'spec', 'stack']

@@ -11,6 +11,7 @@
 // end       'optimized' (default: the optimizing tier is waited for), 'return', 'exit', 'throw'
 // busy      true: the optimizing tier has something larger to do first, which is not cached
 // ready     true: prints "ready" when all is loaded, then waits for the end of stdin
+// flight    'holders' or 'waiting': goes on once this process holds, or waits for, the lock of a module (Linux only)
 // freeze    true: stops each finisher (SIGSTOP) before it has done anything
 // naked     true: empties process.env once the package is loaded
 // lose      a folder that is removed, with what is in it, once the first module is done
@@ -28,6 +29,7 @@ const cache = path.resolve(process.env.WASM_COMPILE_CACHE ?? '.')
 
 const W = require('../../index.js')
 const { NAMES } = require('../../lib/events.js')
+const { locks, until } = require('../support/processes.js')
 
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
 
@@ -96,6 +98,12 @@ async function compile({ file, as = 'bytes', options, calls, sections, catches }
   return module
 }
 
+/** Whether this process is among the 'holders', or those 'waiting', of a module's lock. */
+const isAmong = (who) =>
+  fs.readdirSync(cache, { recursive: true })
+    .filter((name) => /[0-9a-f]{64}\.lock$/.test(name))
+    .some((name) => locks(path.join(cache, name))[who].includes(process.pid))
+
 async function main() {
   if (job.umask !== undefined) process.umask(job.umask)
   if (job.naked) for (const name of Object.keys(process.env)) delete process.env[name]
@@ -118,6 +126,7 @@ async function main() {
       fs.rmSync(job.lose, { recursive: true })
     }
   }
+  if (job.flight) await until(() => isAmong(job.flight), `it is among the ${job.flight} of a lock`)
   if (job.end === 'exit') process.exit(3)
   if (job.end === 'throw') throw new Error('the end of the command')
   if (job.end === 'return') return

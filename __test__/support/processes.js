@@ -41,6 +41,33 @@ const mentioning = (text) =>
     .filter((name) => /^\d+$/.test(name) && read(name, 'cmdline')?.includes(text))
     .map(Number)
 
+/** Who holds a file's lock, and who waits for it: process ids, as the system says (proc_locks(5)). */
+function locks(file) {
+  const inode = fs.statSync(file, { throwIfNoEntry: false })?.ino
+  const lines = fs.readFileSync('/proc/locks', 'utf8').split('\n').filter((line) => line.includes(`:${inode} `))
+  const pids = (chosen) => chosen.map((line) => Number(/(?:READ|WRITE) +(\d+) /.exec(line)[1]))
+  const waits = (line) => line.includes('->')
+  return { holders: pids(lines.filter((line) => !waits(line))), waiting: pids(lines.filter(waits)) }
+}
+
+/** The threads of a process that have this name: how often each gave up its processor so far, by id. */
+function switches(pid, name) {
+  const threads = fs.readdirSync(`/proc/${pid}/task`).filter((id) => read(pid, `task/${id}/comm`) === `${name}\n`)
+  return Object.fromEntries(threads.map((id) => [id, /^voluntary_ctxt_switches:\s*(\d+)/m.exec(read(pid, `task/${id}/status`))[1]]))
+}
+
+/** The mappings of files whose names end so: what smaps says of each, in kB (proc_pid_smaps(5)), and its offset. */
+function mappings(pid, ending) {
+  return read(pid, 'smaps')
+    .split(/\n(?=[0-9a-f]+-[0-9a-f]+ )/)
+    .map((text) => text.split('\n'))
+    .filter(([head]) => head.endsWith(ending))
+    .map(([head, ...fields]) => ({
+      offset: head.split(' ')[2],
+      ...Object.fromEntries(fields.map((line) => [line.split(':')[0], Number.parseInt(line.split(':')[1])])),
+    }))
+}
+
 const list = (text) => text.split('\0').filter((one) => one !== '')
 
 /** What a process was given: its arguments, its environment, its folder, its open files, its session, its niceness. */
@@ -57,4 +84,4 @@ function inspect(pid) {
   }
 }
 
-module.exports = { inspect, linux, mentioning, over, until }
+module.exports = { inspect, linux, locks, mappings, mentioning, over, switches, until }

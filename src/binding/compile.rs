@@ -14,7 +14,7 @@ use super::module::ModuleHandle;
 use super::thrown::{self, Thrown};
 use crate::error::CompileError;
 use crate::stream::Refused;
-use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
+use crate::tier::{self, CacheMode, CompileOptions, Finisher, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
 ///
@@ -186,6 +186,17 @@ pub fn register(exports: &Exports) {
             js::string(call.env, &path.display().to_string())
         })
     });
+    exports.function("mainThreadHandsOff", |call| {
+        tier::main_thread_hands_off();
+        js::undefined(call.env)
+    });
+    exports.function("handOffAtExit", |call| {
+        tier::hand_off_at_exit(Finisher {
+            command: texts(call.env, call.argument(0))?,
+            environment: pairs(&texts(call.env, call.argument(1))?),
+        });
+        js::undefined(call.env)
+    });
     exports.function("finish", |call| {
         let path = call.text(0)?;
         js::boolean(call.env, tier::finish_spooled(Path::new(&path)))
@@ -215,6 +226,23 @@ pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
         source: js::text_of(env, get("source")?)?,
         events: Arc::clone(&call.state.events),
     })
+}
+
+fn texts(env: Env, array: Value) -> Result<Vec<String>> {
+    let elements = js::elements(env, array)?;
+    elements
+        .into_iter()
+        .map(|element| js::text_of(env, element))
+        .collect()
+}
+
+/// `name=value` each, as the system has them.
+fn pairs(variables: &[String]) -> Vec<(String, String)> {
+    let split = |variable: &String| {
+        let (name, value) = variable.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    variables.iter().filter_map(split).collect()
 }
 
 fn validate(call: &Call<'_>) -> Result<Value> {

@@ -1,6 +1,7 @@
 //! One compile of a module at a time, over all processes.
 //!
-//! The system frees the lock when its holder dies, however it dies.
+//! The system frees the lock when its holder dies, however it dies, and wakes those who wait for it. A holder that ends its
+//! flight removes the lock file first, so that whoever is woken knows which of the two it was.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -21,8 +22,8 @@ const ATTEMPTS: u32 = 64;
 /// Invariant: at most one flight of a key exists over all processes and threads, and a killed holder's is free at once.
 #[derive(Debug)]
 pub struct Flight {
-    /// Open, hence locked.
-    _file: File,
+    /// Locked.
+    file: File,
     path: PathBuf,
 }
 
@@ -35,7 +36,20 @@ impl Flight {
     pub fn try_acquire(dir: &Path, key: &ArtifactKey) -> Result<Option<Self>, CacheError> {
         let path = lock_path(dir, key);
         match try_lock(&path) {
-            Ok(file) => Ok(file.map(|file| Self { _file: file, path })),
+            Ok(file) => Ok(file.map(|file| Self { file, path })),
+            Err(source) => Err(CacheError::Lock { path, source }),
+        }
+    }
+
+    /// Blocks, in the kernel, while somebody else has the flight of `key`. `None` if its holder has ended it: look for
+    /// what it has made. A flight whose holder died passes to one of those who wait; the others go on waiting, for it.
+    ///
+    /// # Errors
+    /// As [`Flight::try_acquire`].
+    pub fn wait(dir: &Path, key: &ArtifactKey) -> Result<Option<Self>, CacheError> {
+        let path = lock_path(dir, key);
+        match inherit(&path) {
+            Ok(file) => Ok(file.map(|file| Self { file, path })),
             Err(source) => Err(CacheError::Lock { path, source }),
         }
     }
@@ -48,7 +62,9 @@ impl Flight {
         let Ok(file) = options.open(lock_path(dir, key)) else {
             return false;
         };
-        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+        let locked = file.try_lock_shared();
+        let _ = file.unlock();
+        matches!(locked, Err(TryLockError::WouldBlock))
     }
 }
 
@@ -59,6 +75,8 @@ impl Drop for Flight {
         let _ = std::fs::remove_file(&self.path);
         #[cfg(not(unix))]
         let _ = &self.path;
+        // Closing does not unlock while a child that has been forked, and has not yet become its program, has a copy.
+        let _ = self.file.unlock();
     }
 }
 
@@ -82,16 +100,7 @@ pub(super) fn wait(path: &Path) -> io::Result<File> {
 fn try_lock(path: &Path) -> io::Result<Option<File>> {
     let mut patience = PATIENCE;
     for _ in 0..ATTEMPTS {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        files::no_follow(&mut options);
-        let file = options.open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is not a regular file",
-            ));
-        }
+        let file = open(path, true)?;
         match file.try_lock() {
             Ok(()) if still_named(&file, path)? => return Ok(Some(file)),
             Ok(()) => {}
@@ -109,6 +118,52 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
         }
     }
     Ok(None)
+}
+
+/// Waits until nobody holds the lock file at `path`, and takes it if its holder died.
+fn inherit(path: &Path) -> io::Result<Option<File>> {
+    let file = match open(path, false) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened?,
+    };
+    // Shared, so that all who wait are woken at once: after a flight that was ended, none of them needs the lock.
+    uninterrupted(|| file.lock_shared())?;
+    if !still_named(&file, path)? {
+        return Ok(None);
+    }
+    // One after the other. Unlocked between the two, because where a lock is converted in one step, two who share it would
+    // wait for each other.
+    file.unlock()?;
+    uninterrupted(|| file.lock())?;
+    Ok(still_named(&file, path)?.then_some(file))
+}
+
+/// A signal whose handler ran on this thread ends a wait.
+fn uninterrupted(lock: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match lock() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            locked => return locked,
+        }
+    }
+}
+
+fn open(path: &Path, create: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .create(create)
+        .truncate(false);
+    files::no_follow(&mut options);
+    let file = options.open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    Ok(file)
 }
 
 /// Whether `path` still names this file, so that others would lock the same.
@@ -182,27 +237,100 @@ mod tests {
         assert!(flights.into_inner() > 0);
     }
 
+    /// A process that has the flight of [`KEY`] until it is killed.
+    #[cfg(unix)]
+    fn holder(dir: &Path) -> std::process::Child {
+        use std::process::{Command, Stdio};
+        let mut child = Command::new("sh")
+            .args(["-c", "exec 9>\"$0\"; flock -x 9; echo; exec sleep 600"])
+            .arg(lock_path(dir, &KEY))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut byte = [0];
+        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        child
+    }
+
+    /// Returns when so many wait for the flight of [`KEY`] in the kernel.
+    #[cfg(target_os = "linux")]
+    fn until_waiting(dir: &Path, count: usize) {
+        use std::os::unix::fs::MetadataExt;
+        let inode = std::fs::metadata(lock_path(dir, &KEY)).unwrap().ino();
+        let waiting = || {
+            let locks = std::fs::read_to_string("/proc/locks").unwrap();
+            let blocked = locks.lines().filter(|line| line.contains("-> FLOCK"));
+            blocked
+                .filter(|line| line.contains(&format!(":{inode} ")))
+                .count()
+        };
+        while waiting() < count {
+            std::thread::yield_now();
+        }
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_killed_process_frees_its_flight() {
-        use std::process::{Command, Stdio};
         let dir = tempfile::tempdir().unwrap();
-        let path = lock_path(dir.path(), &KEY);
-        let script = "exec 9>\"$0\"; flock -x 9; echo; exec sleep 60";
-        let Ok(mut child) = Command::new("sh")
-            .args(["-c", script])
-            .arg(&path)
-            .stdout(Stdio::piped())
-            .spawn()
-        else {
-            return;
-        };
-        let mut byte = [0];
-        io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut byte).unwrap();
+        let mut child = holder(dir.path());
         assert!(Flight::try_acquire(dir.path(), &KEY).unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(Flight::try_acquire(dir.path(), &KEY).unwrap().is_some());
+    }
+
+    #[test]
+    fn where_there_is_no_flight_nobody_waits() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Flight::wait(dir.path(), &KEY).unwrap().is_none());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn all_who_wait_go_on_when_the_flight_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let flight = Flight::try_acquire(dir.path(), &KEY).unwrap().unwrap();
+        // As a child has one between its fork and its exec.
+        let _copy = flight.file.try_clone().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert!(Flight::wait(dir.path(), &KEY).unwrap().is_none()));
+            }
+            until_waiting(dir.path(), 8);
+            drop(flight);
+        });
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn one_of_those_who_wait_inherits_the_flight_of_a_killed_process() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let mut child = holder(dir.path());
+            let (sender, landed) = std::sync::mpsc::channel();
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    let sender = sender.clone();
+                    let dir = dir.path();
+                    scope.spawn(move || sender.send(Flight::wait(dir, &KEY).unwrap()).unwrap());
+                }
+                until_waiting(dir.path(), 8);
+                child.kill().unwrap();
+                child.wait().unwrap();
+                let inherited = landed.recv().unwrap();
+                assert!(inherited.is_some());
+                until_waiting(dir.path(), 7);
+                assert!(Flight::try_acquire(dir.path(), &KEY).unwrap().is_none());
+                drop(inherited);
+                for _ in 0..7 {
+                    assert!(landed.recv().unwrap().is_none());
+                }
+            });
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        }
     }
 
     #[cfg(unix)]
@@ -213,6 +341,10 @@ mod tests {
         std::os::unix::fs::symlink(&target, lock_path(dir.path(), &KEY)).unwrap();
         assert_eq!(
             Flight::try_acquire(dir.path(), &KEY).unwrap_err().code(),
+            "ERR_WASM_CACHE_LOCK"
+        );
+        assert_eq!(
+            Flight::wait(dir.path(), &KEY).unwrap_err().code(),
             "ERR_WASM_CACHE_LOCK"
         );
         assert!(!target.exists());

@@ -43,7 +43,7 @@ pub struct Spooled {
     pub key: ArtifactKey,
     /// The partition it is for.
     pub partition: String,
-    /// What the writer said about how to compile it.
+    /// What else the writer said of it.
     pub params: Vec<u8>,
     /// The module.
     pub wasm: Vec<u8>,

@@ -210,6 +210,14 @@ impl Store {
         Flight::try_acquire(&self.dir, key)
     }
 
+    /// [`Flight::wait`] in this cache.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_for_flight(&self, key: &ArtifactKey) -> Result<Option<Flight>, CacheError> {
+        Flight::wait(&self.dir, key)
+    }
+
     /// [`Flight::is_held`] in this cache.
     pub fn in_flight(&self, key: &ArtifactKey) -> bool {
         Flight::is_held(&self.dir, key)

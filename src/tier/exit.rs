@@ -6,15 +6,22 @@
 //!
 //! Invariant: code is unmapped before wasmer's handler runs, or not at all.
 
+use std::panic::catch_unwind;
 use std::sync::Once;
 
 use parking_lot::RwLock;
+
+use super::finisher;
 
 /// Whether `exit` was called. Locked for reading while code is unmapped.
 static CALLED: RwLock<bool> = RwLock::new(false);
 
 extern "C" fn on_exit() {
     *CALLED.write() = true;
+    // Elsewhere the other threads are gone by now, and who had a lock has it for ever. Nothing may unwind out of here.
+    if cfg!(unix) {
+        let _ = catch_unwind(finisher::at_exit);
+    }
 }
 
 /// Code was loaded: wasmer's handler is registered, and ours will run before it.

@@ -1,10 +1,14 @@
 //! The optimizing tier: Cranelift at opt-level speed over the whole module, in the background;
 //! then publish and store.
+//!
+//! Processes that need the same artifact compile it once: who has its flight compiles, the others wait for it and map what
+//! it has stored. A process only waits where it would store.
 
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock, Weak};
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
+use std::thread;
 
 use parking_lot::Mutex;
 use wasmer_compiler::wasmparser::{BinaryReaderError, Parser, Payload};
@@ -13,18 +17,28 @@ use wasmer_compiler::{
 };
 
 use super::code::{Code, Module};
-use super::compile::{CacheMode, CompileOptions};
+use super::compile::CompileOptions;
 use super::{engine, scheduler, storage};
-use crate::cache::{ArtifactKey, CacheError, Entry, ModuleHash};
-use crate::module::{Declaration, WholeOrigin, has_handler};
-use crate::stream::{Chunk, Ingest, Ingested};
-use crate::trace::{EventQueue, Span};
+use crate::cache::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
+use crate::module::{Declaration, WholeOrigin};
+use crate::stream::Ingested;
+use crate::trace::Span;
+
+/// How often a module waits for a flight that then ends without an artifact (the disk is full, say) before it is compiled
+/// without one: else as many processes as there are would compile one after the other.
+pub(super) const WAITS: u32 = 2;
+/// So many bytes of the source go with a module that is handed off: a label keeps no more.
+const MAX_SOURCE_LEN: usize = 2048;
 
 /// A module on its way through the optimizing tier.
 struct Job {
     module: Arc<Module>,
     ingested: Ingested,
     options: CompileOptions,
+    /// Since when the optimizing tier has it.
+    span: OnceLock<Span>,
+    /// While this process has it.
+    flight: Mutex<Option<Flight>>,
 }
 
 /// Jobs that are not stored yet, for [`hand_off`].
@@ -36,17 +50,15 @@ pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: Compil
         module: Arc::clone(module),
         ingested,
         options,
+        span: OnceLock::new(),
+        flight: Mutex::default(),
     });
     {
         let mut unfinished = UNFINISHED.lock();
         unfinished.retain(|job| job.strong_count() > 0);
         unfinished.push(Arc::downgrade(&job));
     }
-    scheduler::optimizing(Box::new(move || {
-        let outcome = catch_unwind(AssertUnwindSafe(|| job.run()))
-            .unwrap_or_else(|_| Err("the optimizing compiler panicked".to_owned()));
-        job.module.settle(outcome);
-    }));
+    job.queue(WAITS);
 }
 
 impl Job {
@@ -54,28 +66,112 @@ impl Job {
         storage::key(&self.module.hash, &self.options.partition)
     }
 
+    fn size(&self) -> u64 {
+        self.ingested.bytes.len() as u64
+    }
+
+    /// Queues the job for the optimizing thread. It may wait for somebody else's flight that many times.
+    fn queue(self: Arc<Self>, waits: u32) {
+        scheduler::optimizing(Box::new(move || {
+            self.span.get_or_init(Span::start);
+            let wait = || !self.take_flight() && waits > 0 && self.park(waits);
+            if !catch_unwind(AssertUnwindSafe(wait)).unwrap_or(false) {
+                self.end(|| self.run());
+            }
+        }));
+    }
+
+    /// Takes the flight, where there is one to take; `false` if somebody else has it.
+    fn take_flight(&self) -> bool {
+        let Some(store) = self.flights() else {
+            return true;
+        };
+        // Locked meanwhile, so that `hand_off` does not take ours for somebody else's.
+        let mut flight = self.flight.lock();
+        if flight.is_none() {
+            match store.flight(&self.key()) {
+                Ok(Some(taken)) => *flight = Some(taken),
+                Ok(None) => return false,
+                // Where locks do not work, compiling twice is harmless.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    /// The store in which others wait for what this job makes.
+    fn flights(&self) -> Option<Store> {
+        self.options
+            .stores(self.size())
+            .then(|| storage::store(&self.options))
+            .flatten()
+    }
+
+    /// Waits on a thread of its own: other modules wait for the optimizing thread. `false` if there is no thread to be had.
+    fn park(self: &Arc<Self>, waits: u32) -> bool {
+        let job = Arc::clone(self);
+        let thread = thread::Builder::new().name("wasm-flight".to_owned());
+        let spawned = thread.spawn(move || {
+            if catch_unwind(AssertUnwindSafe(|| job.wait())).unwrap_or(false) {
+                job.end(|| Ok(()));
+            } else {
+                job.queue(waits - 1);
+            }
+        });
+        spawned.is_ok()
+    }
+
+    /// Waits for the flight that somebody else has; whether it has led to an artifact.
+    fn wait(&self) -> bool {
+        let store = self.flights();
+        let inherited = store.and_then(|store| store.wait_for_flight(&self.key()).ok()?);
+        if inherited.is_some() {
+            *self.flight.lock() = inherited;
+        }
+        self.find()
+    }
+
+    /// Publishes what another process has stored; whether there was something.
+    fn find(&self) -> bool {
+        let found = storage::load_code(&self.key(), self.module.hash, &self.options);
+        let Some(code) = found.code() else {
+            return false;
+        };
+        self.publish(code, "cache");
+        true
+    }
+
     fn run(&self) -> Result<(), String> {
-        let options = &self.options;
-        let span = Span::start();
-        let key = self.key();
-        let size = self.ingested.bytes.len();
-        // Another process may have been faster.
-        let mut code = storage::load_code(&key, self.module.hash, options).code();
-        if code.is_none() {
-            let whole = whole(&self.ingested);
-            let origin = origin(&self.ingested, &whole)?;
-            let build = build(&whole, scheduler::optimizing_threads())?;
-            drop(whole);
-            code = Some(self.store_and_load(&key, &build, origin)?);
+        if self.find() {
+            return Ok(());
         }
-        if let Some(code) = code {
-            self.module.publish(code);
-        }
-        let fields = options.fields(&self.module.hash, size as u64);
+        let whole = whole(&self.ingested);
+        let origin = origin(&self.ingested, &whole)?;
+        let build = build(&whole, scheduler::optimizing_threads())?;
+        drop(whole);
+        let code = self.store_and_load(&self.key(), &build, origin)?;
+        // Nobody needs to wait until it is published here.
+        drop(self.flight.lock().take());
+        self.publish(code, "compiler");
+        Ok(())
+    }
+
+    fn publish(&self, code: Code, from: &str) {
+        self.module.publish(code);
+        let mut fields = self.options.fields(&self.module.hash, self.size());
+        fields.push(("from", from.into()));
+        let span = self.span.get_or_init(Span::start);
         self.module
             .listeners
             .emit(&span.event("optimizedReady", fields));
-        Ok(())
+    }
+
+    /// The last step.
+    fn end(&self, step: impl FnOnce() -> Result<(), String>) {
+        let outcome = catch_unwind(AssertUnwindSafe(step))
+            .unwrap_or_else(|_| Err("the optimizing compiler panicked".to_owned()));
+        drop(self.flight.lock().take());
+        self.module.settle(outcome);
     }
 
     /// Mapped from the cache where possible, so that processes share the pages; else from memory.
@@ -86,7 +182,7 @@ impl Job {
         origin: WholeOrigin,
     ) -> Result<Code, String> {
         let options = &self.options;
-        let size = self.ingested.bytes.len() as u64;
+        let size = self.size();
         let image = build.serialize().map_err(|error| error.to_string())?;
         if options.stores(size) {
             let span = Span::start();
@@ -125,7 +221,7 @@ impl Job {
 }
 
 /// What the optimizing tier compiles.
-fn whole(ingested: &Ingested) -> Vec<u8> {
+pub(super) fn whole(ingested: &Ingested) -> Vec<u8> {
     ingested.skeleton.whole(
         &ingested.raw_before(),
         &ingested.bytes[ingested.code.clone()],
@@ -134,7 +230,7 @@ fn whole(ingested: &Ingested) -> Vec<u8> {
 }
 
 /// Where the bodies of `whole` came from.
-fn origin(ingested: &Ingested, whole: &[u8]) -> Result<WholeOrigin, String> {
+pub(super) fn origin(ingested: &Ingested, whole: &[u8]) -> Result<WholeOrigin, String> {
     let code = &ingested.code;
     let lowered = code_start(whole).map_err(|error| error.to_string())?;
     WholeOrigin::new(&ingested.bytes[code.clone()], code.start, lowered)
@@ -151,7 +247,7 @@ fn code_start(module: &[u8]) -> Result<usize, BinaryReaderError> {
     Ok(0)
 }
 
-fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String> {
+pub(super) fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String> {
     let engine = engine::optimizing(threads);
     let translated = ModuleEnvironment::new()
         .translate(whole)
@@ -174,7 +270,7 @@ fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String>
 }
 
 /// Stores an artifact; `None` if the cache is off.
-fn write(
+pub(super) fn write(
     key: &ArtifactKey,
     hash: [u8; 32],
     declaration: &Declaration,
@@ -216,7 +312,7 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     for job in jobs {
         let last = Arc::clone(&last);
-        if job.options.stores(job.ingested.bytes.len() as u64) {
+        if job.options.stores(job.size()) {
             job.module.when_optimized(Box::new(move |_| drop(last)));
         }
     }
@@ -226,12 +322,12 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
 fn pending() -> Vec<Arc<Job>> {
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     jobs.into_iter()
-        .filter(|job| job.options.finish && job.options.stores(job.ingested.bytes.len() as u64))
+        .filter(|job| job.options.finish && job.options.stores(job.size()))
         .collect()
 }
 
 /// The process ends: writes what a detached process needs to finish each unfinished module, and
-/// returns the paths. Modules that another process is finishing already are left out.
+/// returns the paths. Modules that another process has in flight are left out.
 pub fn hand_off() -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for job in pending() {
@@ -240,83 +336,18 @@ pub fn hand_off() -> Vec<PathBuf> {
             continue;
         };
         let key = job.key();
-        if store.in_flight(&key) || store.entry_path(&key).exists() {
+        let elsewhere = job.flight.lock().is_none() && store.in_flight(&key);
+        if elsewhere || store.entry_path(&key).exists() {
             continue;
         }
         let partition = &options.partition;
         let bytes = &job.ingested.bytes;
-        match store.spool().spool(&key, partition, bytes, &[]) {
+        let source = options.source.floor_char_boundary(MAX_SOURCE_LEN);
+        let source = &options.source.as_bytes()[..source];
+        match store.spool().spool(&key, partition, bytes, source) {
             Ok(path) => paths.push(path),
             Err(error) => storage::tell_failure(options, &error),
         }
     }
     paths
-}
-
-/// What the detached process does with such a path: whether the artifact is in the cache now.
-pub fn finish_spooled(path: &Path) -> bool {
-    let options = CompileOptions {
-        partition: String::new(),
-        cache: CacheMode::ReadWrite,
-        min_size: 0,
-        optimize: false,
-        finish: false,
-        fallback: false,
-        source: path.display().to_string(),
-        events: EventQueue::new(Box::new(|| {})),
-    };
-    let finished = catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false);
-    storage::record_counts();
-    finished
-}
-
-fn finish(path: &Path, mut options: CompileOptions) -> bool {
-    if storage::access() != CacheMode::ReadWrite {
-        return false;
-    }
-    let Some(store) = storage::store(&options) else {
-        return false;
-    };
-    let Ok(Some(spooled)) = store.spool().take(path) else {
-        return false;
-    };
-    options.partition.clone_from(&spooled.partition);
-    let hash = *blake3::hash(&spooled.wasm).as_bytes();
-    let key = storage::key(&hash, &spooled.partition);
-    // One process a module, whoever asks. Where locks do not work, compiling twice is harmless.
-    let flight = store.flight(&key);
-    if key != spooled.key || matches!(flight, Ok(None)) {
-        return false;
-    }
-    if storage::load_code(&key, hash, &options).code().is_some() {
-        return true;
-    }
-    finish_module(&key, hash, spooled.wasm, &options).unwrap_or(false)
-}
-
-fn finish_module(
-    key: &ArtifactKey,
-    hash: [u8; 32],
-    wasm: Vec<u8>,
-    options: &CompileOptions,
-) -> Result<bool, String> {
-    // The bytes carry our seal, so they were validated before they were spooled.
-    let mut catches = false;
-    let mut chunks = |chunk: Chunk| {
-        catches = catches
-            || chunk.functions.iter().any(|function| {
-                has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
-            });
-    };
-    let ingested = Ingest::whole(wasm, &mut chunks);
-    let mut ingested = ingested.map_err(|refused| refused.error.to_string())?;
-    let whole = whole(&ingested);
-    let origin = origin(&ingested, &whole)?;
-    let build = build(&whole, scheduler::cores())?;
-    let image = build.serialize().map_err(|error| error.to_string())?;
-    let declaration = Declaration::new(build.create_module_info(), &mut ingested, catches);
-    let stored = write(key, hash, &declaration, &origin, &ingested, &image, options);
-    stored
-        .map(|stored| stored.is_some())
-        .map_err(|error| error.to_string())
 }
