@@ -118,10 +118,13 @@ const environment = {
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
 }
 
-/** Tells the native side where the cache is, and what may be done with it. The first call counts for the process. */
+/**
+ * Tells the native side what the environment says of the cache. The process' first call counts, until enable() of
+ * ./cache.js, before the cache is used, says otherwise.
+ */
 function configure(native) {
   const { directory, enabled } = environment
-  native.configure({ directory, access: enabled ? cacheAccess(native.locateCache(directory)) : 0 })
+  native.configure({ directory, access: cacheAccess(native.locateCache(directory)), disabled: !enabled })
 }
 
 module.exports = { readOptions, configure, environment }

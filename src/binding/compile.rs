@@ -14,7 +14,7 @@ use super::module::ModuleHandle;
 use super::thrown::{self, Thrown};
 use crate::error::CompileError;
 use crate::stream::Refused;
-use crate::tier::{self, CacheMode, CompileOptions, Module, StreamCompile};
+use crate::tier::{self, CacheMode, CompileOptions, Configuration, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
 ///
@@ -118,7 +118,13 @@ impl Native for JobHandle {
 const LOW_WATER: usize = 1 << 20;
 
 pub fn register(exports: &Exports) {
-    exports.function("configure", configure);
+    exports.function("configure", |call| {
+        tier::configure(configuration_of(call)?);
+        js::undefined(call.env)
+    });
+    exports.function("reconfigure", |call| {
+        js::boolean(call.env, tier::reconfigure(configuration_of(call)?))
+    });
     exports.function("locateCache", |call| {
         match tier::locate(directory_of(call.env, call.argument(0))?) {
             Some(directory) => js::string(call.env, &directory.display().to_string()),
@@ -152,12 +158,14 @@ pub fn register(exports: &Exports) {
     });
 }
 
-fn configure(call: &Call<'_>) -> Result<Value> {
+fn configuration_of(call: &Call<'_>) -> Result<Configuration> {
     let env = call.env;
-    let directory = directory_of(env, js::get(env, call.argument(0), "directory")?)?;
-    let access = cache_mode_of(env, js::get(env, call.argument(0), "access")?)?;
-    tier::configure(directory, access);
-    js::undefined(env)
+    let get = |name: &str| js::get(env, call.argument(0), name);
+    Ok(Configuration {
+        directory: directory_of(env, get("directory")?)?,
+        access: cache_mode_of(env, get("access")?)?,
+        disabled: js::flag_of(env, get("disabled")?)?,
+    })
 }
 
 /// A path, or anything else for none.

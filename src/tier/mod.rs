@@ -24,4 +24,4 @@ pub use optimizing::{finish_spooled, hand_off, unfinished};
 pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
-pub use storage::{access, configure, directory, locate};
+pub use storage::{Configuration, access, configure, directory, locate, reconfigure};

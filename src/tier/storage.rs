@@ -18,6 +18,8 @@ use std::sync::Arc;
 enum State {
     /// Nobody said anything yet.
     Unset,
+    /// Not used yet, and [`reconfigure`] may still replace it.
+    Configured(Configuration),
     /// Not used yet; where it is to be.
     Closed(Option<PathBuf>),
     Open(Store),
@@ -25,28 +27,75 @@ enum State {
     Off,
 }
 
+/// Where the cache is, and what may be done with it.
+pub struct Configuration {
+    /// `None`: the user's cache directory.
+    pub directory: Option<PathBuf>,
+    /// No compile does more with the cache than this.
+    pub access: CacheMode,
+    /// Switched off by the user: no program may switch it on.
+    pub disabled: bool,
+}
+
+impl Configuration {
+    /// The user's cache directory is looked up now, because a program may change its environment.
+    fn located(mut self) -> Self {
+        // What cannot be located is told when it is needed.
+        self.directory = Store::locate(self.directory.take()).ok();
+        self
+    }
+}
+
 static STATE: Mutex<State> = Mutex::new(State::Unset);
 
 static ACCESS: OnceLock<CacheMode> = OnceLock::new();
 
-/// Where the cache is; `None` is the user's cache directory, which is looked up now, because a
-/// program may change its environment. The first call counts for the whole process: a worker with
-/// an environment of its own must not move the cache under the others. No compile does more with
-/// the cache than `access` allows.
-pub fn configure(directory: Option<PathBuf>, access: CacheMode) {
+/// What counts unless [`reconfigure`] replaces it before the cache is used. The first call counts
+/// for the whole process: a worker with an environment of its own must not move the cache under the
+/// others.
+pub fn configure(configuration: Configuration) {
     let mut state = STATE.lock();
     if matches!(&*state, State::Unset) {
+        *state = State::Configured(configuration.located());
+    }
+}
+
+/// Replaces what [`configure`] said; `false` once the cache was used, or if it is disabled.
+pub fn reconfigure(configuration: Configuration) -> bool {
+    let mut state = STATE.lock();
+    let State::Configured(current) = &mut *state else {
+        return false;
+    };
+    if current.disabled {
+        return false;
+    }
+    *current = configuration.located();
+    // Used from here on: a second call must not move the cache that the first was told of.
+    settle(&mut state);
+    true
+}
+
+/// The cache is about to be used.
+fn settle(state: &mut State) {
+    if let State::Configured(Configuration {
+        directory,
+        access,
+        disabled,
+    }) = state
+    {
+        let access = if *disabled { CacheMode::Off } else { *access };
+        let directory = directory.take();
         let _ = ACCESS.set(access);
         *state = match access {
             CacheMode::Off => State::Off,
-            // What cannot be located is told when it is needed.
-            _ => State::Closed(Store::locate(directory).ok()),
+            _ => State::Closed(directory),
         };
     }
 }
 
-/// What the process may do with the cache.
+/// What the process may do with the cache. To ask is to use it.
 pub fn access() -> CacheMode {
+    settle(&mut STATE.lock());
     ACCESS.get().copied().unwrap_or(CacheMode::Off)
 }
 
@@ -69,13 +118,14 @@ pub fn store(options: &CompileOptions) -> Option<Store> {
 
 fn open() -> Result<Option<Store>, CacheError> {
     let mut state = STATE.lock();
+    settle(&mut state);
     match &mut *state {
         State::Open(store) => Ok(Some(store.clone())),
-        State::Off | State::Unset => Ok(None),
+        State::Off | State::Unset | State::Configured(_) => Ok(None),
         State::Closed(directory) => {
             let directory = directory.take();
-            let opened = match access() {
-                CacheMode::ReadWrite => Store::open(directory).map(Some),
+            let opened = match ACCESS.get() {
+                Some(CacheMode::ReadWrite) => Store::open(directory).map(Some),
                 _ => Store::open_read_only(directory),
             };
             *state = match &opened {
