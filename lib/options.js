@@ -5,7 +5,11 @@
 const path = require('node:path')
 
 const { cacheAccess } = require('./permission.js')
+const { parseSize } = require('./quantities.js')
 const { installed } = require('./realm.js')
+
+// As the native side has it for a limit that nobody gave.
+const NO_LIMIT = -1
 
 const CACHE = new Map([
   [false, 0],
@@ -110,12 +114,22 @@ function readOptions(options, where) {
   }
 }
 
-const { WASM_COMPILE_CACHE, WASM_DISABLE_COMPILE_CACHE } = process.env
+const { WASM_COMPILE_CACHE, WASM_COMPILE_CACHE_MAX_SIZE, WASM_DISABLE_COMPILE_CACHE } = process.env
+
+/** Bytes; NO_LIMIT where the user says nothing. What cannot be read is told, for a limit that is none does harm. */
+function sizeOf(variable, text) {
+  if (!text) return NO_LIMIT
+  const size = parseSize(text)
+  if (size !== undefined) return size
+  process.emitWarning(`${variable} is not a size like 500M or 2G: ${text}. It is ignored`, { code: 'ERR_WASM_CACHE_MAX_SIZE' })
+  return NO_LIMIT
+}
 
 const environment = {
   /** Absolute, because the program may change its folder; null: the user's cache folder. */
   directory: WASM_COMPILE_CACHE ? path.resolve(WASM_COMPILE_CACHE) : null,
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
+  maxSize: sizeOf('WASM_COMPILE_CACHE_MAX_SIZE', WASM_COMPILE_CACHE_MAX_SIZE),
 }
 
 /**
@@ -123,8 +137,14 @@ const environment = {
  * ./cache.js, before the cache is used, says otherwise.
  */
 function configure(native) {
-  const { directory, enabled } = environment
-  native.configure({ directory, access: cacheAccess(native.locateCache(directory)), disabled: !enabled })
+  const { directory, enabled, maxSize } = environment
+  native.configure({
+    directory,
+    access: cacheAccess(native.locateCache(directory)),
+    disabled: !enabled,
+    maxSize,
+    maxEntrySize: NO_LIMIT,
+  })
 }
 
-module.exports = { readOptions, configure, environment }
+module.exports = { NO_LIMIT, argumentError, readOptions, configure, environment }

@@ -1,0 +1,22 @@
+'use strict'
+
+const { formatSize } = require('../quantities.js')
+const { parsedAge, parsedSize } = require('./arguments.js')
+const { open } = require('./open.js')
+
+module.exports = {
+  usage: 'prune',
+  summary: 'remove what was not used for long',
+  help: 'Least recently used first. Without a limit, down to what the cache may hold.',
+  options: (command) =>
+    command
+      .option('--max-size <size>', 'what the cache may hold afterwards, like 500M or 2G', parsedSize)
+      .option('--max-age <age>', 'what has not been used for longer goes, like 12h or 30d', parsedAge),
+
+  run(_args, options) {
+    const cache = open(options)
+    const { maxAge, maxSize = maxAge === undefined ? (cache.stats().limit ?? undefined) : undefined } = options
+    const removed = cache.prune({ maxSize, maxAge })
+    return { json: removed, text: `${removed.files} files removed, ${formatSize(removed.bytes)}` }
+  },
+}
