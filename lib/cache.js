@@ -59,10 +59,9 @@ function configurationOf(given) {
   }
   const place = directory === undefined ? environment.directory : path.resolve(directory)
   return {
-    directory: place,
+    directory: directory === undefined ? null : place,
     access: Math.min(ACCESS[mode], cacheAccess(native.locateCache(place))),
-    disabled: false,
-    maxSize: options.maxSize === undefined ? environment.maxSize : amountOf(options, 'maxSize', 'bytes', ENABLE),
+    maxSize: amountOf(options, 'maxSize', 'bytes', ENABLE),
     maxEntrySize: amountOf(options, 'maxEntrySize', 'bytes', ENABLE),
   }
 }

@@ -23,6 +23,7 @@ const NAMES = [
   'compiledModule',
   'cachedModule',
   'moduleCacheHit',
+  'moduleCacheMiss',
   'moduleCacheInvalid',
   'cacheWriteFailed',
   'baselineReady',

@@ -114,14 +114,20 @@ function readOptions(options, where) {
   }
 }
 
-const { WASM_COMPILE_CACHE, WASM_COMPILE_CACHE_MAX_SIZE, WASM_DISABLE_COMPILE_CACHE } = process.env
+const {
+  WASM_COMPILE_CACHE,
+  WASM_COMPILE_CACHE_MAX_ENTRY_SIZE,
+  WASM_COMPILE_CACHE_MAX_SIZE,
+  WASM_COMPILE_CACHE_ONLY,
+  WASM_DISABLE_COMPILE_CACHE,
+} = process.env
 
-/** Bytes; NO_LIMIT where the user says nothing. What cannot be read is told, for a limit that is none does harm. */
+/** Bytes; NO_LIMIT where the user says nothing. What cannot be read is told: a limit that is none would fill the disk. */
 function sizeOf(variable, text) {
   if (!text) return NO_LIMIT
   const size = parseSize(text)
   if (size !== undefined) return size
-  process.emitWarning(`${variable} is not a size like 500M or 2G: ${text}. It is ignored`, { code: 'ERR_WASM_CACHE_MAX_SIZE' })
+  process.emitWarning(`${variable} is not a size like 500M or 2G: ${text}. It is ignored`, { code: 'ERR_WASM_CACHE_SIZE' })
   return NO_LIMIT
 }
 
@@ -130,6 +136,9 @@ const environment = {
   directory: WASM_COMPILE_CACHE ? path.resolve(WASM_COMPILE_CACHE) : null,
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
   maxSize: sizeOf('WASM_COMPILE_CACHE_MAX_SIZE', WASM_COMPILE_CACHE_MAX_SIZE),
+  maxEntrySize: sizeOf('WASM_COMPILE_CACHE_MAX_ENTRY_SIZE', WASM_COMPILE_CACHE_MAX_ENTRY_SIZE),
+  /** Nothing that the cache could hold is compiled. */
+  only: WASM_COMPILE_CACHE_ONLY === '1',
 }
 
 /**
@@ -137,14 +146,9 @@ const environment = {
  * ./cache.js, before the cache is used, says otherwise.
  */
 function configure(native) {
-  const { directory, enabled, maxSize } = environment
-  native.configure({
-    directory,
-    access: cacheAccess(native.locateCache(directory)),
-    disabled: !enabled,
-    maxSize,
-    maxEntrySize: NO_LIMIT,
-  })
+  const { directory, enabled, maxSize, maxEntrySize, only } = environment
+  const access = cacheAccess(native.locateCache(directory))
+  native.configure({ directory, access, maxSize, maxEntrySize, only, disabled: !enabled })
 }
 
 module.exports = { NO_LIMIT, argumentError, readOptions, configure, environment }
