@@ -35,6 +35,7 @@ function finish(spool) {
     const native = require('../binding.js')
     require('./options.js').configure(native)
     native.finish(spool)
+    native.cacheRecordCounts()
   } catch {
     process.exit(1)
   }
