@@ -206,14 +206,16 @@ test('stats: of this process and of all', async (t) => {
 
 test('stats: what a process did that was left behind to finish a module, counts', async (t) => {
   const cache = place(t)
-  await program(
+  // The process that leaves it behind stays for it, and is killed before it has counted what it did itself.
+  const killed = program(
     `const processes = require('node:child_process')
      processes.spawn = (file, argv, options) => {
        processes.spawnSync(file, argv, { ...options, detached: false })
-       return { on() {}, unref() {} }
+       process.kill(process.pid, 'SIGKILL')
      }
      await W.compile(fs.readFileSync(require.resolve('sql.js/dist/sql-wasm.wasm')))`,
     { cache, env: { WASM_COMPILE_CACHE_FINISH: '1' }, cwd: ROOT })
+  await t.throwsAsync(killed, { message: /^SIGKILL/ })
   t.is(entries(cache).length, 1)
   t.like(await program('return cache.stats().total', { cache }), { writes: 1 })
 })

@@ -35,7 +35,6 @@ function finish(spool) {
     const native = require('../binding.js')
     require('./options.js').configure(native)
     native.finish(spool)
-    native.cacheRecordCounts()
   } catch {
     process.exit(1)
   }
