@@ -142,6 +142,17 @@ test('a cache that is switched off, and one that cannot be used, are failures th
   t.true(stderr.includes(`error: ${file} is not a directory`), stderr)
 })
 
+test('--directory counts more than the environment', async (t) => {
+  const cache = path.join(folder(t), 'cache')
+  for (const [name, ...args] of [['ls'], ['stats'], ['explain', DECODER], ['verify'], ['dir'], ['doctor']]) {
+    const told = await cliJson([name, '--directory', filled, ...args], { cache })
+    t.true(JSON.stringify(told).includes(name === 'stats' || name === 'verify' ? ':2' : JSON.stringify(filled).slice(1, -1)), name)
+  }
+  await cliJson(['warm', '--directory', path.join(cache, 'other'), DECODER], { cache })
+  t.is(entries(path.join(cache, 'other')).length, 1)
+  t.deepEqual(fs.readdirSync(cache), ['other'])
+})
+
 test('looking into a cache that is not there makes none', async (t) => {
   const cache = path.join(folder(t), 'cache')
   t.deepEqual(await cliJson(['ls'], { cache }), [])

@@ -5,8 +5,6 @@
 // Promise: enable() does not throw; the other methods throw, or reject, only for arguments that are not what they should
 // be, and for a system that refuses.
 
-const path = require('node:path')
-
 const events = require('./events.js')
 const { native } = require('./native.js')
 const { NO_LIMIT, argumentError, environment } = require('./options.js')
@@ -57,10 +55,9 @@ function configurationOf(given) {
   if (!Object.hasOwn(ACCESS, mode)) {
     throw argumentError('ERR_INVALID_ARG_VALUE', `${ENABLE}: The option "mode" must be "read-write" or "read-only", got ${String(mode)}`)
   }
-  const place = directory === undefined ? environment.directory : path.resolve(directory)
   return {
-    directory: directory === undefined ? null : place,
-    access: Math.min(ACCESS[mode], cacheAccess(native.locateCache(place))),
+    directory: directory ?? null,
+    access: Math.min(ACCESS[mode], cacheAccess(native.locateCache(directory ?? environment.directory))),
     maxSize: amountOf(options, 'maxSize', 'bytes', ENABLE),
     maxEntrySize: amountOf(options, 'maxEntrySize', 'bytes', ENABLE),
   }
