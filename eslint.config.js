@@ -35,7 +35,7 @@ module.exports = [
     },
   },
   {
-    // The package itself: nothing at run time but Node.
+    // The package itself: at run time nothing but Node and the dependencies.
     files: ['index.js', 'register.js', 'lib/**/*.js', 'scripts/{install,build,run}.js'],
     rules: {
       'n/no-extraneous-require': ['error', { allowModules: [] }],

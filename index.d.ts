@@ -375,6 +375,136 @@ declare namespace wasm {
     (message?: string, options?: { cause?: unknown }): RuntimeError
   }
 
+  // ── The cache ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** Where the cache is to be, and how much it may hold. */
+  interface CacheConfiguration {
+    /** Default: the variable `WASM_COMPILE_CACHE`, else `wasm-compile-cache` in the user's cache directory. */
+    directory?: string
+    /**
+     * In bytes, over all that is stored; what was least recently used makes room. Default: the variable
+     * `WASM_COMPILE_CACHE_MAX_SIZE`, else 1 GiB, or a tenth of the free disk if that is less.
+     */
+    maxSize?: number
+    /** In bytes, for one artifact; a larger one is not stored. Default: 512 MiB. */
+    maxEntrySize?: number
+    /** `'read-only'`: what is there is used, nothing is changed. Default: `'read-write'`. */
+    mode?: 'read-write' | 'read-only'
+  }
+
+  /** What {@link Cache.enable} found. */
+  interface CacheStatus {
+    /**
+     * `'enabled'`: as was asked for. `'already-enabled'`: it was in use before, as `directory` says; a process has one
+     * cache. `'read-only'`: it is looked up, and never stored to. `'failed'`: it cannot be used, for the reason in
+     * `message`; modules are compiled as ever. `'disabled'`: by the user, with `WASM_DISABLE_COMPILE_CACHE=1`, or by
+     * `node --permission`.
+     */
+    readonly status: 'enabled' | 'already-enabled' | 'read-only' | 'failed' | 'disabled'
+    /** Why it is not as was asked for. */
+    readonly message?: string
+    /** Where the cache is. */
+    readonly directory?: string
+  }
+
+  /** What the cache did. */
+  interface CacheCounters {
+    /** Lookups that found an artifact. */
+    readonly hits: number
+    /** Lookups that did not, by the reason: `'absent'`, `'other-partition'`, `'other-engine'`, `'seal-mismatch'`, … */
+    readonly misses: Readonly<Record<string, number>>
+    /** Artifacts stored. */
+    readonly writes: number
+    readonly writeFailures: number
+    /** Artifacts and modules' bytes that made room for others. */
+    readonly evicted: number
+    /** Defective artifacts that were put aside. */
+    readonly quarantined: number
+    /** Bytes of the artifacts stored. */
+    readonly bytesWritten: number
+  }
+
+  interface CacheStats {
+    /** Of this process. */
+    readonly process: CacheCounters
+    /** Of all processes. */
+    readonly total: CacheCounters
+    /** How many artifacts are there. */
+    readonly entries: number
+    /** Bytes of all that is stored. */
+    readonly bytes: number
+    /** What may be stored, in bytes; `0` without a cache. */
+    readonly limit: number
+    /** What was put aside, and is kept for a week at most. */
+    readonly quarantined: { readonly files: number, readonly bytes: number }
+  }
+
+  /** An artifact in the cache. */
+  interface CacheEntry {
+    /** Its name: of the module's bytes, of everything that shapes the code, and of the partition. */
+    readonly key: string
+    /** blake3 of the module's bytes, in hexadecimal. */
+    readonly hash: string
+    /** Where the module came from when it was compiled: a URL, a path, or `''`. */
+    readonly source: string
+    readonly partition: string
+    /** What shaped the code beside the module: the engine's version, the processor's features, … */
+    readonly engine: Readonly<Record<string, string>>
+    /** Bytes on disk. */
+    readonly bytes: number
+    /** Bytes of the module. */
+    readonly wasmBytes: number
+    /** In milliseconds since the epoch. */
+    readonly created: number
+    /** In milliseconds since the epoch, to the minute. */
+    readonly lastUsed: number
+    /** Its file. */
+    readonly path: string
+    /** Whether this version of the package, on this machine, would find it. */
+    readonly current: boolean
+  }
+
+  interface CacheReport {
+    /** Artifacts that are as they were written. */
+    readonly verified: number
+    /** Those that were not: where they were, and what is wrong with them. */
+    readonly quarantined: readonly { readonly path: string, readonly reason: string }[]
+  }
+
+  /** What was removed. */
+  interface CacheRemoval {
+    readonly files: number
+    readonly bytes: number
+  }
+
+  /** The cache of the process. */
+  interface Cache {
+    /** Where it is; `null` if it is disabled, or nobody knows where. To ask is to use it, as the first compile does. */
+    readonly directory: string | null
+    /**
+     * Says where the cache is to be, before it is used: the first configuration counts for the process. A string is
+     * the directory. It never throws.
+     */
+    enable(options?: CacheConfiguration | string): CacheStatus
+    /** What was counted, and what is there. */
+    stats(): CacheStats
+    /** What is there, of all versions of this package. */
+    entries(): CacheEntry[]
+    /** Reads every artifact, in the background, and puts aside what is not as it was written. */
+    verify(): Promise<CacheReport>
+    /**
+     * Removes what was not used for `maxAge` milliseconds (default: nothing is too old), then what was used least
+     * recently, until no more than `maxSize` bytes are left (default: what the cache may hold).
+     */
+    prune(options?: { maxSize?: number, maxAge?: number }): CacheRemoval
+    /** Removes everything. Programs that run keep what they use. */
+    clear(): CacheRemoval
+    /** Resolves when every module that is to be stored is, or could not be. */
+    flush(): Promise<void>
+  }
+
+  const cache: Cache
+
   // ── The drop-in ───────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**

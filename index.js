@@ -2,6 +2,7 @@
 
 // The package's face: the namespace's members by name, and what takes the built-in's place.
 
+const { cache } = require('./lib/cache.js')
 const { install, uninstall } = require('./lib/install.js')
 const namespace = require('./lib/namespace.js')
 
@@ -26,5 +27,6 @@ exports.CompileError = namespace.CompileError
 exports.LinkError = namespace.LinkError
 exports.RuntimeError = namespace.RuntimeError
 exports.WebAssembly = namespace
+exports.cache = cache
 exports.install = install
 exports.uninstall = uninstall

@@ -1,5 +1,5 @@
 import { expectAssignable, expectError, expectNotAssignable, expectType } from 'tsd'
-import wasm, { compileStreaming, Global, install, instantiateStreaming, Memory, Module } from '.'
+import wasm, { cache, compileStreaming, Global, install, instantiateStreaming, Memory, Module } from '.'
 
 // Run with and without the "dom" library, and with both ways of resolving modules (scripts/types.js). What needs "dom" is
 // in __test__/types/dom/.
@@ -102,6 +102,25 @@ const error = new wasm.CompileError('message')
 expectAssignable<Error>(error)
 expectType<string | undefined>(error.code)
 expectAssignable<Error>(wasm.RuntimeError('without new'))
+
+// The cache.
+expectType<string | null>(wasm.cache.directory)
+expectError(wasm.cache.directory = '/elsewhere')
+expectType<'enabled' | 'already-enabled' | 'read-only' | 'failed' | 'disabled'>(wasm.cache.enable().status)
+expectType<string | undefined>(wasm.cache.enable('/directory').message)
+expectType<string | undefined>(cache.enable({ directory: '/d', maxSize: 1, maxEntrySize: 1, mode: 'read-only' }).directory)
+expectError(cache.enable({ mode: 'write-only' }))
+expectError(cache.enable({ maxsize: 1 }))
+expectType<number>(cache.stats().process.hits)
+expectType<number>(cache.stats().total.misses.absent)
+expectType<number>(cache.stats().quarantined.files)
+expectType<wasm.CacheEntry[]>(cache.entries())
+expectType<Promise<wasm.CacheReport>>(cache.verify())
+expectType<wasm.CacheRemoval>(cache.prune())
+expectType<wasm.CacheRemoval>(cache.prune({ maxSize: 1e9, maxAge: 1000 }))
+expectError(cache.prune({ maxAge: '1d' }))
+expectType<wasm.CacheRemoval>(cache.clear())
+expectType<Promise<void>>(cache.flush())
 
 // The drop-in and the events.
 expectType<void>(install())

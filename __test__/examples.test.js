@@ -70,6 +70,13 @@ test.serial('require: cold, and mapped from the cache when the finisher that it 
   t.is(await command(t, 'require', script('start'), more), `${planets}SQLite ran in optimized code\n`)
 })
 
+test.serial('require: mapped from the cache by its first run, where the command line has warmed it', async (t) => {
+  const more = { WASM_COMPILE_CACHE: path.join(folder, 'warmed') }
+  const npx = (...args) => npm(['exec', '--no', '--', 'wasm-compile-cache', ...args])
+  t.regex(await command(t, 'require', npx('warm', 'sql.js'), more), /^stored .*sql-wasm\.wasm/m)
+  t.regex(await command(t, 'require', script('start'), more), /^SQLite ran in optimized code$/m)
+})
+
 test.serial('import', async (t) => {
   t.is(await command(t, 'import', script('start')), '1:0 from 0:1:0\n1:9 from 0:1:9\n2:0 from 1:2:0\nthe same in optimized code\n')
 })

@@ -1,7 +1,8 @@
 'use strict'
 
-// The README's JavaScript snippets, run as they stand: each in a process of its own, in a folder where the package is
-// installed, app.wasm lies beside the snippet, and https://example.com/ is a local server.
+// The README's snippets, run as they stand. JavaScript: each in a process of its own, in a folder where the package is
+// installed, app.wasm lies beside the snippet, and https://example.com/ is a local server. Commands: one after the other in
+// such a folder; every line that the README shows is one that they print, but for numbers, hashes and the folders' names.
 
 const { execFile } = require('node:child_process')
 const fs = require('node:fs')
@@ -23,6 +24,17 @@ const APP = `(module
   (import "env" "log" (func $log (param i32)))
   (func (export "add") (param i32 i32) (result i32) local.get 0 local.get 1 i32.add))`
 
+const DECODER = '@jsquash/webp/codec/dec/webp_dec.wasm'
+
+/** The program of the README's command line. */
+const APP_JS = `
+const { readFileSync } = require('node:fs')
+const { Module } = require('wasm-compile-cache')
+WebAssembly.compile(readFileSync(require.resolve(${JSON.stringify(DECODER)}))).then((module) => {
+  console.log('webp_dec.wasm runs', Module.tier(module) === 'optimized' ? 'optimised code' : 'code of the baseline tier')
+})
+`
+
 // What the snippets call https://example.com/ is at $README_TEST_SERVER.
 const PRELOAD = `
 const { fetch } = globalThis
@@ -40,6 +52,8 @@ test.before(async () => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-readme-'))
   fs.mkdirSync(path.join(folder, 'node_modules'))
   fs.symlinkSync(ROOT, path.join(folder, 'node_modules', 'wasm-compile-cache'), 'junction')
+  fs.cpSync(path.dirname(require.resolve('@jsquash/webp/package.json')), path.join(folder, 'node_modules/@jsquash/webp'), { recursive: true })
+  fs.writeFileSync(path.join(folder, 'app.js'), APP_JS)
   fs.writeFileSync(path.join(folder, 'app.wasm'), app)
   fs.writeFileSync(path.join(folder, 'preload.cjs'), PRELOAD)
 
@@ -74,6 +88,41 @@ for (const { line, code } of snippets) {
     if (code.includes('.add(1, 2)')) t.regex(stdout, /^3$/m)
   })
 }
+
+const MAIN = path.join(ROOT, require('../package.json').bin['wasm-compile-cache'])
+const PROMPT = '$ npx wasm-compile-cache '
+
+/** The commands of the README, each with the lines that are shown of what it prints. */
+const shown = [...readme.matchAll(/^```console\n([^]*?)^```$/gm)].flatMap(([, block]) =>
+  block.split(PROMPT).slice(1).map((part) => {
+    const [command, ...lines] = part.trimEnd().split('\n')
+    return { command, lines }
+  }))
+
+/** A line without what differs from run to run. */
+const comparable = (line, names) => {
+  for (const [from, to] of names) line = line.replaceAll(from, to)
+  return line.replace(/\b[0-9a-f]{12}\b/g, 'HASH').replace(/[\d.]+ (ms|s|bytes?|[kMG]B)\b/g, 'N').replace(/\d+/g, 'N').replace(/ {2,}/g, '  ')
+}
+
+test('the README shows every command of the command line', (t) => {
+  const commands = fs.readFileSync(MAIN, 'utf8').match(/require\('\.\/\w+\.js'\),/g).map((line) => line.slice(11, -6))
+  t.deepEqual([...new Set(shown.map(({ command }) => command.split(' ')[0]))].sort(), commands.sort())
+})
+
+test('the commands of the README print what it shows', async (t) => {
+  const cache = path.join(folder, 'the-cache')
+  const inReadme = [['/home/me/.cache/wasm-compile-cache', cache], ['/app', fs.realpathSync(folder)]]
+  const env = { ...process.env, WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0' }
+  for (const { command, lines } of shown) {
+    const printed = await new Promise((resolve) => {
+      execFile(process.execPath, [MAIN, ...command.split(' ')], { cwd: folder, env }, (_error, stdout, stderr) => resolve(stdout + stderr))
+    })
+    const found = printed.split('\n').map((line) => comparable(line, []))
+    t.true(lines.length > 0, command)
+    for (const line of lines) t.true(found.includes(comparable(line, inReadme)), `${command}: ${line}\n${printed}`)
+  }
+})
 
 test('what the README says about options is what index.d.ts says', (t) => {
   const types = fs.readFileSync(path.join(ROOT, 'index.d.ts'), 'utf8')

@@ -13,8 +13,9 @@
 // the rules of diagnostics_channel, outside of our stack.)
 
 const diagnostics = require('node:diagnostics_channel')
-const { debuglog, inspect } = require('node:util')
+const { debuglog } = require('node:util')
 
+const { tell } = require('./story.js')
 const trace = require('./trace.js')
 const warning = require('./warning.js')
 
@@ -38,21 +39,10 @@ const debug = debuglog('wasm-compile-cache')
 
 let native = null
 
-function line({ name, ts: _, dur, ...fields }) {
-  const parts = [name]
-  if (dur > 0) parts.push(`${dur.toFixed(2)} ms`)
-  for (const [key, value] of Object.entries(fields)) {
-    if (value === undefined || value === '') continue
-    const bare = typeof value === 'string' && !/\s/.test(value)
-    parts.push(`${key}=${bare ? value : inspect(value, { breakLength: Infinity })}`)
-  }
-  return parts.join(' ')
-}
-
 /** Publishes one event; `ts` defaults to now. */
 function emit(event) {
   event.ts ??= performance.timeOrigin + performance.now()
-  if (debug.enabled) debug('%s', line(event))
+  if (debug.enabled) debug('%s', tell(event))
   trace.record(event)
   let channel = channels.get(event.name)
   if (channel === undefined) {

@@ -11,7 +11,6 @@ const path = require('node:path')
 const { isMainThread } = require('node:worker_threads')
 
 const events = require('./events.js')
-const { environment } = require('./options.js')
 const { mayHandOff } = require('./permission.js')
 
 // Not for the finisher: what would load this package into it a second time, make it write files of its own, or
@@ -31,19 +30,18 @@ function finisherEnvironment() {
   const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
   // Not deleted: where the name is missing, Node adds its own NODE_V8_COVERAGE.
   for (const name of NOT_INHERITED) env[name] = undefined
-  // Absolute: as it was when the program began, whatever its folder is now.
-  if (environment.directory !== null) env.WASM_COMPILE_CACHE = environment.directory
   if (process.versions.electron) env.ELECTRON_RUN_AS_NODE = '1'
   return env
 }
 
-function spawnFinisher(spool) {
+function spawnFinisher(native, spool) {
   const { spawn } = require('node:child_process')
   const child = spawn(process.execPath, [FINISH, spool], {
     // Not the caller's folder: it may be about to be removed.
     cwd: path.parse(process.execPath).root,
     detached: true,
-    env: finisherEnvironment(),
+    // Where this process has its cache, by its environment or by cache.enable().
+    env: Object.assign(finisherEnvironment(), Object.fromEntries(native.cacheEnvironment())),
     stdio: 'ignore',
     windowsHide: true,
   })
@@ -55,7 +53,7 @@ function spawnFinisher(spool) {
 function handOff(native) {
   if (!isMainThread || !mayFinish()) return
   for (const spool of native.handOff()) {
-    const pid = spawnFinisher(spool)
+    const pid = spawnFinisher(native, spool)
     if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })
   }
 }

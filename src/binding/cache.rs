@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::compile::{Waiting, cache_mode_of, options_of};
 use super::js::{self, Call, Env, Exports, Result, Value};
 use super::thrown::Thrown;
-use crate::cache::{ArtifactKey, CacheError, Counts, Evicted, Item, Label, Limits, Store};
+use crate::cache::{ArtifactKey, CacheError, Counts, Evicted, Item, Label, ModuleHash, Store};
 use crate::tier::{self, CacheMode, Configuration, Difference, Explanation, ImportError};
 
 pub fn register(exports: &Exports) {
     exports.function("configure", configure);
+    exports.function("reconfigure", reconfigure);
+    exports.function("cacheEnvironment", environment);
     exports.function("locateCache", |call| {
         match tier::locate(directory_of(call.env, call.argument(0))?) {
             Some(directory) => js::string(call.env, &directory.display().to_string()),
@@ -53,6 +55,25 @@ pub fn register(exports: &Exports) {
     exports.function("cacheExplain", explain);
     exports.function("cacheRead", read);
     exports.function("cacheImport", import);
+    exports.function("cacheLocks", |call| {
+        js::boolean(call.env, store().is_some_and(|store| store.has_locks()))
+    });
+    exports.function("hashOf", |call| {
+        let bytes = js::copy_of(call.env, call.argument(0))?;
+        js::string(call.env, &ModuleHash::of(&bytes).to_string())
+    });
+    exports.function("engineFingerprint", |call| {
+        let fields = tier::fingerprint().into_iter();
+        let fields: Vec<_> = fields
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        fingerprint(call.env, &fields)
+    });
+    exports.function("unsupportedFeatures", |call| {
+        js::array(call.env, crate::stream::unsupported(), |name| {
+            js::string(call.env, &name)
+        })
+    });
     exports.function("cacheRecordCounts", |call| {
         tier::record_counts();
         js::undefined(call.env)
@@ -63,26 +84,46 @@ fn store() -> Option<Store> {
     tier::opened().ok().flatten()
 }
 
-/// `{directory, access, maxSize, maxEntrySize, only}`; sizes below 0 are the defaults. Whether it counts.
+/// `{directory, access, maxSize, maxEntrySize, only, disabled}`; sizes below 0 are the defaults.
 fn configure(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
     let get = |name: &str| js::get(env, call.argument(0), name);
-    let total = js::number_of(env, get("maxSize")?)?;
-    let entry = js::number_of(env, get("maxEntrySize")?)?;
-    let is_first = tier::configure(Configuration {
+    tier::configure(Configuration {
         directory: directory_of(env, get("directory")?)?,
         access: cache_mode_of(env, get("access")?)?,
-        limits: Limits {
-            total: (total >= 0.0).then_some(total as u64),
-            entry: if entry >= 0.0 {
-                entry as u64
-            } else {
-                Limits::DEFAULT_ENTRY
-            },
-        },
+        max_size: size_of(env, get("maxSize")?)?,
+        max_entry_size: size_of(env, get("maxEntrySize")?)?,
         only: js::flag_of(env, get("only")?)?,
+        disabled: js::flag_of(env, get("disabled")?)?,
     });
-    js::boolean(env, is_first)
+    js::undefined(env)
+}
+
+/// `{directory, access, maxSize, maxEntrySize}`; no directory, and sizes below 0: as it was. Whether it counts.
+fn reconfigure(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    let get = |name: &str| js::get(env, call.argument(0), name);
+    let is_taken = tier::reconfigure(
+        directory_of(env, get("directory")?)?,
+        cache_mode_of(env, get("access")?)?,
+        size_of(env, get("maxSize")?)?,
+        size_of(env, get("maxEntrySize")?)?,
+    );
+    js::boolean(env, is_taken)
+}
+
+/// What another process needs to use the same cache, as `[name, value]` of its environment.
+fn environment(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    js::array(env, tier::environment(), |(name, value)| {
+        let value = value.to_string_lossy();
+        js::array(env, [name, &value], |text| js::string(env, text))
+    })
+}
+
+fn size_of(env: Env, value: Value) -> Result<Option<u64>> {
+    let size = js::number_of(env, value)?;
+    Ok((size >= 0.0).then_some(size as u64))
 }
 
 /// A path, or anything else for none.
@@ -213,7 +254,7 @@ fn verify(call: &Call<'_>) -> Result<Value> {
     let waiting = Waiting::new(call, 0)?;
     let run = move || {
         let (verified, bad) = store().map(|store| store.verify_all()).unwrap_or_default();
-        waiting.settle(move |env, _| Ok(vec![report(env, verified, &bad)?]));
+        waiting.settle(move |env, _| Ok(vec![js::null(env)?, report(env, verified, &bad)?]));
     };
     let spawned = std::thread::Builder::new()
         .name("wasm-verify".to_owned())

@@ -22,7 +22,7 @@ use crate::trace::EventQueue;
 pub struct Finisher {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// All of its environment.
+    /// All of its environment but what says where the cache is.
     pub environment: Vec<(String, String)>,
 }
 
@@ -76,6 +76,7 @@ impl Finisher {
             .arg(spool)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(storage::environment())
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

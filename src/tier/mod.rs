@@ -28,6 +28,6 @@ pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
 pub use storage::{
-    Configuration, Difference, Explanation, Failure, ImportError, access, configure, explain,
-    import, key, locate, opened, record_counts,
+    Configuration, Difference, Explanation, Failure, ImportError, access, configure, environment,
+    explain, import, key, locate, opened, reconfigure, record_counts,
 };

@@ -1,5 +1,6 @@
 //! The process' cache: opened once, told to the tiers.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -18,7 +19,7 @@ use crate::trace::{Field, Span};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// What a process says of its cache, once.
+/// What a process says of its cache.
 #[derive(Debug, Clone, Default)]
 pub struct Configuration {
     /// `None`: the user's cache directory, which is looked up when this is told, because a program may change its
@@ -26,15 +27,34 @@ pub struct Configuration {
     pub directory: Option<PathBuf>,
     /// No compile does more with the cache than this allows.
     pub access: CacheMode,
-    /// See there.
-    pub limits: Limits,
+    /// [`Limits::total`].
+    pub max_size: Option<u64>,
+    /// [`Limits::entry`]; `None`: [`Limits::DEFAULT_ENTRY`].
+    pub max_entry_size: Option<u64>,
     /// Nothing that the cache could hold is compiled.
     pub only: bool,
+    /// Switched off by the user: no program may switch it on.
+    pub disabled: bool,
+}
+
+impl Configuration {
+    fn settings(&self) -> Settings {
+        Settings {
+            directory: self.directory.clone(),
+            engine: engine::NAME.to_owned(),
+            limits: Limits {
+                total: self.max_size,
+                entry: self.max_entry_size.unwrap_or(Limits::DEFAULT_ENTRY),
+            },
+        }
+    }
 }
 
 enum State {
     /// Nobody said anything yet.
     Unset,
+    /// Not used yet, and [`reconfigure`] may still replace it.
+    Configured(Configuration),
     /// Not used yet; where it is to be.
     Closed(Settings),
     Open(Store),
@@ -55,44 +75,102 @@ pub struct Failure {
 
 static STATE: Mutex<State> = Mutex::new(State::Unset);
 
-static CONFIGURED: OnceLock<(CacheMode, bool)> = OnceLock::new();
+static CONFIGURED: OnceLock<Configuration> = OnceLock::new();
 
-/// Whether this was the first call, which counts for the whole process: a worker with an environment of its own must
-/// not move the cache under the others.
-pub fn configure(configuration: Configuration) -> bool {
+/// What counts from the first use of the cache on, unless [`reconfigure`] says otherwise before. The first call counts for
+/// the whole process: a worker with an environment of its own must not move the cache under the others.
+pub fn configure(configuration: Configuration) {
     let mut state = STATE.lock();
-    let is_first = matches!(&*state, State::Unset);
-    if is_first {
-        let Configuration {
-            directory,
-            access,
-            limits,
-            only,
-        } = configuration;
-        let _ = CONFIGURED.set((access, only));
-        *state = match access {
-            CacheMode::Off => State::Off,
-            _ => State::Closed(Settings {
-                // What cannot be located is told when it is needed.
-                directory: Store::locate(directory).ok(),
-                engine: engine::NAME.to_owned(),
-                limits,
-            }),
-        };
+    if matches!(&*state, State::Unset) {
+        *state = State::Configured(Configuration {
+            // What cannot be located is told when it is needed.
+            directory: Store::locate(configuration.directory).ok(),
+            ..configuration
+        });
     }
-    is_first
+}
+
+/// Uses the cache, with what is given here in the place of what [`configure`] was told; `false` if it was used before, or the
+/// user has disabled it.
+///
+/// Invariant: where a program was told that its cache is, it stays.
+pub fn reconfigure(
+    directory: Option<PathBuf>,
+    access: CacheMode,
+    max_size: Option<u64>,
+    max_entry_size: Option<u64>,
+) -> bool {
+    let mut state = STATE.lock();
+    let State::Configured(current) = &mut *state else {
+        return false;
+    };
+    let is_taken = !current.disabled;
+    if is_taken {
+        if directory.is_some() {
+            current.directory = Store::locate(directory).ok();
+        }
+        current.access = access;
+        current.max_size = max_size.or(current.max_size);
+        current.max_entry_size = max_entry_size.or(current.max_entry_size);
+    }
+    settle(&mut state);
+    is_taken
+}
+
+/// The cache is used: what was said of it counts from here on.
+fn settle(state: &mut State) {
+    if let State::Configured(configuration) = state {
+        let mut configuration = std::mem::take(configuration);
+        if configuration.disabled {
+            configuration.access = CacheMode::Off;
+        }
+        *state = match configuration.access {
+            CacheMode::Off => State::Off,
+            _ => State::Closed(configuration.settings()),
+        };
+        let _ = CONFIGURED.set(configuration);
+    }
+}
+
+/// What counts. To ask is to use the cache. `None`: nobody said anything.
+pub fn configuration() -> Option<&'static Configuration> {
+    settle(&mut STATE.lock());
+    CONFIGURED.get()
+}
+
+/// What another process needs in its environment to use the same cache. To ask is to use the cache.
+pub fn environment() -> Vec<(&'static str, OsString)> {
+    let Some(configuration) = configuration() else {
+        return Vec::new();
+    };
+    let size = |size: u64| OsString::from(size.to_string());
+    [
+        (
+            "WASM_COMPILE_CACHE",
+            configuration.directory.clone().map(PathBuf::into_os_string),
+        ),
+        (
+            "WASM_COMPILE_CACHE_MAX_SIZE",
+            configuration.max_size.map(size),
+        ),
+        (
+            "WASM_COMPILE_CACHE_MAX_ENTRY_SIZE",
+            configuration.max_entry_size.map(size),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
 }
 
 /// What the process may do with the cache.
 pub fn access() -> CacheMode {
-    CONFIGURED
-        .get()
-        .map_or(CacheMode::Off, |(access, _)| *access)
+    configuration().map_or(CacheMode::Off, |configuration| configuration.access)
 }
 
 /// Whether a module of this size must come from the cache.
 pub(super) fn must_be_cached(size: u64, options: &CompileOptions) -> bool {
-    size >= options.min_size && CONFIGURED.get().is_some_and(|(_, only)| *only)
+    size >= options.min_size && configuration().is_some_and(|configuration| configuration.only)
 }
 
 /// Where [`configure`] would put the cache; nothing is opened or made.
@@ -114,13 +192,16 @@ pub fn store(options: &CompileOptions) -> Option<Store> {
 
 fn open() -> Result<Option<Store>, CacheError> {
     let mut state = STATE.lock();
+    settle(&mut state);
     match &mut *state {
         State::Open(store) => Ok(Some(store.clone())),
-        State::Off | State::Failed(_) | State::Unset => Ok(None),
+        State::Off | State::Failed(_) | State::Unset | State::Configured(_) => Ok(None),
         State::Closed(settings) => {
             let settings = std::mem::take(settings);
-            let opened = match access() {
-                CacheMode::ReadWrite => Store::open(settings).map(Some),
+            let opened = match CONFIGURED.get() {
+                Some(configuration) if configuration.access == CacheMode::ReadWrite => {
+                    Store::open(settings).map(Some)
+                }
                 _ => Store::open_read_only(settings),
             };
             *state = match &opened {
@@ -146,7 +227,7 @@ pub fn opened() -> Result<Option<Store>, Failure> {
     match &*STATE.lock() {
         State::Open(store) => Ok(Some(store.clone())),
         State::Failed(failure) => Err(failure.clone()),
-        State::Unset | State::Closed(_) | State::Off => Ok(None),
+        State::Unset | State::Configured(_) | State::Closed(_) | State::Off => Ok(None),
     }
 }
 

@@ -1,0 +1,41 @@
+'use strict'
+// The command line, started as npx would.
+
+const { spawn } = require('node:child_process')
+const { once } = require('node:events')
+const path = require('node:path')
+
+const { environment } = require('./commands.js')
+
+const MAIN = path.join(__dirname, '../..', require('../../package.json').bin['wasm-compile-cache'])
+
+/**
+ * Starts a program.
+ *
+ * @param {string[]} argv
+ * @param {{cache?: string, env?: object, cwd?: string}} [settings]
+ * @returns {{child: object, ended: Promise<{code: number | null, signal: string | null, stdout: string, stderr: string}>}}
+ */
+function startProgram([program, ...argv], { cache, env = {}, cwd } = {}) {
+  const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', ...env })
+  const child = spawn(program, argv, { env: all, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (text) => (stdout += text))
+  child.stderr.on('data', (text) => (stderr += text))
+  const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }))
+  return { child, ended }
+}
+
+/** The same of the command line; `under`: a program that starts it. */
+const startCli = (args, { under = [], ...settings } = {}) => startProgram([...under, process.execPath, MAIN, ...args], settings)
+
+const cli = (args, settings) => startCli(args, settings).ended
+
+/** The same with --json, parsed; an exit code other than `code` is an error. */
+async function cliJson([name, ...args], { code = 0, ...settings } = {}) {
+  const ended = await cli([name, '--json', ...args], settings)
+  if (ended.code !== code) throw new Error(`${name} ended with ${ended.signal ?? ended.code}\n${ended.stdout}${ended.stderr}`)
+  return JSON.parse(ended.stdout)
+}
+
+module.exports = { MAIN, cli, cliJson, startCli, startProgram }

@@ -1,0 +1,19 @@
+'use strict'
+
+const { Failure } = require('./failure.js')
+
+module.exports = {
+  usage: 'dir',
+  summary: 'print where the cache is',
+  help: 'Whether it is there or not. In a Dockerfile, mount or copy this folder.',
+
+  run(_args, { directory }) {
+    const { native } = require('../native.js')
+    const { environment } = require('../options.js')
+    const found = native.locateCache(directory ?? environment.directory)
+    if (found === null) {
+      throw new Failure('no cache directory is known for this user: set HOME, or WASM_COMPILE_CACHE', 'ERR_WASM_CACHE_NO_DIRECTORY')
+    }
+    return { json: { directory: found }, text: found }
+  },
+}

@@ -1,0 +1,162 @@
+'use strict'
+
+const { execFile } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+const { promisify } = require('node:util')
+
+const { formatSize } = require('../quantities.js')
+const { table } = require('./screen.js')
+
+const PROBE = path.join(__dirname, 'probe.js')
+
+// Artifacts of large modules have some 50 MB.
+const LEAST_ROOM = 64 * 2 ** 20
+
+const good = (detail) => ({ ok: true, detail })
+const bad = (detail, advice) => ({ ok: false, detail, advice })
+const untold = (detail) => ({ ok: null, detail })
+
+function node() {
+  const { node: version, v8 } = process.versions
+  const [major] = version.split('.')
+  return Number(major) >= 20 ? good(`${version}, V8 ${v8}`) : bad(version, 'Node 20 is the oldest that is supported')
+}
+
+/** The addon; without it nothing else can be looked at. */
+function addon(found) {
+  const platform = `${process.platform}-${process.arch}`
+  try {
+    found.native = require('../native.js').native
+    return good(platform)
+  } catch (error) {
+    return bad(`${platform}: ${error.message.split('\n')[0]}`, 'npm rebuild wasm-compile-cache')
+  }
+}
+
+function engine({ native }) {
+  const { package: version, wasmer, target, cpu } = native.engineFingerprint()
+  return good(`${version}, wasmer ${wasmer}, ${target}, ${cpu}`)
+}
+
+const guards = ({ native }) =>
+  native.hostGuardsMemories()
+    ? good('V8 guards its memories')
+    : bad('V8 does not guard its memories: modules with a memory go to the built-in engine, or are refused',
+        'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)')
+
+const fallbacks = ({ native }) => untold(`what needs ${native.unsupportedFeatures().join(', ')} goes to the built-in engine`)
+
+function environment() {
+  const set = Object.keys(process.env).filter((name) => /^WASM_(DISABLE_)?COMPILE_CACHE/.test(name)).sort()
+  const told = set.map((name) => `${name}=${process.env[name]}`).join(' ') || 'no variable is set'
+  const { parseSize } = require('../quantities.js')
+  const limit = process.env.WASM_COMPILE_CACHE_MAX_SIZE
+  if (limit && parseSize(limit) === undefined) return bad(told, 'write WASM_COMPILE_CACHE_MAX_SIZE like 500M or 2G')
+  return good(told)
+}
+
+const octal = (mode) => (mode & 0o7777).toString(8).padStart(4, '0')
+
+/** What in the directory others own, or could write to. Windows has no such modes. */
+function strangers(root) {
+  if (process.platform === 'win32') return []
+  const names = ['', ...fs.readdirSync(root)]
+  return names.map((name) => path.join(root, name)).filter((file) => {
+    const { uid, mode } = fs.lstatSync(file)
+    return uid !== process.geteuid() || (mode & 0o022) !== 0
+  })
+}
+
+function directory(found, options) {
+  const { cache } = require('../../index.js')
+  const { status, message, directory: root } = cache.enable({ directory: options.directory })
+  if (status === 'disabled') return bad(message, 'take WASM_DISABLE_COMPILE_CACHE out of the environment')
+  if (status === 'failed') return bad(message, 'name another directory in WASM_COMPILE_CACHE')
+  if (status === 'read-only') return bad(`${root} can only be read`, 'make it writable, or name another in WASM_COMPILE_CACHE')
+  found.cache = cache
+  found.root = root
+  const others = strangers(root)
+  if (others.length > 0) return bad(`${root}: others own, or may write to ${others.join(', ')}`, 'remove these, or chmod go-w them')
+  return good(`${root}, mode ${octal(fs.lstatSync(root).mode)}, all of it yours alone`)
+}
+
+function space({ cache, root }) {
+  const { bavail, bsize } = fs.statfsSync(root)
+  const free = bavail * bsize
+  const { bytes, limit, entries } = cache.stats()
+  const detail = `${entries} entries, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
+  return Math.min(limit, free + bytes) < LEAST_ROOM ? bad(detail, 'make room, or raise WASM_COMPILE_CACHE_MAX_SIZE') : good(detail)
+}
+
+const locks = ({ native }) =>
+  native.cacheLocks()
+    ? good('a second holder is refused')
+    : bad('the file system has no locks: processes compile the same module twice', 'name a local directory in WASM_COMPILE_CACHE')
+
+async function probe(cacheDirectory) {
+  const env = { ...process.env, WASM_COMPILE_CACHE: cacheDirectory, WASM_COMPILE_CACHE_FINISH: '0', NODE_OPTIONS: '', NODE_DEBUG: '' }
+  // What this doctor finds must not be in the way: the limit, and what cuts the compilers off.
+  for (const name of ['WASM_COMPILE_CACHE_MAX_SIZE', 'WASM_COMPILE_CACHE_ONLY', 'WASM_COMPILE_CACHE_TRACE']) delete env[name]
+  const { stdout } = await promisify(execFile)(process.execPath, [PROBE], { env })
+  return JSON.parse(stdout)
+}
+
+/** One process stores, another one maps and runs. */
+async function roundTrip({ root }) {
+  const folder = fs.mkdtempSync(path.join(root, 'doctor-'))
+  try {
+    const first = await probe(folder)
+    const failure = first.events.find(({ name }) => name === 'cacheWriteFailed')
+    if (failure !== undefined) return bad(`nothing can be stored: ${failure.reason}`, 'look at the lines above')
+    const second = await probe(folder)
+    const hit = second.events.some(({ name }) => name === 'moduleCacheHit')
+    if (!hit) return bad('what was stored cannot be mapped and run', 'is the file system mounted noexec?')
+    return good('code that one process stored, another mapped and ran')
+  } catch (error) {
+    return bad(error.message.split('\n')[0], 'tell us: this should not happen')
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+// `needs`: what an earlier one has found.
+const CHECKS = [
+  { name: 'Node', look: node },
+  { name: 'addon', look: addon },
+  { name: 'environment', look: environment },
+  { name: 'engine', look: engine, needs: 'native' },
+  { name: 'guard regions', look: guards, needs: 'native' },
+  { name: 'fallback', look: fallbacks, needs: 'native' },
+  { name: 'directory', look: directory, needs: 'native' },
+  { name: 'space', look: space, needs: 'root' },
+  { name: 'locks', look: locks, needs: 'root' },
+  { name: 'executable mappings', look: roundTrip, needs: 'root' },
+]
+
+async function examine(options) {
+  const found = {}
+  const checks = []
+  for (const { name, look, needs } of CHECKS) {
+    const missing = needs !== undefined && found[needs] === undefined
+    checks.push({ name, ...(missing ? untold('not looked at, for what is wrong above') : await look(found, options)) })
+  }
+  return checks
+}
+
+function line({ name, ok, detail, advice }, { green, red, dim }) {
+  const mark = ok === null ? dim('-') : ok ? green('ok') : red('wrong')
+  return [mark, name, advice === undefined ? detail : `${detail}. Advice: ${advice}`]
+}
+
+module.exports = {
+  usage: 'doctor',
+  summary: 'look for what keeps the cache from working',
+  help: 'Exit code 1 if something is wrong. It stores a small module in a folder of its own in the cache, and removes it.',
+
+  async run(_args, options, screen) {
+    const checks = await examine(options)
+    const ok = checks.every((check) => check.ok !== false)
+    return { code: ok ? 0 : 1, json: { ok, checks }, text: table(checks.map((check) => line(check, screen))) }
+  },
+}

@@ -1,0 +1,34 @@
+'use strict'
+
+const { formatSize } = require('../quantities.js')
+const { open } = require('./open.js')
+const { table } = require('./screen.js')
+
+/** "2026-01-31 09:05", in the time zone of who asks. */
+function minute(time) {
+  const date = new Date(time)
+  const two = (number) => String(number).padStart(2, '0')
+  const day = [date.getFullYear(), two(date.getMonth() + 1), two(date.getDate())].join('-')
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`
+}
+
+const HEAD = ['last used', 'wasm', 'code', 'hash', 'source']
+
+const row = ({ lastUsed, wasmBytes, bytes, hash, source, partition, current }) => [
+  minute(lastUsed),
+  formatSize(wasmBytes),
+  formatSize(bytes),
+  hash.slice(0, 12),
+  [source || '(bytes)', partition && `partition ${partition}`, current ? '' : 'of another engine'].filter(Boolean).join(', '),
+]
+
+module.exports = {
+  usage: 'ls',
+  summary: 'list what is cached, last used first',
+
+  run(_args, options, { dim }) {
+    const entries = open(options, { changes: false }).entries().sort((a, b) => b.lastUsed - a.lastUsed)
+    const text = () => table(entries.map(row), { head: HEAD.map((title) => dim(title)), right: [1, 2] })
+    return { json: entries, text: entries.length === 0 ? 'Nothing is cached.' : text() }
+  },
+}

@@ -1,0 +1,106 @@
+#!/usr/bin/env node
+'use strict'
+
+// The command line, `npx wasm-compile-cache`. A command is a file beside this one, which exports
+//
+//   usage     its name and arguments, as commander writes them
+//   summary   one line for the list of commands
+//   help      what else its own help says
+//   options   (command) => void: adds its options
+//   passes    true: what follows the first argument belongs to that
+//   run       (args, options, screen) => {code, json, text}, or its promise: `json` is printed with --json, `text`
+//             without; either may be missing
+
+const { Command, CommanderError } = require('commander')
+
+const { version } = require('../../package.json')
+const { Failure } = require('./failure.js')
+const { screenFor } = require('./screen.js')
+
+const COMMANDS = [
+  require('./run.js'),
+  require('./warm.js'),
+  require('./ls.js'),
+  require('./stats.js'),
+  require('./verify.js'),
+  require('./prune.js'),
+  require('./clear.js'),
+  require('./dir.js'),
+  require('./explain.js'),
+  require('./trace.js'),
+  require('./doctor.js'),
+]
+
+const OK = 0
+const FAILED = 1
+const USAGE = 2
+
+const EXIT_CODES = `
+Exit codes:
+  0  done, and all is well
+  1  something failed, or is not as it should be
+  2  the command line was not understood
+run and trace end as the script did.`
+
+const print = (value) => process.stdout.write(value === '' ? '' : `${value}\n`)
+
+const asJson = (value) => JSON.stringify(value, null, 2)
+
+function report({ code = OK, json, text = '' }, options) {
+  if (!options.json) print(text)
+  else if (json !== undefined) print(asJson(json))
+  process.exitCode = code
+}
+
+function fail(error, options, screen) {
+  // A mistake of ours is not the user's: with its stack.
+  const message = error instanceof Failure || error.code !== undefined ? error.message : error.stack
+  if (options.json) print(asJson({ error: { code: error.code, message: error.message } }))
+  else process.stderr.write(`${screen.error.red('error:')} ${message}\n`)
+  process.exitCode = FAILED
+}
+
+function add(program, { usage, summary, help, options: addOptions, passes = false, run }) {
+  const command = program.command(usage).summary(summary).description(summary).passThroughOptions(passes)
+  addOptions?.(command)
+  command
+    .option('--directory <path>', "the cache's directory (default: WASM_COMPILE_CACHE, else the user's)")
+    .option('--json', 'print JSON')
+  if (help !== undefined) command.addHelpText('after', `\n${help.trim()}`)
+  command.action(async (...received) => {
+    const [options] = received.splice(-2)
+    const screen = screenFor(options)
+    try {
+      report(await run(received, options, screen), options)
+    } catch (error) {
+      fail(error, options, screen)
+    }
+  })
+}
+
+function makeProgram() {
+  const program = new Command('wasm-compile-cache')
+    .description('Sees into the cache of compiled WebAssembly, and fills it.')
+    .version(version)
+    .enablePositionalOptions()
+    .showHelpAfterError('(--help says more)')
+    .exitOverride()
+    .addHelpText('after', EXIT_CODES)
+  for (const command of COMMANDS) add(program, command)
+  return program
+}
+
+async function main() {
+  // `ls | head` is not a failure.
+  process.stdout.on('error', (error) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+  try {
+    await makeProgram().parseAsync()
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    process.exitCode = error.exitCode === 0 ? OK : USAGE
+  }
+}
+
+main()

@@ -1,0 +1,21 @@
+'use strict'
+
+const { parsedAge, parsedSize } = require('./arguments.js')
+const { open } = require('./open.js')
+const { removalText } = require('./screen.js')
+
+module.exports = {
+  usage: 'prune',
+  summary: 'remove what was not used for long',
+  help: 'Least recently used first. Without a limit, down to what the cache may hold.',
+  options: (command) =>
+    command
+      .option('--max-size <size>', 'what the cache may hold afterwards, like 500M or 2G', parsedSize)
+      .option('--max-age <age>', 'what has not been used for longer goes, like 12h or 30d', parsedAge),
+
+  run(_args, options) {
+    const { maxSize, maxAge } = options
+    const removed = open(options).prune({ maxSize, maxAge })
+    return { json: removed, text: removalText(removed) }
+  },
+}

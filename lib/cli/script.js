@@ -1,0 +1,65 @@
+'use strict'
+
+// A script of the user's, run on this package: what `run` and `trace` share.
+
+const { spawn } = require('node:child_process')
+const { once } = require('node:events')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+
+const REGISTER = path.join(__dirname, '../../register.js')
+
+// Who ends us means the script. What is typed at a terminal (Ctrl-C) goes to both anyway.
+const PASSED_ON = ['SIGTERM', 'SIGHUP', ...(process.stdin.isTTY ? [] : ['SIGINT'])]
+
+function passSignals(child) {
+  const pass = (signal) => child.kill(signal)
+  const stay = () => {}
+  for (const signal of PASSED_ON) process.on(signal, pass)
+  process.on('SIGINT', stay)
+  return () => {
+    for (const signal of PASSED_ON) process.off(signal, pass)
+    process.off('SIGINT', stay)
+  }
+}
+
+/** The events of all processes that wrote a trace in `folder`. */
+function traced(folder) {
+  const read = (name) => JSON.parse(fs.readFileSync(path.join(folder, name), 'utf8')).traceEvents
+  return fs.readdirSync(folder).flatMap(read).sort((a, b) => a.ts - b.ts)
+}
+
+/**
+ * Runs a script to its end, with our standard streams.
+ *
+ * @param {string[]} argv the script and its arguments
+ * @param {{directory?: string, trace?: boolean}} options
+ * @returns {Promise<{code: number | null, signal: string | null, events: object[]}>} `events`: with `trace`, those of the
+ *   script and of the processes it started, in the form of a Chrome trace
+ */
+async function runScript(argv, { directory, trace = false }) {
+  const env = { ...process.env }
+  if (directory !== undefined) env.WASM_COMPILE_CACHE = path.resolve(directory)
+  const folder = trace ? fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-trace-')) : undefined
+  if (trace) env.WASM_COMPILE_CACHE_TRACE = path.join(folder, '${pid}.json')
+  try {
+    const child = spawn(process.execPath, ['--require', REGISTER, ...argv], { env, stdio: 'inherit' })
+    const leave = passSignals(child)
+    const [code, signal] = await once(child, 'close')
+    leave()
+    return { code, signal, events: trace ? traced(folder) : [] }
+  } finally {
+    if (trace) fs.rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** What a process that ends as the script did has for an exit code; by a signal, it ends here. */
+function endAs({ code, signal }) {
+  if (signal === null) return code
+  process.kill(process.pid, signal)
+  // Signals that do not end a Node process.
+  return 128 + os.constants.signals[signal]
+}
+
+module.exports = { endAs, runScript }

@@ -1,0 +1,33 @@
+'use strict'
+
+const { formatSize } = require('../quantities.js')
+const { open } = require('./open.js')
+const { table } = require('./screen.js')
+
+const total = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0)
+
+const reasons = (misses) => Object.entries(misses).map(([reason, count]) => `${reason} ${count}`).join(', ')
+
+const limited = (bytes, limit) => (limit === null ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(limit)}`)
+
+function lines({ total: all, entries, bytes, limit, quarantined }) {
+  const missed = total(all.misses)
+  return [
+    ['entries', `${entries}, ${limited(bytes, limit)}`],
+    ['hits', `${all.hits}`],
+    ['misses', missed === 0 ? '0' : `${missed} (${reasons(all.misses)})`],
+    ['writes', `${all.writes}, ${formatSize(all.bytesWritten)}; ${all.writeFailures} failed`],
+    ['evicted', `${all.evicted}`],
+    ['quarantined', `${all.quarantined}; ${quarantined.files} kept, ${formatSize(quarantined.bytes)}`],
+  ]
+}
+
+module.exports = {
+  usage: 'stats',
+  summary: 'count hits, misses and writes of all processes',
+
+  run(_args, options) {
+    const stats = open(options, { changes: false }).stats()
+    return { json: stats, text: table(lines(stats)) }
+  },
+}

@@ -1,0 +1,114 @@
+'use strict'
+
+const { subscribe } = require('node:diagnostics_channel')
+
+const { formatDuration, formatSize } = require('../quantities.js')
+const { parsedSize } = require('./arguments.js')
+const { Failure } = require('./failure.js')
+const { open } = require('./open.js')
+const { table } = require('./screen.js')
+const { modulesOf } = require('./targets.js')
+
+/** The last event of each name, by the module's source. */
+function listen() {
+  const seen = new Map()
+  for (const name of ['compiledModule', 'moduleCacheHit', 'cachedModule', 'cacheWriteFailed', 'fallback']) {
+    subscribe(`wasm-compile-cache:${name}`, (event) => seen.set(`${name} ${event.source}`, event))
+  }
+  return (name, source) => seen.get(`${name} ${source}`)
+}
+
+/** Compiles one module, both tiers; what is wrong with it, or undefined. */
+async function compile({ compileStreaming, Module }, { url }, options) {
+  try {
+    await Module.optimized(await compileStreaming(url, options))
+    return undefined
+  } catch (error) {
+    return error
+  }
+}
+
+function outcomeOf({ name, url }, error, ms, { minSize, event }) {
+  const told = (kind) => event(kind, url.href)
+  const { bytes } = told('compiledModule') ?? told('fallback') ?? {}
+  const found = (status, more) => ({ source: name, status, bytes, ms, ...more })
+  if (error !== undefined) return found('failed', { reason: error.message, code: error.code })
+  const stored = told('cachedModule')
+  if (stored !== undefined) return found('stored', { artifactBytes: stored.artifactBytes })
+  const hit = told('moduleCacheHit')
+  if (hit !== undefined) return found('cached', { artifactBytes: hit.artifactBytes })
+  const failed = told('cacheWriteFailed')
+  if (failed !== undefined) return found('failed', { reason: failed.reason, code: failed.code })
+  const refused = told('fallback')
+  if (refused !== undefined) return found('skipped', { reason: `needs ${refused.feature}, which only the built-in engine has` })
+  if (bytes < minSize) return found('skipped', { reason: `smaller than ${formatSize(minSize)}` })
+  return found('same', { reason: 'the same bytes as another' })
+}
+
+const COLORS = { stored: 'green', cached: 'green', failed: 'red', skipped: 'yellow', same: 'dim' }
+
+function row({ source, status, bytes, artifactBytes, ms, reason }, screen) {
+  const detail = reason ?? (status === 'stored' ? `${formatSize(artifactBytes)} of code, ${formatDuration(ms)}` : '')
+  return [screen[COLORS[status]](status), bytes === undefined ? '' : formatSize(bytes), source, detail]
+}
+
+/** What a target stands for, and the targets that stand for nothing. */
+function collect(targets) {
+  const modules = new Map()
+  const failures = []
+  for (const target of targets) {
+    try {
+      for (const module of modulesOf(target)) modules.set(module.url.href, module)
+    } catch (error) {
+      if (!(error instanceof Failure) && error.code === undefined) throw error
+      failures.push({ source: target, status: 'failed', reason: error.message, code: error.code })
+    }
+  }
+  return { modules: [...modules.values()], failures }
+}
+
+function progress(length, { interactive }) {
+  if (!interactive || length === 0) return { next() {}, stop() {} }
+  const { Presets, SingleBar } = require('cli-progress')
+  const format = '{bar} {value}/{total}  {name}'
+  const bar = new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: true }, Presets.shades_classic)
+  bar.start(length, 0, { name: '' })
+  return { next: (name, done) => bar.update(done, { name }), stop: () => bar.stop() }
+}
+
+module.exports = {
+  usage: 'warm <target...>',
+  summary: 'compile modules, so that later runs find them: files, folders, addresses, packages',
+  help: `
+A folder stands for all *.wasm below it, a package (found from the current folder) for all that it brings along. Modules
+are compiled by both tiers and stored before it ends: for Dockerfiles and postinstall scripts.
+Each is "stored", "cached" (it was there already), "same" (the bytes of another), "skipped" (too small, or beyond this
+engine) or "failed"; exit code 1 if one failed.`,
+  options: (command) =>
+    command
+      .option('--partition <name>', 'the partition of the cache', '')
+      .option('--min-size <size>', 'smaller modules are not cached', parsedSize, 131072),
+
+  async run([targets], options, screen) {
+    const cache = open(options)
+    const { partition, minSize } = options
+    const { modules, failures } = collect(targets)
+    const event = listen()
+    const wasm = require('../../index.js')
+    const bar = progress(modules.length, screen)
+    const outcomes = failures
+    try {
+      for (const [done, module] of modules.entries()) {
+        bar.next(module.name, done)
+        const started = performance.now()
+        const error = await compile(wasm, module, { partition, minSize, fallback: 'builtin' })
+        await cache.flush()
+        outcomes.push(outcomeOf(module, error, performance.now() - started, { minSize, event }))
+      }
+    } finally {
+      bar.stop()
+    }
+    const failed = outcomes.some(({ status }) => status === 'failed')
+    return { code: failed ? 1 : 0, json: outcomes, text: table(outcomes.map((one) => row(one, screen)), { right: [1] }) }
+  },
+}
