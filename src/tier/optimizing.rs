@@ -14,7 +14,7 @@ use wasmer_compiler::{
 
 use super::code::{Code, Module};
 use super::compile::{CacheMode, CompileOptions};
-use super::{engine, scheduler, storage};
+use super::{engine, fetched, scheduler, storage};
 use crate::cache::{ArtifactKey, CacheError, Entry, ModuleHash};
 use crate::module::{Declaration, WholeOrigin, has_handler};
 use crate::stream::{Chunk, Ingest, Ingested};
@@ -213,6 +213,8 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
         }
     }
     let last = Arc::new(Last(Mutex::new(Some(done))));
+    let kept = Arc::clone(&last);
+    fetched::when_kept(Box::new(move || drop(kept)));
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     for job in jobs {
         let last = Arc::clone(&last);
@@ -267,6 +269,8 @@ pub fn finish_spooled(path: &Path) -> bool {
         finish: false,
         fallback: false,
         source: path.display().to_string(),
+        fetched: None,
+        likely: None,
         events: EventQueue::new(Box::new(|| {})),
     };
     let finished = catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false);
