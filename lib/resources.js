@@ -316,6 +316,7 @@ class Retrieval {
 
   /** The program's fetch, of this moment. */
   #fetch(init) {
+    // eslint-disable-next-line n/no-unsupported-features/node-builtins -- there, without a flag, since Node 18
     const { fetch } = globalThis
     return fetch(this.#source, { ...init, signal: this.#context.signal })
   }
