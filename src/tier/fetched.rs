@@ -14,7 +14,7 @@ use super::storage;
 use crate::cache::{CacheError, ModuleHash, Resource};
 use crate::error::CompileError;
 use crate::stream::{Ingest, Refused};
-use crate::trace::EventQueue;
+use crate::trace::{EventQueue, Span};
 
 /// Where a module's bytes come from, and what HTTP says of how long they hold.
 #[derive(Clone, Debug)]
@@ -230,7 +230,7 @@ impl Likely {
         };
         let thread = std::thread::Builder::new()
             .name("wasm-likely".to_owned())
-            .spawn(move || compile::known(hash, 0, &options));
+            .spawn(move || compile::known(hash, 0, &options, &Span::start()));
         Some(Self {
             hash,
             events,

@@ -22,7 +22,7 @@ pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compi
 pub use engine::fingerprint;
 pub use fetched::{Fetched, Keeping, Known, compile_known, forget, look_up, wait_kept};
 pub use kit::{Kit, kit};
-pub use optimizing::{finish_spooled, hand_off, unfinished, when_flushed};
+pub use optimizing::{finish_spooled, hand_off, when_flushed};
 pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
