@@ -9,6 +9,7 @@ const { promisify } = require('node:util')
 const test = require('ava')
 const { COLD, HOT, entries, environment, files, folder, litter, named, story } = require('./support/commands.js')
 const { WASM, origin, standard } = require('./support/origin.js')
+const { assemble } = require('./children/modules.js')
 const { answer, padded } = require('./support/wat.js')
 
 const CHILD = path.join(__dirname, 'children/fetched.js')
@@ -139,6 +140,20 @@ test('without artifact and bytes no condition is sent, fresh or not', async (t) 
   }
 })
 
+test('where the built-in engine may have to take over, the artifact without the bytes is not enough', async (t) => {
+  const cache = folder(t)
+  const importing = await assemble(`(module
+    (import "env" "table" (table 1 funcref)) (func (export "answer") (result i32) (i32.const 1003)))`)
+  const site = await origin(t, padded(importing, SIZE), { etag: '"1"' })
+  const job = { url: site.url.href, options: { fallback: 'builtin' } }
+  t.deepEqual(how(await load(cache, job)), [1003, 'fetched', ...COLD])
+  t.deepEqual(how(await load(cache, job)), [1003, 'revalidated', ...HOT])
+  fs.rmSync(part(cache, 'wasm')[0])
+  t.deepEqual(how(await load(cache, job)).slice(0, 2), [1003, 'fetched'])
+  t.deepEqual(how(await load(cache, job)), [1003, 'revalidated', ...HOT])
+  t.deepEqual(asked(site), [[200, SIZE], [304, 0], [304, 0], [200, SIZE], [304, 0]])
+})
+
 test('bytes that were damaged are fetched again, and the artifact alone is enough', async (t) => {
   const cache = folder(t)
   const site = await origin(t, first, { etag: '"1"' })
@@ -204,6 +219,24 @@ test('cache: false and "read-only" record nothing; "read-only" uses what is ther
   t.deepEqual(fs.readFileSync(record), before)
   t.deepEqual(asked(site).map(([status]) => status), [200, 304, 200])
   t.deepEqual(how(await load(cache, { ...job, options: { cache: false } })).slice(0, 2), [1001, 'fetched'])
+})
+
+test('the bytes of a response that says no-store are not kept, nor where they came from', async (t) => {
+  const cache = folder(t)
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'no-store' })
+  for (const as of ['url', 'response']) await load(cache, { url: site.url.href, as })
+  t.deepEqual([...part(cache, 'url'), ...part(cache, 'wasm')], [])
+})
+
+test('a Response that varies without an ETag is not recorded: nobody knows what it was asked with', async (t) => {
+  const cache = folder(t)
+  const headers = { 'last-modified': 'Sat, 01 Nov 2025 10:00:00 GMT', vary: 'x-kind' }
+  const site = await origin(t, first, headers)
+  await load(cache, { url: site.url.href, as: 'response' })
+  t.deepEqual(part(cache, 'url'), [])
+  site.headers = { ...headers, etag: '"1"' }
+  await load(cache, { url: site.url.href, as: 'response' })
+  t.is(part(cache, 'url').length, 1)
 })
 
 test('what is not stored as a module is not kept as a resource either', async (t) => {

@@ -24,11 +24,8 @@ const events = require('./events.js')
 const { mayFetch } = require('./permission.js')
 const { httpAddress, isRequest } = require('./sources.js')
 
-const lazily = (load) => {
-  let value
-  return () => (value ??= load())
-}
-const semantics = lazily(() => require('http-cache-semantics'))
+// Not before it is needed.
+const semantics = () => require('http-cache-semantics')
 
 const PRIVATE = { shared: false, cacheHeuristic: 0, immutableMinTimeToLive: 0 }
 
@@ -36,7 +33,7 @@ const now = () => performance.timeOrigin + performance.now()
 
 // Requests
 
-// Fetch Standard, "HTTP-network-or-cache fetch", step 8.16: with one of these the caller does the cache's work.
+// Fetch Standard, "HTTP-network-or-cache fetch": with one of these the caller does the cache's work.
 const CONDITIONS = ['if-modified-since', 'if-none-match', 'if-unmodified-since', 'if-match', 'if-range', 'range']
 const MODES = ['default', 'no-cache', 'reload', 'force-cache', 'only-if-cached']
 const SECRETS = ['authorization', 'cookie', 'proxy-authorization']
@@ -63,9 +60,7 @@ const credentialsOf = (headers) => {
   return given.length === 0 ? '' : digest(JSON.stringify(given.map((name) => [name, headers[name]])))
 }
 
-/**
- * The request as the policy sees it. Values are told apart by their digests, for a policy keeps those that Vary names.
- */
+/** The request as the policy sees it. Values are told apart by their digests, for a policy keeps those that Vary names. */
 function asSeen(headers, cacheControl = headers['cache-control']) {
   const seen = {}
   for (const [name, value] of Object.entries(headers)) seen[name] = name === 'pragma' ? value : digest(value)
@@ -94,7 +89,7 @@ function normalized(cacheControl) {
     if (!directives.has(name)) directives.set(name, part.trim())
   }
   if (directives.has('must-revalidate') || directives.has('no-cache')) directives.delete('stale-if-error')
-  for (const name of ['must-revalidate', 'proxy-revalidate', 'stale-while-revalidate']) directives.delete(name)
+  directives.delete('must-revalidate')
   return [...directives.values()].join(', ')
 }
 
@@ -115,8 +110,8 @@ const sameValidator = (one, other) =>
       one['content-length'] === other['content-length']
 
 /**
- * Whether the network gave it: not a Response that a program made, or another class's, whose bytes may be anybody's. One
- * whose code is not the whole of the resource is none either.
+ * Whether it is the whole of a resource (no part of it, as of status 206), and the network gave it: a Response that a
+ * program made, or one of another class, may hold anybody's bytes.
  */
 const isWhole = (response) =>
   response.status === 200 && ['basic', 'cors'].includes(response.type) && typeof response.url === 'string' &&
@@ -132,7 +127,7 @@ const isWhole = (response) =>
  */
 function policyFor(headers, request, { url, redirected }) {
   const { etag, vary } = headers
-  if (vary === '*' || (request === undefined && vary !== undefined && etag === undefined)) return undefined
+  if (request === undefined && vary !== undefined && etag === undefined) return undefined
   const varying = (vary ?? '').toLowerCase().split(',').map((name) => name.trim())
   const named = Object.entries(request?.headers ?? {}).filter(([name]) => varying.includes(name))
   const CachePolicy = semantics()

@@ -1,6 +1,6 @@
 'use strict'
 // node fetched.js <job in JSON>: compiles what is at an address, and prints what became of it as JSON: `answer` (of the
-// export of that name) or `error`, `tier`, and every event.
+// export of that name; it may import `env.table`) or `error`, `tier`, and every event.
 //
 // url      the address
 // as       'url' (default), 'request' or 'response' (the program fetches)
@@ -32,7 +32,8 @@ const sources = {
 async function main() {
   const module = await W.compileStreaming(sources[job.as ?? 'url'](), job.options)
   told.tier = W.Module.tier(module)
-  told.answer = new W.Instance(module).exports.answer()
+  const table = new W.Table({ element: 'anyfunc', initial: 1 })
+  told.answer = new W.Instance(module, { env: { table } }).exports.answer()
   if (job.end === 'exit') process.exit()
   if (job.options?.optimize !== false) await W.Module.optimized(module)
 }
