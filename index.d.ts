@@ -79,7 +79,8 @@ declare namespace wasm {
     | ReadableStreamLike
     | AsyncIterable<BufferSource>
     | BlobLike
-    | FileURL
+    | URLLike
+    | RequestLike
     | BufferSource
 
   /**
@@ -89,7 +90,11 @@ declare namespace wasm {
    *   `application/wasm`, a body that nobody has used;
    * - a web `ReadableStream`, a Node `Readable`, an `http.IncomingMessage`, any async iterable of bytes;
    * - a `Blob`, or bytes;
-   * - a `file:` URL. A file that was cached before and has not changed since is not even read.
+   * - a `file:` URL. A file that was cached before and has not changed since is not even read;
+   * - an `http:` or `https:` URL, or a `Request`: it is fetched with the global `fetch`, and its response treated as if it had
+   *   been passed. The bytes are kept together with what the response says of how long they hold (RFC 9111, as a private
+   *   cache, and the Request's `cache` mode): within that time nothing is requested, after it the server is asked whether
+   *   they changed, and its 304 is enough. A record belongs to the URL without its fragment, and to the `partition`.
    */
   type Source = SourceValue | PromiseLike<SourceValue>
 
@@ -122,10 +127,19 @@ declare namespace wasm {
     arrayBuffer(): Promise<ArrayBuffer>
   }
 
-  /** A `URL` whose protocol is `file:`. */
-  interface FileURL {
+  /** A `URL` whose protocol is `file:`, `http:` or `https:`. */
+  interface URLLike {
     readonly href: string
     readonly protocol: string
+  }
+
+  /** A `Request`, for the address of a module. */
+  interface RequestLike {
+    readonly url: string
+    readonly method: string
+    readonly headers: { forEach(visit: (value: string, name: string) => void): void }
+    readonly signal: AbortSignalLike
+    clone(): RequestLike
   }
 
   /** An `AbortSignal`. */
@@ -616,6 +630,17 @@ declare namespace wasm {
      * by the built-in engine.
      */
     fallback: SourceEvent<'fallback'> & { readonly feature: string, readonly offset?: number }
+    /**
+     * What became of a URL or a Request, when its module was made of what was kept, or when its response begins.
+     * `'fresh'`: nothing was requested; `'revalidated'`: the server said that nothing changed; `'fetched'`: it sent the
+     * whole; `'changed'`: it sent another whole than the one that was kept; `'stale'`: it could not be reached, or failed,
+     * and had allowed to use what was kept then (`stale-if-error`).
+     */
+    resource: SourceEvent<'resource'> & {
+      readonly outcome: 'fresh' | 'revalidated' | 'fetched' | 'changed' | 'stale'
+      /** The response's; without one, absent. */
+      readonly status?: number
+    }
     /** The process ends, and has left an unfinished module to a process of its own. */
     handedOff: EventBase<'handedOff'> & { readonly spool: string, readonly pid: number }
   }

@@ -63,6 +63,9 @@ expectType<Promise<wasm.Module>>(compileStreaming(Promise.resolve(chunks())))
 expectType<Promise<wasm.Module>>(compileStreaming(bytes, { signal: undefined }))
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(instantiateStreaming(chunks(), {}, { partition: 'p' }))
 expectAssignable<wasm.Source>({ href: 'file:///a.wasm', protocol: 'file:' })
+expectAssignable<wasm.Source>({ href: 'https://example.com/a.wasm', protocol: 'https:' })
+expectNotAssignable<wasm.Source>('https://example.com/a.wasm')
+expectNotAssignable<wasm.Source>({ url: 'https://example.com/a.wasm', method: 'GET' })
 expectAssignable<wasm.Source>({ ok: true, headers: new Map() as unknown as { get(name: string): string | null }, body: null })
 expectNotAssignable<wasm.Source>(1)
 expectNotAssignable<wasm.Source>({})
@@ -130,6 +133,7 @@ expectType<number>(event.dur)
 expectType<
   | 'streamFromResponseCallback' | 'baselineReady' | 'compiledModule' | 'optimizedReady' | 'cachedModule'
   | 'moduleCacheHit' | 'moduleCacheMiss' | 'moduleCacheInvalid' | 'cacheWriteFailed' | 'fallback' | 'handedOff'
+  | 'resource'
 >(null as unknown as wasm.EventName)
 expectType<wasm.EventName>(event.name)
 if (event.name === 'streamFromResponseCallback') expectType<number>(event.chunks)

@@ -238,7 +238,7 @@ test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, to
 const fakeNative = (handOff) => `
 const native = {
   onEvents() {}, drainEvents: () => [], cacheRecordCounts() {}, handOff() { ${handOff} }, mainThreadHandsOff() {}, handOffAtExit() {},
-  cacheEnvironment: () => [],
+  cacheEnvironment: () => [], resourcesKept() {},
 }
 require(root + '/lib/events.js').start(native)
 require(root + '/lib/exit.js').install(native)

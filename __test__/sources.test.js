@@ -102,7 +102,7 @@ for (const [name, value] of Object.entries({
   'a function': function notABody() {},
   'an array': [0, 0x61],
   'a bare SharedArrayBuffer': new SharedArrayBuffer(8),
-  'an http: URL object': new URL('http://127.0.0.1/'),
+  'an ftp: URL object': new URL('ftp://127.0.0.1/'),
 })) {
   test(`not a source: ${name}`, async (t) => {
     for (const [ours, theirs] of [

@@ -3,9 +3,9 @@
 // The end of a process. A command that is over before the optimizing tier must still leave a warm cache: its
 // unfinished modules go to detached processes (./finish.js), one each, that nobody waits for.
 //
-// Promise: never throws, never waits, never keeps the process. A worker's modules are the process's, and are handed off
-// when that ends: by the main thread if it has loaded this package, else by native code, to which the worker says how.
-// WASM_COMPILE_CACHE_FINISH=0 switches it off.
+// Promise: never throws, never keeps the process, and waits only for what was fetched and compiled to be on disk. A worker's
+// modules are the process's, and are handed off when that ends: by the main thread if it has loaded this package, else by
+// native code, to which the worker says how. WASM_COMPILE_CACHE_FINISH=0 switches it off.
 
 const path = require('node:path')
 const { isMainThread } = require('node:worker_threads')
@@ -74,7 +74,10 @@ function install(native = require('../binding.js')) {
   process.on('exit', () => {
     try {
       handOff(native)
-      if (isMainThread) native.cacheRecordCounts()
+      if (isMainThread) {
+        native.resourcesKept()
+        native.cacheRecordCounts()
+      }
     } catch {
       // The program's own result stands; the next run compiles again.
     }

@@ -26,4 +26,7 @@ function checkReadable(file) {
   if (!has('fs.read', file)) fs.accessSync(file)
 }
 
-module.exports = { cacheAccess, checkReadable, mayHandOff }
+/** Whether the network may be used. Nodes without that permission do not limit it. */
+const mayFetch = () => !process.allowedNodeEnvironmentFlags.has('--allow-net') || has('net')
+
+module.exports = { cacheAccess, checkReadable, mayFetch, mayHandOff }

@@ -49,11 +49,11 @@ function received(value) {
 }
 
 function notASource(value) {
-  const hint = typeof value === 'string' ? ' (for a file pass a file: URL object, for an address its fetch())' : ''
+  const hint = typeof value === 'string' ? ' (for a file or an address pass a URL object)' : ''
   return typeError(
     'ERR_INVALID_ARG_TYPE',
     'The "source" argument must be an instance of Response, ReadableStream, Readable, Blob, ArrayBuffer or a view, ' +
-      `an async iterable of bytes, a file: URL, or a Promise resolving to one of these. ${received(value)}${hint}`,
+      `an async iterable of bytes, a file:, http: or https: URL, a Request, or a Promise resolving to one of these. ${received(value)}${hint}`,
   )
 }
 
@@ -241,6 +241,21 @@ function addressOf({ req }) {
 
 const isFileURL = (value) => typeof value.href === 'string' && value.protocol === 'file:'
 
+/** A URL object, whose address fetch() takes. */
+const isHttpURL = (value) => typeof value.href === 'string' && (value.protocol === 'http:' || value.protocol === 'https:')
+
+/** A Request. (A Response has no method.) */
+const isRequest = (value) =>
+  typeof value.method === 'string' && typeof value.url === 'string' && /^https?:/.test(value.url) &&
+  isFunction(value.headers?.forEach) && isFunction(value.clone)
+
+/** The address of a URL object or a Request, without its fragment; undefined for anything else. */
+function httpAddress(value) {
+  if (!isObject(value)) return undefined
+  const href = isHttpURL(value) ? value.href : isRequest(value) ? value.url : undefined
+  return href?.split('#', 1)[0]
+}
+
 const isResponseLike = (value) => 'body' in value || (isObject(value.headers) && isFunction(value.arrayBuffer))
 
 /** The native side reads it, or does not even do that. */
@@ -277,4 +292,4 @@ function discard(source, reason) {
   }).catch(ignore)
 }
 
-module.exports = { discard, isBytes, open }
+module.exports = { discard, httpAddress, isBytes, isRequest, open }

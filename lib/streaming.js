@@ -11,6 +11,7 @@ const { setImmediate } = require('node:timers')
 
 const { compileInBackground, worded } = require('./compile.js')
 const fallback = require('./fallback.js')
+const resources = require('./resources.js')
 const sources = require('./sources.js')
 const { isObject } = require('./webidl.js')
 
@@ -42,7 +43,6 @@ class Compilation {
   #events
   #where
   #options
-  #signal
   #job = null
   #input = null
   #stream = null // the event of a stream that is being read
@@ -50,14 +50,14 @@ class Compilation {
   #reason
   #resolve
   #reject
-  #onAbort = () => this.#fail(this.#signal.reason)
+  #heeded = [] // [signal, listener]
+  #fetching = null // ends what we fetch
 
-  constructor({ native, events, where, options, signal }) {
+  constructor({ native, events, where, options }) {
     this.#native = native
     this.#events = events
     this.#where = where
     this.#options = options
-    this.#signal = signal
   }
 
   /** @returns {Promise<{handle: object} | {module: object}>} as compileInBackground in ./compile.js */
@@ -65,7 +65,7 @@ class Compilation {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-      this.#signal?.addEventListener('abort', this.#onAbort, { once: true })
+      this.#heed(this.#options.signal)
       this.#start(source).catch((error) => this.#fail(error))
     })
   }
@@ -76,7 +76,11 @@ class Compilation {
     const value = sources.isBytes(source) ? source : await source
     if (this.#settled) return sources.discard(value, this.#reason)
 
-    const input = sources.open(value)
+    const isAddress = sources.httpAddress(value) !== undefined
+    const retrieved = isAddress ? await this.#retrieve(value) : { response: value }
+    if (this.#settled) return sources.discard(retrieved.response, this.#reason)
+    if (retrieved.handle !== undefined) return this.#done(retrieved)
+    const input = sources.open(retrieved.response)
     this.#input = input
     const options = { ...this.#options.native, source: this.#options.native.source || input.name }
     const done = (error, handle, refused) => {
@@ -96,7 +100,8 @@ class Compilation {
       this.#job = this.#native.compileFile(input.path, options, done)
       return
     }
-    const job = this.#native.compileBegin(options, done)
+    const { fetched, likely } = isAddress ? retrieved : resources.recognize(value, this.#native, this.#options)
+    const job = this.#native.compileBegin({ ...options, fetched, likely }, done)
     this.#job = job
     const event = { name: 'streamFromResponseCallback', ts: now(), dur: 0, bytes: 0, chunks: 0, source: options.source }
     this.#stream = event
@@ -105,6 +110,42 @@ class Compilation {
     this.#endStream()
     // A subscriber of the event may have aborted.
     if (!this.#settled) this.#native.compileEnd(job)
+  }
+
+  /** Ends with a signal's abort. */
+  #heed(signal) {
+    if (signal === undefined) return
+    const listener = () => this.#fail(signal.reason)
+    this.#heeded.push([signal, listener])
+    signal.addEventListener('abort', listener, { once: true })
+  }
+
+  /** Fetches a URL or a Request. @returns as retrieve() in ./resources.js */
+  #retrieve(source) {
+    const { signal } = source
+    if (signal?.aborted) throw signal.reason
+    this.#heed(signal)
+    this.#fetching = new AbortController()
+    return resources.retrieve(source, {
+      native: this.#native,
+      options: this.#options,
+      caching: !fallback.wantsAllBytes(this.#options),
+      signal: this.#fetching.signal,
+      compile: (record, fetched) => this.#compileKnown(record, fetched),
+    })
+  }
+
+  /** Makes a module of what was kept of a URL; the handle, or null if it is gone. */
+  #compileKnown({ hash, size, url }, fetched) {
+    return new Promise((resolve, reject) => {
+      const options = { ...this.#options.native, source: this.#options.native.source || url, fetched }
+      const done = (error, handle) => {
+        this.#job = null
+        if (error === null) resolve(handle)
+        else reject(worded(error, this.#where))
+      }
+      this.#job = this.#native.resourceCompile(hash, options, done, size)
+    })
   }
 
   #push(job, chunk, event) {
@@ -146,7 +187,7 @@ class Compilation {
 
   #settle() {
     this.#settled = true
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    for (const [signal, listener] of this.#heeded) signal.removeEventListener('abort', listener)
   }
 
   #done(compiled) {
@@ -167,6 +208,7 @@ class Compilation {
     } catch {
       // The caller has the first error; a source that cannot even be cancelled adds nothing.
     }
+    this.#fetching?.abort(reason)
     this.#endStream()
   }
 }
@@ -191,7 +233,7 @@ function makeStreaming({
       throw signal.reason
     }
     try {
-      return moduleOf(await new Compilation({ native, events, where, options, signal }).run(source))
+      return moduleOf(await new Compilation({ native, events, where, options }).run(source))
     } finally {
       events.drain()
     }

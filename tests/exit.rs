@@ -43,6 +43,8 @@ fn child() -> ! {
         finish: false,
         fallback: false,
         source: String::new(),
+        fetched: None,
+        likely: None,
         events: EventQueue::new(Box::new(|| {})),
     };
     let compiled = compile_bytes(module.finish(), &options);

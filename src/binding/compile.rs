@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use super::env::{EnvShared, EnvState};
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
 use super::module::ModuleHandle;
+use super::resource::fetched_of;
 use super::thrown::{self, Thrown};
 use crate::error::CompileError;
 use crate::stream::Refused;
-use crate::tier::{self, CacheMode, CompileOptions, Finisher, Module, StreamCompile};
+use crate::tier::{self, CacheMode, CompileOptions, Finisher, Keeping, Module, StreamCompile};
 
 /// A callback that another thread will bring to an end.
 ///
@@ -216,6 +217,7 @@ pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
     let options = call.argument(index);
     let get = |name: &str| js::get(env, options, name);
     let cache = cache_mode_of(env, get("cache")?)?.min(tier::access());
+    let (fetched, likely) = fetched_of(env, options)?;
     Ok(CompileOptions {
         partition: js::text_of(env, get("partition")?)?,
         cache,
@@ -224,6 +226,8 @@ pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
         finish: js::flag_of(env, get("finish")?)?,
         fallback: js::flag_of(env, get("fallback")?)?,
         source: js::text_of(env, get("source")?)?,
+        fetched,
+        likely,
         events: Arc::clone(&call.state.events),
     })
 }
@@ -257,7 +261,8 @@ fn compile_sync(call: &Call<'_>) -> Result<Value> {
     js::external(call.env, ModuleHandle(module))
 }
 
-type Outcome = std::result::Result<Arc<Module>, Refused>;
+/// `None`: there is nothing to make the module of.
+type Outcome = std::result::Result<Option<Arc<Module>>, Refused>;
 
 /// Calls `waiting` back with the outcome, unless the job was aborted.
 fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
@@ -265,10 +270,11 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
         return;
     };
     waiting.settle(move |env, state| match outcome {
-        Ok(module) => Ok(vec![
+        Ok(Some(module)) => Ok(vec![
             js::null(env)?,
             js::external(env, ModuleHandle(module))?,
         ]),
+        Ok(None) => Ok(vec![js::null(env)?, js::null(env)?]),
         Err(Refused { error, bytes }) => {
             // V8 is asked for its words about an invalid module, wherever all bytes are there.
             let given_back = !bytes.is_empty()
@@ -335,7 +341,7 @@ fn begin(call: &Call<'_>) -> Result<Value> {
         },
         move |outcome| {
             over.store(true, Ordering::Release);
-            settle(&waiting, fallback, outcome);
+            settle(&waiting, fallback, outcome.map(Some));
             wake(&done_low);
         },
     );
@@ -399,7 +405,7 @@ fn file(call: &Call<'_>) -> Result<Value> {
     let path = call.text(0)?;
     let options = options_of(call, 1)?;
     background(call, options.fallback, move || {
-        tier::compile_file(&path, &options)
+        Ok((Some(tier::compile_file(&path, &options)?), None))
     })
 }
 
@@ -407,15 +413,17 @@ fn bytes(call: &Call<'_>) -> Result<Value> {
     let bytes = js::copy_of(call.env, call.argument(0))?;
     let options = options_of(call, 1)?;
     background(call, options.fallback, move || {
-        tier::compile_bytes(bytes, &options)
+        Ok((Some(tier::compile_bytes(bytes, &options)?), None))
     })
 }
 
-/// A job that needs nothing more from JavaScript; its callback is argument 2.
-fn background(
+/// A job that needs nothing more from JavaScript; its callback is argument 2. What is to be kept is when it was called.
+pub fn background(
     call: &Call<'_>,
     fallback: bool,
-    compile: impl FnOnce() -> Outcome + Send + 'static,
+    compile: impl FnOnce() -> std::result::Result<(Option<Arc<Module>>, Option<Keeping>), Refused>
+    + Send
+    + 'static,
 ) -> Result<Value> {
     let job = new_job(call, 2)?;
     let waiting = Arc::clone(&job.waiting);
@@ -427,7 +435,14 @@ fn background(
                 let text = "the compiler panicked";
                 Err(CompileError::unsupported(text).into())
             });
+            let (outcome, keeping) = match outcome {
+                Ok((module, keeping)) => (Ok(module), keeping),
+                Err(refused) => (Err(refused), None),
+            };
             settle(&waiting, fallback, outcome);
+            if let Some(keeping) = keeping {
+                keeping.keep();
+            }
         })
         .map_err(|error| no_thread(&error))?;
     js::external(call.env, job)

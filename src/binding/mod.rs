@@ -12,6 +12,7 @@ mod group;
 mod js;
 mod memory;
 mod module;
+mod resource;
 mod thrown;
 mod trace;
 
@@ -28,6 +29,7 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     cache::register(&exports);
     compile::register(&exports);
     module::register(&exports);
+    resource::register(&exports);
     memory::register(&exports);
     group::register(&exports);
     function::register(&exports);

@@ -3,6 +3,7 @@
 use std::fs::{DirEntry, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::{CacheError, InvalidReason};
 
@@ -247,6 +248,22 @@ pub(super) fn each(dir: &Path, mut visit: impl FnMut(&str, &DirEntry)) {
         if let Some(name) = entry.file_name().to_str() {
             visit(name, &entry);
         }
+    }
+}
+
+/// How exactly the last use is known. A use within this time of the last costs no write.
+pub(super) const USE_TICK: Duration = Duration::from_secs(60);
+
+/// Marks an open file with the time of its use, to the minute, as its modification time.
+pub(super) fn mark_used(file: &File, metadata: &Metadata, now: SystemTime) {
+    let last_use = metadata.modified().unwrap_or(UNIX_EPOCH);
+    // A time in the future is put right, too.
+    if now
+        .duration_since(last_use)
+        .map_or(true, |age| age >= USE_TICK)
+    {
+        // Another user's clock and rights do not matter: who cannot mark it is served all the same.
+        let _ = file.set_modified(now);
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::files::{self, TEMP_PREFIX, each};
 use super::store::{ENTRY_EXTENSION, NOTE_EXTENSION, QUARANTINE};
-use super::{counters, lock, spool};
+use super::{counters, lock, spool, wasm_files};
 
 /// Held while room is made.
 const LOCK_FILE: &str = "limit.lock";
@@ -131,7 +131,7 @@ pub(super) fn units(dir: &Path) -> Vec<Unit> {
     });
     let parts = [
         (QUARANTINE, Purpose::Quarantined),
-        (WASM, Purpose::Kept),
+        (wasm_files::FOLDER, Purpose::Kept),
         (spool::FOLDER, Purpose::Pending),
     ];
     for (part, purpose) in parts {
@@ -147,8 +147,6 @@ pub(super) fn units(dir: &Path) -> Vec<Unit> {
     units
 }
 
-/// The folder of modules' bytes.
-const WASM: &str = "wasm";
 /// The folders of small files that are made anew when needed.
 pub(super) const RECORDS: [&str; 3] = ["stat", "heads", "url"];
 

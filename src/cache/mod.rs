@@ -1,8 +1,8 @@
 //! The store of compiled artifacts on disk.
 //!
 //! **Owns** everything below the cache directory: the per-user seal key, artifacts and the notes that they were
-//! verified, the records of `file:` sources, the heads of cached modules, the spool of unfinished modules and the locks
-//! between processes.
+//! verified, the records of `file:` and URL sources, the bytes of fetched modules, the heads of cached modules, the spool
+//! of unfinished modules and the locks between processes.
 //!
 //! **May not know** what an artifact means. An image is bytes that the loader maps from offset 0 of a file, its metadata
 //! is an opaque blob, the engine is a list of named strings. Nothing here knows wasmer, Node or WebAssembly.
@@ -19,6 +19,8 @@
 //!     stat/<path hash>                  stat of a file -> module hash    stat_index.rs
 //!     heads/<hash>                      empty: this head was cached      heads.rs
 //!     spool/<key>.spool                 a module to finish               spool.rs
+//!     wasm/<module hash>                the bytes of a fetched module    wasm_files.rs
+//!     url/<hash>                        what a URL gave, until when      resources.rs
 //!     counters                          what all processes did           counters.rs
 //!     swept                             when litter was last looked for  sweep.rs
 //! ```
@@ -47,12 +49,14 @@ mod label;
 mod limits;
 mod lock;
 mod probe;
+mod resources;
 mod seal;
 mod spool;
 mod stat_index;
 mod store;
 mod sweep;
 mod verified;
+mod wasm_files;
 
 pub use counters::{Counts, MissReason};
 pub use error::{CacheError, InvalidReason};
@@ -63,7 +67,9 @@ pub use key::{ArtifactKey, ModuleHash};
 pub use label::Label;
 pub use limits::{Evicted, Limits};
 pub use lock::Flight;
+pub use resources::{MAX_POLICY_LEN, Resource, Resources};
 pub use spool::{Spool, Spooled};
 pub use stat_index::StatIndex;
 pub use store::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN, Settings, Store, Usage};
 pub use sweep::Swept;
+pub use wasm_files::WasmFiles;

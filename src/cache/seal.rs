@@ -23,6 +23,7 @@ pub(super) struct Seals {
     stat: [u8; 32],
     spool: [u8; 32],
     counters: [u8; 32],
+    resource: [u8; 32],
 }
 
 impl Seals {
@@ -73,6 +74,7 @@ impl Seals {
             stat: derive("wasm-compile-cache 2026-01 seal of stat records v1"),
             spool: derive("wasm-compile-cache 2026-01 seal of spool files v1"),
             counters: derive("wasm-compile-cache 2026-01 seal of counters v1"),
+            resource: derive("wasm-compile-cache 2026-01 seal of resources v1"),
         }
     }
 
@@ -99,6 +101,11 @@ impl Seals {
     /// For a process' counters.
     pub fn counters(&self) -> blake3::Hasher {
         blake3::Hasher::new_keyed(&self.counters)
+    }
+
+    /// For the record of a URL.
+    pub fn resource(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&self.resource)
     }
 }
 
@@ -174,8 +181,9 @@ mod tests {
             seals.stat,
             seals.spool,
             seals.counters,
+            seals.resource,
         ]);
-        assert_eq!(keys.len(), 5);
+        assert_eq!(keys.len(), 6);
         assert!(!format!("{seals:?}").contains('['));
     }
 

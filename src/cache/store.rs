@@ -17,10 +17,12 @@ use super::key::{ArtifactKey, ModuleHash};
 use super::label::{self, Label};
 use super::limits::{self, Evicted, Limits};
 use super::lock::Flight;
+use super::resources::Resources;
 use super::seal::Seals;
 use super::spool::Spool;
 use super::stat_index::StatIndex;
 use super::verified::{self, Noted, Subject};
+use super::wasm_files::{self, WasmFiles};
 use super::{folder, spool, sweep};
 
 /// The largest image that is kept, in bytes: 2 GiB. Bounds the time a hostile file can cost.
@@ -58,6 +60,8 @@ pub struct Store {
     stat_index: StatIndex,
     heads: Heads,
     spool: Spool,
+    wasm_files: WasmFiles,
+    resources: Resources,
 }
 
 /// What a lookup found.
@@ -158,11 +162,13 @@ impl Store {
 
     fn new(root: PathBuf, dir: PathBuf, seals: Seals, writable: bool, limits: Limits) -> Self {
         let seals = Arc::new(seals);
-        let [stat, heads, spool, _quarantine] = parts(&dir);
+        let [stat, heads, spool, wasm, url, _quarantine] = parts(&dir);
         Self {
             stat_index: StatIndex::new(stat, Arc::clone(&seals)),
             heads: Heads::new(heads),
             spool: Spool::new(spool, Arc::clone(&seals)),
+            wasm_files: WasmFiles::new(wasm),
+            resources: Resources::new(url, Arc::clone(&seals)),
             counters: Arc::new(Counters::new(&dir, Arc::clone(&seals))),
             root,
             dir,
@@ -200,6 +206,16 @@ impl Store {
     /// The modules that wait for a finisher.
     pub fn spool(&self) -> &Spool {
         &self.spool
+    }
+
+    /// The bytes of fetched modules.
+    pub fn wasm_files(&self) -> &WasmFiles {
+        &self.wasm_files
+    }
+
+    /// The records of URLs.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// [`Flight::try_acquire`] in this cache.
@@ -505,6 +521,23 @@ impl Store {
         }
     }
 
+    /// Keeps the bytes of a module; those that are there already are marked as used.
+    ///
+    /// # Errors
+    /// [`CacheError::Full`], [`CacheError::TooLarge`], [`CacheError::Write`].
+    pub fn write_wasm(&self, module: &ModuleHash, bytes: &[u8]) -> Result<(), CacheError> {
+        let (path, now) = (self.wasm_files.path(module), SystemTime::now());
+        if self.wasm_files.touch(module, bytes.len() as u64, now) {
+            return Ok(());
+        }
+        let mut pending = self.reserve(&path, bytes.len())?;
+        pending
+            .write(&[bytes])
+            // A torn file shows when it is read, and costs a download.
+            .and_then(|()| pending.finish(Durability::Cheap, Existing::Replace))
+            .map_err(|error| CacheError::write(&path, error))
+    }
+
     /// A file for `len` bytes that will be `path`; for it others are evicted.
     fn reserve(&self, path: &Path, len: usize) -> Result<Pending, CacheError> {
         CacheError::check_len(path, "artifact", len, self.limits.entry)?;
@@ -642,9 +675,18 @@ fn versioned(root: &Path, engine: &str) -> PathBuf {
     root.join(format!("v{format}-{}-{engine}", env!("CARGO_PKG_VERSION")))
 }
 
-/// The folders in it: of the records of files, of the heads, of the spooled modules, of defective artifacts.
-fn parts(dir: &Path) -> [PathBuf; 4] {
-    ["stat", "heads", spool::FOLDER, QUARANTINE].map(|name| dir.join(name))
+/// The folders in it: of the records of files, of the heads, of the spooled modules, of modules' bytes, of the records of
+/// URLs, of defective artifacts.
+fn parts(dir: &Path) -> [PathBuf; 6] {
+    let names = [
+        "stat",
+        "heads",
+        spool::FOLDER,
+        wasm_files::FOLDER,
+        "url",
+        QUARANTINE,
+    ];
+    names.map(|name| dir.join(name))
 }
 
 /// Feeds the next `len` bytes of `file` to `hasher`.

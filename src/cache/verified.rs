@@ -27,8 +27,6 @@ pub(super) const SETTLE: Duration = Duration::from_millis(50);
 const SETTLE_COARSE: Duration = Duration::from_secs(2);
 /// After this time a file is hashed again, in the background: disks forget without telling the file system.
 const RECHECK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// How exactly the last use is known. A use within this time of the last costs no write.
-const USE_TICK: Duration = Duration::from_secs(60);
 
 const TIME_LEN: usize = 8;
 const LEN: usize = TIME_LEN + 32;
@@ -68,15 +66,8 @@ impl Subject<'_> {
         if self.tag(seals, time) != tag {
             return None;
         }
-        let last_use = metadata.modified().unwrap_or(UNIX_EPOCH);
-        // A time in the future is put right, too.
-        if used
-            && now
-                .duration_since(last_use)
-                .map_or(true, |age| age >= USE_TICK)
-        {
-            // Another user's clock and rights do not matter: who cannot mark it is served all the same.
-            let _ = file.set_modified(now);
+        if used {
+            files::mark_used(&file, &metadata, now);
         }
         let hashed = UNIX_EPOCH.checked_add(Duration::from_secs(u64::from_le_bytes(time)));
         let age = hashed.and_then(|hashed| now.duration_since(hashed).ok());
@@ -203,14 +194,21 @@ mod tests {
         subject.write_note(&note, &seals, start);
         let modified = || std::fs::metadata(&note).unwrap().modified().unwrap();
         let noted = |now, used| subject.noted(&note, &seals, now, used).unwrap();
-        assert!(!noted(start + RECHECK - USE_TICK, true).is_due);
-        assert_eq!(modified(), start + RECHECK - USE_TICK);
+        assert!(!noted(start + RECHECK - files::USE_TICK, true).is_due);
+        assert_eq!(modified(), start + RECHECK - files::USE_TICK);
         assert!(noted(start + RECHECK, false).is_due);
-        assert_eq!(modified(), start + RECHECK - USE_TICK);
-        assert!(!noted(start + RECHECK - USE_TICK / 2, true).is_due);
-        assert_eq!(modified(), start + RECHECK - USE_TICK, "within the tick");
-        assert!(noted(start - USE_TICK, true).is_due, "a clock put back");
-        assert_eq!(modified(), start - USE_TICK);
+        assert_eq!(modified(), start + RECHECK - files::USE_TICK);
+        assert!(!noted(start + RECHECK - files::USE_TICK / 2, true).is_due);
+        assert_eq!(
+            modified(),
+            start + RECHECK - files::USE_TICK,
+            "within the tick"
+        );
+        assert!(
+            noted(start - files::USE_TICK, true).is_due,
+            "a clock put back"
+        );
+        assert_eq!(modified(), start - files::USE_TICK);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use super::baseline::Baseline;
 use super::code::Module;
+use super::fetched::{Fetched, Keeping, Likely};
 use super::registry::{self, Entered};
 use super::{optimizing, storage};
 use crate::cache::{FileStat, ModuleHash, Observation};
@@ -49,6 +50,10 @@ pub struct CompileOptions {
     pub fallback: bool,
     /// URL or path, for events.
     pub source: String,
+    /// Whence the bytes were fetched, if that is to be recorded.
+    pub fetched: Option<Fetched>,
+    /// The hash that the module of a stream probably has.
+    pub likely: Option<[u8; 32]>,
     /// Who hears of it.
     pub events: Arc<EventQueue>,
 }
@@ -97,7 +102,7 @@ fn keep_wire(module: &Module, options: &CompileOptions, bytes: impl FnOnce() -> 
 }
 
 /// The registry's module, or the cache's, or what `build` makes.
-fn make(
+pub(super) fn make(
     hash: [u8; 32],
     size: u64,
     options: &CompileOptions,
@@ -127,7 +132,12 @@ fn make(
 }
 
 /// The registry's module, or the cache's; nothing is compiled.
-fn known(hash: [u8; 32], size: u64, options: &CompileOptions, span: &Span) -> Option<Arc<Module>> {
+pub(super) fn known(
+    hash: [u8; 32],
+    size: u64,
+    options: &CompileOptions,
+    span: &Span,
+) -> Option<Arc<Module>> {
     let key = storage::key(&hash, &options.partition);
     let module = match registry::enter(key, options) {
         Entered::Shared(module) => module,
@@ -147,7 +157,7 @@ fn told(span: &Span, hash: &[u8; 32], size: u64, options: &CompileOptions) {
     options.events.emit(span.event("compiledModule", fields));
 }
 
-fn finish(
+pub(super) fn finish(
     hash: [u8; 32],
     baseline: Baseline,
     ingested: Result<Ingested, Refused>,
@@ -306,7 +316,12 @@ impl StreamCompile {
                     Err(Some(CompileError::unsupported(text).into()))
                 });
                 match outcome {
-                    Ok(module) => done(Ok(module)),
+                    Ok((module, keeping)) => {
+                        done(Ok(module));
+                        if let Some(keeping) = keeping {
+                            keeping.keep();
+                        }
+                    }
                     Err(Some(error)) => done(Err(error)),
                     Err(None) => {}
                 }
@@ -350,7 +365,7 @@ struct Stream {
 
 impl Stream {
     /// `Err(None)` when it was given up.
-    fn run(self) -> Result<Arc<Module>, Option<Refused>> {
+    fn run(self) -> Result<(Arc<Module>, Option<Keeping>), Option<Refused>> {
         let Self {
             options,
             receiver,
@@ -364,9 +379,11 @@ impl Stream {
             let _ = wake.send(Message::News);
         }));
         let mut ingest = Ingest::new();
+        let likely = Likely::start(&options);
         // A module with the same head was cached: this one probably is, too.
         let known = |head: &[u8; 32]| {
             storage::must_be_cached(u64::MAX, &options)
+                || likely.as_ref().is_some_and(Likely::is_found)
                 || options.cache != CacheMode::Off
                     && storage::store(&options).is_some_and(|store| store.heads().known_head(head))
         };
@@ -422,18 +439,27 @@ impl Stream {
         }
         let hash = ingest.hash();
         let size = ingest.size();
+        if let Some(likely) = &likely {
+            likely.confirm(&hash, &options);
+        }
         let mut ingest = Some(ingest);
+        let mut bytes = Arc::default();
         let module = make(hash, size, &options, |_| {
             let ingest = ingest.take().unwrap_or_default();
             let ingested = ingest.finish(&mut submit);
+            if let (Ok(ingested), true) = (&ingested, options.fetched.is_some()) {
+                bytes = Arc::clone(&ingested.bytes);
+            }
             finish(hash, baseline.clone(), ingested, &options, &span)
         });
-        if let Some(ingest) = ingest {
+        if ingest.is_some() {
             baseline.cancel();
-            if let Ok(module) = &module {
-                keep_wire(module, &options, || ingest.into_bytes());
-            }
         }
-        module.map_err(Some)
+        let module = module?;
+        if let Some(ingest) = ingest {
+            bytes = ingest.into_bytes();
+            keep_wire(&module, &options, || Arc::clone(&bytes));
+        }
+        Ok((module, Keeping::new(hash, size, Some(bytes), &options)))
     }
 }

@@ -104,6 +104,8 @@ pub fn finish_spooled(path: &Path) -> bool {
         finish: false,
         fallback: false,
         source: path.display().to_string(),
+        fetched: None,
+        likely: None,
         events: EventQueue::new(Box::new(|| {})),
     };
     let finished = catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false);

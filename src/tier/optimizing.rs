@@ -18,7 +18,7 @@ use wasmer_compiler::{
 
 use super::code::{Code, Module};
 use super::compile::CompileOptions;
-use super::{engine, scheduler, storage};
+use super::{engine, fetched, scheduler, storage};
 use crate::cache::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
 use crate::module::{Declaration, WholeOrigin};
 use crate::stream::Ingested;
@@ -309,6 +309,8 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
         }
     }
     let last = Arc::new(Last(Mutex::new(Some(done))));
+    let kept = Arc::clone(&last);
+    fetched::when_kept(Box::new(move || drop(kept)));
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     for job in jobs {
         let last = Arc::clone(&last);
