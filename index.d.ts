@@ -457,7 +457,12 @@ declare namespace wasm {
     cachedModule: ArtifactEvent<'cachedModule'>
     /** The artifact was found and mapped: nothing is compiled. */
     moduleCacheHit: ArtifactEvent<'moduleCacheHit'>
-    /** An artifact was found and refused. The module is compiled, and the artifact replaced. */
+    /** Nothing was found that this engine could use for this partition; not told of modules below `minSize`. */
+    moduleCacheMiss: SourceEvent<'moduleCacheMiss'> & {
+      readonly hash: string
+      readonly reason: 'absent' | 'other-partition' | 'other-engine'
+    }
+    /** An artifact was found and refused. It is put aside, the module compiled, and the artifact replaced. */
     moduleCacheInvalid: SourceEvent<'moduleCacheInvalid'> & { readonly reason: string }
     /** The artifact could not be stored. */
     cacheWriteFailed: SourceEvent<'cacheWriteFailed'> & {

@@ -110,7 +110,7 @@ declare const event: wasm.Event
 expectType<number>(event.dur)
 expectType<
   | 'streamFromResponseCallback' | 'baselineReady' | 'compiledModule' | 'optimizedReady' | 'cachedModule'
-  | 'moduleCacheHit' | 'moduleCacheInvalid' | 'cacheWriteFailed' | 'fallback' | 'handedOff'
+  | 'moduleCacheHit' | 'moduleCacheMiss' | 'moduleCacheInvalid' | 'cacheWriteFailed' | 'fallback' | 'handedOff'
 >(null as unknown as wasm.EventName)
 expectType<wasm.EventName>(event.name)
 if (event.name === 'streamFromResponseCallback') expectType<number>(event.chunks)
@@ -119,6 +119,7 @@ if (event.name === 'compiledModule') expectType<string | undefined>(event.hash)
 if (event.name === 'optimizedReady') expectType<number>(event.bytes)
 if (event.name === 'cachedModule') expectType<string>(event.path)
 if (event.name === 'moduleCacheHit') expectType<number>(event.artifactBytes)
+if (event.name === 'moduleCacheMiss') expectType<'absent' | 'other-partition' | 'other-engine'>(event.reason)
 if (event.name === 'moduleCacheInvalid') expectType<string>(event.reason)
 if (event.name === 'cacheWriteFailed') {
   expectType<string>(event.code)

@@ -138,7 +138,12 @@ test.serial('a directory that cannot be written to', async (t) => {
   fs.chmodSync(cache, 0o700)
 })
 
-const version = () => `v1-${require('../package.json').version}`
+/** The folder of this version: format, package, engine. */
+function version() {
+  const { version: ours } = require('../package.json')
+  const [, wasmer] = fs.readFileSync(path.join(__dirname, '..', 'Cargo.lock'), 'utf8').match(/name = "wasmer-compiler"\nversion = "(.+)"/)
+  return `v2-${ours}-wasmer-${wasmer}`
+}
 
 test.serial('a directory that can no longer be written to still gives what is in it', async (t) => {
   const cache = folder(t)

@@ -131,6 +131,23 @@ test.serial('partitions are separate', async (t) => {
   t.is(entries(cache).length, 2)
 })
 
+test.serial('a miss tells why', async (t) => {
+  const cache = folder(t)
+  const reasons = async (options) => named(await compile(t, cache, whole, options), 'moduleCacheMiss').map(({ reason }) => reason)
+  t.deepEqual(await reasons({ cache: false }), [])
+  t.deepEqual(await reasons({ minSize: THRESHOLD + 1 }), [])
+  t.deepEqual(await reasons({}), ['absent'])
+  t.deepEqual(await reasons({ partition: 'a' }), ['other-partition'])
+  // What another version, or the same one for another machine, has left.
+  const [of] = entries(cache)
+  const older = path.join(cache, 'v2-0.0.1-engine-1')
+  fs.mkdirSync(older)
+  for (const entry of entries(cache)) fs.renameSync(entry, path.join(older, path.basename(entry)))
+  t.true(fs.existsSync(path.join(older, path.basename(of))))
+  t.deepEqual(await reasons({}), ['other-engine'])
+  t.deepEqual(await reasons({}), [])
+})
+
 test.serial('cache: false neither looks up nor stores, and makes no directory', async (t) => {
   const cache = path.join(folder(t), 'cache')
   for (const as of ['bytes', 'stream', 'file']) {

@@ -22,6 +22,7 @@ const NAMES = [
   'compiledModule',
   'cachedModule',
   'moduleCacheHit',
+  'moduleCacheMiss',
   'moduleCacheInvalid',
   'cacheWriteFailed',
   'baselineReady',

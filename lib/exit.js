@@ -62,6 +62,7 @@ function install(native = require('../binding.js')) {
   process.on('exit', () => {
     try {
       handOff(native)
+      if (isMainThread) native.cacheRecordCounts()
     } catch {
       // The program's own result stands; the next run compiles again.
     }

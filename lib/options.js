@@ -110,18 +110,23 @@ function readOptions(options, where) {
   }
 }
 
-const { WASM_COMPILE_CACHE, WASM_DISABLE_COMPILE_CACHE } = process.env
+const { WASM_COMPILE_CACHE, WASM_COMPILE_CACHE_MAX_SIZE, WASM_COMPILE_CACHE_ONLY, WASM_DISABLE_COMPILE_CACHE } = process.env
 
 const environment = {
   /** Absolute, because the program may change its folder; null: the user's cache folder. */
   directory: WASM_COMPILE_CACHE ? path.resolve(WASM_COMPILE_CACHE) : null,
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
+  /** Bytes; -1: the default. What is no number of bytes counts as not given. */
+  maxSize: /^\d{1,15}$/.test(WASM_COMPILE_CACHE_MAX_SIZE) ? Number(WASM_COMPILE_CACHE_MAX_SIZE) : -1,
+  /** Nothing that the cache could hold is compiled. */
+  only: WASM_COMPILE_CACHE_ONLY === '1',
 }
 
 /** Tells the native side where the cache is, and what may be done with it. The first call counts for the process. */
 function configure(native) {
-  const { directory, enabled } = environment
-  native.configure({ directory, access: enabled ? cacheAccess(native.locateCache(directory)) : 0 })
+  const { directory, enabled, maxSize, only } = environment
+  const access = enabled ? cacheAccess(native.locateCache(directory)) : 0
+  native.configure({ directory, access, maxSize, maxEntrySize: -1, only })
 }
 
 module.exports = { readOptions, configure, environment }

@@ -37,6 +37,9 @@ const below = (folder) => fs.readdirSync(path.join(ROOT, folder), { withFileType
   .filter((entry) => entry.isFile())
   .map((entry) => path.relative(ROOT, path.join(entry.parentPath ?? entry.path, entry.name)).split(path.sep).join('/'))
 
+/** What is installed beside it: of the command line and of the cache of resources. A compile loads none of them. */
+const DEPENDENCIES = ['cli-progress', 'cli-table3', 'commander', 'http-cache-semantics', 'picocolors', 'tar-stream']
+
 function checkMain(release) {
   const { names, size } = packed(ROOT)
   const allowed = [
@@ -49,7 +52,8 @@ function checkMain(release) {
   for (const name of names) expect(allowed.includes(name), `wasm-compile-cache: ${name} does not belong into the tarball`)
   expect(size < MEBIBYTE, `wasm-compile-cache: the tarball has ${size} bytes`)
   const { optionalDependencies = {}, dependencies, version } = manifest(ROOT)
-  expect(dependencies === undefined, 'wasm-compile-cache: it has no dependencies at run time')
+  const installed = Object.keys(dependencies).join(' ')
+  expect(installed === DEPENDENCIES.join(' '), `wasm-compile-cache: its dependencies are ${installed}`)
   if (!release) return
   for (const platform of PLATFORMS) {
     const pinned = optionalDependencies[`wasm-compile-cache-${platform}`]

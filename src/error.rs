@@ -21,6 +21,12 @@ pub enum CompileError {
         /// Byte offset in the module, where it is known.
         offset: Option<u64>,
     },
+    /// Not in the cache, while nothing else may be run.
+    #[error(
+        "the module is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1 forbids to compile it \
+         (npx wasm-compile-cache explain tells why it is missing, and warm puts it there)"
+    )]
+    NotCached,
     /// The file of a `file:` source could not be read.
     #[error("{message}")]
     Read {
@@ -37,6 +43,7 @@ impl CompileError {
         match self {
             Self::Invalid { .. } => "ERR_WASM_INVALID_MODULE",
             Self::Unsupported { .. } => "ERR_WASM_UNSUPPORTED",
+            Self::NotCached => "ERR_WASM_NOT_CACHED",
             Self::Read { code, .. } => code,
         }
     }
@@ -78,7 +85,7 @@ impl CompileError {
         match self {
             Self::Invalid { offset, .. } => *offset,
             Self::Unsupported { offset, .. } => offset.unwrap_or(u64::MAX),
-            Self::Read { .. } => u64::MAX,
+            Self::NotCached | Self::Read { .. } => u64::MAX,
         }
     }
 }

@@ -87,7 +87,7 @@ const named = (run, name) => run.events.filter((event) => event.name === name)
 
 /** How the modules of a run came about: the names of its events that tell. */
 const story = ({ events }) =>
-  events.map(({ name }) => name).filter((name) => !['compiledModule', 'streamFromResponseCallback'].includes(name))
+  events.map(({ name }) => name).filter((name) => !['compiledModule', 'moduleCacheMiss', 'streamFromResponseCallback'].includes(name))
 
 const COLD = ['baselineReady', 'cachedModule', 'optimizedReady']
 const UNCACHED = ['baselineReady', 'optimizedReady']

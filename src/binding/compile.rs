@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -118,17 +118,6 @@ impl Native for JobHandle {
 const LOW_WATER: usize = 1 << 20;
 
 pub fn register(exports: &Exports) {
-    exports.function("configure", configure);
-    exports.function("locateCache", |call| {
-        match tier::locate(directory_of(call.env, call.argument(0))?) {
-            Some(directory) => js::string(call.env, &directory.display().to_string()),
-            None => js::null(call.env),
-        }
-    });
-    exports.function("cacheDirectory", |call| match tier::directory() {
-        Some(directory) => js::string(call.env, &directory.display().to_string()),
-        None => js::null(call.env),
-    });
     exports.function("validate", validate);
     exports.function("compileSync", compile_sync);
     exports.function("compileBegin", begin);
@@ -152,24 +141,7 @@ pub fn register(exports: &Exports) {
     });
 }
 
-fn configure(call: &Call<'_>) -> Result<Value> {
-    let env = call.env;
-    let directory = directory_of(env, js::get(env, call.argument(0), "directory")?)?;
-    let access = cache_mode_of(env, js::get(env, call.argument(0), "access")?)?;
-    tier::configure(directory, access);
-    js::undefined(env)
-}
-
-/// A path, or anything else for none.
-fn directory_of(env: Env, value: Value) -> Result<Option<PathBuf>> {
-    if js::kind(env, value)? == napi::sys::ValueType::napi_string {
-        Ok(Some(PathBuf::from(js::text_of(env, value)?)))
-    } else {
-        Ok(None)
-    }
-}
-
-fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
+pub fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
     Ok(match js::number_of(env, value)? as u32 {
         0 => CacheMode::Off,
         1 => CacheMode::ReadOnly,
@@ -177,7 +149,7 @@ fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
     })
 }
 
-fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
+pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
     let env = call.env;
     let options = call.argument(index);
     let get = |name: &str| js::get(env, options, name);
@@ -224,7 +196,7 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
                 && match error {
                     CompileError::Invalid { .. } => true,
                     CompileError::Unsupported { .. } => fallback,
-                    CompileError::Read { .. } => false,
+                    CompileError::NotCached | CompileError::Read { .. } => false,
                 };
             Ok(vec![
                 thrown::error(env, state, Thrown::Compile(error))?,

@@ -4,6 +4,7 @@
 //! calls in both directions. Functions that are called often are raw Node-API callbacks: napi-rs'
 //! wrappers cost 100 ns and more.
 
+mod cache;
 mod compile;
 mod env;
 mod function;
@@ -24,6 +25,7 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     let state = env::EnvState::create(env.raw());
     let exports = js::Exports::new(env.raw(), exports.raw(), state);
     env::register(&exports);
+    cache::register(&exports);
     compile::register(&exports);
     module::register(&exports);
     memory::register(&exports);

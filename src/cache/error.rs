@@ -88,7 +88,7 @@ pub enum CacheError {
     TooLarge {
         /// The file that was not written.
         path: PathBuf,
-        /// "image", "metadata", "wasm", "partition" or "parameters".
+        /// "artifact", "image", "metadata", "label", "wasm", "partition" or "parameters".
         what: &'static str,
         /// Bytes given.
         len: u64,
@@ -152,6 +152,14 @@ impl CacheError {
         }
     }
 
+    /// What is wrong, in as few words as there are: the defect's stable name, or the code.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid { reason, .. } => reason.as_str(),
+            other => other.code(),
+        }
+    }
+
     pub(super) fn write(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         match source.kind() {
@@ -159,6 +167,15 @@ impl CacheError {
                 Self::Full { path, source }
             }
             _ => Self::Write { path, source },
+        }
+    }
+
+    /// The disk is not full yet, but the cache must not be what fills it.
+    pub(super) fn share_is_used_up(path: &Path) -> Self {
+        let words = "the cache takes a tenth of the free disk at most";
+        Self::Full {
+            path: path.to_owned(),
+            source: io::Error::new(io::ErrorKind::StorageFull, words),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The few things the cache does to files: open one safely, read a small one, put one in place.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{DirEntry, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::{CacheError, InvalidReason};
 
@@ -86,13 +86,13 @@ fn check_owner_and_mode(_metadata: &Metadata) -> Result<(), InvalidReason> {
 /// The whole of a small private file; an error if it has any other length.
 pub(super) fn read_exactly<const N: usize>(path: &Path) -> Result<Option<[u8; N]>, InvalidReason> {
     open_private(path)?
-        .map(|(file, metadata)| read_opened(file, &metadata))
+        .map(|(file, metadata)| read_opened(&file, &metadata))
         .transpose()
 }
 
 /// As [`read_exactly`], from what [`open_private`] returned.
 pub(super) fn read_opened<const N: usize>(
-    mut file: File,
+    mut file: &File,
     metadata: &Metadata,
 ) -> Result<[u8; N], InvalidReason> {
     if metadata.len() != N as u64 {
@@ -122,34 +122,80 @@ pub(super) enum Existing {
     Keep,
 }
 
-/// Writes `parts` one after the other to a unique temporary name (0600) in the folder of `path`, then gives it its name.
+/// A file that is being written under a unique temporary name (0600), in the folder that it will be in.
 ///
 /// Invariant: the name appears with the whole content or not at all, and a failure leaves no temporary file.
+pub(super) struct Pending {
+    temp: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Pending {
+    /// A file that will be `path`.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let temp = tempfile::Builder::new()
+            .prefix(TEMP_PREFIX)
+            .rand_bytes(12)
+            .tempfile_in(folder)?;
+        Ok(Self {
+            temp,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Gives it its final length at once: who counts the cache's bytes counts it, and a full disk shows before anything
+    /// is written.
+    pub fn reserve(&self, len: u64) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        if len > 0 {
+            use rustix::fs::{FallocateFlags, fallocate};
+            use rustix::io::Errno;
+            match fallocate(self.temp.as_file(), FallocateFlags::empty(), 0, len) {
+                // The file system cannot, or does not say so in the right words (9p, some FUSE ones).
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {}
+                result => return result.map_err(Into::into),
+            }
+        }
+        self.temp.as_file().set_len(len)
+    }
+
+    /// Appends `parts`, one after the other, to what was written before.
+    pub fn write(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        for part in parts {
+            self.temp.as_file_mut().write_all(part)?;
+        }
+        Ok(())
+    }
+
+    /// Gives it its name.
+    pub fn finish(self, durability: Durability, existing: Existing) -> io::Result<()> {
+        if durability == Durability::Durable {
+            self.temp.as_file().sync_all()?;
+        }
+        match existing {
+            Existing::Replace => self.temp.persist(&self.path)?,
+            Existing::Keep => self.temp.persist_noclobber(&self.path)?,
+        };
+        if durability == Durability::Durable
+            && let Some(folder) = self.path.parent()
+        {
+            sync_folder(folder)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes `parts` one after the other to a [`Pending`] file, then gives it its name.
 pub(super) fn put(
     path: &Path,
     parts: &[&[u8]],
     durability: Durability,
     existing: Existing,
 ) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut temp = tempfile::Builder::new()
-        .prefix(TEMP_PREFIX)
-        .rand_bytes(12)
-        .tempfile_in(folder)?;
-    for part in parts {
-        temp.as_file_mut().write_all(part)?;
-    }
-    if durability == Durability::Durable {
-        temp.as_file().sync_all()?;
-    }
-    match existing {
-        Existing::Replace => temp.persist(path)?,
-        Existing::Keep => temp.persist_noclobber(path)?,
-    };
-    if durability == Durability::Durable {
-        sync_folder(folder)?;
-    }
-    Ok(())
+    let mut pending = Pending::new(path)?;
+    pending.write(parts)?;
+    pending.finish(durability, existing)
 }
 
 /// As [`put`], replacing, with the error of the cache.
@@ -181,6 +227,18 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn sync_folder(_folder: &Path) -> io::Result<()> {
     Ok(())
+}
+
+/// Calls `visit` with everything in `dir` that has a printable name; what cannot be read is skipped.
+pub(super) fn each(dir: &Path, mut visit: impl FnMut(&str, &DirEntry)) {
+    let Ok(entries) = std::fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        if let Some(name) = entry.file_name().to_str() {
+            visit(name, &entry);
+        }
+    }
 }
 
 /// Removes whatever has this name, without following it: a file, a link, an empty folder.

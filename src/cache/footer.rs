@@ -1,7 +1,8 @@
 //! The end of an artifact's file.
 //!
 //! ```text
-//! image │ metadata │ magic 8 │ version 4 │ 0 4 │ key 32 │ module hash 32 │ image length 8 │ metadata length 8 │ seal 32
+//! image │ metadata │ label │
+//! magic 8 │ version 4 │ label length 4 │ key 32 │ module hash 32 │ image length 8 │ metadata length 8 │ seal 32
 //! ```
 //!
 //! What other formats put first comes last here, because the loader maps the ELF image straight from the file and wants
@@ -12,7 +13,7 @@ use super::fields::Fields;
 use super::key::{ArtifactKey, ModuleHash};
 
 /// Changes when the layout of any file of the cache changes. Names the folder, too.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 /// Bytes of a footer.
 pub(super) const LEN: usize = 128;
 /// Bytes of a footer before its seal.
@@ -26,16 +27,18 @@ pub(super) struct Footer {
     pub module: ModuleHash,
     pub image_len: u64,
     pub meta_len: u64,
+    pub label_len: u32,
 }
 
 impl Footer {
-    /// The bytes that follow image and metadata; `hasher` (keyed) has taken in both already.
+    /// The bytes that follow image, metadata and label; `hasher` (keyed) has taken them in already.
     ///
     /// Invariant: the seal covers every byte of the file before it, and lengths say where each part ends.
     pub fn seal(&self, hasher: &mut blake3::Hasher) -> [u8; LEN] {
         let mut out = [0; LEN];
         out[..8].copy_from_slice(&MAGIC);
         out[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        out[12..16].copy_from_slice(&self.label_len.to_le_bytes());
         out[16..48].copy_from_slice(self.key.as_bytes());
         out[48..80].copy_from_slice(self.module.as_bytes());
         out[80..88].copy_from_slice(&self.image_len.to_le_bytes());
@@ -45,47 +48,52 @@ impl Footer {
         out
     }
 
-    /// Reads a footer; the seal is left for [`verify`]. Fails if it is not the one of this artifact of this module, in
-    /// a file of `file_len` bytes.
-    pub fn parse(
-        bytes: &[u8; LEN],
-        file_len: u64,
-        key: &ArtifactKey,
-        module: &ModuleHash,
-    ) -> Result<Self, InvalidReason> {
+    /// Reads the footer of a file of `file_len` bytes, whatever its key; the seal is left for [`verify`].
+    pub fn parse(bytes: &[u8; LEN], file_len: u64) -> Result<Self, InvalidReason> {
         let mut fields = Fields(bytes);
         let truncated = InvalidReason::Truncated;
         if fields.bytes().ok_or(truncated)? != MAGIC {
             return Err(InvalidReason::BadMagic);
         }
-        if fields.u32().ok_or(truncated)? != FORMAT_VERSION || fields.u32().ok_or(truncated)? != 0 {
+        if fields.u32().ok_or(truncated)? != FORMAT_VERSION {
             return Err(InvalidReason::WrongVersion);
         }
+        let label_len = fields.u32().ok_or(truncated)?;
         let footer = Self {
             key: ArtifactKey::from_bytes(fields.bytes().ok_or(truncated)?),
             module: ModuleHash::from_bytes(fields.bytes().ok_or(truncated)?),
             image_len: fields.u64().ok_or(truncated)?,
             meta_len: fields.u64().ok_or(truncated)?,
+            label_len,
         };
-        if footer.key != *key {
-            return Err(InvalidReason::WrongKey);
-        }
-        if footer.module != *module {
-            return Err(InvalidReason::WrongModule);
-        }
-        let total = footer
-            .image_len
-            .checked_add(footer.meta_len)
-            .and_then(|len| len.checked_add(LEN as u64));
-        if total == Some(file_len) {
+        if footer.file_len() == Some(file_len) {
             Ok(footer)
         } else {
             Err(truncated)
         }
     }
+
+    /// Fails if it is not the footer of this artifact of this module.
+    pub fn check(&self, key: &ArtifactKey, module: &ModuleHash) -> Result<(), InvalidReason> {
+        if self.key != *key {
+            return Err(InvalidReason::WrongKey);
+        }
+        if self.module != *module {
+            return Err(InvalidReason::WrongModule);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the whole file, unless there are too many to count.
+    pub fn file_len(&self) -> Option<u64> {
+        self.image_len
+            .checked_add(self.meta_len)?
+            .checked_add(u64::from(self.label_len))?
+            .checked_add(LEN as u64)
+    }
 }
 
-/// Compares the seal of a file whose image and metadata `hasher` (keyed) has taken in; in constant time.
+/// Compares the seal of a file whose image, metadata and label `hasher` (keyed) has taken in; in constant time.
 pub(super) fn verify(bytes: &[u8; LEN], hasher: &mut blake3::Hasher) -> Result<(), InvalidReason> {
     let mut fields = Fields(bytes);
     let sealed: [u8; SEALED_LEN] = fields.bytes().ok_or(InvalidReason::Truncated)?;
@@ -106,20 +114,23 @@ mod tests {
         module: ModuleHash::from_bytes([2; 32]),
         image_len: 5,
         meta_len: 7,
+        label_len: 9,
     };
+    const FILE_LEN: u64 = 5 + 7 + 9 + LEN as u64;
 
     fn hasher() -> blake3::Hasher {
         blake3::Hasher::new_keyed(&[9; 32])
     }
 
     fn parse(bytes: &[u8; LEN], len: u64) -> Result<Footer, InvalidReason> {
-        Footer::parse(bytes, len, &FOOTER.key, &FOOTER.module)
+        let footer = Footer::parse(bytes, len)?;
+        footer.check(&FOOTER.key, &FOOTER.module).map(|()| footer)
     }
 
     #[test]
     fn a_footer_reads_as_it_was_written() {
         let bytes = FOOTER.seal(&mut hasher());
-        assert_eq!(parse(&bytes, 140), Ok(FOOTER));
+        assert_eq!(parse(&bytes, FILE_LEN), Ok(FOOTER));
         assert_eq!(verify(&bytes, &mut hasher()), Ok(()));
     }
 
@@ -130,7 +141,7 @@ mod tests {
         for at in 0..LEN {
             let mut bytes = good;
             bytes[at] ^= 1;
-            let reason = parse(&bytes, 140)
+            let reason = parse(&bytes, FILE_LEN)
                 .and_then(|_| verify(&bytes, &mut hasher()))
                 .unwrap_err();
             reasons.insert(reason.as_str());
@@ -168,7 +179,7 @@ mod tests {
                 ..FOOTER
             }
             .seal(&mut hasher());
-            assert_eq!(parse(&bytes, 140), Err(InvalidReason::Truncated));
+            assert_eq!(parse(&bytes, FILE_LEN), Err(InvalidReason::Truncated));
         }
     }
 }

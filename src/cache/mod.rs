@@ -10,13 +10,16 @@
 //! ```text
 //! <cache dir>/wasm-compile-cache/       0700, ours, not a symlink        folder.rs
 //!   seal.key                            32 random bytes, 0600            seal.rs
-//!   v1-0.1.0/                           format and package version
-//!     <key>.cwasm                       image, metadata, footer          footer.rs, store.rs
+//!   limit.lock                          held while room is made          limits.rs
+//!   v2-0.1.0-wasmer-7.4.2/              format, package and engine       store.rs
+//!     <key>.cwasm                       image, metadata, label, footer   footer.rs, label.rs
 //!     <key>.ok                          "verified whole at this stat"    verified.rs
 //!     <key>.lock                        one compile over all processes   lock.rs
+//!     quarantine/<key>.<reason>         defective artifacts              store.rs
 //!     stat/<path hash>                  stat of a file -> module hash    stat_index.rs
 //!     heads/<hash>                      empty: this head was cached      heads.rs
 //!     spool/<key>.spool                 a module to finish               spool.rs
+//!     counters                          what all processes did           counters.rs
 //!     swept                             when litter was last looked for  sweep.rs
 //! ```
 //!
@@ -30,6 +33,7 @@
 
 #![forbid(unsafe_code)]
 
+mod counters;
 mod error;
 mod fields;
 mod file_stat;
@@ -37,7 +41,10 @@ mod files;
 mod folder;
 mod footer;
 mod heads;
+mod inventory;
 mod key;
+mod label;
+mod limits;
 mod lock;
 mod seal;
 mod spool;
@@ -46,12 +53,16 @@ mod store;
 mod sweep;
 mod verified;
 
+pub use counters::{Counts, MissReason};
 pub use error::{CacheError, InvalidReason};
 pub use file_stat::{FileStat, Observation};
 pub use heads::Heads;
+pub use inventory::Item;
 pub use key::{ArtifactKey, ModuleHash};
+pub use label::Label;
+pub use limits::{Evicted, Limits};
 pub use lock::Flight;
 pub use spool::{Spool, Spooled};
 pub use stat_index::StatIndex;
-pub use store::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN, Store};
+pub use store::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN, Settings, Store, Usage};
 pub use sweep::Swept;

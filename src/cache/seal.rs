@@ -22,6 +22,7 @@ pub(super) struct Seals {
     verified: [u8; 32],
     stat: [u8; 32],
     spool: [u8; 32],
+    counters: [u8; 32],
 }
 
 impl Seals {
@@ -74,6 +75,7 @@ impl Seals {
             verified: derive("wasm-compile-cache 2026-01 seal of verifications v1"),
             stat: derive("wasm-compile-cache 2026-01 seal of stat records v1"),
             spool: derive("wasm-compile-cache 2026-01 seal of spool files v1"),
+            counters: derive("wasm-compile-cache 2026-01 seal of counters v1"),
         }
     }
 
@@ -96,6 +98,11 @@ impl Seals {
     pub fn spool(&self) -> blake3::Hasher {
         blake3::Hasher::new_keyed(&self.spool)
     }
+
+    /// For a process' counters.
+    pub fn counters(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&self.counters)
+    }
 }
 
 impl fmt::Debug for Seals {
@@ -115,7 +122,7 @@ fn read(path: &Path) -> Result<Option<[u8; 32]>, InvalidReason> {
             return Err(InvalidReason::UnsafeMode);
         }
     }
-    files::read_opened(file, &metadata).map(Some)
+    files::read_opened(&file, &metadata).map(Some)
 }
 
 #[cfg(test)]
@@ -164,9 +171,14 @@ mod tests {
     #[test]
     fn each_kind_of_file_has_its_own_key() {
         let seals = Seals::derive(&[7; 32]);
-        let keys =
-            std::collections::HashSet::from([seals.entry, seals.verified, seals.stat, seals.spool]);
-        assert_eq!(keys.len(), 4);
+        let keys = std::collections::HashSet::from([
+            seals.entry,
+            seals.verified,
+            seals.stat,
+            seals.spool,
+            seals.counters,
+        ]);
+        assert_eq!(keys.len(), 5);
         assert!(!format!("{seals:?}").contains('['));
     }
 

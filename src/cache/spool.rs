@@ -22,6 +22,7 @@ const MAGIC: [u8; 8] = *b"wcc-sp1\n";
 const SEALED_LEN: usize = 96;
 const HEADER_LEN: usize = SEALED_LEN + 32;
 pub(super) const EXTENSION: &str = "spool";
+pub(super) const FOLDER: &str = "spool";
 
 /// The largest partition name and parameters, in bytes: 1 MiB each.
 const MAX_SMALL_LEN: u64 = 1 << 20;

@@ -4,20 +4,24 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use super::counters::{Counters, Counts, MissReason};
 use super::error::{CacheError, InvalidReason};
 use super::file_stat::{FileStat, Observation};
-use super::files::{self, Durability};
+use super::files::{self, Durability, Existing, Pending};
 use super::footer::{self, Footer};
 use super::heads::Heads;
+use super::inventory::{self, Item};
 use super::key::{ArtifactKey, ModuleHash};
+use super::label::{self, Label};
+use super::limits::{self, Evicted, Limits};
 use super::lock::Flight;
 use super::seal::Seals;
 use super::spool::Spool;
 use super::stat_index::StatIndex;
-use super::verified::{self, Subject};
-use super::{folder, sweep};
+use super::verified::{self, Noted, Subject};
+use super::{folder, spool, sweep};
 
 /// The largest image that is kept, in bytes: 2 GiB. Bounds the time a hostile file can cost.
 pub const MAX_IMAGE_LEN: u64 = 2 << 30;
@@ -26,8 +30,21 @@ pub const MAX_META_LEN: u64 = 16 << 20;
 
 pub(super) const ENTRY_EXTENSION: &str = "cwasm";
 pub(super) const NOTE_EXTENSION: &str = "ok";
+/// The folder of defective artifacts.
+pub(super) const QUARANTINE: &str = "quarantine";
 /// Read at once while hashing. A buffer that stays in the second-level cache beats a larger one.
 const CHUNK: usize = 256 << 10;
+
+/// Where a cache is, and what it may take.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `None`: `wasm-compile-cache` in the platform's cache directory.
+    pub directory: Option<PathBuf>,
+    /// Name and version of the engine; part of the folder's name. Letters, digits, dots and hyphens.
+    pub engine: String,
+    /// See there.
+    pub limits: Limits,
+}
 
 /// One user's cache directory. Cheap to clone; every method may be called from any thread.
 #[derive(Debug, Clone)]
@@ -35,7 +52,9 @@ pub struct Store {
     root: PathBuf,
     dir: PathBuf,
     writable: bool,
+    limits: Limits,
     seals: Arc<Seals>,
+    counters: Arc<Counters>,
     stat_index: StatIndex,
     heads: Heads,
     spool: Spool,
@@ -66,6 +85,8 @@ pub struct Entry {
     pub meta: Vec<u8>,
     /// Whether an earlier verification was relied on, rather than the image hashed now.
     pub remembered: bool,
+    /// Whether that was so long ago that [`Store::verify_again`] should look.
+    pub is_due: bool,
 }
 
 impl Entry {
@@ -94,21 +115,21 @@ impl Store {
         folder::locate(dir)
     }
 
-    /// Opens the cache in `dir`, or in `wasm-compile-cache` of the platform's cache directory, making what is missing.
+    /// Opens the cache, making what is missing.
     ///
     /// # Errors
     /// If a directory cannot be made, is a symbolic link, belongs to another user or can be written by one; if the seal
     /// key can be neither read nor made. A directory on a read-only file system will do once it has all these.
-    pub fn open(dir: Option<PathBuf>) -> Result<Self, CacheError> {
-        let root = folder::locate(dir)?;
+    pub fn open(settings: Settings) -> Result<Self, CacheError> {
+        let root = folder::locate(settings.directory)?;
         folder::prepare_root(&root)?;
-        let dir = versioned(&root);
+        let dir = versioned(&root, &settings.engine);
         folder::prepare(&dir)?;
         for path in parts(&dir) {
             folder::prepare(&path)?;
         }
         let seals = Seals::open(&root)?;
-        Ok(Self::new(root, dir, seals, true))
+        Ok(Self::new(root, dir, seals, true, settings.limits))
     }
 
     /// Opens a cache that is there, and changes nothing in it: not by this call, nor by lookups. `None` if there is none.
@@ -117,12 +138,12 @@ impl Store {
     ///
     /// # Errors
     /// If a directory is a symbolic link, belongs to another user or can be written by one.
-    pub fn open_read_only(dir: Option<PathBuf>) -> Result<Option<Self>, CacheError> {
-        let root = folder::locate(dir)?;
+    pub fn open_read_only(settings: Settings) -> Result<Option<Self>, CacheError> {
+        let root = folder::locate(settings.directory)?;
         if !folder::inspect_root(&root)? {
             return Ok(None);
         }
-        let dir = versioned(&root);
+        let dir = versioned(&root, &settings.engine);
         if !folder::inspect(&dir)? {
             return Ok(None);
         }
@@ -131,21 +152,29 @@ impl Store {
                 return Ok(None);
             }
         }
-        Ok(Seals::open_read_only(&root).map(|seals| Self::new(root, dir, seals, false)))
+        let seals = Seals::open_read_only(&root);
+        Ok(seals.map(|seals| Self::new(root, dir, seals, false, settings.limits)))
     }
 
-    fn new(root: PathBuf, dir: PathBuf, seals: Seals, writable: bool) -> Self {
+    fn new(root: PathBuf, dir: PathBuf, seals: Seals, writable: bool, limits: Limits) -> Self {
         let seals = Arc::new(seals);
-        let [stat, heads, spool] = parts(&dir);
+        let [stat, heads, spool, _quarantine] = parts(&dir);
         Self {
             stat_index: StatIndex::new(stat, Arc::clone(&seals)),
             heads: Heads::new(heads),
             spool: Spool::new(spool, Arc::clone(&seals)),
+            counters: Arc::new(Counters::new(&dir, Arc::clone(&seals))),
             root,
             dir,
             writable,
+            limits,
             seals,
         }
+    }
+
+    /// Whether anything may be written.
+    pub fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// The cache directory: what to give to `open` to get the same cache.
@@ -197,46 +226,89 @@ impl Store {
     ///
     /// Invariant: a hit is byte for byte what [`Store::write`] of this user was given for this key and module.
     pub fn lookup(&self, key: &ArtifactKey, module: ModuleHash) -> Lookup {
+        let found = self.find(key, module);
+        match &found {
+            Lookup::Hit(_) => self.counters.hit(),
+            // `why_missing` knows more.
+            Lookup::Miss => {}
+            Lookup::Invalid(reason) => self.counters.miss(MissReason::Invalid(*reason)),
+        }
+        found
+    }
+
+    fn find(&self, key: &ArtifactKey, module: ModuleHash) -> Lookup {
         let path = self.entry_path(key);
         let (file, metadata) = match files::open_private(&path) {
             Ok(Some(opened)) => opened,
             Ok(None) => return Lookup::Miss,
             Err(reason) => return self.reject(key, None, reason),
         };
-        match self.examine(file, path, key, &module) {
+        limits::mark_mapped(&file);
+        match self.examine(file, path, key, &module, true) {
             Ok(entry) => Lookup::Hit(entry),
             Err(reason) => self.reject(key, FileStat::of(&metadata), reason),
         }
     }
 
+    /// What [`Store::lookup`] would find; nothing is counted, and what is defective stays where it is.
+    pub fn peek(&self, key: &ArtifactKey, module: ModuleHash) -> Lookup {
+        let path = self.entry_path(key);
+        let examined = match files::open_private(&path) {
+            Ok(Some((file, _))) => self.examine(file, path, key, &module, true),
+            Ok(None) => return Lookup::Miss,
+            Err(reason) => Err(reason),
+        };
+        examined.map_or_else(Lookup::Invalid, Lookup::Hit)
+    }
+
+    /// Why a lookup for `module` and `partition` found nothing; counts it.
+    pub fn why_missing(&self, module: &ModuleHash, partition: &str) -> MissReason {
+        let reason = self.reason_missing(module, partition);
+        self.counters.miss(reason);
+        reason
+    }
+
+    /// As [`Store::why_missing`], uncounted.
+    pub fn reason_missing(&self, module: &ModuleHash, partition: &str) -> MissReason {
+        let near = inventory::of_module(&self.root, module);
+        if near.iter().any(|item| item.label.partition == partition) {
+            MissReason::OtherEngine
+        } else if near.is_empty() {
+            MissReason::Absent
+        } else {
+            MissReason::OtherPartition
+        }
+    }
+
+    /// `trusting`: an earlier verification is relied on.
     fn examine(
         &self,
         mut file: File,
         path: PathBuf,
         key: &ArtifactKey,
         module: &ModuleHash,
+        trusting: bool,
     ) -> Result<Entry, InvalidReason> {
         let io = |error: io::Error| InvalidReason::from_read(&error);
+        let now = SystemTime::now();
         let seen = Observation::of(&file).map_err(io)?;
-        let len = file.metadata().map_err(io)?.len();
-        let footer_at = len
-            .checked_sub(footer::LEN as u64)
-            .ok_or(InvalidReason::Truncated)?;
-        let mut bytes = [0; footer::LEN];
-        file.seek(SeekFrom::Start(footer_at)).map_err(io)?;
-        file.read_exact(&mut bytes).map_err(io)?;
+        let (footer, bytes) = inventory::read_footer(&mut file)?;
+        footer.check(key, module)?;
         let Footer {
             image_len,
             meta_len,
+            label_len,
             ..
-        } = Footer::parse(&bytes, len, key, module)?;
-        if image_len > MAX_IMAGE_LEN || meta_len > MAX_META_LEN {
+        } = footer;
+        if image_len > MAX_IMAGE_LEN
+            || meta_len > MAX_META_LEN
+            || u64::from(label_len) > label::MAX_LEN
+        {
             return Err(InvalidReason::TooLarge);
         }
         let mut meta = vec![0; meta_len as usize];
         file.seek(SeekFrom::Start(image_len)).map_err(io)?;
         file.read_exact(&mut meta).map_err(io)?;
-        file.seek(SeekFrom::Start(0)).map_err(io)?;
 
         let note = self.note_path(key);
         let subject = seen.as_ref().map(|seen| Subject {
@@ -244,29 +316,35 @@ impl Store {
             footer: &bytes,
             meta: &meta,
         });
-        let remembered = subject.is_some_and(|subject| subject.is_noted(&note, &self.seals));
-        if !remembered {
+        let noted = subject
+            .filter(|_| trusting)
+            .and_then(|subject| subject.noted(&note, &self.seals, now, self.writable));
+        if noted.is_none() {
+            let mut label = vec![0; label_len as usize];
+            file.read_exact(&mut label).map_err(io)?;
+            file.seek(SeekFrom::Start(0)).map_err(io)?;
             let mut hasher = self.seals.entry();
             hash(&mut file, image_len, &mut hasher).map_err(io)?;
-            footer::verify(&bytes, hasher.update(&meta))?;
-            file.seek(SeekFrom::Start(0)).map_err(io)?;
+            footer::verify(&bytes, hasher.update(&meta).update(&label))?;
             if let Some(subject) = subject
                 && self.writable
                 && seen.as_ref().is_some_and(verified::can_be_noted)
             {
-                subject.write_note(&note, &self.seals);
+                subject.write_note(&note, &self.seals, now);
             }
         }
+        file.seek(SeekFrom::Start(0)).map_err(io)?;
         Ok(Entry {
             file,
             path,
             image_len,
             meta,
-            remembered,
+            remembered: noted.is_some(),
+            is_due: noted.is_some_and(|Noted { is_due }| is_due),
         })
     }
 
-    /// Removes an entry that is defective, if the name still means the file that was looked at (`stat`).
+    /// Takes an entry that is defective out of the way, if the name still means the file that was looked at (`stat`).
     fn reject(&self, key: &ArtifactKey, stat: Option<FileStat>, reason: InvalidReason) -> Lookup {
         // The system's refusal (too many open files, a bad disk) does not prove the entry bad.
         if self.writable && !matches!(reason, InvalidReason::Io(_)) {
@@ -276,17 +354,88 @@ impl Store {
                 .and_then(|metadata| FileStat::of(&metadata));
             // Else a writer has put a new one there meanwhile.
             if stat.is_none() || now == stat {
-                files::discard(&path);
+                // What is no file of ours is not worth keeping, nor could it be.
+                if reason == InvalidReason::NotRegular || !self.quarantine(&path, key, reason) {
+                    files::discard(&path);
+                }
                 files::discard(&self.note_path(key));
             }
         }
         Lookup::Invalid(reason)
     }
 
+    /// Puts a defective entry aside, where nothing is looked up; one a key and reason is enough.
+    fn quarantine(&self, path: &Path, key: &ArtifactKey, reason: InvalidReason) -> bool {
+        let aside = self.dir.join(QUARANTINE).join(format!("{key}.{reason}"));
+        let is_aside = std::fs::rename(path, &aside).is_ok();
+        if is_aside {
+            // Its age counts from now.
+            let _ = File::open(&aside).and_then(|file| file.set_modified(SystemTime::now()));
+            self.counters.quarantined();
+        }
+        is_aside
+    }
+
+    /// Hashes the artifact of `key` whole, whatever was noted; one that is defective is quarantined.
+    ///
+    /// For background threads: whoever has it mapped goes on with what is in memory.
+    ///
+    /// # Errors
+    /// [`CacheError::Invalid`].
+    pub fn verify_again(&self, key: &ArtifactKey) -> Result<(), CacheError> {
+        let path = self.entry_path(key);
+        let (mut file, metadata) = match files::open_private(&path) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Ok(()),
+            Err(reason) => {
+                self.reject(key, None, reason);
+                return Err(CacheError::Invalid { path, reason });
+            }
+        };
+        let checked = inventory::read_footer(&mut file)
+            .and_then(|(footer, _)| self.examine(file, path.clone(), key, &footer.module, false));
+        match checked {
+            Ok(_) => Ok(()),
+            Err(reason) => {
+                self.reject(key, FileStat::of(&metadata), reason);
+                Err(CacheError::Invalid { path, reason })
+            }
+        }
+    }
+
+    /// [`Store::verify_again`] for every artifact of this version: how many are good, and what is wrong with the others.
+    pub fn verify_all(&self) -> (u64, Vec<CacheError>) {
+        let mut good = 0;
+        let mut bad = Vec::new();
+        for unit in limits::units(&self.dir) {
+            let name = unit.path.file_name().and_then(|name| name.to_str());
+            let key = name
+                .and_then(|name| name.strip_suffix(ENTRY_EXTENSION)?.strip_suffix('.'))
+                .and_then(ArtifactKey::from_hex);
+            let Some(key) = key else {
+                continue;
+            };
+            match self.verify_again(&key) {
+                Ok(()) => good += 1,
+                Err(error) => bad.push(error),
+            }
+        }
+        (good, bad)
+    }
+
+    /// The artifact of `key`, of whatever module, with what is told of it; verified whole.
+    pub fn read(&self, key: &ArtifactKey) -> Option<(Entry, ModuleHash, Label)> {
+        let path = self.entry_path(key);
+        let (mut file, _) = files::open_private(&path).ok()??;
+        let (footer, _, label) = inventory::describe(&mut file).ok()?;
+        let entry = self.examine(file, path, key, &footer.module, false).ok()?;
+        Some((entry, footer.module, label))
+    }
+
     /// Stores an artifact, replacing what was there. It survives a crash of the machine once this returns.
     ///
-    /// For background threads: it flushes to the disk, waits until the file is 50 ms old, and reads it back, so that
-    /// the first lookup already finds it verified.
+    /// For background threads: it makes room, flushes to the disk, waits until the file is 50 ms old, and reads it back,
+    /// so that the first lookup already finds it verified.
     ///
     /// Invariant: however it fails, the old entry or the new one is there, whole, and no other file.
     ///
@@ -299,20 +448,46 @@ impl Store {
         module: ModuleHash,
         image: &[u8],
         meta: &[u8],
+        label: &Label,
+    ) -> Result<Entry, CacheError> {
+        let written = self.write_uncounted(key, module, image, meta, label);
+        match &written {
+            Ok(entry) => self.counters.wrote(entry.image_len),
+            Err(_) => self.counters.write_failed(),
+        }
+        written
+    }
+
+    fn write_uncounted(
+        &self,
+        key: &ArtifactKey,
+        module: ModuleHash,
+        image: &[u8],
+        meta: &[u8],
+        label: &Label,
     ) -> Result<Entry, CacheError> {
         let path = self.entry_path(key);
+        let label = label.encode();
         CacheError::check_len(&path, "image", image.len(), MAX_IMAGE_LEN)?;
         CacheError::check_len(&path, "metadata", meta.len(), MAX_META_LEN)?;
+        CacheError::check_len(&path, "label", label.len(), label::MAX_LEN)?;
         let footer = Footer {
             key: *key,
             module,
             image_len: image.len() as u64,
             meta_len: meta.len() as u64,
+            label_len: label.len() as u32,
         };
-        let footer = footer.seal(self.seals.entry().update(image).update(meta));
-        files::replace(&path, &[image, meta, &footer], Durability::Durable)?;
+        let mut hasher = self.seals.entry();
+        let footer = footer.seal(hasher.update(image).update(meta).update(&label));
+        let parts = [image, meta, &label, &footer];
+        let mut pending = self.reserve(&path, parts.iter().map(|part| part.len()).sum())?;
+        pending
+            .write(&parts)
+            .and_then(|()| pending.finish(Durability::Durable, Existing::Replace))
+            .map_err(|error| CacheError::write(&path, error))?;
         std::thread::sleep(verified::SETTLE);
-        match self.lookup(key, module) {
+        match self.find(key, module) {
             Lookup::Hit(entry) => Ok(entry),
             Lookup::Miss => Err(CacheError::write(
                 &path,
@@ -320,6 +495,26 @@ impl Store {
             )),
             Lookup::Invalid(reason) => Err(CacheError::Invalid { path, reason }),
         }
+    }
+
+    /// A file for `len` bytes that will be `path`; for it others are evicted.
+    fn reserve(&self, path: &Path, len: usize) -> Result<Pending, CacheError> {
+        CacheError::check_len(path, "artifact", len, self.limits.entry)?;
+        let now = SystemTime::now();
+        let _right = limits::right(&self.root);
+        let evicted = limits::evict(&self.root, len as u64, &self.limits, None, now);
+        self.counters.evicted(evicted.units);
+        let used = limits::used(&self.root);
+        let limit = self.limits.total(&self.root, used);
+        // What is left is being written by others, or waits to be compiled.
+        let left = limit.saturating_sub(used);
+        if len as u64 > left && self.limits.total.is_none() && limit < limits::DEFAULT_TOTAL {
+            return Err(CacheError::share_is_used_up(path));
+        }
+        CacheError::check_len(path, "artifact", len, left)?;
+        let pending =
+            Pending::new(path).and_then(|pending| pending.reserve(len as u64).map(|()| pending));
+        pending.map_err(|error| CacheError::write(path, error))
     }
 
     /// Evicts an artifact, unless the store is read-only. Whoever has it mapped keeps it.
@@ -340,10 +535,81 @@ impl Store {
         }
     }
 
+    /// The engine did not take a verified artifact: it is evicted, and the hit that it was is none.
+    pub fn unload(&self, key: &ArtifactKey) {
+        self.counters.unloadable();
+        let _ = self.remove(key);
+    }
+
+    /// All artifacts in the cache, of every version.
+    pub fn items(&self) -> Vec<Item> {
+        inventory::items(&self.root)
+    }
+
+    /// The artifacts of one module (of some hundred that are looked at), of every version.
+    pub fn items_of(&self, module: &ModuleHash) -> Vec<Item> {
+        inventory::of_module(&self.root, module)
+    }
+
+    /// What is stored, in bytes, and how many bytes may be.
+    pub fn usage(&self) -> Usage {
+        let bytes = limits::used(&self.root);
+        Usage {
+            bytes,
+            limit: self.limits.total(&self.root, bytes),
+            quarantined: limits::quarantined(&self.root),
+        }
+    }
+
+    /// What this process has counted, and what all have.
+    pub fn counts(&self) -> (Counts, Counts) {
+        (self.counters.process(), self.counters.total())
+    }
+
+    /// The process ends.
+    pub fn record_counts(&self) {
+        if self.writable {
+            self.counters.record();
+        }
+    }
+
+    /// Evicts what was least recently used until `max_bytes` are left, and what was not used for `max_age`; sweeps.
+    pub fn prune(
+        &self,
+        max_bytes: Option<u64>,
+        max_age: Option<Duration>,
+        now: SystemTime,
+    ) -> Evicted {
+        if !self.writable {
+            return Evicted::default();
+        }
+        sweep::now(&self.root, &self.dir, now);
+        let limits = Limits {
+            total: max_bytes.or(self.limits.total),
+            ..self.limits
+        };
+        let _right = limits::right(&self.root);
+        let evicted = limits::evict(&self.root, 0, &limits, max_age, now);
+        self.counters.evicted(evicted.units);
+        evicted
+    }
+
+    /// Removes everything that can be made anew, of every version; the key, locks that are held and what is being written
+    /// stay.
+    pub fn clear(&self) -> Evicted {
+        if !self.writable {
+            return Evicted::default();
+        }
+        let _right = limits::right(&self.root);
+        limits::clear(&self.root)
+    }
+
     /// Removes what crashed and killed processes left behind; see [`sweep`](super::Swept). Of all processes one does so,
     /// once an hour at most: call it as often as is convenient. `None` if it was not due.
     pub fn sweep_if_due(&self, now: SystemTime) -> Option<sweep::Swept> {
-        sweep::if_due(&self.root, &self.dir, now)
+        let swept = sweep::if_due(&self.root, &self.dir, now)?;
+        let _ = self.counters.compact();
+        Some(swept)
     }
 
     fn note_path(&self, key: &ArtifactKey) -> PathBuf {
@@ -351,18 +617,26 @@ impl Store {
     }
 }
 
-/// The folder of this version's files.
-fn versioned(root: &Path) -> PathBuf {
-    root.join(format!(
-        "v{}-{}",
-        footer::FORMAT_VERSION,
-        env!("CARGO_PKG_VERSION")
-    ))
+/// What is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of artifacts, modules and quarantined files, of every version.
+    pub bytes: u64,
+    /// The most there may be.
+    pub limit: u64,
+    /// Quarantined files.
+    pub quarantined: Evicted,
 }
 
-/// The folders in it: of the records of files, of the heads, of the spooled modules.
-fn parts(dir: &Path) -> [PathBuf; 3] {
-    ["stat", "heads", "spool"].map(|name| dir.join(name))
+/// The folder of this version's files.
+fn versioned(root: &Path, engine: &str) -> PathBuf {
+    let format = footer::FORMAT_VERSION;
+    root.join(format!("v{format}-{}-{engine}", env!("CARGO_PKG_VERSION")))
+}
+
+/// The folders in it: of the records of files, of the heads, of the spooled modules, of defective artifacts.
+fn parts(dir: &Path) -> [PathBuf; 4] {
+    ["stat", "heads", spool::FOLDER, QUARANTINE].map(|name| dir.join(name))
 }
 
 /// Feeds the next `len` bytes of `file` to `hasher`.

@@ -8,10 +8,32 @@ use super::*;
 const MODULE: ModuleHash = ModuleHash::from_bytes([2; 32]);
 const KEY: ArtifactKey = ArtifactKey::from_bytes([1; 32]);
 
+fn settings(directory: impl Into<PathBuf>) -> Settings {
+    Settings {
+        directory: Some(directory.into()),
+        engine: "engine-1".to_owned(),
+        limits: Limits::default(),
+    }
+}
+
 fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(Some(dir.path().join("cache"))).unwrap();
+    let store = Store::open(settings(dir.path().join("cache"))).unwrap();
     (dir, store)
+}
+
+fn label() -> Label {
+    Label {
+        source: "file:///a.wasm".to_owned(),
+        fingerprint: vec![("engine".to_owned(), "1".to_owned())],
+        wasm_len: 3,
+        created: 4,
+        ..Label::default()
+    }
+}
+
+fn write(store: &Store, image: &[u8], meta: &[u8]) -> Result<Entry, CacheError> {
+    store.write(&KEY, MODULE, image, meta, &label())
 }
 
 fn hit(lookup: Lookup) -> Entry {
@@ -33,7 +55,7 @@ fn image(mut entry: Entry) -> Vec<u8> {
     entry.file.read_to_end(&mut bytes).unwrap();
     assert_eq!(
         bytes.len() as u64,
-        entry.image_len + entry.meta.len() as u64 + footer::LEN as u64
+        entry.image_len + (entry.meta.len() + label().encode().len() + footer::LEN) as u64
     );
     bytes.truncate(entry.image_len as usize);
     bytes
@@ -64,13 +86,13 @@ fn plant(store: &Store, bytes: &[u8]) {
 fn what_is_written_is_found_by_every_process_of_the_user() {
     let (_dir, store) = store();
     assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
-    let written = store.write(&KEY, MODULE, b"image", b"meta").unwrap();
+    let written = write(&store, b"image", b"meta").unwrap();
     assert_eq!(
         (written.image_len, written.meta.as_slice()),
         (5, b"meta".as_slice())
     );
     assert_eq!(image(written), b"image");
-    let again = Store::open(Some(store.root().to_owned())).unwrap();
+    let again = Store::open(settings(store.root())).unwrap();
     let entry = hit(again.lookup(&KEY, MODULE));
     assert_eq!(entry.remembered, cfg!(unix), "verified when it was written");
     assert_eq!(entry.meta, b"meta");
@@ -79,7 +101,7 @@ fn what_is_written_is_found_by_every_process_of_the_user() {
         fs::read(&entry.path).unwrap()
     );
     assert_eq!(image(entry), b"image");
-    store.write(&KEY, MODULE, b"", b"").unwrap();
+    write(&store, b"", b"").unwrap();
     assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"");
     store.remove(&KEY).unwrap();
     store.remove(&KEY).unwrap();
@@ -92,7 +114,7 @@ fn large_images_and_chunk_boundaries_verify() {
     let (_dir, store) = store();
     for len in [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17] {
         let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-        store.write(&KEY, MODULE, &bytes, b"m").unwrap();
+        write(&store, &bytes, b"m").unwrap();
         files::discard(&store.note_path(&KEY));
         let entry = hit(store.lookup(&KEY, MODULE));
         assert!(!entry.remembered);
@@ -101,9 +123,9 @@ fn large_images_and_chunk_boundaries_verify() {
 }
 
 #[test]
-fn every_truncation_and_every_changed_byte_is_refused_and_removed() {
+fn every_truncation_and_every_changed_byte_is_refused_and_put_aside() {
     let (_dir, store) = store();
-    store.write(&KEY, MODULE, b"the image", b"meta").unwrap();
+    write(&store, b"the image", b"meta").unwrap();
     let good = fs::read(store.entry_path(&KEY)).unwrap();
     for at in 0..good.len() {
         plant(&store, &good[..at]);
@@ -134,7 +156,7 @@ fn every_truncation_and_every_changed_byte_is_refused_and_removed() {
 #[test]
 fn a_change_in_place_is_noticed_in_spite_of_the_note() {
     let (_dir, store) = store();
-    store.write(&KEY, MODULE, b"the image", b"meta").unwrap();
+    write(&store, b"the image", b"meta").unwrap();
     assert_eq!(hit(store.lookup(&KEY, MODULE)).remembered, cfg!(unix));
     let path = store.entry_path(&KEY);
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
@@ -150,7 +172,7 @@ fn a_change_in_place_is_noticed_in_spite_of_the_note() {
 #[test]
 fn a_fresh_file_is_verified_each_time_until_it_has_settled() {
     let (_dir, store) = store();
-    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    write(&store, b"image", b"").unwrap();
     let good = fs::read(store.entry_path(&KEY)).unwrap();
     plant(&store, &good);
     assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
@@ -169,16 +191,16 @@ fn a_fresh_file_is_verified_each_time_until_it_has_settled() {
 fn an_artifact_is_not_served_for_another_key_module_or_user() {
     let (_dir, store) = store();
     let other = ArtifactKey::from_bytes([9; 32]);
-    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    write(&store, b"image", b"").unwrap();
     fs::copy(store.entry_path(&KEY), store.entry_path(&other)).unwrap();
     assert_eq!(reason(store.lookup(&other, MODULE)), "wrong-key");
     assert_eq!(
         reason(store.lookup(&KEY, ModuleHash::of(b"other"))),
         "wrong-module"
     );
-    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    write(&store, b"image", b"").unwrap();
     fs::remove_file(store.root().join("seal.key")).unwrap();
-    let stranger = Store::open(Some(store.root().to_owned())).unwrap();
+    let stranger = Store::open(settings(store.root())).unwrap();
     assert_eq!(reason(stranger.lookup(&KEY, MODULE)), "seal-mismatch");
 }
 
@@ -198,6 +220,7 @@ fn hostile_lengths_cost_neither_memory_nor_time() {
             module: MODULE,
             image_len,
             meta_len,
+            label_len: 0,
         }
         .seal(&mut store.seals.entry());
         plant(&store, &footer);
@@ -226,7 +249,7 @@ fn hostile_lengths_cost_neither_memory_nor_time() {
 fn links_strangers_files_and_open_doors_are_refused_and_not_followed() {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
     let (dir, store) = store();
-    store.write(&KEY, MODULE, b"image", b"").unwrap();
+    write(&store, b"image", b"").unwrap();
     let (path, aside) = (store.entry_path(&KEY), dir.path().join("aside"));
     let good = fs::read(&path).unwrap();
     fs::rename(&path, &aside).unwrap();
@@ -234,7 +257,7 @@ fn links_strangers_files_and_open_doors_are_refused_and_not_followed() {
     assert_eq!(reason(store.lookup(&KEY, MODULE)), "not-regular");
     assert!(aside.exists() && fs::symlink_metadata(&path).is_err());
     symlink(&aside, &path).unwrap();
-    store.write(&KEY, MODULE, b"new", b"").unwrap();
+    write(&store, b"new", b"").unwrap();
     assert_eq!(
         (
             fs::read(&aside).unwrap(),
@@ -267,7 +290,7 @@ fn links_strangers_files_and_open_doors_are_refused_and_not_followed() {
     fs::create_dir_all(path.join("full")).unwrap();
     assert_eq!(reason(store.lookup(&KEY, MODULE)), "not-regular");
     assert_eq!(
-        store.write(&KEY, MODULE, b"", b"").unwrap_err().code(),
+        write(&store, b"", b"").unwrap_err().code(),
         "ERR_WASM_CACHE_WRITE"
     );
 }
@@ -281,14 +304,8 @@ fn readers_and_writers_at_once_see_whole_entries_only() {
                 let store = &store;
                 scope.spawn(move || {
                     for _ in 0..8 {
-                        store
-                            .write(
-                                &KEY,
-                                MODULE,
-                                &vec![writer; 100_000 + usize::from(writer)],
-                                &[writer],
-                            )
-                            .unwrap();
+                        let image = vec![writer; 100_000 + usize::from(writer)];
+                        write(store, &image, &[writer]).unwrap();
                     }
                 })
             })
@@ -324,7 +341,7 @@ fn readers_and_writers_at_once_see_whole_entries_only() {
 #[test]
 fn an_entry_outlives_its_eviction_while_it_is_open() {
     let (_dir, store) = store();
-    let entry = store.write(&KEY, MODULE, b"image", b"").unwrap();
+    let entry = write(&store, b"image", b"").unwrap();
     store.remove(&KEY).unwrap();
     #[cfg(target_os = "linux")]
     assert!(fs::read(entry.map_path()).unwrap().starts_with(b"image"));
@@ -334,10 +351,8 @@ fn an_entry_outlives_its_eviction_while_it_is_open() {
 #[test]
 fn a_failed_write_leaves_the_old_entry_and_no_litter() {
     let (_dir, store) = store();
-    store.write(&KEY, MODULE, b"image", b"").unwrap();
-    let error = store
-        .write(&KEY, MODULE, b"image", &vec![0; MAX_META_LEN as usize + 1])
-        .unwrap_err();
+    write(&store, b"image", b"").unwrap();
+    let error = write(&store, b"image", &vec![0; MAX_META_LEN as usize + 1]).unwrap_err();
     assert_eq!(
         (error.code(), error.path()),
         (
@@ -348,7 +363,7 @@ fn a_failed_write_leaves_the_old_entry_and_no_litter() {
     assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"image");
     fs::remove_dir_all(store.directory()).unwrap();
     assert_eq!(
-        store.write(&KEY, MODULE, b"", b"").unwrap_err().code(),
+        write(&store, b"", b"").unwrap_err().code(),
         "ERR_WASM_CACHE_WRITE"
     );
     assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
@@ -360,12 +375,12 @@ fn a_store_that_cannot_be_opened_says_why() {
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     assert_eq!(
-        Store::open(Some(file)).unwrap_err().code(),
+        Store::open(settings(file)).unwrap_err().code(),
         "ERR_WASM_CACHE_NOT_DIRECTORY"
     );
     #[cfg(target_os = "linux")]
     assert_eq!(
-        Store::open(Some("/proc/self/x".into())).unwrap_err().code(),
+        Store::open(settings("/proc/self/x")).unwrap_err().code(),
         "ERR_WASM_CACHE_CREATE"
     );
 }
@@ -377,7 +392,7 @@ fn a_store_with_a_link_among_its_folders_is_refused() {
     let stat = store.directory().join("stat");
     fs::remove_dir(&stat).unwrap();
     std::os::unix::fs::symlink(dir.path(), &stat).unwrap();
-    let error = Store::open(Some(store.root().into())).unwrap_err();
+    let error = Store::open(settings(store.root())).unwrap_err();
     assert_eq!(
         (error.code(), error.path()),
         ("ERR_WASM_CACHE_SYMLINK", Some(stat.as_path()))
@@ -404,13 +419,13 @@ fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 #[test]
 fn a_read_only_store_finds_entries_and_changes_nothing() {
     let (_dir, store) = store();
-    store.write(&KEY, MODULE, b"image", b"meta").unwrap();
+    write(&store, b"image", b"meta").unwrap();
     let path = store.entry_path(&KEY);
     // Not verified yet, as far as the store remembers.
     fs::remove_file(path.with_extension(NOTE_EXTENSION)).unwrap();
     let before = contents(store.root());
     let open = || {
-        Store::open_read_only(Some(store.root().to_owned()))
+        Store::open_read_only(settings(store.root()))
             .unwrap()
             .unwrap()
     };
@@ -428,8 +443,299 @@ fn a_read_only_store_finds_entries_and_changes_nothing() {
 fn a_read_only_store_is_not_made() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path().join("cache");
-    assert!(Store::open_read_only(Some(root.clone())).unwrap().is_none());
+    assert!(Store::open_read_only(settings(&root)).unwrap().is_none());
     fs::create_dir(&root).unwrap();
-    assert!(Store::open_read_only(Some(root.clone())).unwrap().is_none());
+    assert!(Store::open_read_only(settings(&root)).unwrap().is_none());
     assert_eq!(contents(dir.path()), [(root, Vec::new())]);
+}
+
+fn key(number: u8) -> ArtifactKey {
+    ArtifactKey::from_bytes([number; 32])
+}
+
+fn limited(root: &Path, total: u64) -> Store {
+    let limits = Limits {
+        total: Some(total),
+        ..Limits::default()
+    };
+    Store::open(Settings {
+        limits,
+        ..settings(root)
+    })
+    .unwrap()
+}
+
+fn put(store: &Store, number: u8, len: usize) -> Result<Entry, CacheError> {
+    store.write(&key(number), MODULE, &vec![number; len], b"", &label())
+}
+
+fn is_there(store: &Store, number: u8) -> bool {
+    store.entry_path(&key(number)).exists()
+}
+
+/// Says that an entry was last used so many hours ago.
+fn used_before(store: &Store, number: u8, hours: u64) {
+    let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+    let note = File::open(store.note_path(&key(number))).unwrap();
+    note.set_modified(then).unwrap();
+}
+
+#[test]
+fn a_label_is_sealed_with_its_artifact_and_read_by_tools() {
+    let (_dir, store) = store();
+    write(&store, b"image", b"meta").unwrap();
+    let (entry, module, read) = store.read(&KEY).unwrap();
+    assert_eq!((module, read), (MODULE, label()));
+    assert_eq!(entry.meta, b"meta");
+    let items = store.items();
+    assert_eq!(items.len(), 1);
+    assert_eq!((items[0].key, &items[0].label), (KEY, &label()));
+    let mut bytes = fs::read(store.entry_path(&KEY)).unwrap();
+    let at = bytes
+        .windows(4)
+        .position(|window| window == b"file")
+        .unwrap();
+    bytes[at] = b'F';
+    plant(&store, &bytes);
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "seal-mismatch");
+}
+
+#[test]
+fn a_defective_entry_is_put_aside_counted_and_in_the_end_forgotten() {
+    let (_dir, store) = store();
+    write(&store, b"image", b"meta").unwrap();
+    let mut bytes = fs::read(store.entry_path(&KEY)).unwrap();
+    bytes[0] ^= 1;
+    plant(&store, &bytes);
+    assert_eq!(reason(store.lookup(&KEY, MODULE)), "seal-mismatch");
+    let aside = store
+        .directory()
+        .join(QUARANTINE)
+        .join(format!("{KEY}.seal-mismatch"));
+    assert_eq!(fs::read(&aside).unwrap(), bytes);
+    let (process, _) = store.counts();
+    assert_eq!((process.quarantined, process.hits), (1, 0));
+    assert!(process.misses().eq([("seal-mismatch", 1)]));
+    assert_eq!(store.usage().quarantined.units, 1);
+    let later = |days: u64| SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+    store.prune(None, None, later(6));
+    assert!(aside.exists());
+    store.prune(None, None, later(8));
+    assert!(!aside.exists());
+}
+
+#[test]
+fn a_miss_says_what_there_is_instead() {
+    let (_dir, store) = store();
+    assert_eq!(store.why_missing(&MODULE, "").as_str(), "absent");
+    write(&store, b"image", b"").unwrap();
+    assert_eq!(store.why_missing(&MODULE, "").as_str(), "other-engine");
+    assert_eq!(store.why_missing(&MODULE, "p").as_str(), "other-partition");
+    let other = ModuleHash::of(b"other");
+    assert_eq!(store.why_missing(&other, "").as_str(), "absent");
+    let newer = Settings {
+        engine: "engine-2".to_owned(),
+        ..settings(store.root())
+    };
+    let newer = Store::open(newer).unwrap();
+    assert!(matches!(newer.lookup(&KEY, MODULE), Lookup::Miss));
+    assert_eq!(newer.why_missing(&MODULE, "").as_str(), "other-engine");
+}
+
+#[test]
+fn what_was_least_recently_used_makes_room_in_every_version() {
+    let (_dir, store) = store();
+    for number in 1..=3 {
+        put(&store, number, 1000).unwrap();
+        used_before(&store, number, 10 - u64::from(number));
+    }
+    let newer = Settings {
+        engine: "engine-2".to_owned(),
+        ..settings(store.root())
+    };
+    let newer = Store::open(newer).unwrap();
+    put(&newer, 4, 1000).unwrap();
+    used_before(&newer, 4, 20);
+    let used = store.usage().bytes;
+    // A hit counts as a use.
+    hit(store.lookup(&key(1), MODULE));
+    let tight = limited(store.root(), used);
+    put(&tight, 5, 1000).unwrap();
+    assert!(!is_there(&newer, 4), "the oldest, of another version");
+    assert!(is_there(&store, 2));
+    put(&tight, 6, 1000).unwrap();
+    assert!(!is_there(&store, 2));
+    assert!([1, 3, 5, 6].iter().all(|number| is_there(&store, *number)));
+    assert_eq!(tight.counts().0.evicted, 2);
+    assert!(tight.usage().bytes <= used);
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_mapped_goes_last_and_stays_whole() {
+    let (_dir, store) = store();
+    let mapped = put(&store, 1, 1000).unwrap();
+    drop(put(&store, 2, 1000).unwrap());
+    used_before(&store, 1, 10);
+    used_before(&store, 2, 5);
+    let tight = limited(store.root(), store.usage().bytes);
+    drop(put(&tight, 3, 1000).unwrap());
+    assert!(is_there(&store, 1) && !is_there(&store, 2));
+    drop(put(&tight, 4, 2000).unwrap());
+    assert!(!is_there(&store, 1) && !is_there(&store, 3));
+    assert_eq!(image_of(mapped), vec![1; 1000]);
+}
+
+#[cfg(unix)]
+fn image_of(mut entry: Entry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    entry.file.read_to_end(&mut bytes).unwrap();
+    bytes.truncate(entry.image_len as usize);
+    bytes
+}
+
+#[test]
+fn an_entry_over_a_limit_is_not_stored_and_evicts_only_what_it_must() {
+    let (_dir, store) = store();
+    put(&store, 1, 1000).unwrap();
+    let limits = Limits {
+        total: None,
+        entry: 1500,
+    };
+    let narrow = Store::open(Settings {
+        limits,
+        ..settings(store.root())
+    })
+    .unwrap();
+    assert_eq!(
+        put(&narrow, 2, 2000).unwrap_err().code(),
+        "ERR_WASM_CACHE_TOO_LARGE"
+    );
+    assert!(is_there(&store, 1));
+    assert_eq!(narrow.counts().0.write_failures, 1);
+    let tiny = limited(store.root(), 100);
+    assert_eq!(
+        put(&tiny, 2, 2000).unwrap_err().code(),
+        "ERR_WASM_CACHE_TOO_LARGE"
+    );
+    assert!(!is_there(&store, 2));
+}
+
+#[test]
+fn eight_writers_at_once_stay_below_the_limit() {
+    let (_dir, store) = store();
+    let limit = 100_000;
+    let writers = std::sync::atomic::AtomicUsize::new(8);
+    std::thread::scope(|scope| {
+        for writer in 0..8_u8 {
+            let (root, writers) = (store.root(), &writers);
+            scope.spawn(move || {
+                // Handles of their own: locks are between open files, as between processes.
+                let store = limited(root, limit);
+                for round in 0..12_u8 {
+                    let len = 9_000 + 1_000 * usize::from(round);
+                    let written = put(&store, writer * 16 + round, len);
+                    // Only what the others are writing at this moment can be in the way.
+                    assert!(
+                        matches!(
+                            written,
+                            Ok(_) | Err(CacheError::TooLarge { .. } | CacheError::Write { .. })
+                        ),
+                        "{written:?}"
+                    );
+                }
+                writers.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        }
+        let mut most = 0;
+        while writers.load(std::sync::atomic::Ordering::SeqCst) > 0 {
+            let _right = limits::right(store.root());
+            most = most.max(limits::used(store.root()));
+        }
+        assert!(most <= limit, "{most}");
+        assert!(most > limit / 2, "{most}");
+    });
+}
+
+#[test]
+fn pruning_goes_by_size_and_by_age() {
+    let (_dir, store) = store();
+    for number in 1..=4 {
+        put(&store, number, 1000).unwrap();
+        used_before(&store, number, 10 * u64::from(number));
+    }
+    let now = SystemTime::now();
+    let pruned = store.prune(None, Some(Duration::from_secs(35 * 3600)), now);
+    assert_eq!(pruned.units, 1);
+    assert!(!is_there(&store, 4));
+    let left = store.usage().bytes;
+    assert_eq!(store.prune(Some(left / 3), None, now).units, 2);
+    assert!(is_there(&store, 1));
+    assert_eq!(store.prune(Some(0), None, now).units, 1);
+    assert_eq!(store.usage().bytes, 0);
+}
+
+#[test]
+fn clearing_leaves_a_cache_that_works() {
+    let (_dir, store) = store();
+    put(&store, 1, 1000).unwrap();
+    store.heads().remember_head(&[1; 32]).unwrap();
+    store.record_counts();
+    assert_eq!(store.clear().units, 1);
+    assert_eq!((store.usage().bytes, store.items().len()), (0, 0));
+    assert!(!store.heads().known_head(&[1; 32]));
+    put(&store, 1, 1000).unwrap();
+    assert!(matches!(store.lookup(&key(1), MODULE), Lookup::Hit(_)));
+}
+
+#[cfg(unix)]
+#[test]
+fn hashing_again_finds_what_the_note_hides() {
+    let (_dir, store) = store();
+    write(&store, b"the image", b"meta").unwrap();
+    put(&store, 9, 10).unwrap();
+    assert_eq!(store.verify_all().0, 2);
+    // A disk that forgets: other bytes, same stat, as the note says.
+    let path = store.entry_path(&KEY);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    plant(&store, &bytes);
+    let (file, metadata) = files::open_private(&path).unwrap().unwrap();
+    let stat = FileStat::of(&metadata).unwrap();
+    let footer: [u8; footer::LEN] = *bytes.last_chunk().unwrap();
+    let subject = Subject {
+        stat: &stat,
+        footer: &footer,
+        meta: b"meta",
+    };
+    let week = Duration::from_secs(7 * 24 * 3600);
+    subject.write_note(
+        &store.note_path(&KEY),
+        &store.seals,
+        SystemTime::now() - week,
+    );
+    drop(file);
+    let entry = hit(store.lookup(&KEY, MODULE));
+    assert!(entry.remembered && entry.is_due);
+    let (good, bad) = store.verify_all();
+    assert_eq!((good, bad.len(), bad[0].reason()), (1, 1, "seal-mismatch"));
+    assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+}
+
+#[test]
+fn the_folders_of_versions_that_nobody_uses_go() {
+    let (_dir, store) = store();
+    put(&store, 1, 1000).unwrap();
+    let newer = Settings {
+        engine: "engine-2".to_owned(),
+        ..settings(store.root())
+    };
+    let newer = Store::open(newer).unwrap();
+    put(&newer, 2, 1000).unwrap();
+    let later = |days: u64| SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+    newer.sweep_if_due(later(29)).unwrap();
+    assert!(is_there(&store, 1));
+    newer.sweep_if_due(later(31)).unwrap();
+    assert!(!store.directory().exists(), "unused for 30 days");
+    assert!(is_there(&newer, 2), "its own");
 }

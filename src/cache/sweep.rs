@@ -4,24 +4,30 @@ use std::fs::DirEntry;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::files::{self, Durability, TEMP_PREFIX};
+use super::files::{self, Durability, TEMP_PREFIX, each};
 use super::key::ArtifactKey;
 use super::lock::{self, Flight};
-use super::{spool, store};
+use super::{limits, spool, store};
 
 /// Between two sweeps, and the age from which a temporary or spool file has no living owner: the longest write and the
 /// longest compile are minutes.
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Records and heads that are older are forgotten, so that they do not grow without bound; a used one is made anew at
-/// the price of one hash, or of one baseline for nothing.
+/// Records that are older are forgotten, so that they do not grow without bound; a used one is made anew at the price of
+/// one hash, or of one baseline for nothing. Artifacts of other versions that were not used for so long go, too: this one
+/// cannot use them.
 const MEMORY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// More records of a kind than this are not kept.
+const MAX_RECORDS: usize = 10_000;
+/// How long defective artifacts are kept.
+const QUARANTINED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Its modification time is that of the last sweep.
 const MARK: &str = "swept";
 /// The flight that a sweeping process holds; no artifact has this key.
 const SWEEPER: ArtifactKey = ArtifactKey::from_bytes([0; 32]);
 
 /// What a sweep removed: temporary files, spool files, notes without their entry and locks that nobody holds, older than
-/// an hour; stat records and heads older than 30 days. Never an artifact.
+/// an hour; defective artifacts after a week; records, and artifacts of other versions, after 30 days without use. Never
+/// an artifact of this version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Files.
@@ -30,7 +36,8 @@ pub struct Swept {
     pub bytes: u64,
 }
 
-/// Sweeps `dir`, the folder of a version in `root`, unless somebody does or did within the hour before `now`.
+/// Sweeps all versions in `root`, of which `dir` is this one's folder, unless somebody does or did within the hour
+/// before `now`.
 pub(super) fn if_due(root: &Path, dir: &Path, now: SystemTime) -> Option<Swept> {
     let mark = dir.join(MARK);
     if std::fs::symlink_metadata(&mark).is_ok_and(|metadata| !is_older(&metadata, HOUR, now)) {
@@ -38,65 +45,27 @@ pub(super) fn if_due(root: &Path, dir: &Path, now: SystemTime) -> Option<Swept> 
     }
     let _flight = Flight::try_acquire(dir, &SWEEPER).ok()??;
     files::replace(&mark, &[], Durability::Cheap).ok()?;
-    Some(all(root, dir, now))
+    Some(self::now(root, dir, now))
 }
 
-/// Sweeps the folder of a version, and temporary files beside it.
+/// Sweeps without asking when that was last done.
 ///
 /// Invariant: nothing is removed that a living process still needs, whatever is swept when: not a young file, not a lock
 /// that is held, not an entry.
-fn all(root: &Path, dir: &Path, now: SystemTime) -> Swept {
+pub(super) fn now(root: &Path, dir: &Path, now: SystemTime) -> Swept {
     let mut swept = Swept::default();
     each(root, |name, entry| {
         if name.starts_with(TEMP_PREFIX) {
             swept.remove(entry, HOUR, now);
         }
     });
-    each(dir, |name, entry| {
-        let stem_of = |extension: &str| {
-            name.strip_suffix(extension)?
-                .strip_suffix('.')
-                .and_then(ArtifactKey::from_hex)
-        };
-        if let Some(key) = stem_of(lock::EXTENSION) {
-            // Taking a free lock and dropping it removes the file, in the one way that is safe.
-            if cfg!(unix)
-                && is_old(entry, HOUR, now)
-                && matches!(Flight::try_acquire(dir, &key), Ok(Some(_)))
-            {
-                swept.files += 1;
-            }
-        } else if let Some(key) = stem_of(store::NOTE_EXTENSION) {
-            let of = dir.join(format!("{key}.{}", store::ENTRY_EXTENSION));
-            if !of.exists() {
-                swept.remove(entry, HOUR, now);
-            }
-        } else if name.starts_with(TEMP_PREFIX) {
-            swept.remove(entry, HOUR, now);
+    for folder in limits::version_folders(root) {
+        swept.version(&folder, now);
+        if folder != dir {
+            swept.other_version(&folder, now);
         }
-    });
-    for (folder, age) in [("stat", MEMORY), ("heads", MEMORY), ("spool", HOUR)] {
-        each(&dir.join(folder), |name, entry| {
-            if name.starts_with(TEMP_PREFIX) {
-                swept.remove(entry, HOUR, now);
-            } else if folder != "spool" || name.ends_with(spool::EXTENSION) {
-                swept.remove(entry, age, now);
-            }
-        });
     }
     swept
-}
-
-/// Calls `visit` with everything in `dir` that has a printable name; what cannot be read is skipped.
-fn each(dir: &Path, mut visit: impl FnMut(&str, &DirEntry)) {
-    let Ok(entries) = std::fs::read_dir(dir) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        if let Some(name) = entry.file_name().to_str() {
-            visit(name, &entry);
-        }
-    }
 }
 
 fn is_old(entry: &DirEntry, age: Duration, now: SystemTime) -> bool {
@@ -116,17 +85,85 @@ fn is_older(metadata: &std::fs::Metadata, age: Duration, now: SystemTime) -> boo
 }
 
 impl Swept {
-    fn remove(&mut self, entry: &DirEntry, age: Duration, now: SystemTime) {
-        let Ok(metadata) = entry.metadata() else {
-            return;
-        };
-        if is_older(&metadata, age, now)
-            && !metadata.is_dir()
-            && std::fs::remove_file(entry.path()).is_ok()
+    fn version(&mut self, dir: &Path, now: SystemTime) {
+        each(dir, |name, entry| {
+            let stem_of = |extension: &str| {
+                name.strip_suffix(extension)?
+                    .strip_suffix('.')
+                    .and_then(ArtifactKey::from_hex)
+            };
+            if let Some(key) = stem_of(lock::EXTENSION) {
+                // Taking a free lock and dropping it removes the file, in the one way that is safe.
+                if cfg!(unix)
+                    && is_old(entry, HOUR, now)
+                    && matches!(Flight::try_acquire(dir, &key), Ok(Some(_)))
+                {
+                    self.files += 1;
+                }
+            } else if let Some(key) = stem_of(store::NOTE_EXTENSION) {
+                let of = dir.join(format!("{key}.{}", store::ENTRY_EXTENSION));
+                if !of.exists() {
+                    self.remove(entry, HOUR, now);
+                }
+            } else if name.starts_with(TEMP_PREFIX) {
+                self.remove(entry, HOUR, now);
+            }
+        });
+        let parts = [(spool::FOLDER, HOUR), (store::QUARANTINE, QUARANTINED)];
+        for (part, age) in parts
+            .into_iter()
+            .chain(limits::RECORDS.map(|part| (part, MEMORY)))
         {
+            let mut kept = Vec::new();
+            each(&dir.join(part), |name, entry| {
+                let is_temp = name.starts_with(TEMP_PREFIX);
+                if !self.remove(entry, if is_temp { HOUR } else { age }, now)
+                    && let Ok(metadata) = entry.metadata()
+                {
+                    kept.push((metadata.modified().unwrap_or(now), entry.path()));
+                }
+            });
+            if let Some(excess) = kept.len().checked_sub(MAX_RECORDS) {
+                kept.sort_unstable();
+                for (_, path) in &kept[..excess] {
+                    files::discard(path);
+                    self.files += 1;
+                }
+            }
+        }
+    }
+
+    /// Artifacts that nobody used for long, and then the folder.
+    fn other_version(&mut self, dir: &Path, now: SystemTime) {
+        let mut is_used = false;
+        for unit in limits::units(dir) {
+            let age = now.duration_since(unit.last_used).unwrap_or_default();
+            if age > MEMORY && unit.remove().is_ok() {
+                self.files += 1;
+                self.bytes += unit.len;
+            } else {
+                is_used = true;
+            }
+        }
+        let is_old =
+            std::fs::symlink_metadata(dir).is_ok_and(|metadata| is_older(&metadata, MEMORY, now));
+        if !is_used && is_old && std::fs::remove_dir_all(dir).is_ok() {
+            self.files += 1;
+        }
+    }
+
+    fn remove(&mut self, entry: &DirEntry, age: Duration, now: SystemTime) -> bool {
+        let Ok(metadata) = entry.metadata() else {
+            return false;
+        };
+        let is_removed = is_older(&metadata, age, now)
+            && !metadata.is_dir()
+            && std::fs::remove_file(entry.path()).is_ok();
+        if is_removed {
             self.files += 1;
             self.bytes += metadata.len();
         }
+        is_removed
     }
 }
 
@@ -161,7 +198,7 @@ mod tests {
 
     fn littered() -> (tempfile::TempDir, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
-        for folder in ["stat", "heads", "spool"] {
+        for folder in ["stat", "heads", "spool", "url", "quarantine"] {
             fs::create_dir_all(self::folder(&dir).join(folder)).unwrap();
         }
         let orphan = format!("{HELD}.ok");
@@ -176,6 +213,8 @@ mod tests {
             "stat/.tmp-b",
             "stat/c",
             "heads/d",
+            "url/f",
+            "quarantine/g",
             "foreign",
             &orphan,
             &entry,
@@ -194,7 +233,7 @@ mod tests {
     fn nothing_young_is_touched() {
         let (dir, names) = littered();
         assert_eq!(
-            all(dir.path(), &folder(&dir), SystemTime::now()),
+            now(dir.path(), &folder(&dir), SystemTime::now()),
             Swept::default()
         );
         assert_eq!(self::names(&folder(&dir)), names);
@@ -205,8 +244,10 @@ mod tests {
         let (dir, _) = littered();
         fs::write(folder(&dir).join(format!("{KEY}.lock")), "").unwrap();
         let _held = Flight::try_acquire(&folder(&dir), &HELD).unwrap().unwrap();
-        let swept = all(dir.path(), &folder(&dir), SystemTime::now() + HOUR + HOUR);
-        let mut left = vec!["foreign".into(), "heads/d".into(), "stat/c".into()];
+        let swept = now(dir.path(), &folder(&dir), SystemTime::now() + HOUR + HOUR);
+        let mut left = ["foreign", "heads/d", "quarantine/g", "stat/c", "url/f"]
+            .map(String::from)
+            .to_vec();
         left.extend([
             format!("{KEY}.cwasm"),
             format!("{KEY}.ok"),
@@ -225,7 +266,7 @@ mod tests {
         }
         left.sort();
         assert_eq!(names(&folder(&dir)), left);
-        all(dir.path(), &folder(&dir), SystemTime::now() + MEMORY + HOUR);
+        now(dir.path(), &folder(&dir), SystemTime::now() + MEMORY + HOUR);
         left.retain(|name| !name.contains('/'));
         assert_eq!(names(&folder(&dir)), left);
     }
@@ -233,12 +274,12 @@ mod tests {
     #[test]
     fn once_an_hour_by_one() {
         let (dir, _) = littered();
-        let now = SystemTime::now();
+        let start = SystemTime::now();
         let flight = Flight::try_acquire(&folder(&dir), &SWEEPER).unwrap();
-        assert_eq!(if_due(dir.path(), &folder(&dir), now), None);
+        assert_eq!(if_due(dir.path(), &folder(&dir), start), None);
         drop(flight);
-        assert!(if_due(dir.path(), &folder(&dir), now).is_some());
-        assert_eq!(if_due(dir.path(), &folder(&dir), now + HOUR / 2), None);
-        assert!(if_due(dir.path(), &folder(&dir), now + HOUR + HOUR).is_some());
+        assert!(if_due(dir.path(), &folder(&dir), start).is_some());
+        assert_eq!(if_due(dir.path(), &folder(&dir), start + HOUR / 2), None);
+        assert!(if_due(dir.path(), &folder(&dir), start + HOUR + HOUR).is_some());
     }
 }

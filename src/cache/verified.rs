@@ -1,11 +1,18 @@
-//! The note that an artifact's file was hashed whole and found right: `<key>.ok`, 32 bytes.
+//! The note that an artifact's file was hashed whole and found right: `<key>.ok`, 40 bytes.
 //!
-//! It is a seal over the file's stat, its footer and its metadata. While the stat is the same, the contents are, and a
-//! 50 MB image need not be hashed again. It is a note only: lost, torn or stale, the file is hashed once more.
+//! ```text
+//! when it was hashed, in seconds since 1970 8 │ seal of that, the file's stat, its footer and its metadata 32
+//! ```
+//!
+//! While the stat is the same, the contents are (but for a disk that lies: [`RECHECK`]), and a 50 MB image need not be
+//! hashed again. It is a note only: lost, torn or stale, the file is hashed once more.
+//!
+//! The note's own modification time is that of the artifact's last use, to the minute.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::fields::Fields;
 use super::file_stat::{FileStat, Observation};
 use super::files::{self, Durability};
 use super::footer;
@@ -18,6 +25,13 @@ use super::seal::Seals;
 pub(super) const SETTLE: Duration = Duration::from_millis(50);
 /// The same for a file system whose times are whole seconds, FAT's being even ones.
 const SETTLE_COARSE: Duration = Duration::from_secs(2);
+/// After this time a file is hashed again, in the background: disks forget without telling the file system.
+const RECHECK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How exactly the last use is known. A use within this time of the last costs no write.
+const USE_TICK: Duration = Duration::from_secs(60);
+
+const TIME_LEN: usize = 8;
+const LEN: usize = TIME_LEN + 32;
 
 /// What is remembered of a file.
 #[derive(Clone, Copy)]
@@ -27,24 +41,56 @@ pub(super) struct Subject<'a> {
     pub meta: &'a [u8],
 }
 
+/// What a note says of a file that it vouches for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// The file should be hashed again before long.
+    pub is_due: bool,
+}
+
 impl Subject<'_> {
-    fn tag(&self, seals: &Seals) -> blake3::Hash {
+    fn tag(&self, seals: &Seals, time: [u8; TIME_LEN]) -> blake3::Hash {
         seals
             .verified()
+            .update(&time)
             .update(&self.stat.encode())
             .update(self.footer)
             .update(self.meta)
             .finalize()
     }
 
-    /// Whether `note` says that this very file was verified.
-    pub fn is_noted(&self, note: &Path, seals: &Seals) -> bool {
-        matches!(files::read_exactly::<32>(note), Ok(Some(tag)) if self.tag(seals) == tag)
+    /// What `note` says, if it is about this very file. Where `used`, the note is marked with the time.
+    pub fn noted(&self, note: &Path, seals: &Seals, now: SystemTime, used: bool) -> Option<Noted> {
+        let (file, metadata) = files::open_private(note).ok()??;
+        let bytes: [u8; LEN] = files::read_opened(&file, &metadata).ok()?;
+        let mut fields = Fields(&bytes);
+        let (time, tag): ([u8; TIME_LEN], [u8; 32]) = (fields.bytes()?, fields.bytes()?);
+        if self.tag(seals, time) != tag {
+            return None;
+        }
+        let last_use = metadata.modified().unwrap_or(UNIX_EPOCH);
+        // A time in the future is put right, too.
+        if used
+            && now
+                .duration_since(last_use)
+                .map_or(true, |age| age >= USE_TICK)
+        {
+            // Another user's clock and rights do not matter: who cannot mark it is served all the same.
+            let _ = file.set_modified(now);
+        }
+        let hashed = UNIX_EPOCH.checked_add(Duration::from_secs(u64::from_le_bytes(time)));
+        let age = hashed.and_then(|hashed| now.duration_since(hashed).ok());
+        Some(Noted {
+            is_due: age.is_none_or(|age| age >= RECHECK),
+        })
     }
 
     /// Writes `note`. A failure is not worth telling: the next lookup hashes again.
-    pub fn write_note(&self, note: &Path, seals: &Seals) {
-        let _ = files::replace(note, &[self.tag(seals).as_bytes()], Durability::Cheap);
+    pub fn write_note(&self, note: &Path, seals: &Seals, now: SystemTime) {
+        let time = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let time = time.as_secs().to_le_bytes();
+        let tag = self.tag(seals, time);
+        let _ = files::replace(note, &[&time, tag.as_bytes()], Durability::Cheap);
     }
 }
 
@@ -81,9 +127,10 @@ mod tests {
             footer: &footer,
             meta: b"meta",
         };
-        assert!(!subject.is_noted(&note, &seals));
-        subject.write_note(&note, &seals);
-        assert!(subject.is_noted(&note, &seals));
+        let now = SystemTime::now();
+        assert_eq!(subject.noted(&note, &seals, now, false), None);
+        subject.write_note(&note, &seals, now);
+        assert!(subject.noted(&note, &seals, now, false).is_some());
         let stats = [
             FileStat { dev: 0, ..STAT },
             FileStat { ino: 0, ..STAT },
@@ -98,24 +145,23 @@ mod tests {
             },
         ];
         for stat in &stats {
-            assert!(!Subject { stat, ..subject }.is_noted(&note, &seals));
+            let subject = Subject { stat, ..subject };
+            assert_eq!(subject.noted(&note, &seals, now, false), None);
         }
-        assert!(
-            !Subject {
-                footer: &[2; footer::LEN],
-                ..subject
-            }
-            .is_noted(&note, &seals)
-        );
-        assert!(
-            !Subject {
+        let footer = &[2; footer::LEN];
+        let others = [
+            Subject { footer, ..subject },
+            Subject {
                 meta: b"",
                 ..subject
-            }
-            .is_noted(&note, &seals)
-        );
+            },
+        ];
+        for other in others {
+            assert_eq!(other.noted(&note, &seals, now, false), None);
+        }
         let other = tempfile::tempdir().unwrap();
-        assert!(!subject.is_noted(&note, &Seals::open(other.path()).unwrap()));
+        let stranger = Seals::open(other.path()).unwrap();
+        assert_eq!(subject.noted(&note, &stranger, now, false), None);
     }
 
     #[test]
@@ -128,18 +174,43 @@ mod tests {
             footer: &[1; footer::LEN],
             meta: b"",
         };
-        subject.write_note(&note, &seals);
+        let now = SystemTime::now();
+        subject.write_note(&note, &seals, now);
         let good = std::fs::read(&note).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 0x80;
             std::fs::write(&note, &bad).unwrap();
-            assert!(!subject.is_noted(&note, &seals));
+            assert_eq!(subject.noted(&note, &seals, now, false), None);
             std::fs::write(&note, &good[..at]).unwrap();
-            assert!(!subject.is_noted(&note, &seals));
+            assert_eq!(subject.noted(&note, &seals, now, false), None);
         }
         std::fs::write(&note, [good.as_slice(), b"x"].concat()).unwrap();
-        assert!(!subject.is_noted(&note, &seals));
+        assert_eq!(subject.noted(&note, &seals, now, false), None);
+    }
+
+    #[test]
+    fn a_note_says_when_the_file_was_last_used_and_when_to_hash_it_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let seals = Seals::open(dir.path()).unwrap();
+        let note = dir.path().join("x.ok");
+        let subject = Subject {
+            stat: &STAT,
+            footer: &[1; footer::LEN],
+            meta: b"",
+        };
+        let start = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        subject.write_note(&note, &seals, start);
+        let modified = || std::fs::metadata(&note).unwrap().modified().unwrap();
+        let noted = |now, used| subject.noted(&note, &seals, now, used).unwrap();
+        assert!(!noted(start + RECHECK - USE_TICK, true).is_due);
+        assert_eq!(modified(), start + RECHECK - USE_TICK);
+        assert!(noted(start + RECHECK, false).is_due);
+        assert_eq!(modified(), start + RECHECK - USE_TICK);
+        assert!(!noted(start + RECHECK - USE_TICK / 2, true).is_due);
+        assert_eq!(modified(), start + RECHECK - USE_TICK, "within the tick");
+        assert!(noted(start - USE_TICK, true).is_due, "a clock put back");
+        assert_eq!(modified(), start - USE_TICK);
     }
 
     #[test]

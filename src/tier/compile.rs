@@ -20,9 +20,10 @@ use crate::stream::{Ingest, Ingested, MAX_MODULE_BYTES, Refused, explain};
 use crate::trace::{EventQueue, Field, Span};
 
 /// What a compile, or the whole process, may do with the cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CacheMode {
     /// Nothing.
+    #[default]
     Off,
     /// Look up.
     ReadOnly,
@@ -112,8 +113,11 @@ fn make(
         }
         Entered::Build(building) => building,
     };
-    let module = match storage::load(&key, hash, options) {
+    let module = match storage::load(&key, hash, size, options) {
         Some(module) => module,
+        None if storage::must_be_cached(size, options) => {
+            return Err(CompileError::NotCached.into());
+        }
         None => build(&span)?,
     };
     module.listeners.add(&options.events);
@@ -129,7 +133,7 @@ fn known(hash: [u8; 32], size: u64, options: &CompileOptions) -> Option<Arc<Modu
     let module = match registry::enter(key, options) {
         Entered::Shared(module) => module,
         Entered::Build(building) => {
-            let module = storage::load(&key, hash, options)?;
+            let module = storage::load(&key, hash, size, options)?;
             building.done(&module);
             module
         }
@@ -356,8 +360,9 @@ impl Stream {
         let mut ingest = Ingest::new();
         // A module with the same head was cached: this one probably is, too.
         let known = |head: &[u8; 32]| {
-            options.cache != CacheMode::Off
-                && storage::store(&options).is_some_and(|store| store.heads().known_head(head))
+            storage::must_be_cached(u64::MAX, &options)
+                || options.cache != CacheMode::Off
+                    && storage::store(&options).is_some_and(|store| store.heads().known_head(head))
         };
         let mut submit = |chunk| baseline.submit(chunk);
         // What this engine refused, while the rest arrives for another one.

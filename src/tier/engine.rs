@@ -59,6 +59,9 @@ pub fn loader() -> Engine {
     Engine::headless()
 }
 
+/// Of the folder that its artifacts are in.
+pub const NAME: &str = concat!("wasmer-", env!("WASMER_VERSION"));
+
 /// Everything, beside the module's bytes, that shapes the optimizing tier's code.
 pub fn fingerprint() -> Vec<(&'static str, String)> {
     let target = Target::default();

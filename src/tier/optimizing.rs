@@ -60,7 +60,7 @@ impl Job {
         let key = self.key();
         let size = self.ingested.bytes.len();
         // Another process may have been faster.
-        let mut code = storage::load_code(&key, self.module.hash, options).map(|(_, code)| code);
+        let mut code = storage::load_code(&key, self.module.hash, options).code();
         if code.is_none() {
             let whole = whole(&self.ingested);
             let origin = origin(&self.ingested, &whole)?;
@@ -190,13 +190,36 @@ fn write(
         return Ok(None);
     };
     let image = [image, &behind].concat();
-    let entry = store.write(key, ModuleHash::from_bytes(hash), &image, &meta)?;
-    if !ingested.code.is_empty() {
-        let head = *blake3::hash(&ingested.bytes[..ingested.code.start]).as_bytes();
-        store.heads().remember_head(&head)?;
+    let before = &ingested.bytes[..ingested.code.start];
+    let head = (!ingested.code.is_empty()).then(|| *blake3::hash(before).as_bytes());
+    let label = storage::label(ingested.bytes.len() as u64, head, options);
+    let entry = store.write(key, ModuleHash::from_bytes(hash), &image, &meta, &label)?;
+    if let Some(head) = &head {
+        store.heads().remember_head(head)?;
     }
     let _ = store.sweep_if_due(std::time::SystemTime::now());
     Ok(Some(entry))
+}
+
+/// Calls `done` when every module that was waiting to be stored is stored, or could not be.
+pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
+    /// Calls when the last one who waits lets go.
+    struct Last(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            if let Some(done) = self.0.get_mut().take() {
+                done();
+            }
+        }
+    }
+    let last = Arc::new(Last(Mutex::new(Some(done))));
+    let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
+    for job in jobs {
+        let last = Arc::clone(&last);
+        if job.options.stores(job.ingested.bytes.len() as u64) {
+            job.module.when_optimized(Box::new(move |_| drop(last)));
+        }
+    }
 }
 
 /// How many modules of the process still wait for the optimizing tier and are to be stored.
@@ -246,7 +269,9 @@ pub fn finish_spooled(path: &Path) -> bool {
         source: path.display().to_string(),
         events: EventQueue::new(Box::new(|| {})),
     };
-    catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false)
+    let finished = catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false);
+    storage::record_counts();
+    finished
 }
 
 fn finish(path: &Path, mut options: CompileOptions) -> bool {
@@ -267,7 +292,7 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
     if key != spooled.key || matches!(flight, Ok(None)) {
         return false;
     }
-    if storage::load_code(&key, hash, &options).is_some() {
+    if storage::load_code(&key, hash, &options).code().is_some() {
         return true;
     }
     finish_module(&key, hash, spooled.wasm, &options).unwrap_or(false)

@@ -2,52 +2,97 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use wasmer_compiler::{Artifact, ArtifactCreate};
 
 use super::code::{Code, Module};
 use super::compile::{CacheMode, CompileOptions};
-use super::engine;
-use crate::cache::{ArtifactKey, CacheError, Entry, Lookup, ModuleHash, Store};
+use super::{engine, scheduler};
+use crate::cache::{
+    ArtifactKey, CacheError, Entry, Item, Label, Limits, Lookup, ModuleHash, Settings, Store,
+};
 use crate::module::Declaration;
-use crate::trace::Span;
+use crate::trace::{Field, Span};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// What a process says of its cache, once.
+#[derive(Debug, Clone, Default)]
+pub struct Configuration {
+    /// `None`: the user's cache directory, which is looked up when this is told, because a program may change its
+    /// environment.
+    pub directory: Option<PathBuf>,
+    /// No compile does more with the cache than this allows.
+    pub access: CacheMode,
+    /// See there.
+    pub limits: Limits,
+    /// Nothing that the cache could hold is compiled.
+    pub only: bool,
+}
 
 enum State {
     /// Nobody said anything yet.
     Unset,
     /// Not used yet; where it is to be.
-    Closed(Option<PathBuf>),
+    Closed(Settings),
     Open(Store),
-    /// Switched off, or it cannot be used.
+    /// Switched off, or not there to be read.
     Off,
+    /// It cannot be used.
+    Failed(Failure),
+}
+
+/// Why the cache cannot be used, in words and as a stable code.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// See [`CacheError`].
+    pub message: String,
+    /// See [`CacheError::code`].
+    pub code: &'static str,
 }
 
 static STATE: Mutex<State> = Mutex::new(State::Unset);
 
-static ACCESS: OnceLock<CacheMode> = OnceLock::new();
+static CONFIGURED: OnceLock<(CacheMode, bool)> = OnceLock::new();
 
-/// Where the cache is; `None` is the user's cache directory, which is looked up now, because a
-/// program may change its environment. The first call counts for the whole process: a worker with
-/// an environment of its own must not move the cache under the others. No compile does more with
-/// the cache than `access` allows.
-pub fn configure(directory: Option<PathBuf>, access: CacheMode) {
+/// Whether this was the first call, which counts for the whole process: a worker with an environment of its own must
+/// not move the cache under the others.
+pub fn configure(configuration: Configuration) -> bool {
     let mut state = STATE.lock();
-    if matches!(&*state, State::Unset) {
-        let _ = ACCESS.set(access);
+    let is_first = matches!(&*state, State::Unset);
+    if is_first {
+        let Configuration {
+            directory,
+            access,
+            limits,
+            only,
+        } = configuration;
+        let _ = CONFIGURED.set((access, only));
         *state = match access {
             CacheMode::Off => State::Off,
-            // What cannot be located is told when it is needed.
-            _ => State::Closed(Store::locate(directory).ok()),
+            _ => State::Closed(Settings {
+                // What cannot be located is told when it is needed.
+                directory: Store::locate(directory).ok(),
+                engine: engine::NAME.to_owned(),
+                limits,
+            }),
         };
     }
+    is_first
 }
 
 /// What the process may do with the cache.
 pub fn access() -> CacheMode {
-    ACCESS.get().copied().unwrap_or(CacheMode::Off)
+    CONFIGURED
+        .get()
+        .map_or(CacheMode::Off, |(access, _)| *access)
+}
+
+/// Whether a module of this size must come from the cache.
+pub(super) fn must_be_cached(size: u64, options: &CompileOptions) -> bool {
+    size >= options.min_size && CONFIGURED.get().is_some_and(|(_, only)| *only)
 }
 
 /// Where [`configure`] would put the cache; nothing is opened or made.
@@ -71,26 +116,45 @@ fn open() -> Result<Option<Store>, CacheError> {
     let mut state = STATE.lock();
     match &mut *state {
         State::Open(store) => Ok(Some(store.clone())),
-        State::Off | State::Unset => Ok(None),
-        State::Closed(directory) => {
-            let directory = directory.take();
+        State::Off | State::Failed(_) | State::Unset => Ok(None),
+        State::Closed(settings) => {
+            let settings = std::mem::take(settings);
             let opened = match access() {
-                CacheMode::ReadWrite => Store::open(directory).map(Some),
-                _ => Store::open_read_only(directory),
+                CacheMode::ReadWrite => Store::open(settings).map(Some),
+                _ => Store::open_read_only(settings),
             };
             *state = match &opened {
                 Ok(Some(store)) => State::Open(store.clone()),
-                _ => State::Off,
+                Ok(None) => State::Off,
+                Err(error) => State::Failed(Failure {
+                    message: error.to_string(),
+                    code: error.code(),
+                }),
             };
             opened
         }
     }
 }
 
-/// The cache's directory, if it is on and usable.
-pub fn directory() -> Option<PathBuf> {
-    let store = open().ok()??;
-    Some(store.directory().to_owned())
+/// The store, if the cache is on and usable; else why it is not, if that is a failure.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn opened() -> Result<Option<Store>, Failure> {
+    // The state remembers the error.
+    let _ = open();
+    match &*STATE.lock() {
+        State::Open(store) => Ok(Some(store.clone())),
+        State::Failed(failure) => Err(failure.clone()),
+        State::Unset | State::Closed(_) | State::Off => Ok(None),
+    }
+}
+
+/// The process ends: what it did with the cache is added to what others did.
+pub fn record_counts() {
+    if let State::Open(store) = &*STATE.lock() {
+        store.record_counts();
+    }
 }
 
 /// Tells that something could not be stored; compiling goes on.
@@ -108,51 +172,111 @@ pub fn tell_failure(options: &CompileOptions, error: &CacheError) {
         .emit(Span::start().event("cacheWriteFailed", fields));
 }
 
+fn fingerprint() -> &'static [(&'static str, String)] {
+    static FINGERPRINT: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
+    FINGERPRINT.get_or_init(engine::fingerprint)
+}
+
 /// The artifact's key.
 pub fn key(hash: &[u8; 32], partition: &str) -> ArtifactKey {
-    static FINGERPRINT: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
-    let fingerprint: Vec<_> = FINGERPRINT
-        .get_or_init(engine::fingerprint)
+    let fingerprint: Vec<_> = fingerprint()
         .iter()
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
     ArtifactKey::new(&ModuleHash::from_bytes(*hash), &fingerprint, partition)
 }
 
-/// Looks the module up; nothing is compiled. Every defect is told and counts as a miss.
-pub fn load(key: &ArtifactKey, hash: [u8; 32], options: &CompileOptions) -> Option<Arc<Module>> {
-    let (declaration, code) = load_code(key, hash, options)?;
-    Some(Module::new(hash, declaration, code))
+/// What is told of an artifact that is made now.
+pub(super) fn label(size: u64, head: Option<[u8; 32]>, options: &CompileOptions) -> Label {
+    let fields = fingerprint().iter();
+    Label {
+        source: options.source.clone(),
+        partition: options.partition.clone(),
+        fingerprint: fields
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+        wasm_len: size,
+        head,
+        created: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+    }
 }
 
-pub(super) fn load_code(
+/// Looks the module up; nothing is compiled. Every defect is told and counts as a miss, and every miss of a module that
+/// would be stored is told with its reason.
+pub fn load(
     key: &ArtifactKey,
     hash: [u8; 32],
+    size: u64,
     options: &CompileOptions,
-) -> Option<(Declaration, Code)> {
-    if options.cache == CacheMode::Off {
-        return None;
-    }
-    let store = store(options)?;
+) -> Option<Arc<Module>> {
     let span = Span::start();
+    match load_code(key, hash, options) {
+        Loading::Loaded(declaration, code) => Some(Module::new(hash, *declaration, code)),
+        Loading::Missed(store) => {
+            if size >= options.min_size {
+                let module = ModuleHash::from_bytes(hash);
+                let reason = store.why_missing(&module, &options.partition);
+                let mut fields = options.fields(&hash, size);
+                fields.push(("reason", reason.as_str().into()));
+                options.events.emit(span.event("moduleCacheMiss", fields));
+            }
+            None
+        }
+        Loading::Unusable => None,
+    }
+}
+
+/// What became of looking for an artifact.
+pub(super) enum Loading {
+    Loaded(Box<Declaration>, Code),
+    Missed(Store),
+    /// There is no cache, or what was there is defective, which was told.
+    Unusable,
+}
+
+impl Loading {
+    /// The code, if it was loaded.
+    pub fn code(self) -> Option<Code> {
+        match self {
+            Self::Loaded(_, code) => Some(code),
+            Self::Missed(_) | Self::Unusable => None,
+        }
+    }
+}
+
+pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOptions) -> Loading {
+    if options.cache == CacheMode::Off {
+        return Loading::Unusable;
+    }
+    let Some(store) = store(options) else {
+        return Loading::Unusable;
+    };
+    let span = Span::start();
+    let fields = vec![
+        ("source", options.source.clone().into()),
+        ("hash", hex::encode(hash).into()),
+    ];
     let invalid = |reason: String| {
-        let fields = vec![
-            ("source", options.source.clone().into()),
-            ("hash", hex::encode(hash).into()),
-            ("reason", reason.into()),
-        ];
+        let mut fields = fields.clone();
+        fields.push(("reason", reason.into()));
         options
             .events
             .emit(span.event("moduleCacheInvalid", fields));
     };
     let entry = match store.lookup(key, ModuleHash::from_bytes(hash)) {
         Lookup::Hit(entry) => entry,
-        Lookup::Miss => return None,
+        Lookup::Miss => return Loading::Missed(store),
         Lookup::Invalid(reason) => {
             invalid(reason.as_str().to_owned());
-            return None;
+            return Loading::Unusable;
         }
     };
+    if entry.is_due && store.is_writable() {
+        verify_again(&store, *key, fields.clone(), options);
+    }
     let path = entry.path.display().to_string();
     let image = entry.image_len;
     match map(entry) {
@@ -161,14 +285,128 @@ pub(super) fn load_code(
             fields.push(("artifactBytes", image.into()));
             fields.push(("path", path.into()));
             options.events.emit(span.event("moduleCacheHit", fields));
-            Some((declaration, code))
+            Loading::Loaded(Box::new(declaration), code)
         }
         Err(reason) => {
             invalid(reason);
-            let _ = store.remove(key);
-            None
+            store.unload(key);
+            Loading::Unusable
         }
     }
+}
+
+/// Hashes a file that was long relied on again, behind everything else.
+fn verify_again(
+    store: &Store,
+    key: ArtifactKey,
+    fields: Vec<(&'static str, Field)>,
+    options: &CompileOptions,
+) {
+    let (store, events) = (store.clone(), Arc::clone(&options.events));
+    scheduler::optimizing(Box::new(move || {
+        let span = Span::start();
+        if let Err(error) = store.verify_again(&key) {
+            let mut fields = fields;
+            fields.push(("reason", error.reason().into()));
+            events.emit(span.event("moduleCacheInvalid", fields));
+        }
+    }));
+}
+
+/// What a lookup would find, and what is there instead.
+#[derive(Debug)]
+pub struct Explanation {
+    /// What the artifact is called.
+    pub key: ArtifactKey,
+    /// Its file, whether it exists or not.
+    pub path: PathBuf,
+    /// `None`: a hit. Else the reason of the miss.
+    pub reason: Option<&'static str>,
+    /// Other artifacts of the module, and in which fields of the fingerprint each differs: name, its value, ours.
+    pub near: Vec<(Item, Vec<Difference>)>,
+}
+
+/// A field of the fingerprint, its value in an artifact, and the running engine's.
+pub type Difference = (String, String, String);
+
+/// Why an artifact was not imported.
+#[derive(Debug)]
+pub enum ImportError {
+    /// Another engine made it, or it is for another machine.
+    OtherEngine(Vec<Difference>),
+    /// It could not be stored.
+    Cache(CacheError),
+}
+
+impl From<CacheError> for ImportError {
+    fn from(error: CacheError) -> Self {
+        Self::Cache(error)
+    }
+}
+
+/// Stores an artifact that another cache had, sealed anew. Whoever calls has made sure where it comes from: its code will
+/// be run.
+///
+/// # Errors
+/// See [`ImportError`].
+pub fn import(
+    store: &Store,
+    hash: [u8; 32],
+    label: &Label,
+    image: &[u8],
+    meta: &[u8],
+) -> Result<PathBuf, ImportError> {
+    let differences = differences(&label.fingerprint);
+    if !differences.is_empty() {
+        return Err(ImportError::OtherEngine(differences));
+    }
+    let key = key(&hash, &label.partition);
+    let entry = store.write(&key, ModuleHash::from_bytes(hash), image, meta, label)?;
+    if let Some(head) = &label.head {
+        store.heads().remember_head(head)?;
+    }
+    Ok(entry.path)
+}
+
+/// Explains what a compile of the module would find; nothing is changed or counted. `None` if there is no cache.
+pub fn explain(hash: [u8; 32], size: u64, options: &CompileOptions) -> Option<Explanation> {
+    let store = store(options)?;
+    let module = ModuleHash::from_bytes(hash);
+    let key = key(&hash, &options.partition);
+    let reason = match store.peek(&key, module) {
+        Lookup::Hit(_) => None,
+        Lookup::Invalid(reason) => Some(reason.as_str()),
+        Lookup::Miss if size < options.min_size => Some("too-small"),
+        Lookup::Miss => Some(store.reason_missing(&module, &options.partition).as_str()),
+    };
+    let near = store.items_of(&module).into_iter();
+    let near = near
+        .filter(|item| item.key != key)
+        .map(|item| {
+            let differences = differences(&item.label.fingerprint);
+            (item, differences)
+        })
+        .collect();
+    Some(Explanation {
+        key,
+        path: store.entry_path(&key),
+        reason,
+        near,
+    })
+}
+
+fn differences(cached: &[(String, String)]) -> Vec<Difference> {
+    let current = fingerprint();
+    let value_in = |name: &str| {
+        let found = cached.iter().find(|(known, _)| known == name);
+        found.map_or_else(String::new, |(_, value)| value.clone())
+    };
+    let fields = current
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value_in(name), value.clone()));
+    fields
+        .filter(|(_, cached, current)| cached != current)
+        .collect()
 }
 
 /// Maps a verified entry.
