@@ -266,18 +266,18 @@ impl Counters {
         file.write_all(&counts.encode(&self.seals))
     }
 
-    fn read(&self) -> Option<Vec<Counts>> {
-        let (file, _) = files::open_private(&self.path).ok()??;
+    fn read(&self) -> Result<Vec<Counts>, InvalidReason> {
+        let Some((file, _)) = files::open_private(&self.path)? else {
+            return Ok(Vec::new());
+        };
         let mut bytes = Vec::new();
         File::take(file, MAX_FILE_LEN)
             .read_to_end(&mut bytes)
-            .ok()?;
+            .map_err(|error| InvalidReason::from_read(&error))?;
         let records = bytes.chunks_exact(LEN);
-        Some(
-            records
-                .filter_map(|record| Counts::decode(record, &self.seals))
-                .collect(),
-        )
+        Ok(records
+            .filter_map(|record| Counts::decode(record, &self.seals))
+            .collect())
     }
 
     /// Adds the records up into one, where there are many.
@@ -289,8 +289,13 @@ impl Counters {
         let Ok(_lock) = lock::wait(&self.lock) else {
             return Ok(());
         };
+        let records = match self.read() {
+            // What cannot be read at this moment is not lost.
+            Err(InvalidReason::Io(_)) => return Ok(()),
+            records => records.unwrap_or_default(),
+        };
         let mut sum = Counts::default();
-        for counts in self.read().unwrap_or_default() {
+        for counts in records {
             sum.add(counts);
         }
         files::replace(&self.path, &[&sum.encode(&self.seals)], Durability::Cheap)
