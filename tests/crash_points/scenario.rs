@@ -1,12 +1,13 @@
 //! What is done to a cache, and what it must hold before and after.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use wasm_compile_cache::cache::{
-    ArtifactKey, CacheError, Entry, FileStat, InvalidReason, Lookup, ModuleHash, Observation, Store,
+    ArtifactKey, CacheError, Entry, FileStat, InvalidReason, Label, Limits, Lookup, ModuleHash,
+    Observation, Settings, Store,
 };
 
 const A: ArtifactKey = ArtifactKey::from_bytes([0xaa; 32]);
@@ -15,6 +16,8 @@ const B: ArtifactKey = ArtifactKey::from_bytes([0xbb; 32]);
 const NEXT: ArtifactKey = ArtifactKey::from_bytes([0xcc; 32]);
 const MODULE: ModuleHash = ModuleHash::from_bytes([0x33; 32]);
 const HEAD: [u8; 32] = [0x44; 32];
+/// Records of counts that are too many to be kept apart.
+const MANY: usize = 400;
 const SOURCE: &str = "/somewhere/module.wasm";
 const HOURS: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -62,6 +65,8 @@ pub struct Held {
     pub spooled: Option<Content>,
     pub recorded: Option<Content>,
     pub head: bool,
+    /// Lookups that processes which ended have counted.
+    pub hits: u64,
 }
 
 /// One use of a cache.
@@ -71,10 +76,14 @@ pub struct Scenario {
     prepare: fn(&Path),
     /// Done by the child, in the interval that is traced; says what came of it.
     act: Act,
+    /// The limit of the child's cache, in bytes.
+    total: Option<u64>,
     pub before: Held,
     pub after: Held,
     /// What `act` says if nothing hinders it.
     pub says: &'static str,
+    /// Whether that tells what became of everything.
+    pub tells: bool,
     /// How many files it puts in place that must outlive a power cut.
     pub durable: usize,
 }
@@ -93,6 +102,7 @@ const NOTHING: Held = Held {
     spooled: None,
     recorded: None,
     head: false,
+    hits: 0,
 };
 const OLD: Held = Held {
     a: Some(Content::Old),
@@ -113,9 +123,11 @@ pub const SCENARIOS: &[Scenario] = &[
         name: "open in a new folder",
         prepare: |_| {},
         act: Act::Open,
+        total: None,
         before: NOTHING,
         after: NOTHING,
         says: "done",
+        tells: true,
         durable: 1,
     },
     Scenario {
@@ -125,49 +137,55 @@ pub const SCENARIOS: &[Scenario] = &[
             fs::write(root.join("seal.key"), "short").expect("the key is ours");
         },
         act: Act::Open,
+        total: None,
         before: NOTHING,
         after: NOTHING,
         says: "done",
+        tells: true,
         durable: 1,
     },
     Scenario {
         name: "open again",
         prepare: |root| write(&open(root), A, Content::Old),
         act: Act::Open,
+        total: None,
         before: OLD,
         after: OLD,
         says: "done",
+        tells: true,
         durable: 0,
     },
     Scenario {
         name: "write",
         prepare: |root| write(&open(root), A, Content::Old),
-        act: Act::Use(|store| {
-            entry(store.write(&B, MODULE, &Content::New.image(), Content::New.meta()))
-        }),
+        act: Act::Use(|store| done(try_write(store, &B, Content::New))),
+        total: None,
         before: OLD,
         after: BOTH,
         says: "done",
+        tells: true,
         durable: 1,
     },
     Scenario {
         name: "replace",
         prepare: |root| write(&open(root), A, Content::Old),
-        act: Act::Use(|store| {
-            entry(store.write(&A, MODULE, &Content::New.image(), Content::New.meta()))
-        }),
+        act: Act::Use(|store| done(try_write(store, &A, Content::New))),
+        total: None,
         before: OLD,
         after: NEW,
         says: "done",
+        tells: true,
         durable: 1,
     },
     Scenario {
         name: "look up what is known to be right",
         prepare: |root| write(&open(root), A, Content::Old),
         act: Act::Use(|store| looked_up(store.lookup(&A, MODULE))),
+        total: None,
         before: OLD,
         after: OLD,
         says: "hit",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -178,18 +196,22 @@ pub const SCENARIOS: &[Scenario] = &[
             fs::remove_file(store.entry_path(&A).with_extension("ok")).expect("it was noted");
         },
         act: Act::Use(|store| looked_up(store.lookup(&A, MODULE))),
+        total: None,
         before: OLD,
         after: OLD,
         says: "hit",
+        tells: true,
         durable: 0,
     },
     Scenario {
         name: "look up what is not there",
         prepare: |root| write(&open(root), A, Content::Old),
         act: Act::Use(|store| looked_up(store.lookup(&B, MODULE))),
+        total: None,
         before: OLD,
         after: OLD,
         says: "miss",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -198,18 +220,17 @@ pub const SCENARIOS: &[Scenario] = &[
             let store = open(root);
             write(&store, A, Content::Old);
             write(&store, B, Content::New);
-            let path = store.entry_path(&B);
-            let mut bytes = fs::read(&path).expect("the entry is there");
-            bytes[100] ^= 1;
-            fs::write(&path, bytes).expect("the entry is ours");
+            damage(&store.entry_path(&B));
         },
         act: Act::Use(|store| looked_up(store.lookup(&B, MODULE))),
+        total: None,
         before: Held {
             refused: true,
             ..OLD
         },
         after: OLD,
         says: "invalid seal-mismatch",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -220,9 +241,11 @@ pub const SCENARIOS: &[Scenario] = &[
             write(&store, B, Content::New);
         },
         act: Act::Use(|store| done(store.remove(&B))),
+        total: None,
         before: BOTH,
         after: OLD,
         says: "done",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -235,12 +258,14 @@ pub const SCENARIOS: &[Scenario] = &[
                     .spool(&B, "partition", Content::New.spooled(), b"parameters"),
             )
         }),
+        total: None,
         before: OLD,
         after: Held {
             spooled: Some(Content::New),
             ..OLD
         },
         says: "done",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -253,6 +278,7 @@ pub const SCENARIOS: &[Scenario] = &[
                     .spool(&B, "partition", Content::New.spooled(), b"parameters"),
             )
         }),
+        total: None,
         before: Held {
             spooled: Some(Content::Old),
             ..NOTHING
@@ -262,6 +288,7 @@ pub const SCENARIOS: &[Scenario] = &[
             ..NOTHING
         },
         says: "done",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -272,12 +299,14 @@ pub const SCENARIOS: &[Scenario] = &[
             Ok(taken) => format!("{taken:?}"),
             Err(error) => error.code().into(),
         }),
+        total: None,
         before: Held {
             spooled: Some(Content::New),
             ..NOTHING
         },
         after: NOTHING,
         says: "done",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -291,6 +320,7 @@ pub const SCENARIOS: &[Scenario] = &[
                 Content::New.module(),
             ))
         }),
+        total: None,
         before: Held {
             recorded: Some(Content::Old),
             ..NOTHING
@@ -300,6 +330,7 @@ pub const SCENARIOS: &[Scenario] = &[
             ..NOTHING
         },
         says: "done",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -308,12 +339,14 @@ pub const SCENARIOS: &[Scenario] = &[
             open(root);
         },
         act: Act::Use(|store| done(store.heads().remember_head(&HEAD))),
+        total: None,
         before: NOTHING,
         after: Held {
             head: true,
             ..NOTHING
         },
         says: "done",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -343,9 +376,11 @@ pub const SCENARIOS: &[Scenario] = &[
                 |swept| format!("{} files", swept.files),
             )
         }),
+        total: None,
         before: OLD,
         after: OLD,
         says: "6 files",
+        tells: true,
         durable: 0,
     },
     Scenario {
@@ -355,9 +390,147 @@ pub const SCENARIOS: &[Scenario] = &[
             Ok(Some(_)) => "done".into(),
             other => format!("{other:?}"),
         }),
+        total: None,
         before: OLD,
         after: OLD,
         says: "done",
+        tells: true,
+        durable: 0,
+    },
+    Scenario {
+        name: "evict",
+        prepare: |root| {
+            let store = open(root);
+            write(&store, A, Content::Old);
+            write(&store, B, Content::New);
+        },
+        act: Act::Use(|store| done(try_write(store, &B, Content::New))),
+        total: Some(150_000),
+        before: BOTH,
+        after: Held { a: None, ..BOTH },
+        says: "done",
+        tells: true,
+        durable: 1,
+    },
+    Scenario {
+        name: "prune",
+        prepare: |root| {
+            let store = open(root);
+            write(&store, B, Content::New);
+            write(&store, A, Content::Old);
+        },
+        act: Act::Use(|store| {
+            let evicted = store.prune(Some(100_000), None, SystemTime::now());
+            format!("{} evicted", evicted.units)
+        }),
+        total: None,
+        before: BOTH,
+        after: OLD,
+        says: "1 evicted",
+        tells: true,
+        durable: 0,
+    },
+    Scenario {
+        name: "clear",
+        prepare: |root| {
+            let store = open(root);
+            write(&store, A, Content::Old);
+            write(&store, B, Content::New);
+            record(&store, Content::New);
+            store
+                .heads()
+                .remember_head(&HEAD)
+                .expect("it is remembered");
+            count_hit(&store);
+        },
+        act: Act::Use(|store| format!("{} evicted", store.clear().units)),
+        total: None,
+        before: Held {
+            recorded: Some(Content::New),
+            head: true,
+            hits: 1,
+            ..BOTH
+        },
+        after: NOTHING,
+        says: "2 evicted",
+        tells: false,
+        durable: 0,
+    },
+    Scenario {
+        name: "verify all",
+        prepare: |root| {
+            let store = open(root);
+            write(&store, A, Content::Old);
+            write(&store, B, Content::New);
+            damage(&store.entry_path(&B));
+        },
+        act: Act::Use(|store| {
+            let (good, bad) = store.verify_all();
+            format!("{good} good, {} bad", bad.len())
+        }),
+        total: None,
+        before: Held {
+            refused: true,
+            ..OLD
+        },
+        after: OLD,
+        says: "1 good, 1 bad",
+        tells: true,
+        durable: 0,
+    },
+    Scenario {
+        name: "count behind what a crash has torn off",
+        prepare: |root| {
+            let store = open(root);
+            write(&store, A, Content::Old);
+            count_hit(&store);
+            let path = store.directory().join("counters");
+            let mut file = File::options()
+                .append(true)
+                .open(path)
+                .expect("it was counted");
+            file.write_all(b"torn off").expect("the file is ours");
+        },
+        act: Act::Use(|store| {
+            let found = looked_up(store.lookup(&A, MODULE));
+            store.record_counts();
+            found
+        }),
+        total: None,
+        before: Held { hits: 1, ..OLD },
+        after: Held { hits: 2, ..OLD },
+        says: "hit",
+        tells: true,
+        durable: 0,
+    },
+    Scenario {
+        name: "add up the counts",
+        prepare: |root| {
+            let store = open(root);
+            write(&store, A, Content::Old);
+            count_hit(&store);
+            let path = store.directory().join("counters");
+            let record = fs::read(&path).expect("it was counted");
+            fs::write(&path, record.repeat(MANY)).expect("the file is ours");
+        },
+        act: Act::Use(|store| {
+            let swept = store.sweep_if_due(SystemTime::now());
+            swept.map_or_else(
+                || "not due".into(),
+                |swept| format!("{} files", swept.files),
+            )
+        }),
+        total: None,
+        before: Held {
+            hits: MANY as u64,
+            ..OLD
+        },
+        after: Held {
+            hits: MANY as u64,
+            ..OLD
+        },
+        says: "0 files",
+        tells: true,
         durable: 0,
     },
 ];
@@ -372,12 +545,12 @@ impl Scenario {
     pub fn act(&self, root: &Path) -> Box<dyn FnOnce() -> String> {
         match self.act {
             Act::Use(act) => {
-                let store = open(root);
+                let store = try_open(root, self.total).expect("the cache opens");
                 Box::new(move || act(&store))
             }
             Act::Open => {
                 let root = root.to_owned();
-                Box::new(move || done(Store::open(Some(root))))
+                Box::new(move || done(try_open(&root, None)))
             }
         }
     }
@@ -385,17 +558,27 @@ impl Scenario {
 
 /// Opens the cache as a process does.
 fn open(root: &Path) -> Store {
-    try_open(root).expect("the cache opens")
+    try_open(root, None).expect("the cache opens")
 }
 
-fn try_open(root: &Path) -> Result<Store, CacheError> {
-    Store::open(Some(root.to_owned()))
+fn try_open(root: &Path, total: Option<u64>) -> Result<Store, CacheError> {
+    Store::open(Settings {
+        directory: Some(root.to_owned()),
+        engine: "engine".into(),
+        limits: Limits {
+            total,
+            ..Limits::default()
+        },
+    })
+}
+
+fn try_write(store: &Store, key: &ArtifactKey, content: Content) -> Result<Entry, CacheError> {
+    let label = Label::default();
+    store.write(key, MODULE, &content.image(), content.meta(), &label)
 }
 
 fn write(store: &Store, key: ArtifactKey, content: Content) {
-    store
-        .write(&key, MODULE, &content.image(), content.meta())
-        .expect("the entry is written");
+    try_write(store, &key, content).expect("the entry is written");
 }
 
 fn spool(store: &Store, content: Content) {
@@ -407,6 +590,18 @@ fn spool(store: &Store, content: Content) {
 
 fn spool_path(store: &Store) -> PathBuf {
     store.directory().join(format!("spool/{B}.spool"))
+}
+
+/// Finds the entry of A, and counts that as a process does that ends.
+fn count_hit(store: &Store) {
+    assert!(matches!(store.lookup(&A, MODULE), Lookup::Hit(_)));
+    store.record_counts();
+}
+
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).expect("the entry is there");
+    bytes[100] ^= 1;
+    fs::write(path, bytes).expect("the entry is ours");
 }
 
 fn record(store: &Store, content: Content) {
@@ -433,10 +628,6 @@ fn observation() -> Observation {
 
 fn done<T>(result: Result<T, CacheError>) -> String {
     result.map_or_else(|error| error.code().into(), |_| "done".into())
-}
-
-fn entry(result: Result<Entry, CacheError>) -> String {
-    done(result)
 }
 
 fn looked_up(lookup: Lookup) -> String {
@@ -473,7 +664,8 @@ fn content(
 
 /// What the cache in `root` holds for whoever opens it next; an error for what nobody ever stored.
 pub fn held(root: &Path) -> Result<Held, String> {
-    let store = try_open(root).map_err(|error| format!("it does not open: {error}"))?;
+    let store = try_open(root, None).map_err(|error| format!("it does not open: {error}"))?;
+    let hits = store.counts().1.hits;
     let entries = || Ok::<_, String>([content(&store, &A)?, content(&store, &B)?]);
     let [a, b] = entries()?;
     let refused = b.is_err();
@@ -517,12 +709,13 @@ pub fn held(root: &Path) -> Result<Held, String> {
             })
             .transpose()?,
         head: store.heads().known_head(&HEAD),
+        hits,
     })
 }
 
 /// Sweeps as a process does that opens the cache two hours later.
 pub fn sweep(root: &Path) -> Result<(), String> {
-    let store = try_open(root).map_err(|error| error.to_string())?;
+    let store = try_open(root, None).map_err(|error| error.to_string())?;
     store
         .sweep_if_due(SystemTime::now() + HOURS)
         .map(|_| ())
@@ -531,10 +724,8 @@ pub fn sweep(root: &Path) -> Result<(), String> {
 
 /// Writes one more entry, and finds it.
 pub fn write_next(root: &Path) -> Result<(), String> {
-    let store = try_open(root).map_err(|error| error.to_string())?;
-    store
-        .write(&NEXT, MODULE, &Content::New.image(), Content::New.meta())
-        .map_err(|error| format!("the next write: {error}"))?;
+    let store = try_open(root, None).map_err(|error| error.to_string())?;
+    try_write(&store, &NEXT, Content::New).map_err(|error| format!("the next write: {error}"))?;
     match content(&store, &NEXT)? {
         Ok(Some(Content::New)) => Ok(()),
         other => Err(format!("the next write is found as {other:?}")),

@@ -151,6 +151,8 @@ fn follow(pid: Pid, memory: &File, blow: Blow) -> Result<Vec<Call>, WaitStatus> 
         let paths: Vec<_> = path_arguments(number)
             .iter()
             .map(|at| string(memory, arguments[*at]))
+            // Then the descriptor beside it says which file.
+            .filter(|path| !path.is_empty())
             .collect();
         let at = calls.len();
         calls.push(Call {
