@@ -53,6 +53,11 @@ mod store;
 mod sweep;
 mod verified;
 
+/// What the fuzz targets check.
+#[cfg(fuzzing)]
+#[path = "../../fuzz/properties.rs"]
+pub mod properties;
+
 pub use counters::{Counts, MissReason};
 pub use error::{CacheError, InvalidReason};
 pub use file_stat::{FileStat, Observation};
