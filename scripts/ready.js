@@ -15,6 +15,7 @@ const { addonPath } = require('./build.js')
 const { ROOT } = prepare
 const AVA = path.join(ROOT, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
 const ESLINT = path.join(ROOT, 'node_modules', 'eslint', 'bin', 'eslint.js')
+const FUZZ = path.join(ROOT, 'fuzz', 'Cargo.toml')
 const SPEC_SCRIPTS = path.join(ROOT, '__test__', 'spec', 'scripts', 'Cargo.toml')
 const WITHOUT_SINGLEPASS = path.join(ROOT, 'build', 'without-singlepass')
 
@@ -80,7 +81,7 @@ const cargo = (subcommand, ...args) => ['cargo', [subcommand, '--locked', ...arg
 const ava = (node, files = [], env = {}) => [node, [AVA, ...files], { env: { FORCE_COLOR: '0', ...env } }]
 
 /** Stress, and what is the same for every Node: Node 20 runs it. */
-const ONCE = ['cache-defects', 'examples', 'instances', 'killed', 'misuse', 'package', 'readme', 'workers']
+const ONCE = ['cache-defects', 'corruption', 'examples', 'instances', 'killed', 'misuse', 'package', 'readme', 'workers']
 
 /** What the choice of the baseline's compiler can change. */
 const BASELINE = ['fallback', 'instances', 'interruption', 'packages', 'spec', 'stack']
@@ -108,6 +109,11 @@ async function main() {
   await check('clippy without Singlepass', ...cargo('clippy', '--release', '--all-targets', '--no-default-features', '--', '-D', 'warnings'))
   await check('cargo fmt --check of the spec scripts', 'cargo', ['fmt', '--check', '--manifest-path', SPEC_SCRIPTS])
   await check('clippy of the spec scripts', ...cargo('clippy', '--release', '--manifest-path', SPEC_SCRIPTS, '--', '-D', 'warnings'))
+  await check('cargo fmt --check of the fuzz targets', 'cargo', ['fmt', '--check', '--manifest-path', FUZZ])
+  await check('clippy of the fuzz targets', ...cargo('clippy', '--release', '--manifest-path', FUZZ, '--', '-D', 'warnings'),
+    { env: { RUSTFLAGS: '--cfg fuzzing' } })
+  // libFuzzer needs Linux, as the other tools of the crash tests do.
+  if (process.platform === 'linux') await check('fuzzing', process.execPath, [path.join(__dirname, 'fuzz.js'), '--seconds', '60'])
   await tests('cargo test', cargoCounts, ...cargo('test', '--release'))
   await tests('cargo test without Singlepass', cargoCounts, ...cargo('test', '--release', '--no-default-features'))
 

@@ -139,6 +139,7 @@ impl Counts {
     fn decode(record: &[u8], seals: &Seals) -> Option<Self> {
         let (sealed, seal) = record.split_last_chunk::<32>()?;
         let mut fields = Fields(sealed);
+        // The magic first: every byte of a damaged file is looked at as a record's first one.
         if fields.bytes() != Some(MAGIC) || seals.counters().update(sealed).finalize() != *seal {
             return None;
         }
@@ -230,7 +231,7 @@ impl Counters {
     /// What processes that ended have counted, and this one.
     pub fn total(&self) -> Counts {
         let mut total = self.process();
-        for counts in self.read() {
+        for counts in self.read().unwrap_or_default() {
             total.add(counts);
         }
         total
@@ -255,11 +256,14 @@ impl Counters {
     }
 
     /// Every record of ours, whatever lies between them: a full disk cuts a record off.
-    fn read(&self) -> Vec<Counts> {
+    fn read(&self) -> Result<Vec<Counts>, InvalidReason> {
+        let Some((file, _)) = files::open_private(&self.path)? else {
+            return Ok(Vec::new());
+        };
         let mut bytes = Vec::new();
-        if let Ok(Some((file, _))) = files::open_private(&self.path) {
-            let _ = File::take(file, MAX_FILE_LEN).read_to_end(&mut bytes);
-        }
+        File::take(file, MAX_FILE_LEN)
+            .read_to_end(&mut bytes)
+            .map_err(|error| InvalidReason::from_read(&error))?;
         let mut left = bytes.as_slice();
         let mut found = Vec::new();
         while let Some(record) = left.get(..LEN) {
@@ -268,7 +272,7 @@ impl Counters {
             found.extend(counts);
             left = &left[next..];
         }
-        found
+        Ok(found)
     }
 
     /// Adds the records up into one, where there are many. For the one process that sweeps. What another one appends at
@@ -278,8 +282,13 @@ impl Counters {
         {
             return Ok(());
         }
+        let records = match self.read() {
+            // What cannot be read at this moment is not lost.
+            Err(InvalidReason::Io(_)) => return Ok(()),
+            records => records.unwrap_or_default(),
+        };
         let mut sum = Counts::default();
-        for counts in self.read() {
+        for counts in records {
             sum.add(counts);
         }
         files::replace(&self.path, &[&sum.encode(&self.seals)], Durability::Cheap)

@@ -151,8 +151,9 @@ impl Pending {
         #[cfg(target_os = "linux")]
         if len > 0 {
             use rustix::fs::{FallocateFlags, fallocate};
-            use rustix::io::Errno;
-            match fallocate(self.temp.as_file(), FallocateFlags::empty(), 0, len) {
+            use rustix::io::{Errno, retry_on_intr};
+            let file = self.temp.as_file();
+            match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, len)) {
                 // The file system cannot, or does not say so in the right words (9p, some FUSE ones).
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {}
                 result => return result.map_err(Into::into),

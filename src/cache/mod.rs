@@ -58,6 +58,11 @@ mod sweep;
 mod verified;
 mod wasm_files;
 
+/// What the fuzz targets check.
+#[cfg(fuzzing)]
+#[path = "../../fuzz/properties.rs"]
+pub mod properties;
+
 pub use counters::{Counts, MissReason};
 pub use error::{CacheError, InvalidReason};
 pub use file_stat::{FileStat, Observation};

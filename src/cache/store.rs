@@ -1,6 +1,6 @@
 //! Artifacts: looked up, verified, written.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -394,7 +394,12 @@ impl Store {
         let is_aside = std::fs::rename(path, &aside).is_ok();
         if is_aside {
             // Its age counts from now.
-            let _ = File::open(&aside).and_then(|file| file.set_modified(SystemTime::now()));
+            let mut options = OpenOptions::new();
+            options.read(true);
+            files::no_follow(&mut options);
+            let _ = options
+                .open(&aside)
+                .and_then(|file| file.set_modified(SystemTime::now()));
             self.counters.quarantined();
         }
         is_aside
