@@ -590,7 +590,12 @@ declare namespace wasm {
     /** The artifact has been stored. */
     cachedModule: ArtifactEvent<'cachedModule'>
     /** The artifact was found and mapped: nothing is compiled. */
-    moduleCacheHit: ArtifactEvent<'moduleCacheHit'>
+    moduleCacheHit: ArtifactEvent<'moduleCacheHit'> & {
+      /** Whether the artifact was hashed now, or relied on because it is the file that was hashed before. */
+      readonly verified: 'now' | 'before'
+      /** How much of `dur` it took to map the artifact, in milliseconds. */
+      readonly mapping: number
+    }
     /** Nothing was found that this engine could use for this partition; not told of modules below `minSize`. */
     moduleCacheMiss: SourceEvent<'moduleCacheMiss'> & {
       readonly hash: string

@@ -137,7 +137,11 @@ if (event.name === 'baselineReady') expectType<number>(event.craneliftBytes)
 if (event.name === 'compiledModule') expectType<string | undefined>(event.hash)
 if (event.name === 'optimizedReady') expectType<number>(event.bytes)
 if (event.name === 'cachedModule') expectType<string>(event.path)
-if (event.name === 'moduleCacheHit') expectType<number>(event.artifactBytes)
+if (event.name === 'moduleCacheHit') {
+  expectType<number>(event.artifactBytes)
+  expectType<'now' | 'before'>(event.verified)
+  expectType<number>(event.mapping)
+}
 if (event.name === 'moduleCacheMiss') expectType<'absent' | 'other-partition' | 'other-engine'>(event.reason)
 if (event.name === 'moduleCacheInvalid') expectType<string>(event.reason)
 if (event.name === 'cacheWriteFailed') {

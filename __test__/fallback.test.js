@@ -299,6 +299,9 @@ test('what belongs to one engine is refused by the other with a LinkError that s
     const error = await t.throwsAsync(instance(wat, { m }), { instanceOf: W.LinkError })
     t.regex(error.message, new RegExp(`^WebAssembly\\.Instance\\(\\): Import "m" "[tg]": ${what} .*wasm-compile-cache.*built-in engine`))
   }
+  const vector = await instance('(global (export "g") v128 (v128.const i32x4 1 2 3 4))')
+  const error = await t.throwsAsync(instance(`(import "m" "g" (global v128)) ${LEGACY}`, { m: vector }), { instanceOf: W.LinkError })
+  t.regex(error.message, /^WebAssembly\.Instance\(\): Import "m" "g": a global of type v128 .*wasm-compile-cache/)
   for (const [wat, what] of [['(import "m" "t" (table 2 funcref))', 'a table'], [mutable, 'a mutable global']]) {
     const module = new W.Module(await assemble(wat))
     const error = t.throws(() => new W.Instance(module, { m: theirs }), { instanceOf: W.LinkError })
@@ -331,6 +334,19 @@ test("a module that shares state with the built-in engine's instances goes there
   }
   const alone = new W.Module(side, { fallback: 'error', cache: false })
   t.throws(() => new W.Instance(alone, { m: main }), { instanceOf: W.LinkError, message: /built-in engine/ })
+})
+
+test('names of imports that objects have from their prototype, where a module shares state', async (t) => {
+  const main = await instance(`${LEGACY} (global (export "g") (mut i32) (i32.const 5))`)
+  const side = await assemble(`
+    (import "__proto__" "__proto__" (global (mut i32))) (import "__proto__" "valueOf" (func (result i32)))
+    (import "toString" "constructor" (global (mut i32)))
+    (func (export "sum") (result i32) (i32.add (global.get 0) (i32.add (global.get 1) (call 0))))`)
+  const linked = new W.Instance(new W.Module(side, FALLBACK), {
+    ['__proto__']: { ['__proto__']: main.g, valueOf: () => 3 },
+    toString: { constructor: main.g },
+  })
+  t.is(linked.exports.sum(), 13)
 })
 
 test("imports of a fallback module are read in the standard's order, once, and V8 words what is wrong", async (t) => {

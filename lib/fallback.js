@@ -13,7 +13,7 @@ function unsupported(feature, reason) {
   return Object.defineProperties(error, { code: hidden('ERR_WASM_UNSUPPORTED'), feature: hidden(feature) })
 }
 
-const mayFallBack = ({ fallback }) => fallback === 'builtin'
+const mayFallBack = ({ native: { fallback } }) => fallback
 
 // Imports that the built-in engine resolves itself (JS API, "builtins"). It alone knows which those are: where one is
 // among them, Module.imports leaves it out.

@@ -12,7 +12,7 @@ const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
-const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
+const { accepts, defineInterface, inheriting, isObject, observed, requireNew, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
 const { apply, construct } = Reflect
@@ -28,19 +28,14 @@ const builtinSet = members.value.set
 const states = new WeakMap()
 
 /** Whether the value is a Global of any class, copy or realm: the built-in's own brand decides. */
-function isGlobal(value) {
-  if (states.has(value)) return true
-  try {
-    apply(builtinValueOf, value, [])
-    return true
-  } catch {
-    return false
-  }
-}
+const isGlobal = (value) => states.has(value) || accepts(builtinValueOf, value)
 
 const isBuiltinGlobal = (value) => isGlobal(value) && !states.has(value)
 
 const isReference = ({ letter }) => letter === 'r' || letter === 'c' || letter === 'x'
+
+/** Of a type whose values JavaScript has not. */
+const isOpaque = (letter) => letter === 'v' || letter === 'x'
 
 /** The group a Global is tied to, or null if it may go to any. */
 function decidingGroup(global) {
@@ -77,7 +72,7 @@ function adopt(global, { value, mutable }) {
 }
 
 // V8's names of the accessors, from 13 on with a bracket too many.
-const accessor = (kind) => `${kind} WebAssembly.Global.value${Number.parseInt(process.versions.v8, 10) >= 13 ? ')' : ''}`
+const accessor = (kind) => `${kind} WebAssembly.Global.value${v8 >= 13 ? ')' : ''}`
 
 function invalidType(letter, verb, where) {
   const reason = letter === 'v' ? `Can't ${verb} the value of s128 WebAssembly.Global` : `invalid type ${NAMES.get(letter)}`
@@ -88,7 +83,7 @@ function invalidType(letter, verb, where) {
 function load(global, state, where) {
   const { letter, group, address } = state
   if (group === null) return state.held ?? apply(builtinGet, global, [])
-  if (letter === 'v' || letter === 'x') throw invalidType(letter, 'get', where)
+  if (isOpaque(letter)) throw invalidType(letter, 'get', where)
   native.globalGet(address)
   return read(letter, 0, group)
 }
@@ -124,7 +119,7 @@ defineInterface(Global, 'WebAssembly.Global', {
     const where = accessor('set')
     if (!state.mutable) throw new TypeError(`${where}: Can't set the value of an immutable global.`)
     if (arguments.length === 0) throw new TypeError(`${where}: Argument 0 is required`)
-    if (letter === 'v' || letter === 'x') throw invalidType(letter, 'set', where)
+    if (isOpaque(letter)) throw invalidType(letter, 'set', where)
     checkFunction(letter, value, where)
     const raw = toRaw(letter, value, group)
     write(letter, 0, raw)
@@ -165,7 +160,6 @@ function matchGlobal(global, type, subject) {
 
 /** A definition in `group` that holds `value`; its address. */
 function defineValue(group, letter, mutable, value) {
-  // JavaScript can make no exnref but null.
   const raw = letter === 'x' ? 0 : toRaw(letter, value, group)
   const address = native.globalCreate(group.handle, letter, mutable)
   write(letter, 0, raw)
@@ -178,13 +172,14 @@ function bindGlobal(global, letter, group) {
   const state = states.get(global)
   if (state === undefined) return defineValue(group, letter, false, apply(builtinGet, global, []))
   if (state.group === group) return state.address
+  // JavaScript can make no other exnref, nor can a constant expression.
+  const isNull = letter === 'x'
   let address
   if (state.group === null) {
-    const value = letter === 'x' ? null : load(global, state)
-    address = defineValue(group, letter, state.mutable, value)
+    address = defineValue(group, letter, state.mutable, isNull ? null : load(global, state))
     Object.assign(state, { held: undefined, group, address })
   } else if (isReference(state)) {
-    address = defineValue(group, letter, false, load(global, state, 'WebAssembly.Instance()'))
+    address = defineValue(group, letter, false, isNull ? null : load(global, state))
   } else {
     address = state.address
     group.keep.push(global)
@@ -206,9 +201,13 @@ function globalAt(group, address, type) {
 
 /**
  * What an instance of the built-in engine imports for a Global: the same object, which is the built-in's from then on,
- * or for an immutable one that is bound to an instance of ours, its value; undefined for a mutable one that is.
+ * or for an immutable one that is bound to an instance of ours, its value. Throws what `refusal` makes where it is bound,
+ * and mutable or of a type that JavaScript cannot read.
+ *
+ * @param {object} global
+ * @param {(what: string) => Error} refusal
  */
-function releaseGlobal(global) {
+function releaseGlobal(global, refusal) {
   const state = states.get(global)
   if (state === undefined) return global
   if (state.group === null) {
@@ -220,7 +219,8 @@ function releaseGlobal(global) {
     states.delete(global)
     return global
   }
-  if (state.mutable) return undefined
+  if (state.mutable) throw refusal('a mutable global')
+  if (isOpaque(state.letter)) throw refusal(`a global of type ${NAMES.get(state.letter)}`)
   const value = load(global, state, 'WebAssembly.Instance()')
   const carried = state.letter === 'c' && value !== null ? functionForBuiltin(value) : value
   return new builtin.Global({ value: NAMES.get(state.letter) }, carried)

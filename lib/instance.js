@@ -10,13 +10,13 @@ const { bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlo
 const { chooseGroup } = require('./group.js')
 const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
-const { describeModule, isModule } = require('./module.js')
+const { describeModule, isModule, twinOf } = require('./module.js')
 const { native, builtin, classes } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isBuiltinTag, isTag, matchTag, tagAt } = require('./tag.js')
 const { NOT_A_FUNCTION } = require('./value.js')
-const { defineInterface, inheriting, isObject, requireNew } = require('./webidl.js')
+const { defineInterface, inheriting, isObject, requireNew, v8 } = require('./webidl.js')
 
 const { apply } = Reflect
 
@@ -24,7 +24,6 @@ const { apply } = Reflect
 const exportsOf = new WeakMap()
 
 // V8 names an import as `Import #0 module="m" function="f"` before 13 (Node 20 and 22), and before 12 adds ` error`.
-const v8 = Number.parseInt(process.versions.v8, 10)
 const olderEnd = v8 < 12 ? ' error' : ''
 const subjectOf = ({ module, name }, index) =>
   v8 < 13
@@ -115,12 +114,13 @@ const isTheirs = ({ kind, type }, value) =>
  * side modules of a program whose main module it compiled); undefined where the bytes were not kept for that.
  */
 function linkElsewhere(module, values) {
-  const { imports, twin } = describeModule(module)
-  const theirs = twin()
+  const { imports } = describeModule(module)
+  const theirs = twinOf(module)
   if (theirs === undefined) return undefined
-  const importObject = {}
+  // Whatever the names are, `__proto__` among them.
+  const importObject = Object.create(null)
   imports.forEach(({ module: from, name }, index) => {
-    importObject[from] ??= {}
+    importObject[from] ??= Object.create(null)
     importObject[from][name] = values[index]
   })
   return newBuiltinInstance(theirs, importObject)

@@ -23,26 +23,35 @@ const PROTOTYPES = new Map(
 function cannotCross(where, { module, name }, what) {
   return new classes.LinkError(
     `${where}: Import "${module}" "${name}": ${what} that belongs to an instance compiled by wasm-compile-cache cannot ` +
-      'be shared with this one, which the built-in engine compiled; functions, memories and immutable globals can'
+      'be shared with this one, which the built-in engine compiled; functions, memories and immutable globals that JavaScript can read can'
   )
 }
 
 function translate(value, declared, where) {
   if (declared?.kind === 'table' && isTable(value) && !releaseTable(value)) throw cannotCross(where, declared, 'a table')
   if (declared?.kind !== 'global' || !isGlobal(value)) return value
-  const released = releaseGlobal(value)
-  if (released === undefined) throw cannotCross(where, declared, 'a mutable global')
-  return released
+  return releaseGlobal(value, (what) => cannotCross(where, declared, what))
+}
+
+/** The imports of a module of the built-in engine: module -> name -> declaration; of those with one name, the first. */
+function declarationsOf(module) {
+  const declarations = new Map()
+  for (const declared of builtin.Module.imports(module)) {
+    let members = declarations.get(declared.module)
+    if (members === undefined) declarations.set(declared.module, (members = new Map()))
+    if (!members.has(declared.name)) members.set(declared.name, declared)
+  }
+  return declarations
 }
 
 /** The import object as the built-in shall see it. */
 function translated(module, importObject, where) {
   if (!isObject(importObject)) return importObject
-  const declared = builtin.Module.imports(module)
-  const find = (from, name) => declared.find((one) => one.module === from && one.name === name)
+  const declarations = declarationsOf(module)
   return observed(importObject, (from, members) => {
     if (!isObject(members)) return members
-    return observed(members, (name, value) => translate(value, find(from, name), where))
+    const declared = declarations.get(from)
+    return observed(members, (name, value) => translate(value, declared?.get(name), where))
   })
 }
 

@@ -7,7 +7,7 @@ const { types } = require('node:util')
 const { binary, importOf, leb128 } = require('./binary.js')
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
 const { installed } = require('./realm.js')
-const { defineInterface, inheriting, requireNew } = require('./webidl.js')
+const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
 
 const { apply } = Reflect
 const PAGE = 65536
@@ -50,14 +50,7 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(bui
 }
 
 /** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */
-function isMemory(value) {
-  try {
-    apply(memoryBuffer, value, [])
-    return true
-  } catch {
-    return false
-  }
-}
+const isMemory = (value) => accepts(memoryBuffer, value)
 
 /** Whether our `grow` is met before the built-in's, which inherits from ours while we are installed. */
 function inheritsOurs(memory) {
@@ -69,16 +62,16 @@ function inheritsOurs(memory) {
   return false
 }
 
-// A Memory that is not of this class, or one made from it (received from another thread, made by the untouched built-in or by another copy
-// of this package) gets the override for itself. Its own `grow` stays in charge.
+// A Memory of another class (received from another thread, made by the untouched built-in or by another copy of this
+// package) gets the override for itself. Its own `grow` stays in charge.
 function overrideGrow(memory) {
   if (inheritsOurs(memory)) return
-  const inherited = memory.grow
   if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
     // Another thread sent it, for nobody here has the built-in's class any more.
     Object.setPrototypeOf(memory, Memory.prototype)
     return
   }
+  const inherited = memory.grow
   const override = {
     grow(delta) {
       const previous = apply(inherited, this, [delta])
@@ -148,7 +141,8 @@ function checkMaximum(memory, type, subject) {
 /** Memories whose addresses have 32 bits. */
 const narrow = new WeakSet()
 
-// V8 13 and later make memories with 64-bit addresses. They tell by refusing to be imported as others.
+// Addresses may have 64 bits: with `index: 'i64'` in Node 22, with `address: 'i64'` from V8 13 on. Such a memory tells by
+// refusing to be imported as another.
 function checkAddressType(memory, shared, subject) {
   if (narrow.has(memory) || maxima.has(memory)) return
   try {

@@ -20,7 +20,10 @@ const builtinStatics = builtin.Module
 
 const CARRIER = 'wasm-compile-cache.module'
 
-/** Module of ours -> {handle, imports, exports, memories, twin}, the lists as native gives them. */
+/**
+ * Module of ours -> {handle, imports, exports, memories, twin}, the lists as native gives them. `twin`: what the built-in
+ * engine made of the same bytes, once it had to.
+ */
 const states = new WeakMap()
 
 /** Modules of the built-in engine that were asked for their carrier's section before. */
@@ -67,7 +70,7 @@ function adopt(module, handle) {
     imports: native.moduleImports(handle),
     exports: native.moduleExports(handle),
     memories: native.moduleDefinedMemories(handle),
-    twin: () => twinOf(module, handle),
+    twin: undefined,
   })
   return module
 }
@@ -75,19 +78,16 @@ function adopt(module, handle) {
 const NO_PARAMETERS = functionType({ params: [], results: [] })
 const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can instantiate it', '', 'function', [0])
 
-/** Module of ours -> what the built-in engine made of the same bytes. */
-const twins = new WeakMap()
-
-function twinOf(module, handle) {
-  let twin = twins.get(module)
-  if (twin === undefined) {
-    const bytes = native.moduleBytes(handle)
+/** The built-in engine's twin of a module of ours; undefined where the bytes were not kept for that. */
+function twinOf(module) {
+  const state = states.get(module)
+  if (state.twin === undefined) {
+    const bytes = native.moduleBytes(state.handle)
     if (bytes === null) return undefined
-    twin = new builtin.Module(bytes)
-    twins.set(module, twin)
+    state.twin = new builtin.Module(bytes)
     tell({ feature: 'state-of-the-built-in-engine' }, bytes, '')
   }
-  return twin
+  return state.twin
 }
 
 const PLAIN = Object.create(Module.prototype)
@@ -176,4 +176,4 @@ defineInterface(Module, 'WebAssembly.Module', {}, statics)
 for (const [name, value] of Object.entries(extras)) {
   Object.defineProperty(Module, name, { value, writable: true, configurable: true })
 }
-module.exports = { Module, describeModule, isModule, moduleOf }
+module.exports = { Module, describeModule, isModule, moduleOf, twinOf }

@@ -7,6 +7,7 @@ const path = require('node:path')
 const { cacheAccess } = require('./permission.js')
 const { parseSize } = require('./quantities.js')
 const { installed } = require('./realm.js')
+const { isObject } = require('./webidl.js')
 
 // As the native side has it for a limit that nobody gave.
 const NO_LIMIT = -1
@@ -52,15 +53,13 @@ function checkNames(options, where) {
 // Without what a program may have put on Object.prototype.
 const NONE = Object.freeze(Object.create(null))
 
-const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
-
 const isAbortSignal = (value) =>
   typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function'
 
 /**
  * @param {unknown} options what the caller passed
  * @param {string} where the function that was called, for messages
- * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, fallback: boolean, source: string}, signal?: AbortSignal, fallback: 'builtin' | 'error', standard?: object}}
+ * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, fallback: boolean, source: string}, signal?: AbortSignal, standard?: object}}
  *   `standard`: the standard's own options, where there are any
  */
 function readOptions(options, where) {
@@ -109,7 +108,6 @@ function readOptions(options, where) {
       source: '',
     },
     signal,
-    fallback,
     standard: given ? { builtins, importedStringConstants } : undefined,
   }
 }

@@ -23,6 +23,7 @@ const { inspect, types } = require('node:util')
 const { fileURLToPath } = require('node:url')
 
 const { checkReadable } = require('./permission.js')
+const { isObject } = require('./webidl.js')
 
 function typeError(code, message) {
   const error = new TypeError(message)
@@ -32,7 +33,6 @@ function typeError(code, message) {
 
 const responseError = (message) => typeError('ERR_WEBASSEMBLY_RESPONSE', `WebAssembly response ${message}`)
 
-const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 const isFunction = (value) => typeof value === 'function'
 
 /** The words of Node's ERR_INVALID_ARG_TYPE, so that both namespaces describe the culprit alike. */

@@ -8,11 +8,10 @@
 
 const { isNativeError } = require('node:util').types
 const { native, classes } = require('./native.js')
+const { v8 } = require('./webidl.js')
 
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
 const { toString: errorToString } = Error.prototype
-
-const v8 = Number.parseInt(process.versions.v8, 10)
 
 /** A frame of wasm, as V8's structured stack traces have it. */
 class CallSite {

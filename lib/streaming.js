@@ -12,6 +12,7 @@ const { setImmediate } = require('node:timers')
 const { compileInBackground, worded } = require('./compile.js')
 const fallback = require('./fallback.js')
 const sources = require('./sources.js')
+const { isObject } = require('./webidl.js')
 
 // Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
 const HIGH_WATER = 4 * 1024 * 1024
@@ -19,8 +20,6 @@ const HIGH_WATER = 4 * 1024 * 1024
 // A source whose chunks are all in memory never leaves the microtask queue. It gives the event loop a turn this often
 // (ms), or neither an early error nor an abort could come through.
 const TURN = 8
-
-const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 const now = () => performance.timeOrigin + performance.now()
 

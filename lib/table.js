@@ -9,7 +9,7 @@
 const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
 const { NOT_A_FUNCTION, referenceToJS, toRaw } = require('./value.js')
-const { defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong } = require('./webidl.js')
+const { accepts, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
 const { apply, construct } = Reflect
@@ -36,15 +36,7 @@ const TYPE_NAMES = { c: 'funcref', r: 'externref' }
 const states = new WeakMap()
 
 /** Whether the value is a Table of any class, copy or realm: the built-in's own brand decides. */
-function isTable(value) {
-  if (states.has(value)) return true
-  try {
-    apply(builtinLength, value, [])
-    return true
-  } catch {
-    return false
-  }
-}
+const isTable = (value) => states.has(value) || accepts(builtinLength, value)
 
 const isBuiltinTable = (value) => isTable(value) && !states.has(value)
 
@@ -64,7 +56,6 @@ const isOurs = (value) => describeFunction(value) !== undefined
 const fits = (state, value) => state.element === 'r' || value === null || isOurs(value)
 
 // Three wordings, from V8 13 on, of 12 (Node 22), and before (Node 20).
-const v8 = Number.parseInt(process.versions.v8, 10)
 const outOfBounds =
   v8 >= 13
     ? (index, type, size) => `invalid address ${index} in ${type} table of size ${size}`

@@ -7,9 +7,8 @@
 
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
-const { defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
+const { accepts, defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
 
-const { apply } = Reflect
 const { is } = builtin.Exception.prototype
 
 /** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
@@ -31,15 +30,7 @@ const isTag = (value) => states.has(value)
 const probe = new builtin.Exception(new builtin.Tag({ parameters: [] }), [])
 
 /** Whether the value is a Tag of an instance of the built-in engine: its own brand decides. */
-function isBuiltinTag(value) {
-  if (isTag(value)) return false
-  try {
-    apply(is, probe, [value])
-    return true
-  } catch {
-    return false
-  }
-}
+const isBuiltinTag = (value) => !isTag(value) && accepts(is, probe, [value])
 
 const homeGroup = (tag) => states.get(tag).home
 

@@ -6,6 +6,11 @@ const { types } = require('node:util')
 
 const { builtin, parents } = require('./realm.js')
 
+const { apply } = Reflect
+
+/** The major version of V8, whose words and shapes differ. */
+const v8 = Number.parseInt(process.versions.v8, 10)
+
 /** V8 up to 13 makes its constructors and its exported functions as sloppy-mode functions, which have these. */
 const SLOPPY = Object.fromEntries(
   ['arguments', 'caller']
@@ -42,6 +47,16 @@ function resemble(constructor) {
   Object.setPrototypeOf(constructor.prototype, parents[name])
 }
 
+/** Whether a member of the built-in does not throw, as it does for what has not its class's brand. */
+function accepts(member, receiver, list = []) {
+  try {
+    apply(member, receiver, list)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** The object that the built-in constructor made, with the prototype that `new` found for `self`. */
 const inheriting = (object, self) => Object.setPrototypeOf(object, Object.getPrototypeOf(self))
 
@@ -75,7 +90,6 @@ function observed(dictionary, convert) {
   )
 }
 
-const { apply } = Reflect
 const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get
 const bufferLength = getter(ArrayBuffer.prototype, 'byteLength')
 const TypedArray = Object.getPrototypeOf(Uint8Array)
@@ -100,4 +114,4 @@ function bytesOf(source) {
   return undefined
 }
 
-module.exports = { SLOPPY, bytesOf, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong }
+module.exports = { SLOPPY, accepts, bytesOf, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong, v8 }

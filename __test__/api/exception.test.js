@@ -320,6 +320,12 @@ for (const tier of tiers) {
     t.not(caught(() => exported.throwKept()).error, error)
   })
 
+  here('an immutable exnref goes from instance to instance', (t) => {
+    const exported = start('importsNull', { none: start('exportsNull', {}).none })
+    t.is(exported.isNull(), 1)
+    t.throws(() => exported.none.value, { instanceOf: TypeError })
+  })
+
   here('a script that is terminated does not run handlers', (t) => {
     const f = late()
     const { catchAll } = start('traps', { f })

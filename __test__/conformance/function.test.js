@@ -243,19 +243,24 @@ check('error condition mappings [#errors]: every trap is a RuntimeError', (W, { 
 
 check('error condition mappings: atomics, waiting on memory that is not shared among them', (W, { all, link }) => {
   const wait = (bits, expected, limits) => `(memory ${limits}) (func (export "f") (result i32) (memory.atomic.wait${bits} (i32.const 0) (i${bits}.const ${expected}) (i64.const 0)))`
+  const imported = (bits, limits, type) => link(`(import "m" "m" ${wait(bits, 1, limits).replace(')', '))')}`, { m: { m: new W.Memory(type) } }).f()
   return all({
     equal: () => link(wait(32, 0, '1')).f(),
     unequal: () => link(wait(32, 1, '1')).f(),
     long: () => link(wait(64, 1, '1')).f(),
     sharedEqual: () => link(wait(32, 0, '1 1 shared')).f(),
     sharedUnequal: () => link(wait(64, 1, '1 1 shared')).f(),
+    imported: () => imported(32, '1 1', { initial: 1, maximum: 1 }),
+    importedLong: () => imported(64, '1 1', { initial: 1, maximum: 1 }),
+    importedShared: () => imported(32, '1 1 shared', { initial: 1, maximum: 1, shared: true }),
+    importedSharedLong: () => imported(64, '1 1 shared', { initial: 1, maximum: 1, shared: true }),
     notify: () => link('(memory 1) (func (export "f") (result i32) (memory.atomic.notify (i32.const 0) (i32.const 1)))').f(),
     notifyBeyond: () => link('(memory 1) (func (export "f") (result i32) (memory.atomic.notify (i32.const 65536) (i32.const 1)))').f(),
     unaligned: () => link('(memory 1) (func (export "f") (result i32) (i32.atomic.load (i32.const 1)))').f(),
     unalignedWait: () => link('(memory 1 1 shared) (func (export "f") (result i32) (memory.atomic.wait32 (i32.const 2) (i32.const 0) (i64.const 0)))').f(),
     beyond: () => link('(memory 1 1 shared) (func (export "f") (result i32) (i32.atomic.rmw.add (i32.const 65536) (i32.const 0)))').f(),
   })
-}, { equal: throws('RuntimeError'), unequal: throws('RuntimeError'), long: throws('RuntimeError'), sharedEqual: 2, sharedUnequal: 1, notify: 0, notifyBeyond: throws('RuntimeError'), unaligned: throws('RuntimeError'), unalignedWait: throws('RuntimeError'), beyond: throws('RuntimeError') })
+}, { equal: throws('RuntimeError'), unequal: throws('RuntimeError'), long: throws('RuntimeError'), sharedEqual: 2, sharedUnequal: 1, imported: throws('RuntimeError'), importedLong: throws('RuntimeError'), importedShared: 1, importedSharedLong: 1, notify: 0, notifyBeyond: throws('RuntimeError'), unaligned: throws('RuntimeError'), unalignedWait: throws('RuntimeError'), beyond: throws('RuntimeError') })
 
 check('a trap’s RuntimeError: a new object each time, no cause', (W, { link }) => {
   const { unreachable } = link(TRAPS)

@@ -139,6 +139,9 @@ const texts = {
       (loop $next
         (block $l (try_table (catch_all $l) (call $f (local.get $count))) unreachable)
         (br_if $next (local.tee $count (i32.sub (local.get $count) (i32.const 1))))))`,
+  exportsNull: '(global (export "none") exnref (ref.null exn))',
+  importsNull: `(import "e" "none" (global $none exnref)) (export "none" (global $none))
+    (func (export "isNull") (result i32) (ref.is_null (global.get $none)))`,
 }
 
 module.exports = { LIVE, texts, times }

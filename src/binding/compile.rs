@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -27,7 +27,62 @@ pub struct Waiting {
 
 struct Target {
     callback: Reference,
+    hold: Arc<Hold>,
+}
+
+/// Whether a callback keeps the event loop alive. Changed on the environment's thread only, which is
+/// alive then.
+struct Hold {
     state: *const EnvState,
+    held: AtomicBool,
+    /// What a stream's compiler was given so far.
+    given: AtomicUsize,
+}
+
+// SAFETY: other threads only carry it back to tasks of the environment's thread.
+unsafe impl Send for Hold {}
+// SAFETY: as above.
+unsafe impl Sync for Hold {}
+
+impl Hold {
+    fn new(state: &EnvState) -> Self {
+        let hold = Self {
+            state,
+            held: AtomicBool::new(false),
+            given: AtomicUsize::new(0),
+        };
+        hold.set(true);
+        hold
+    }
+
+    fn set(&self, held: bool) {
+        if self.held.swap(held, Ordering::Relaxed) == held {
+            return;
+        }
+        if held {
+            self.state().waits();
+        } else {
+            self.state().settled();
+        }
+    }
+
+    fn state(&self) -> &EnvState {
+        // SAFETY: this is the environment's thread, and it is alive.
+        unsafe { &*self.state }
+    }
+
+    /// The compiler has work.
+    fn give(&self) {
+        self.given.fetch_add(1, Ordering::Relaxed);
+        self.set(true);
+    }
+
+    /// The compiler is done with that much.
+    fn rest(&self, taken: usize) {
+        if self.given.load(Ordering::Relaxed) == taken {
+            self.set(false);
+        }
+    }
 }
 
 // SAFETY: other threads only carry the box back to `settle`'s task, which runs on the
@@ -43,14 +98,14 @@ unsafe impl Send for Carried {}
 impl Waiting {
     /// Takes the callback in argument `index` and keeps the event loop alive for it.
     pub fn new(call: &Call<'_>, index: usize) -> Result<Self> {
+        Self::holding(call, index, Arc::new(Hold::new(call.state)))
+    }
+
+    fn holding(call: &Call<'_>, index: usize, hold: Arc<Hold>) -> Result<Self> {
         let callback = call.reference(index)?;
-        call.state.waits();
         Ok(Self {
             shared: Arc::clone(&call.state.shared),
-            target: Some(Box::new(Target {
-                callback,
-                state: call.state,
-            })),
+            target: Some(Box::new(Target { callback, hold })),
         })
     }
 
@@ -65,9 +120,8 @@ impl Waiting {
                 // The whole wrapper must be captured: it is what is `Send`.
                 let carried = carried;
                 let target = ManuallyDrop::into_inner(carried.0);
-                // SAFETY: this is the environment's thread, and it is alive.
-                let state = unsafe { &*target.state };
-                state.settled();
+                target.hold.set(false);
+                let state = target.hold.state();
                 let called = arguments(env, state)
                     .and_then(|arguments| js::call(env, target.callback.get()?, &arguments));
                 if let Err(thrown) = called {
@@ -80,8 +134,7 @@ impl Waiting {
     /// Gives up, on the environment's own thread.
     fn abandon(mut self) {
         if let Some(target) = self.target.take() {
-            // SAFETY: this is the environment's thread, and it is alive.
-            unsafe { &*target.state }.settled();
+            target.hold.set(false);
         }
     }
 }
@@ -93,9 +146,7 @@ impl Drop for Waiting {
             let carried = Carried(ManuallyDrop::new(target));
             self.shared.post(Box::new(move |_| {
                 let carried = carried;
-                let target = ManuallyDrop::into_inner(carried.0);
-                // SAFETY: this is the environment's thread, and it is alive.
-                unsafe { &*target.state }.settled();
+                ManuallyDrop::into_inner(carried.0).hold.set(false);
             }));
         }
     }
@@ -108,6 +159,9 @@ struct JobHandle {
     waiting: Arc<Mutex<Option<Waiting>>>,
     drained: Arc<Mutex<Option<Waiting>>>,
     over: Arc<AtomicBool>,
+    /// Of [`Self::waiting`]. A stream keeps the event loop alive while the compiler has work, and once
+    /// it ended: in between, its source does or does not.
+    hold: Arc<Hold>,
 }
 
 impl Native for JobHandle {
@@ -218,9 +272,12 @@ fn wake(drained: &Mutex<Option<Waiting>>) {
 }
 
 fn new_job(call: &Call<'_>, callback: usize) -> Result<JobHandle> {
+    let hold = Arc::new(Hold::new(call.state));
+    let waiting = Waiting::holding(call, callback, Arc::clone(&hold))?;
     Ok(JobHandle {
         stream: RefCell::new(None),
-        waiting: Arc::new(Mutex::new(Some(Waiting::new(call, callback)?))),
+        hold,
+        waiting: Arc::new(Mutex::new(Some(waiting))),
         drained: Arc::default(),
         over: Arc::default(),
     })
@@ -239,12 +296,17 @@ fn begin(call: &Call<'_>) -> Result<Value> {
     let (low, done_low) = (Arc::clone(&job.drained), Arc::clone(&job.drained));
     let over = Arc::clone(&job.over);
     let fallback = options.fallback;
+    let (shared, hold) = (Arc::clone(&call.state.shared), Arc::clone(&job.hold));
     let stream = StreamCompile::start(
         options,
         move |queued| {
             if queued < LOW_WATER {
                 wake(&low);
             }
+        },
+        move |taken| {
+            let hold = Arc::clone(&hold);
+            shared.post(Box::new(move |_| hold.rest(taken)));
         },
         move |outcome| {
             over.store(true, Ordering::Release);
@@ -261,7 +323,10 @@ fn push(call: &Call<'_>) -> Result<Value> {
     let job = call.native::<JobHandle>(0)?;
     let bytes = js::copy_of(call.env, call.argument(1))?;
     let queued = match job.stream.borrow().as_ref() {
-        Some(stream) if !job.over.load(Ordering::Acquire) => stream.push(bytes),
+        Some(stream) if !job.over.load(Ordering::Acquire) => {
+            job.hold.give();
+            stream.push(bytes)
+        }
         _ => 0,
     };
     js::number(call.env, queued as f64)
@@ -283,7 +348,10 @@ fn drained(call: &Call<'_>) -> Result<Value> {
 
 fn end(call: &Call<'_>) -> Result<Value> {
     let job = call.native::<JobHandle>(0)?;
-    if let Some(stream) = job.stream.borrow().as_ref() {
+    if let Some(stream) = job.stream.borrow().as_ref()
+        && !job.over.load(Ordering::Acquire)
+    {
+        job.hold.give();
         stream.end();
     }
     js::undefined(call.env)

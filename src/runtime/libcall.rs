@@ -103,69 +103,54 @@ fn waited(outcome: u32, shared: bool) -> u32 {
     outcome
 }
 
-/// `memory.atomic.wait32` on a memory of the instance's own.
-unsafe extern "C-unwind" fn wait32(
-    vmctx: *mut VMContext,
-    memory: u32,
-    address: u32,
-    expected: u32,
-    timeout: i64,
-) -> u32 {
-    // SAFETY: compiled code's arguments.
-    let outcome =
-        unsafe { wasmer_vm_memory32_atomic_wait32(vmctx, memory, address, expected, timeout) };
-    let shared = hooked(vmctx, |it| {
-        it.shared[(it.imported_memories + memory) as usize]
-    });
-    waited(outcome, shared)
-}
-
-/// `memory.atomic.wait64` on a memory of the instance's own.
-unsafe extern "C-unwind" fn wait64(
-    vmctx: *mut VMContext,
-    memory: u32,
-    address: u32,
-    expected: u64,
-    timeout: i64,
-) -> u32 {
-    // SAFETY: compiled code's arguments.
-    let outcome =
-        unsafe { wasmer_vm_memory32_atomic_wait64(vmctx, memory, address, expected, timeout) };
-    let shared = hooked(vmctx, |it| {
-        it.shared[(it.imported_memories + memory) as usize]
-    });
-    waited(outcome, shared)
-}
-
-/// `memory.atomic.wait32` on an imported memory.
-unsafe extern "C-unwind" fn imported_wait32(
-    vmctx: *mut VMContext,
-    memory: u32,
-    address: u32,
-    expected: u32,
-    timeout: i64,
-) -> u32 {
-    // SAFETY: compiled code's arguments.
-    let outcome = unsafe {
-        wasmer_vm_imported_memory32_atomic_wait32(vmctx, memory, address, expected, timeout)
+/// A wait: the type of the value, wasmer's function, and the memory's index in [`Hooked::shared`].
+macro_rules! wait {
+    ($(#[$doc:meta])* $name:ident, $expected:ty, $wasmer:ident, $index:expr) => {
+        $(#[$doc])*
+        unsafe extern "C-unwind" fn $name(
+            vmctx: *mut VMContext,
+            memory: u32,
+            address: u32,
+            expected: $expected,
+            timeout: i64,
+        ) -> u32 {
+            // SAFETY: compiled code's arguments.
+            let outcome = unsafe { $wasmer(vmctx, memory, address, expected, timeout) };
+            let index: fn(&Hooked, u32) -> u32 = $index;
+            let shared = hooked(vmctx, |it| it.shared[index(it, memory) as usize]);
+            waited(outcome, shared)
+        }
     };
-    waited(outcome, hooked(vmctx, |it| it.shared[memory as usize]))
 }
 
-/// `memory.atomic.wait64` on an imported memory.
-unsafe extern "C-unwind" fn imported_wait64(
-    vmctx: *mut VMContext,
-    memory: u32,
-    address: u32,
-    expected: u64,
-    timeout: i64,
-) -> u32 {
-    // SAFETY: compiled code's arguments.
-    let outcome = unsafe {
-        wasmer_vm_imported_memory32_atomic_wait64(vmctx, memory, address, expected, timeout)
-    };
-    waited(outcome, hooked(vmctx, |it| it.shared[memory as usize]))
-}
+wait!(
+    /// `memory.atomic.wait32` on a memory of the instance's own.
+    wait32,
+    u32,
+    wasmer_vm_memory32_atomic_wait32,
+    |it, memory| it.imported_memories + memory
+);
+wait!(
+    /// `memory.atomic.wait64` on a memory of the instance's own.
+    wait64,
+    u64,
+    wasmer_vm_memory32_atomic_wait64,
+    |it, memory| it.imported_memories + memory
+);
+wait!(
+    /// `memory.atomic.wait32` on an imported memory.
+    imported_wait32,
+    u32,
+    wasmer_vm_imported_memory32_atomic_wait32,
+    |_, memory| memory
+);
+wait!(
+    /// `memory.atomic.wait64` on an imported memory.
+    imported_wait64,
+    u64,
+    wasmer_vm_imported_memory32_atomic_wait64,
+    |_, memory| memory
+);
 
 /// `table.init`
 unsafe extern "C-unwind" fn table_init(

@@ -26,7 +26,7 @@ struct Shared {
     state: Mutex<State>,
     changed: Condvar,
     cancelled: AtomicBool,
-    on_error: Box<dyn Fn() + Send + Sync>,
+    on_news: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -52,13 +52,14 @@ pub struct Compiled {
 }
 
 impl Baseline {
-    /// `on_error` is called, on any thread, when a function turns out to be invalid.
-    pub fn new(on_error: Box<dyn Fn() + Send + Sync>) -> Self {
+    /// `on_news` is called, on any thread, when a function turns out to be invalid, and when all that
+    /// was submitted is compiled.
+    pub fn new(on_news: Box<dyn Fn() + Send + Sync>) -> Self {
         Self(Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
             cancelled: AtomicBool::new(false),
-            on_error,
+            on_news,
         }))
     }
 
@@ -97,6 +98,12 @@ impl Baseline {
     /// The first error so far.
     pub fn error(&self) -> Option<CompileError> {
         self.0.state.lock().error.clone()
+    }
+
+    /// Whether all that was submitted is compiled, and is valid.
+    pub fn rests(&self) -> bool {
+        let state = self.0.state.lock();
+        state.pending == 0 && state.error.is_none()
     }
 
     /// Drops what was not begun yet.
@@ -153,10 +160,10 @@ impl Baseline {
 
 impl Shared {
     fn done(&self, result: Result<(), CompileError>) {
-        let failed = {
+        let news = {
             let mut state = self.state.lock();
             state.pending -= 1;
-            let failed = result.is_err();
+            let news = result.is_err() || state.pending == 0;
             if let Err(error) = result {
                 let earlier = state
                     .error
@@ -166,11 +173,11 @@ impl Shared {
                     state.error = Some(error);
                 }
             }
-            failed
+            news
         };
         self.changed.notify_all();
-        if failed {
-            (self.on_error)();
+        if news {
+            (self.on_news)();
         }
     }
 

@@ -263,8 +263,8 @@ const STALL: Duration = Duration::from_millis(20);
 enum Message {
     Bytes(Vec<u8>),
     End,
-    /// A function turned out to be invalid.
-    Failed,
+    /// From the [`Baseline`].
+    News,
     /// Nobody waits any more.
     Abort,
 }
@@ -276,11 +276,14 @@ pub struct StreamCompile {
 }
 
 impl StreamCompile {
-    /// Starts; `drained` is called on the compile's thread whenever it took in bytes, `done`
-    /// once, with the module or the error. Dropping the value without [`Self::end`] gives up.
+    /// Starts; on the compile's thread `drained` is called whenever it took in bytes, with how many
+    /// are still queued; `rests`, when nothing is left to do for the pushes so far, with how many
+    /// those were; `done` once, with the module or the error. Dropping the value without
+    /// [`Self::end`] gives up.
     pub fn start(
         options: CompileOptions,
         drained: impl Fn(usize) + Send + 'static,
+        rests: impl Fn(usize) + Send + 'static,
         done: impl FnOnce(Result<Arc<Module>, Refused>) + Send + 'static,
     ) -> std::io::Result<Self> {
         let (sender, receiver) = unbounded();
@@ -291,6 +294,7 @@ impl StreamCompile {
             wake: sender.clone(),
             queued: Arc::clone(&queued),
             drained: Box::new(drained),
+            rests: Box::new(rests),
         };
         std::thread::Builder::new()
             .name("wasm-stream".to_owned())
@@ -341,6 +345,7 @@ struct Stream {
     wake: Sender<Message>,
     queued: Arc<AtomicUsize>,
     drained: Box<dyn Fn(usize) + Send>,
+    rests: Box<dyn Fn(usize) + Send>,
 }
 
 impl Stream {
@@ -352,10 +357,11 @@ impl Stream {
             wake,
             queued,
             drained,
+            rests,
         } = self;
         let span = Span::start();
         let baseline = Baseline::new(Box::new(move || {
-            let _ = wake.send(Message::Failed);
+            let _ = wake.send(Message::News);
         }));
         let mut ingest = Ingest::new();
         // A module with the same head was cached: this one probably is, too.
@@ -367,18 +373,29 @@ impl Stream {
         let mut submit = |chunk| baseline.submit(chunk);
         // What this engine refused, while the rest arrives for another one.
         let mut refused = None;
+        let mut taken = 0;
+        // Nothing is left to flush.
+        let mut stalled = false;
         loop {
             let mut failed = None;
-            match receiver.recv_timeout(STALL) {
+            let message = if stalled {
+                receiver.recv().map_err(RecvTimeoutError::from)
+            } else {
+                receiver.recv_timeout(STALL)
+            };
+            match message {
                 Ok(Message::Bytes(bytes)) => {
+                    taken += 1;
+                    stalled = false;
                     failed = ingest.push(&bytes, &known, &mut submit).err();
                     let left = queued.fetch_sub(bytes.len(), Ordering::AcqRel) - bytes.len();
                     drained(left);
                 }
-                Ok(Message::Failed) => failed = baseline.error(),
+                Ok(Message::News) => failed = baseline.error(),
                 Ok(Message::End) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     ingest.flush(&mut submit);
+                    stalled = true;
                 }
                 Ok(Message::Abort) | Err(RecvTimeoutError::Disconnected) => {
                     baseline.cancel();
@@ -386,6 +403,9 @@ impl Stream {
                 }
             }
             let Some(error) = failed.filter(|_| refused.is_none()) else {
+                if stalled && (refused.is_some() || baseline.rests()) {
+                    rests(taken);
+                }
                 continue;
             };
             baseline.cancel();

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use wasmer_compiler::{Artifact, ArtifactCreate};
@@ -334,11 +334,16 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
     }
     let path = entry.path.display().to_string();
     let image = entry.image_len;
+    let verified = if entry.remembered { "before" } else { "now" };
+    let mapping = Instant::now();
     match map(entry) {
         Ok((declaration, code)) => {
             let mut fields = options.fields(&hash, declaration.size);
             fields.push(("artifactBytes", image.into()));
             fields.push(("path", path.into()));
+            fields.push(("verified", verified.into()));
+            let mapping = mapping.elapsed().as_secs_f64() * 1e3;
+            fields.push(("mapping", Field::Number(mapping)));
             options.events.emit(span.event("moduleCacheHit", fields));
             Loading::Loaded(Box::new(declaration), code)
         }
