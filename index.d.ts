@@ -433,7 +433,7 @@ declare namespace wasm {
     readonly entries: number
     /** Bytes of all that is stored. */
     readonly bytes: number
-    /** What may be stored, in bytes. */
+    /** What may be stored, in bytes; `0` without a cache. */
     readonly limit: number
     /** What was put aside, and is kept for a week at most. */
     readonly quarantined: { readonly files: number, readonly bytes: number }
@@ -448,8 +448,8 @@ declare namespace wasm {
     /** Where the module came from when it was compiled: a URL, a path, or `''`. */
     readonly source: string
     readonly partition: string
-    /** What shaped the code beside the module. */
-    readonly engine: string
+    /** What shaped the code beside the module: the engine's version, the processor's features, … */
+    readonly engine: Readonly<Record<string, string>>
     /** Bytes on disk. */
     readonly bytes: number
     /** Bytes of the module. */
@@ -458,8 +458,6 @@ declare namespace wasm {
     readonly created: number
     /** In milliseconds since the epoch, to the minute. */
     readonly lastUsed: number
-    /** The folder of the version of this package and of its engine that stored it. */
-    readonly folder: string
     /** Its file. */
     readonly path: string
     /** Whether this version of the package, on this machine, would find it. */
@@ -469,10 +467,8 @@ declare namespace wasm {
   interface CacheReport {
     /** Artifacts that are as they were written. */
     readonly verified: number
-    /** Those that were not, and where they are from here on. */
+    /** Those that were not: where they were, and what is wrong with them. */
     readonly quarantined: readonly { readonly path: string, readonly reason: string }[]
-    /** Bytes that were read. */
-    readonly bytes: number
   }
 
   /** What was removed. */

@@ -185,16 +185,61 @@ test('a trace that cannot be written is said on stderr, and changes nothing else
   t.regex(stderr, /^wasm-compile-cache: the trace was not written: ENOENT/)
 })
 
-test('NODE_DEBUG=wasm-compile-cache prints a line an event', async (t) => {
-  const { stderr } = await script(compileOnce, { NODE_DEBUG: 'wasm-compile-cache' })
-  t.regex(stderr, /^WASM-COMPILE-CACHE \d+: streamFromResponseCallback .*bytes=\d+/m)
-  t.regex(stderr, /^WASM-COMPILE-CACHE \d+: compiledModule /m)
+/** The lines of NODE_DEBUG for a module that is compiled in both tiers: what was done, without how long it took. */
+async function story(cache) {
+  const { stderr } = await script(`
+    const { compileStreaming, Module } = require(root)
+    const bytes = Buffer.from('${module64}', 'base64')
+    compileStreaming(new Response(bytes, { headers: { 'content-type': 'application/wasm' } }), { minSize: 0 })
+      .then((module) => Module.optimized(module))
+  `, { NODE_DEBUG: 'wasm-compile-cache', WASM_COMPILE_CACHE: cache })
+  const lines = stderr.trimEnd().split('\n')
+  return lines.map((line) => line.replace(/^WASM-COMPILE-CACHE \d+: /, '').replace(/[\d.]+ (ms|s)\b/, 'N ms').replace(/[\d.]+ kB/, 'N kB'))
+}
+
+test('NODE_DEBUG=wasm-compile-cache tells what was looked for, what was found or why not, and what came of it', async (t) => {
+  const cache = fs.mkdtempSync(path.join(folder, 'story-'))
+  const about = /^(\w+) bytes \((?:\d+ bytes)?(?:, )?(?:[0-9a-f]{12})?\): (.*)$/
+  const told = (lines) => lines.map((line) => about.exec(line)?.slice(1) ?? line)
+  // When the promise resolves, the optimizing tier may be done already.
+  const ready = ([name]) => name === 'compiledModule'
+  const cold = told(await story(cache))
+  t.deepEqual(cold.filter(ready), [['compiledModule', 'can be run, after N ms']])
+  const [artifact] = fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).map((name) => path.join(cache, name))
+  t.deepEqual(cold.filter((line) => !ready(line)), [
+    ['streamFromResponseCallback', `all ${answer.length} bytes have arrived, 1 chunk in N ms`],
+    ['moduleCacheMiss', 'not in the cache (absent), looked for N ms; it is compiled'],
+    ['baselineReady', 'compiled by the baseline tier in N ms'],
+    ['cachedModule', `stored ${artifact} (N kB) in N ms`],
+    ['optimizedReady', 'optimised code has taken over, after N ms'],
+  ])
+  t.deepEqual(told(await story(cache)).slice(1), [
+    ['moduleCacheHit', `found ${artifact} (N kB) and mapped it in N ms; nothing is compiled`],
+    ['compiledModule', 'can be run, after N ms'],
+  ])
+  const bytes = fs.readFileSync(artifact)
+  bytes[100] ^= 1
+  fs.writeFileSync(artifact, bytes)
+  t.deepEqual(told(await story(cache))[1], ['moduleCacheInvalid', 'what is there cannot be used (seal-mismatch), found out in N ms; it is compiled anew'])
+})
+
+test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, too', (t) => {
+  const { tell } = require('../lib/story.js')
+  t.is(tell({ name: 'somethingElse', ts: 1, dur: 2, source: 'a.wasm', status: 304, reason: 'text' }), 'somethingElse a.wasm: status=304 reason=text 2.00 ms')
+  for (const name of NAMES) {
+    const line = tell({ name, ts: 1, dur: 2, source: 's', bytes: 1, chunks: 1, craneliftBytes: 0, artifactBytes: 1, path: 'p', reason: 'r', feature: 'f', pid: 1, spool: 's' })
+    t.false(line.includes('='), line)
+    t.false(line.includes('undefined'), line)
+  }
 })
 
 // The end of the process, with a native side that has something to hand off
 
 const fakeNative = (handOff) => `
-const native = { onEvents() {}, drainEvents: () => [], handOff() { ${handOff} } }
+const native = {
+  onEvents() {}, drainEvents: () => [], cacheRecordCounts() {}, handOff() { ${handOff} },
+  cacheConfiguration: () => ({ directory: null, maxSize: -1, maxEntrySize: -1 }),
+}
 require(root + '/lib/events.js').start(native)
 require(root + '/lib/exit.js').install(native)
 require(root + '/lib/exit.js').install(native)

@@ -66,6 +66,19 @@ function configurationOf(given) {
   }
 }
 
+const DISABLED = 'The cache is disabled: WASM_DISABLE_COMPILE_CACHE=1 is set, or node --permission does not let it be read'
+
+// As long as there is no cache.
+const NOTHING = { hits: 0, misses: {}, writes: 0, writeFailures: 0, evicted: 0, quarantined: 0, bytesWritten: 0 }
+const emptyStats = () => ({
+  process: { ...NOTHING, misses: {} },
+  total: { ...NOTHING, misses: {} },
+  entries: 0,
+  bytes: 0,
+  limit: 0,
+  quarantined: { files: 0, bytes: 0 },
+})
+
 const cache = {
   get directory() {
     return native.cacheStatus().root
@@ -74,20 +87,17 @@ const cache = {
   enable(options = undefined) {
     try {
       const taken = native.reconfigure(configurationOf(options))
-      const { status, root, message } = native.cacheStatus()
-      const settled = status === 'enabled' && !taken ? 'already-enabled' : status
-      return {
-        status: settled,
-        ...(message === undefined ? {} : { message }),
-        ...(root === null ? {} : { directory: root }),
-      }
+      const { status: found, root, message } = native.cacheStatus()
+      const status = found === 'enabled' && !taken ? 'already-enabled' : found
+      if (status === 'disabled') return { status, message: DISABLED }
+      return { status, ...(message === undefined ? {} : { message }), ...(root === null ? {} : { directory: root }) }
     } catch ({ message }) {
       return { status: 'failed', message }
     }
   },
 
   stats() {
-    return native.cacheStats()
+    return native.cacheStats() ?? emptyStats()
   },
 
   entries() {

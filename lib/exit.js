@@ -10,7 +10,7 @@ const path = require('node:path')
 const { isMainThread } = require('node:worker_threads')
 
 const events = require('./events.js')
-const { environment } = require('./options.js')
+const { NO_LIMIT } = require('./options.js')
 const { mayHandOff } = require('./permission.js')
 
 // Not for the finisher: what would load this package into it a second time, make it write files of its own, or
@@ -22,23 +22,26 @@ const started = { ...process.env }
 
 let installed = false
 
-function finisherEnvironment() {
+function finisherEnvironment(native) {
   const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
   // Not deleted: where the name is missing, Node adds its own NODE_V8_COVERAGE.
   for (const name of NOT_INHERITED) env[name] = undefined
-  // Absolute: as it was when the program began, whatever its folder is now.
-  if (environment.directory !== null) env.WASM_COMPILE_CACHE = environment.directory
+  // What counts for this process, by its environment or by cache.enable().
+  const { directory, maxSize, maxEntrySize } = native.cacheConfiguration()
+  if (directory !== null) env.WASM_COMPILE_CACHE = directory
+  if (maxSize !== NO_LIMIT) env.WASM_COMPILE_CACHE_MAX_SIZE = `${maxSize}`
+  if (maxEntrySize !== NO_LIMIT) env.WASM_COMPILE_CACHE_MAX_ENTRY_SIZE = `${maxEntrySize}`
   if (process.versions.electron) env.ELECTRON_RUN_AS_NODE = '1'
   return env
 }
 
-function spawnFinisher(spool) {
+function spawnFinisher(native, spool) {
   const { spawn } = require('node:child_process')
   const child = spawn(process.execPath, [path.join(__dirname, 'finish.js'), spool], {
     // Not the caller's folder: it may be about to be removed.
     cwd: path.parse(process.execPath).root,
     detached: true,
-    env: finisherEnvironment(),
+    env: finisherEnvironment(native),
     stdio: 'ignore',
     windowsHide: true,
   })
@@ -50,7 +53,7 @@ function spawnFinisher(spool) {
 function handOff(native) {
   if (!isMainThread || started.WASM_COMPILE_CACHE_FINISH === '0' || !mayHandOff()) return
   for (const spool of native.handOff()) {
-    const pid = spawnFinisher(spool)
+    const pid = spawnFinisher(native, spool)
     if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })
   }
 }

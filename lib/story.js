@@ -18,10 +18,10 @@ const took = ({ dur }) => `in ${formatDuration(dur)}`
 const share = (part, whole) => `${Math.round((100 * part) / whole)} %`
 
 const SENTENCES = {
-  streamFromResponseCallback: (event) => `all ${formatSize(event.bytes)} have arrived, ${event.chunks} chunks ${took(event)}`,
+  streamFromResponseCallback: (event) => `all ${formatSize(event.bytes)} have arrived, ${event.chunks} chunk${event.chunks === 1 ? '' : 's'} ${took(event)}`,
   moduleCacheHit: (event) => `found ${event.path} (${formatSize(event.artifactBytes)}) and mapped it ${took(event)}; nothing is compiled`,
-  moduleCacheMiss: (event) => `not in the cache (${event.reason}), looked for ${took(event)}; it is compiled`,
-  moduleCacheInvalid: (event) => `what the cache has cannot be used (${event.reason}), found out ${took(event)}; it is compiled anew`,
+  moduleCacheMiss: (event) => `not in the cache (${event.reason}), looked for ${formatDuration(event.dur)}; it is compiled`,
+  moduleCacheInvalid: (event) => `what is there cannot be used (${event.reason}), found out ${took(event)}; it is compiled anew`,
   baselineReady: (event) =>
     `compiled by the baseline tier ${took(event)}${event.craneliftBytes > 0 ? `, ${share(event.craneliftBytes, event.bytes)} of it by Cranelift` : ''}`,
   compiledModule: (event) => `can be run, after ${formatDuration(event.dur)}`,

@@ -34,7 +34,8 @@ function addon(found) {
   }
 }
 
-const engine = ({ native }) => good(native.engineFingerprint().map(([name, value]) => `${name} ${value}`).join('; '))
+const engine = ({ native }) => 
+  good(Object.entries(native.engineFingerprint()).map(([name, value]) => `${name} ${value}`).join('; '))
 
 const guards = ({ native }) =>
   native.hostGuardsMemories()
@@ -70,9 +71,9 @@ function directory(found, options) {
   const { status, message, directory: root } = cache.enable({ directory: options.directory })
   if (status === 'disabled') return bad(message, 'take WASM_DISABLE_COMPILE_CACHE out of the environment')
   if (status === 'failed') return bad(message, 'name another directory in WASM_COMPILE_CACHE')
+  if (status === 'read-only') return bad(`${root} can only be read`, 'make it writable, or name another in WASM_COMPILE_CACHE')
   found.cache = cache
   found.root = root
-  if (status === 'read-only') return bad(`${root} can only be read`, 'make it writable, or name another in WASM_COMPILE_CACHE')
   const others = strangers(root)
   if (others.length > 0) return bad(`${root}: others own, or may write to ${others.join(', ')}`, 'remove these, or chmod go-w them')
   return good(`${root}, mode ${octal(fs.lstatSync(root).mode)}, all of it yours alone`)

@@ -34,37 +34,38 @@ function lookUp(bytes, { partition, minSize }) {
   const { readOptions } = require('../options.js')
   const hash = native.hashOf(bytes)
   const options = readOptions({ partition, minSize }, 'explain').native
-  return { hash, ...native.cacheExplain(hash, bytes.length, options) }
+  const nothing = { outcome: 'miss', reason: 'absent', near: [] }
+  return { hash, ...(native.cacheExplain(hash, bytes.length, options) ?? nothing) }
 }
 
 function explain(file, options) {
   const bytes = fs.readFileSync(file)
   const feature = refusal(bytes, file)
   const found = lookUp(bytes, options)
-  const missed = (reason, more) => ({ ...found, outcome: 'miss', reason, ...more })
-  const told = (all) => ({ file, bytes: bytes.length, ...all })
-  if (feature !== undefined) return told(missed('unsupported', { feature }))
-  if (bytes.length < options.minSize) return told(missed('too-small'))
-  return told(found)
+  const told = { file, bytes: bytes.length, partition: options.partition, ...found }
+  return feature === undefined ? told : { ...told, outcome: 'miss', reason: 'unsupported', feature }
 }
 
 const short = (value) => (value.length > 60 ? `${value.slice(0, 57)}...` : value || "''")
 
 const difference = ({ field, cached, current }) => `${field}: ${short(cached)} there, ${short(current)} here`
 
-function lines({ file, bytes, hash, outcome, reason, feature, path, near }, { green, yellow, dim }) {
+/** What is there of the module instead, and how it differs from what was looked for. */
+function instead(other, partition) {
+  const fields = other.partition === partition ? [] : [{ field: 'partition', cached: other.partition, current: partition }]
+  return [['there is', other.path], ...[...fields, ...other.differs].map((field) => ['', difference(field)])]
+}
+
+function lines({ file, bytes, partition, hash, outcome, reason, feature, path, near }, { green, yellow, dim }) {
   const verdict = outcome === 'hit' ? green('hit') : yellow('miss')
   const why = outcome === 'hit' ? 'it is in the cache' : (WORDS[reason] ?? `what is there cannot be used (${reason})`)
   const first = `${verdict}  ${file}, ${formatSize(bytes)}: ${why}${feature === undefined ? '' : ` (${feature})`}`
   const rows = [
-    [dim('module'), hash],
-    [dim(outcome === 'hit' ? 'entry' : 'would be'), path],
-    ...near.flatMap((other) => [
-      [dim('there is'), other.path],
-      ...other.differs.map((field) => ['', difference(field)]),
-    ]),
+    ['module', hash],
+    ...(path === undefined ? [] : [[outcome === 'hit' ? 'entry' : 'would be', path]]),
+    ...(outcome === 'hit' ? [] : near.flatMap((other) => instead(other, partition))),
   ]
-  return `${first}\n${table(rows)}`
+  return `${first}\n${table(rows.map(([title, ...rest]) => [dim(title), ...rest]))}`
 }
 
 module.exports = {

@@ -1,6 +1,5 @@
 'use strict'
 
-const { formatSize } = require('../quantities.js')
 const { open } = require('./open.js')
 
 module.exports = {
@@ -10,10 +9,10 @@ module.exports = {
 
   async run(_args, options, { red }) {
     const report = await open(options).verify()
-    const { verified, quarantined, bytes } = report
+    const { verified, quarantined } = report
     const text = [
       ...quarantined.map(({ path, reason }) => `${red('quarantined')} ${path} (${reason})`),
-      `${verified} verified, ${formatSize(bytes)}; ${quarantined.length} quarantined`,
+      `${verified} verified, ${quarantined.length} quarantined`,
     ].join('\n')
     return { code: quarantined.length === 0 ? 0 : 1, json: report, text }
   },

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::compile::{Waiting, cache_mode_of, options_of};
 use super::js::{self, Call, Env, Exports, Result, Value};
 use super::thrown::Thrown;
-use crate::cache::{ArtifactKey, CacheError, Counts, Evicted, Item, Label, Store};
+use crate::cache::{ArtifactKey, CacheError, Counts, Evicted, Item, Label, ModuleHash, Store};
 use crate::tier::{self, CacheMode, Configuration, Difference, Explanation, ImportError};
 
 pub fn register(exports: &Exports) {
@@ -55,6 +55,25 @@ pub fn register(exports: &Exports) {
     exports.function("cacheExplain", explain);
     exports.function("cacheRead", read);
     exports.function("cacheImport", import);
+    exports.function("cacheLocks", |call| {
+        js::boolean(call.env, store().is_some_and(|store| store.has_locks()))
+    });
+    exports.function("hashOf", |call| {
+        let bytes = js::copy_of(call.env, call.argument(0))?;
+        js::string(call.env, &ModuleHash::of(&bytes).to_string())
+    });
+    exports.function("engineFingerprint", |call| {
+        let fields = tier::fingerprint().into_iter();
+        let fields: Vec<_> = fields
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
+        fingerprint(call.env, &fields)
+    });
+    exports.function("unsupportedFeatures", |call| {
+        js::array(call.env, crate::stream::unsupported(), |name| {
+            js::string(call.env, &name)
+        })
+    });
     exports.function("cacheRecordCounts", |call| {
         tier::record_counts();
         js::undefined(call.env)

@@ -292,5 +292,10 @@ impl Evicted {
 /// Waits for the right to make room in `root`; `None` where there are no locks, or whoever has it does not go on: the
 /// limit may then be passed by what is written at the same time, until the next write.
 pub(super) fn right(root: &Path) -> Option<File> {
-    lock::wait(&root.join(LOCK_FILE)).ok()
+    lock::wait(&lock_path(root)).ok()
+}
+
+/// The file whose lock is [`right`].
+pub(super) fn lock_path(root: &Path) -> PathBuf {
+    root.join(LOCK_FILE)
 }

@@ -46,6 +46,7 @@ mod key;
 mod label;
 mod limits;
 mod lock;
+mod probe;
 mod seal;
 mod spool;
 mod stat_index;

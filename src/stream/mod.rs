@@ -8,4 +8,4 @@ mod unsupported;
 pub use ingest::{
     Chunk, ChunkFunction, Ingest, Ingested, MAX_MODULE_BYTES, MAX_TABLE_ENTRIES, Refused, validate,
 };
-pub use unsupported::explain;
+pub use unsupported::{explain, unsupported};

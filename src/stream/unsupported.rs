@@ -24,11 +24,7 @@ pub fn explain(error: CompileError, bytes: &[u8]) -> CompileError {
             needed = fewer;
         }
     }
-    let names: Vec<_> = needed
-        .difference(wasm_features())
-        .iter_names()
-        .map(|(name, _)| name.to_lowercase().replace('_', "-"))
-        .collect();
+    let names: Vec<_> = unaccepted(needed).collect();
     if names.is_empty() {
         return error;
     }
@@ -36,6 +32,16 @@ pub fn explain(error: CompileError, bytes: &[u8]) -> CompileError {
         feature: names.join(", "),
         offset: Some(offset),
     }
+}
+
+/// The proposals that are not accepted, by the names that [`explain`] gives them.
+pub fn unsupported() -> impl Iterator<Item = String> {
+    unaccepted(WasmFeatures::all())
+}
+
+fn unaccepted(features: WasmFeatures) -> impl Iterator<Item = String> {
+    let names = features.difference(wasm_features()).iter_names();
+    names.map(|(name, _)| name.to_lowercase().replace('_', "-"))
 }
 
 /// Whether the module is valid as far as `offset`, functions before the one there left out.
