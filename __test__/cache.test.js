@@ -312,3 +312,21 @@ test.serial('two processes that are cold at once are both right, and one valid a
   t.deepEqual(litter(cache), [])
   t.deepEqual(story(await compile(t, cache, whole)), HOT)
 })
+
+test.serial('WASM_COMPILE_CACHE_ONLY=1: what the cache could hold comes from there, or is an error', async (t) => {
+  const cache = folder(t)
+  const only = { cache, env: { WASM_COMPILE_CACHE_ONLY: '1' } }
+  for (const as of ['bytes', 'sync', 'response', 'stream', 'file']) {
+    const refused = await run({ modules: [{ file: whole, as, catches: true }] }, only)
+    t.is(refused.modules[0].error?.code, 'ERR_WASM_NOT_CACHED', as)
+    t.true(refused.modules[0].error.message.includes('WASM_COMPILE_CACHE_ONLY'))
+  }
+  t.deepEqual(story(await compile(t, cache, whole)), COLD)
+  for (const as of ['bytes', 'sync', 'response', 'stream', 'file']) {
+    const hot = await run({ modules: [{ file: whole, as, calls: CALLS }] }, only)
+    t.deepEqual(hot.modules[0].results, expected)
+    t.deepEqual(story(hot), HOT)
+  }
+  const small = await run({ modules: [{ file: tiny, options: { optimize: false }, calls: CALLS }] }, only)
+  t.deepEqual(small.modules[0].results, expected, 'below minSize')
+})

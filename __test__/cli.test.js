@@ -308,7 +308,7 @@ test('warm, then run without a network and without both compilers: hits, and not
 
   const cold = await cli(['run', DRIVER], { cache: path.join(folder(t), 'cold'), env, under })
   t.not(cold.code, 0, 'the compilers are cut off')
-  t.regex(cold.stderr, /ERR_WASM_NOT_CACHED|not in the cache/)
+  t.regex(cold.stderr, /is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1/)
 })
 
 // ── Looking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -376,14 +376,15 @@ test('explain: files that are none, or no modules', async (t) => {
   t.regex(error.message, /is not a valid module: .*expected magic word/)
 })
 
-test('a module that another machine has compiled is a miss that says what differs', async (t) => {
+test('what another version has stored is listed, and explains a miss', async (t) => {
   const cache = copied(t)
   // The same files in the folder of an engine that we are not.
   const [version] = fs.readdirSync(cache).filter((name) => name.startsWith('v'))
   fs.renameSync(path.join(cache, version), path.join(cache, `${version}x`))
   const listed = await cliJson(['ls'], { cache })
   t.deepEqual(listed.map(({ current }) => current), [false, false])
-  t.is((await cliJson(['explain', DECODER], { cache, code: 1 })).outcome, 'miss')
+  t.like(await cliJson(['explain', DECODER], { cache, code: 1 }), { outcome: 'miss', reason: 'other-engine' })
+  t.regex((await cli(['ls'], { cache })).stdout, /webp_dec\.wasm, of another engine$/m)
 })
 
 // ── Mending ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -398,7 +399,7 @@ test('verify finds an entry that is not as it was written, and puts it aside', a
   const { code, stdout } = await cli(['verify'], { cache })
   t.is(code, 1)
   t.regex(lines({ stdout })[0], /^quarantined .* \(seal-mismatch\)$/)
-  t.regex(lines({ stdout })[1], /^1 verified, .*; 1 quarantined$/)
+  t.regex(lines({ stdout })[1], /^1 verified, 1 quarantined$/)
   t.like(await cliJson(['verify'], { cache }), { verified: 1, quarantined: [] })
   t.is((await cliJson(['stats'], { cache })).quarantined.files, 1)
 })

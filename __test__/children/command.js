@@ -6,6 +6,7 @@
 //             as        'bytes' (default), 'sync', 'response', 'stream' or 'file'
 //             calls     [[export, ...arguments]]; without, nothing is instantiated
 //             sections  names of custom sections to list
+//             catches   true: an error is told, not thrown
 // at        'once': all modules are asked for before the first is there; default: one after the other
 // end       'optimized' (default: the optimizing tier is waited for), 'return', 'exit', 'throw'
 // busy      true: the optimizing tier has something larger to do first, which is not cached
@@ -71,9 +72,16 @@ function listing(module, sections) {
   return { imports: W.Module.imports(module), exports: W.Module.exports(module), contents }
 }
 
-async function compile({ file, as = 'bytes', options, calls, sections }, index) {
+async function compile({ file, as = 'bytes', options, calls, sections, catches }, index) {
   const before = read()
-  const module = await sources[as](file, options)
+  let module
+  try {
+    module = await sources[as](file, options)
+  } catch (error) {
+    if (!catches) throw error
+    modules[index] = { error: { name: error.name, code: error.code, message: error.message } }
+    return undefined
+  }
   const told = { stored: stored(), read: read() - before, tier: W.Module.tier(module) }
   if (sections) told.listing = listing(module, sections)
   if (calls) {
@@ -106,12 +114,13 @@ async function main() {
     const told = modules[index]
     const settled = (state) => () => (told.optimized = state)
     told.optimized = 'pending'
+    if (module === undefined) return undefined
     return W.Module.optimized(module).then(settled('done'), settled('rejected'))
   })
   await Promise.all(waits.filter((_, index) => job.modules[index].options?.optimize !== false))
   await new Promise((resolve) => setImmediate(resolve))
   // What is still pending would keep the process.
-  if (modules.some(({ optimized }) => optimized === 'pending')) process.exit()
+  if (modules.some(({ optimized, error }) => optimized === 'pending' && error === undefined)) process.exit()
 }
 
 main()

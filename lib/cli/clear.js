@@ -1,7 +1,7 @@
 'use strict'
 
-const { formatSize } = require('../quantities.js')
 const { open } = require('./open.js')
+const { removalText } = require('./screen.js')
 
 module.exports = {
   usage: 'clear',
@@ -9,6 +9,6 @@ module.exports = {
 
   run(_args, options) {
     const removed = open(options).clear()
-    return { json: removed, text: `${removed.files} files removed, ${formatSize(removed.bytes)}` }
+    return { json: removed, text: removalText(removed) }
   },
 }

@@ -34,8 +34,11 @@ function addon(found) {
   }
 }
 
-const engine = ({ native }) => 
-  good(Object.entries(native.engineFingerprint()).map(([name, value]) => `${name} ${value}`).join('; '))
+function engine({ native }) {
+  // The features of WebAssembly are the other half of `fallback`.
+  const { wasm: _, ...fields } = native.engineFingerprint()
+  return good(Object.entries(fields).map(([name, value]) => `${name} ${value}`).join('; '))
+}
 
 const guards = ({ native }) =>
   native.hostGuardsMemories()

@@ -1,8 +1,8 @@
 'use strict'
 
-const { formatSize } = require('../quantities.js')
 const { parsedAge, parsedSize } = require('./arguments.js')
 const { open } = require('./open.js')
+const { removalText } = require('./screen.js')
 
 module.exports = {
   usage: 'prune',
@@ -17,6 +17,6 @@ module.exports = {
     const cache = open(options)
     const { maxAge, maxSize = maxAge === undefined ? (cache.stats().limit ?? undefined) : undefined } = options
     const removed = cache.prune({ maxSize, maxAge })
-    return { json: removed, text: `${removed.files} files removed, ${formatSize(removed.bytes)}` }
+    return { json: removed, text: removalText(removed) }
   },
 }

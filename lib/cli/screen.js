@@ -5,6 +5,8 @@
 const Table = require('cli-table3')
 const { createColors } = require('picocolors')
 
+const { formatSize } = require('../quantities.js')
+
 // https://no-color.org: set and not empty.
 const colorful = (stream) => stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
 
@@ -24,6 +26,8 @@ function table(rows, { head = [], right = [] } = {}) {
   return made.toString().split('\n').map((line) => line.trimEnd()).join('\n')
 }
 
+const removalText = ({ files, bytes }) => `${files} ${files === 1 ? 'file' : 'files'} removed, ${formatSize(bytes)}`
+
 /** @returns the colours of stdout, and as `error` those of stderr; `interactive`: somebody looks at stderr */
 const screenFor = ({ json = false }) => ({
   ...createColors(!json && colorful(process.stdout)),
@@ -31,4 +35,4 @@ const screenFor = ({ json = false }) => ({
   interactive: !json && process.stderr.isTTY === true,
 })
 
-module.exports = { screenFor, table }
+module.exports = { removalText, screenFor, table }

@@ -181,9 +181,6 @@ pub fn register(exports: &Exports) {
     exports.function("compileAbort", abort);
     exports.function("compileFile", file);
     exports.function("compileBytes", bytes);
-    exports.function("moduleUnfinished", |call| {
-        js::number(call.env, tier::unfinished() as f64)
-    });
     exports.function("handOff", |call| {
         js::array(call.env, tier::hand_off(), |path| {
             js::string(call.env, &path.display().to_string())

@@ -20,7 +20,7 @@ pub use code::{Code, Loaded, Module, Tier};
 pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
 pub use engine::fingerprint;
 pub use kit::{Kit, kit};
-pub use optimizing::{finish_spooled, hand_off, unfinished, when_flushed};
+pub use optimizing::{finish_spooled, hand_off, when_flushed};
 pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};

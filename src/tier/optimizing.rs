@@ -222,11 +222,7 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
     }
 }
 
-/// How many modules of the process still wait for the optimizing tier and are to be stored.
-pub fn unfinished() -> usize {
-    pending().len()
-}
-
+/// Modules of the process that still wait for the optimizing tier and are to be stored.
 fn pending() -> Vec<Arc<Job>> {
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     jobs.into_iter()
