@@ -72,9 +72,10 @@ async function exportArchive(file, options = {}) {
   const signer = sign === undefined ? undefined : readPrivateKey(pathOf(sign, EXPORT, 'The option "sign"'))
   checkCache(false)
   const { writeArchive } = require('./archive/write.js')
-  const entries = await writeArchive(target, keysOf(options), signer)
+  const { entries, bytes } = await writeArchive(target, keysOf(options), signer)
   return {
     file: target,
+    bytes,
     signed: signer !== undefined,
     entries: entries.map(({ key, hash, source, partition, image, meta }) => ({ key, hash, source, partition, bytes: image.bytes + meta.bytes })),
   }

@@ -19,7 +19,7 @@ const WORDS = {
  * @returns {{field: string, cached: string, current: string}[]}
  */
 const differencesOf = (engine) =>
-  native.engineFingerprint()
+  Object.entries(native.engineFingerprint())
     .map(([field, current]) => ({ field, cached: Object.hasOwn(engine, field) ? engine[field] : '', current }))
     .filter(({ cached, current }) => cached !== current)
 

@@ -28,7 +28,7 @@ function checkType(key, file) {
   return key
 }
 
-/** A damaged file, or a passphrase that is wrong; as `key` if it is good. */
+/** What `read` makes of the file; `advice` is for one that is damaged, or whose passphrase is another. */
 function decode(read, file, advice) {
   let key
   try {

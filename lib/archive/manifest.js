@@ -57,8 +57,9 @@ function decodeManifest(bytes, file) {
   const refuse = (message, code = 'MANIFEST') => new ArchiveError(code, `${file}: ${MANIFEST} ${message}`)
   const manifest = parse(bytes, refuse)
   if (!isObject(manifest) || manifest.type !== TYPE) throw refuse('is not that of an archive of this package')
+  if (!isAmount(manifest.format)) throw refuse('must have a number for "format"')
   if (manifest.format !== FORMAT) {
-    throw refuse(`has the format ${JSON.stringify(manifest.format)}, and this version of the package reads ${FORMAT}`, 'FORMAT')
+    throw refuse(`has the format ${manifest.format}, and this version of the package reads ${FORMAT}`, 'FORMAT')
   }
   if (!isText(manifest.package)) throw refuse('must have a string for "package"')
   if (!Array.isArray(manifest.entries)) throw refuse('must have an array for "entries"')

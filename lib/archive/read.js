@@ -29,21 +29,29 @@ const blocks = (bytes) => Math.ceil(bytes / BLOCK) * BLOCK
 class Members {
   #file
   #size
+  #input
   #iterator
   #seen = new Set()
+  #known = new Set()
 
   /** @param {import('node:fs').ReadStream} input the archive, `size` bytes of `file` */
   constructor(input, file, size) {
     const extract = tar.extract()
     this.#file = file
     this.#size = size
+    this.#input = input
     this.#iterator = extract[Symbol.asyncIterator]()
     input.on('error', (error) => extract.destroy(error))
     input.pipe(extract)
   }
 
-  error(code, message) {
-    return new ArchiveError(code, `${this.#file}: ${message}`)
+  error(code, message, options) {
+    return new ArchiveError(code, `${this.#file}: ${message}`, options)
+  }
+
+  /** What the manifest names, beside what is there anyway. */
+  know(names) {
+    this.#known = new Set(names)
   }
 
   /** The next one; undefined at the end. */
@@ -59,26 +67,26 @@ class Members {
     return member
   }
 
-  /** The next one, which must be `name`, of `bytes`. */
-  async expect(name, bytes) {
-    return this.check(await this.next(), name, bytes)
-  }
-
+  /** Fails unless `member` is the one of this name, with so many bytes. */
   check(member, name, bytes) {
     if (member === undefined) throw this.error('MISSING', `the member ${name} is missing`)
-    if (member.header.name !== name) {
-      throw this.error('MISSING', `the member ${name} is missing; in its place is ${JSON.stringify(member.header.name)}`)
+    const { name: found, size } = member.header
+    if (found !== name) {
+      if (this.#known.size > 0 && !this.#known.has(found)) throw this.#extra(found)
+      throw this.error('MISSING', `the member ${name} is missing; in its place is ${JSON.stringify(found)}`)
     }
-    if (member.header.size !== bytes) {
-      throw this.error('SIZE', `the member ${name} has ${member.header.size} bytes, where there must be ${bytes}`)
-    }
+    if (size !== bytes) throw this.error('SIZE', `the member ${name} has ${size} bytes, where there must be ${bytes}`)
     return member
+  }
+
+  #extra(name) {
+    return this.error('EXTRA', `the member ${JSON.stringify(name)} is not in ${MANIFEST}`)
   }
 
   /** Fails unless all has been read. */
   async end() {
     const member = await this.next()
-    if (member !== undefined) throw this.error('EXTRA', `the member ${JSON.stringify(member.header.name)} is not in ${MANIFEST}`)
+    if (member !== undefined) throw this.#extra(member.header.name)
   }
 
   /** Gives every chunk of `member` to `take`. */
@@ -104,8 +112,9 @@ class Members {
     throw this.error('MALFORMED', `it is no tar archive, or damaged (${error.message})`)
   }
 
-  close() {
-    return this.#iterator.return()
+  async close() {
+    this.#input.destroy()
+    await this.#iterator.return()
   }
 }
 
@@ -129,6 +138,7 @@ async function readManifest(members, file, size, key) {
     throw members.error('UNSIGNED', `it is not signed: there is no ${SIGNATURE}`)
   }
   const entries = decodeManifest(bytes, file)
+  members.know(entries.flatMap((entry) => PARTS.map((part) => memberOf(entry, part))))
   const least = entries.flatMap((entry) => PARTS.map((part) => BLOCK + blocks(entry[part].bytes))).reduce((sum, one) => sum + one, 0)
   const head = BLOCK + blocks(length) + (isSigned ? BLOCK + blocks(SIGNATURE_BYTES) : 0)
   if (size < head + least + END) {
@@ -137,9 +147,9 @@ async function readManifest(members, file, size, key) {
   return { entries, next: member }
 }
 
-/** What becomes of each entry; an error if the manifest contradicts itself. */
+/** What becomes of each entry; an error if the manifest contradicts itself, or asks for more than the cache may hold. */
 function plan(entries, members) {
-  return entries.map((entry) => {
+  const planned = entries.map((entry) => {
     const differs = differencesOf(entry.engine)
     const { hash, wasmBytes, partition } = entry
     if (differs.length > 0) return { entry, differs }
@@ -148,6 +158,12 @@ function plan(entries, members) {
     if (key !== entry.key) throw members.error('MANIFEST', `${MANIFEST} has the entry ${entry.key}, whose module, engine and partition make it ${key}`)
     return { entry }
   })
+  const usable = planned.filter(({ differs }) => differs === undefined)
+  const bytes = usable.reduce((sum, { entry: { image, meta } }) => sum + image.bytes + meta.bytes, 0)
+  const { limit } = native.cacheStats()
+  // The later ones would evict the earlier.
+  if (bytes > limit) throw members.error('NOT_STORED', `it has ${bytes} bytes for this machine, and the cache may hold ${limit}`)
+  return planned
 }
 
 /** Whether the cache has the very same entry. */
@@ -177,7 +193,7 @@ function store(entry, { image, meta }, members) {
   try {
     return native.cacheImport(entry, image, meta).path
   } catch (cause) {
-    throw new ArchiveError('NOT_STORED', members.error('', `the entry ${entry.key} could not be stored: ${cause.message}`).message, { cause })
+    throw members.error('NOT_STORED', `the entry ${entry.key} could not be stored: ${cause.message}`, { cause })
   }
 }
 

@@ -63,17 +63,21 @@ async function fill(pack, manifest, entries, key) {
   pack.finalize()
 }
 
+/** Writes what comes out of `pack` to `file`; how many bytes that were. */
 async function put(file, pack) {
   const temporary = `${file}.${crypto.randomBytes(6).toString('hex')}.tmp`
   const handle = await fs.open(temporary, 'wx')
+  let size
   try {
     try {
       for await (const chunk of pack) await handle.writeFile(chunk)
       await handle.sync()
+      size = (await handle.stat()).size
     } finally {
       await handle.close()
     }
     await fs.rename(temporary, file)
+    return size
   } catch (error) {
     await fs.rm(temporary, { force: true })
     throw error
@@ -97,8 +101,7 @@ async function writeArchive(file, keys, key) {
   }
   const pack = tar.pack()
   fill(pack, manifest, entries, key).catch((error) => pack.destroy(error))
-  await put(file, pack)
-  return entries
+  return { entries, bytes: await put(file, pack) }
 }
 
 module.exports = { writeArchive }
