@@ -493,8 +493,8 @@ declare namespace wasm {
     /** Reads every artifact, in the background, and puts aside what is not as it was written. */
     verify(): Promise<CacheReport>
     /**
-     * Removes what was not used for `maxAge` milliseconds, then what was used least recently, until no more than
-     * `maxSize` bytes are left. Default: neither.
+     * Removes what was not used for `maxAge` milliseconds (default: nothing is too old), then what was used least
+     * recently, until no more than `maxSize` bytes are left (default: what the cache may hold).
      */
     prune(options?: { maxSize?: number, maxAge?: number }): CacheRemoval
     /** Removes everything. Programs that run keep what they use. */

@@ -93,15 +93,17 @@ test("read-only: what is there is used, and nothing is changed", async (t) => {
   const cache = place(t)
   await program('await store(DECODER)', { cache })
   const before = fs.readdirSync(cache, { recursive: true }).sort()
-  const [status, tiers] = await program(
+  const [status, tiers, removed] = await program(
     `const status = cache.enable({ mode: 'read-only' })
      const modules = [await W.compile(fs.readFileSync(DECODER)), await W.compile(fs.readFileSync(ENCODER))]
      const tiers = modules.map((module) => W.Module.tier(module))
      await Promise.all(modules.map((module) => W.Module.optimized(module)))
      await cache.flush()
-     return [status, tiers]`,
+     const removed = [cache.prune({ maxSize: 0 }), cache.clear()]
+     return [status, tiers, removed]`,
     { cache })
   t.deepEqual(status, { status: 'read-only', directory: cache })
+  t.deepEqual(removed, [{ files: 0, bytes: 0 }, { files: 0, bytes: 0 }])
   t.deepEqual(tiers, ['optimized', 'baseline'])
   t.deepEqual(fs.readdirSync(cache, { recursive: true }).sort(), before)
 })
@@ -166,6 +168,25 @@ test('maxEntrySize and maxSize: what is larger is not stored, what was least rec
   t.is(await program(`cache.enable({ maxSize: 7 }); ${limit}`, { cache, env: { WASM_COMPILE_CACHE_MAX_SIZE: '5M' } }), 7)
 })
 
+test('a process that is left behind to finish a module uses the cache that was enabled, and its limits', async (t) => {
+  const [cache, other] = [place(t), place(t)]
+  const spawned = await program(
+    `cache.enable({ directory: ${JSON.stringify(cache)}, maxSize: 5e8, maxEntrySize: 4e8 })
+     // Instead of the finisher's process: what it would be given.
+     const given = []
+     require('node:child_process').spawn = (program, argv, { env }) => {
+       given.push(env)
+       return { on() {}, unref() {}, pid: 1 }
+     }
+     await W.compile(fs.readFileSync(require.resolve('sql.js/dist/sql-wasm.wasm')))
+     process.on('exit', () => fs.writeSync(1, JSON.stringify(given)))
+     await new Promise(() => {})`,
+    { cache: other, env: { WASM_COMPILE_CACHE_FINISH: '1' }, cwd: ROOT })
+  t.is(spawned.length, 1)
+  t.like(spawned[0], { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_MAX_SIZE: '500000000', WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '400000000' })
+  t.false(fs.existsSync(other))
+})
+
 // ── What is in it ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('stats: of this process and of all', async (t) => {
@@ -181,6 +202,22 @@ test('stats: of this process and of all', async (t) => {
   t.like(hot.total, { hits: 1, misses: { absent: 2 }, writes: 2 })
   const partition = await program('await store(DECODER, { partition: "q", cache: "read-only" }); return cache.stats().process', { cache })
   t.like(partition, { hits: 0, misses: { 'other-partition': 1 }, writes: 0 })
+})
+
+test('stats: what a process did that was left behind to finish a module, counts', async (t) => {
+  const cache = place(t)
+  // The process that leaves it behind stays for it, and is killed before it has counted what it did itself.
+  const killed = program(
+    `const processes = require('node:child_process')
+     processes.spawn = (file, argv, options) => {
+       processes.spawnSync(file, argv, { ...options, detached: false })
+       process.kill(process.pid, 'SIGKILL')
+     }
+     await W.compile(fs.readFileSync(require.resolve('sql.js/dist/sql-wasm.wasm')))`,
+    { cache, env: { WASM_COMPILE_CACHE_FINISH: '1' }, cwd: ROOT })
+  await t.throwsAsync(killed, { message: /^SIGKILL/ })
+  t.is(entries(cache).length, 1)
+  t.like(await program('return cache.stats().total', { cache }), { writes: 1 })
 })
 
 test('entries: where each came from, and what it takes', async (t) => {

@@ -8,7 +8,7 @@ const path = require('node:path')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
 
-const { cli, cliJson, startCli } = require('./support/cli.js')
+const { MAIN, cli, cliJson, startCli, startProgram } = require('./support/cli.js')
 const { entries, folder } = require('./support/commands.js')
 const { answer } = require('./support/wat.js')
 
@@ -102,6 +102,29 @@ test('what a script prints stays plain, with or without NO_COLOR, when nobody lo
     t.false(stdout.includes('\u001b'))
   }
 })
+
+if (linux) {
+  // `script` of util-linux gives the command a terminal.
+  const onTerminal = async (args, settings) => {
+    const command = [process.execPath, MAIN, ...args].map((one) => `'${one}'`).join(' ')
+    const { stdout } = await startProgram(['script', '--quiet', '--return', '--command', command, '/dev/null'], settings).ended
+    return stdout
+  }
+
+  test('a terminal gets colours, and a bar while modules are compiled; with NO_COLOR no colours', async (t) => {
+    const TERM = 'xterm'
+    const cache = copied(t)
+    const escape = '\u001b['
+    const colored = await onTerminal(['warm', ENCODER], { cache, env: { TERM } })
+    t.true(colored.includes(`${escape}32mstored`), colored)
+    t.regex(colored, /░ 0\/1/)
+    const plain = await onTerminal(['ls'], { cache, env: { TERM, NO_COLOR: '1' } })
+    t.false(plain.includes(escape))
+    t.regex(plain, /webp_dec/)
+    const json = await onTerminal(['warm', '--json', DECODER], { cache, env: { TERM } })
+    t.is(JSON.parse(json)[0].status, 'cached')
+  })
+}
 
 test('a cache that is switched off, and one that cannot be used, are failures that say so', async (t) => {
   const off = { cache: folder(t), env: { WASM_DISABLE_COMPILE_CACHE: '1' } }

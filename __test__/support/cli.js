@@ -10,15 +10,14 @@ const { environment } = require('./commands.js')
 const MAIN = path.join(__dirname, '../..', require('../../package.json').bin['wasm-compile-cache'])
 
 /**
- * Starts the command line.
+ * Starts a program.
  *
- * @param {string[]} args
- * @param {{cache?: string, env?: object, cwd?: string, under?: string[]}} [settings] `under`: a program that starts it
+ * @param {string[]} argv
+ * @param {{cache?: string, env?: object, cwd?: string}} [settings]
  * @returns {{child: object, ended: Promise<{code: number | null, signal: string | null, stdout: string, stderr: string}>}}
  */
-function startCli(args, { cache, env = {}, cwd, under = [] } = {}) {
+function startProgram([program, ...argv], { cache, env = {}, cwd } = {}) {
   const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', ...env })
-  const [program, ...argv] = [...under, process.execPath, MAIN, ...args]
   const child = spawn(program, argv, { env: all, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text) => (stdout += text))
@@ -26,6 +25,9 @@ function startCli(args, { cache, env = {}, cwd, under = [] } = {}) {
   const ended = once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr }))
   return { child, ended }
 }
+
+/** The same of the command line; `under`: a program that starts it. */
+const startCli = (args, { under = [], ...settings } = {}) => startProgram([...under, process.execPath, MAIN, ...args], settings)
 
 const cli = (args, settings) => startCli(args, settings).ended
 
@@ -36,4 +38,4 @@ async function cliJson([name, ...args], { code = 0, ...settings } = {}) {
   return JSON.parse(ended.stdout)
 }
 
-module.exports = { cli, cliJson, startCli }
+module.exports = { MAIN, cli, cliJson, startCli, startProgram }

@@ -14,9 +14,8 @@ module.exports = {
       .option('--max-age <age>', 'what has not been used for longer goes, like 12h or 30d', parsedAge),
 
   run(_args, options) {
-    const cache = open(options)
-    const { maxAge, maxSize = maxAge === undefined ? (cache.stats().limit ?? undefined) : undefined } = options
-    const removed = cache.prune({ maxSize, maxAge })
+    const { maxSize, maxAge } = options
+    const removed = open(options).prune({ maxSize, maxAge })
     return { json: removed, text: removalText(removed) }
   },
 }
