@@ -63,14 +63,21 @@ async function fill(pack, manifest, entries, key) {
   pack.finalize()
 }
 
-/** Writes what comes out of `pack` to `file`; how many bytes that were. */
-async function put(file, pack) {
+/** The bytes of the archive. */
+async function* packed(manifest, entries, key) {
+  const pack = tar.pack()
+  fill(pack, manifest, entries, key).catch((error) => pack.destroy(error))
+  yield* pack
+}
+
+/** Writes `chunks` to `file`; how many bytes that were. */
+async function put(file, chunks) {
   const temporary = `${file}.${crypto.randomBytes(6).toString('hex')}.tmp`
   const handle = await fs.open(temporary, 'wx')
   let size
   try {
     try {
-      for await (const chunk of pack) await handle.writeFile(chunk)
+      for await (const chunk of chunks) await handle.writeFile(chunk)
       await handle.sync()
       size = (await handle.stat()).size
     } finally {
@@ -99,9 +106,7 @@ async function writeArchive(file, keys, key) {
   if (manifest.length > MAX_MANIFEST) {
     throw new ArchiveError('TOO_LARGE', `${file}: ${entries.length} entries are too many for one archive: export them by partition`)
   }
-  const pack = tar.pack()
-  fill(pack, manifest, entries, key).catch((error) => pack.destroy(error))
-  return { entries, bytes: await put(file, pack) }
+  return { entries, bytes: await put(file, packed(manifest, entries, key)) }
 }
 
 module.exports = { writeArchive }
