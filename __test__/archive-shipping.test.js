@@ -3,11 +3,13 @@
 
 const { execFile } = require('node:child_process')
 const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 const { promisify } = require('node:util')
 const test = require('ava')
 
-const { forge, keyPair, unpack } = require('./support/archives.js')
+const { cache } = require('..')
+const { digest, forge, keyPair, unpack } = require('./support/archives.js')
 const { cli, cliJson, startCli } = require('./support/cli.js')
 const { HOT, entries, environment, files, folder, litter, run, story } = require('./support/commands.js')
 const { program } = require('./support/programs.js')
@@ -19,22 +21,27 @@ const DRIVER = path.join(__dirname, 'packages/webp.js')
 
 const ONLY = { WASM_COMPILE_CACHE_ONLY: '1' }
 
-/** A cache with the modules of @jsquash/webp and one of ours, an archive of it, and the keys. */
-async function shipped(t) {
-  const at = folder(t)
+/** A cache with the modules of @jsquash/webp and one of ours, an archive of it, and the keys. Not to be changed. */
+let made
+
+test.before(async () => {
+  const at = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-shipping-'))
   const [home, archive, module] = ['home', 'cache.tar', 'machine.wasm'].map((name) => path.join(at, name))
-  const keys = keyPair(at)
+  made = { at, home, archive, module, ...keyPair(at) }
   fs.writeFileSync(module, padded(await machine(), 140_000))
   await cliJson(['warm', module, '@jsquash/webp'], { cache: home, cwd: ROOT })
-  await cliJson(['export', archive, '--sign', keys.privateKey], { cache: home })
-  return { at, home, archive, module, ...keys }
-}
+  await cliJson(['export', archive, '--sign', made.privateKey], { cache: home })
+})
+test.after.always(() => made && fs.rmSync(made.at, { recursive: true, force: true }))
+
+/** The same, with a folder of the test's own. */
+const shipped = (t) => ({ ...made, at: folder(t) })
 
 /** The files below `cache` in the folder of that name of its version. */
 const records = (cache, name) => files(cache).filter((file) => path.basename(path.dirname(file)) === name).map((file) => path.basename(file))
 
 test('a cache with another key imports the archive, and every kind of source runs hot', async (t) => {
-  const { at, home, archive, module, publicKey } = await shipped(t)
+  const { at, home, archive, module, publicKey } = shipped(t)
   const other = path.join(at, 'other')
   const report = await cliJson(['import', archive, '--key', publicKey], { cache: other })
   t.is(report.imported.length, 4)
@@ -67,7 +74,7 @@ test('a cache with another key imports the archive, and every kind of source run
 })
 
 test('the files of another cache are no entries of this one: it takes an import', async (t) => {
-  const { at, home, archive, module, publicKey } = await shipped(t)
+  const { at, home, archive, module, publicKey } = shipped(t)
   const other = path.join(at, 'other')
   await cliJson(['import', archive, '--key', publicKey], { cache: other })
   for (const file of entries(other)) {
@@ -78,7 +85,7 @@ test('the files of another cache are no entries of this one: it takes an import'
 })
 
 test('the command line tells what it does, and ends with the right code', async (t) => {
-  const { at, home, archive, privateKey, publicKey } = await shipped(t)
+  const { at, home, archive, privateKey, publicKey } = shipped(t)
   const [other, unsigned] = ['other', 'unsigned.tar'].map((name) => path.join(at, name))
   const exported = await cli(['export', unsigned], { cache: home })
   t.is(exported.code, 0)
@@ -116,7 +123,7 @@ test('the command line tells what it does, and ends with the right code', async 
 })
 
 test('caches that cannot be written, are off, or too small', async (t) => {
-  const { at, home, archive, publicKey } = await shipped(t)
+  const { at, home, archive, publicKey } = shipped(t)
   const fails = async (args, settings) => (await cliJson(args, { ...settings, code: 1 })).error
   const off = { cache: home, env: { WASM_DISABLE_COMPILE_CACHE: '1' } }
   t.is((await fails(['import', archive, '--key', publicKey], off)).code, 'ERR_WASM_CACHE_DISABLED')
@@ -148,16 +155,16 @@ test('caches that cannot be written, are off, or too small', async (t) => {
 })
 
 test('an import that is killed, wherever: no litter after a sweep, every entry as it was, and the next one completes it', async (t) => {
-  const { at, archive, module, publicKey } = await shipped(t)
-  const other = path.join(at, 'other')
+  const { archive, module, publicKey } = shipped(t)
+  // This process looks at the same cache.
+  const other = process.env.WASM_COMPILE_CACHE
   const started = ['import', archive, '--key', publicKey]
   // The folders have to be there to be watched.
-  await cliJson(['import', archive, '--trust'], { cache: other })
-  const [version] = fs.readdirSync(other).filter((name) => name.startsWith('v'))
-  const watched = path.join(other, version)
+  const [first] = (await cliJson(started, { cache: other })).imported
+  const watched = path.dirname(first.path)
   let killed = 0
-  for (let change = 1; change <= 24; change++) {
-    await cliJson(['clear'], { cache: other })
+  for (let change = 1; change <= 48; change += 2) {
+    cache.clear()
     const { child, ended } = startCli(started, { cache: other })
     let seen = 0
     const watcher = fs.watch(watched, () => {
@@ -168,21 +175,21 @@ test('an import that is killed, wherever: no litter after a sweep, every entry a
     if (signal === 'SIGKILL') killed++
     else t.is(code, 0, stderr)
 
-    t.deepEqual((await cliJson(['verify'], { cache: other })).quarantined, [])
+    t.deepEqual((await cache.verify()).quarantined, [])
     const hour = new Date(Date.now() - 2 * 3600_000)
     for (const name of litter(other)) fs.utimesSync(path.join(other, name), hour, hour)
-    await cliJson(['prune'], { cache: other })
+    cache.prune()
     t.deepEqual(litter(other), [], `killed at change ${change}`)
   }
   t.true(killed >= 12, `${killed}`)
   const { imported, present } = await cliJson(started, { cache: other })
   t.is(imported.length + present.length, 4)
-  t.like(await cliJson(['verify'], { cache: other }), { verified: 4, quarantined: [] })
+  t.like(await cache.verify(), { verified: 4, quarantined: [] })
   t.deepEqual(story(await run({ modules: [{ file: module }] }, { cache: other, env: ONLY })), HOT)
 })
 
 test('an archive is larger than the memory that exporting and importing it take', async (t) => {
-  const { at, home, archive, privateKey, publicKey } = await shipped(t)
+  const { at, home, archive, privateKey, publicKey } = shipped(t)
   const script = path.join(at, 'script.js')
   const [count, size] = [16, 24 * 2 ** 20]
   // Keys of modules that there are none of; nobody looks at an image before it is mapped.
@@ -193,7 +200,7 @@ test('an archive is larger than the memory that exporting and importing it take'
     console.log(JSON.stringify(hashes.map((hash) => [hash, native.cacheExplain(hash, 200000, readOptions({}, '').native).key])))`)
   const { stdout } = await promisify(execFile)(process.execPath, [script], { env: environment({ WASM_COMPILE_CACHE: home }) })
   const large = path.join(at, 'large.tar')
-  const sha256 = require('./support/archives.js').digest(Buffer.alloc(size, 7))
+  const sha256 = digest(Buffer.alloc(size, 7))
   await forge(archive, large, privateKey, (manifest, parts) => {
     const [model] = manifest.entries
     const meta = parts[`${model.key}.meta`]
@@ -255,11 +262,10 @@ if (process.platform !== 'win32') {
     t.is(runs.length, 1)
     const home = { HOME: path.join(at, 'node') }
     for (const command of runs) await shell(command, image, home)
-    const [program, ...args] = JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)[1])
-    t.is(program, 'node')
+    const [node, ...args] = JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)[1])
+    t.is(node, 'node')
     const env = environment({ WASM_COMPILE_CACHE: undefined, XDG_CACHE_HOME: undefined, ...home, ...ONLY })
     const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: image, env })
-    const { told } = await require('./support/programs.js').program(DRIVER, [])
-    t.is(JSON.parse(stdout).digest, told.digest)
+    t.is(JSON.parse(stdout).digest, (await program(DRIVER, [])).told.digest)
   })
 }

@@ -147,6 +147,7 @@ serial('the file may be a URL, and so may the keys', async (t) => {
   const { file } = await cache.export(pathToFileURL(within('url.tar')), { sign: pathToFileURL(keys.privateKey) })
   t.is(file, within('url.tar'))
   t.true(fs.readFileSync(file).equals(fs.readFileSync(two)))
+  await t.throwsAsync(cache.import(new URL('https://example.com/cache.tar'), signed()), { code: 'ERR_INVALID_URL_SCHEME' })
 })
 
 serial('an export that fails leaves the old archive, and nothing beside it', async (t) => {

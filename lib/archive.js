@@ -22,7 +22,8 @@ const wrongType = (where, what, expected, value) =>
   argumentError('ERR_INVALID_ARG_TYPE', `${where}: ${what} must be ${expected}, got ${value === null ? 'null' : typeof value}`)
 
 function pathOf(file, where, what) {
-  if (file instanceof URL) return fileURLToPath(file)
+  // Of any realm; Node checks the rest.
+  if (typeof file?.href === 'string') return fileURLToPath(file.href)
   if (typeof file !== 'string') throw wrongType(where, what, 'a path or a file: URL', file)
   if (file === '') throw invalid(where, `${what} must not be empty`)
   return path.resolve(file)
