@@ -272,6 +272,24 @@ mod tests {
     }
 
     #[test]
+    fn no_more_records_are_kept_than_needed_and_the_oldest_go() {
+        let (dir, _) = littered();
+        let stat = folder(&dir).join("stat");
+        let start = SystemTime::now();
+        for number in 0..MAX_RECORDS + 5 {
+            let file = fs::File::create(stat.join(number.to_string())).unwrap();
+            let age = Duration::from_secs(60 + number as u64);
+            file.set_modified(start - age).unwrap();
+        }
+        now(dir.path(), &folder(&dir), start);
+        // Beside them are `c` and a temporary file, both young.
+        assert_eq!(fs::read_dir(&stat).unwrap().count(), MAX_RECORDS);
+        assert!(stat.join("0").exists() && stat.join("c").exists());
+        let oldest = (MAX_RECORDS + 4).to_string();
+        assert!(!stat.join(oldest).exists());
+    }
+
+    #[test]
     fn once_an_hour_by_one() {
         let (dir, _) = littered();
         let start = SystemTime::now();

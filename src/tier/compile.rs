@@ -127,8 +127,7 @@ fn make(
 }
 
 /// The registry's module, or the cache's; nothing is compiled.
-fn known(hash: [u8; 32], size: u64, options: &CompileOptions) -> Option<Arc<Module>> {
-    let span = Span::start();
+fn known(hash: [u8; 32], size: u64, options: &CompileOptions, span: &Span) -> Option<Arc<Module>> {
     let key = storage::key(&hash, &options.partition);
     let module = match registry::enter(key, options) {
         Entered::Shared(module) => module,
@@ -139,7 +138,7 @@ fn known(hash: [u8; 32], size: u64, options: &CompileOptions) -> Option<Arc<Modu
         }
     };
     module.listeners.add(&options.events);
-    told(&span, &hash, size, options);
+    told(span, &hash, size, options);
     Some(module)
 }
 
@@ -204,6 +203,7 @@ fn refuse(error: CompileError, bytes: Arc<Vec<u8>>) -> Refused {
 /// # Errors
 /// As [`compile_bytes`], or the file cannot be read.
 pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>, Refused> {
+    let span = Span::start();
     let failed = |error: std::io::Error| CompileError::read(&error, path);
     let canonical = Path::new(path).canonicalize().map_err(failed)?;
     let mut file = File::open(&canonical).map_err(failed)?;
@@ -215,7 +215,7 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
         && let Some(hash) = store.stat_index().lookup(&canonical, &before.stat)
     {
         // Without its artifact the record is of no use: what is compiled is what is read below.
-        let module = known(*hash.as_bytes(), before.stat.size, options);
+        let module = known(*hash.as_bytes(), before.stat.size, options, &span);
         let complete = |module: &Arc<Module>| {
             !options.fallback || !module.declaration.imports_state() || module.wire.get().is_some()
         };
