@@ -435,6 +435,7 @@ test('prune: by size and by age, least recently used first', async (t) => {
   const { key } = (await cliJson(['ls'], { cache })).find(({ partition }) => partition === '')
   const old = fs.readdirSync(cache, { recursive: true }).filter((name) => name.includes(key))
   for (const name of old) fs.utimesSync(path.join(cache, name), hour, hour)
+  t.deepEqual((await cliJson(['ls'], { cache })).map(({ partition }) => partition), ['p', ''], 'last used first')
   const { code, stdout } = await cli(['prune', '--max-age', '30m'], { cache })
   t.is(code, 0)
   t.regex(stdout, /^\d files? removed, \S+ [kM]B$/m)
@@ -459,7 +460,7 @@ test('doctor: all is well', async (t) => {
   t.true(ok)
   const detail = (name) => checks.find((check) => check.name === name).detail
   t.regex(detail('Node'), new RegExp(`^${process.versions.node}, V8`))
-  t.regex(detail('engine'), /wasmer \d.*cpu /)
+  t.regex(detail('engine'), /wasmer \d/)
   t.regex(detail('fallback'), /tail-call/)
   t.true(detail('directory').startsWith(`${cache}, mode 0700`))
   t.regex(detail('space'), /^0 entries, 0 bytes of .*; .* free on the disk$/)
@@ -492,3 +493,30 @@ test('doctor: memories without guards, a cache that is off, a limit that is none
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: 'much' }), ['environment'])
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: '1M' }), ['space'])
 })
+
+test('doctor: locks that cannot be had', async (t) => {
+  const cache = copied(t)
+  const [lock] = fs.readdirSync(cache).filter((name) => name.endsWith('.lock'))
+  fs.rmSync(path.join(cache, lock))
+  fs.mkdirSync(path.join(cache, lock), { mode: 0o700 })
+  const { checks } = await cliJson(['doctor'], { cache, code: 1 })
+  t.deepEqual(checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['locks'])
+})
+
+if (linux) {
+  test('doctor: a file system from which nothing may be executed', async (t) => {
+    const disk = folder(t)
+    // In a mount namespace of its own, which ends with the command, and for users who are not root with a user namespace.
+    const mount = 'mount -t tmpfs -o noexec,mode=0700 none "$0" && exec "$@"'
+    const under = ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', mount, disk]
+    const { code, stdout, stderr } = await cli(['doctor', '--directory', path.join(disk, 'cache')], { under })
+    if (stdout === '') {
+      t.log(`no file system can be mounted here: ${stderr.trim()}`)
+      t.regex(stderr, /^(unshare|mount): /)
+      return
+    }
+    t.is(code, 1, stderr)
+    t.regex(stdout, /^wrong +executable mappings +what was stored cannot be mapped and run\. Advice: is the file system mounted noexec\?$/m)
+    t.is(stdout.match(/^wrong/gm).length, 1)
+  })
+}

@@ -35,9 +35,8 @@ function addon(found) {
 }
 
 function engine({ native }) {
-  // The features of WebAssembly are the other half of `fallback`.
-  const { wasm: _, ...fields } = native.engineFingerprint()
-  return good(Object.entries(fields).map(([name, value]) => `${name} ${value}`).join('; '))
+  const { package: version, wasmer, target, cpu } = native.engineFingerprint()
+  return good(`${version}, wasmer ${wasmer}, ${target}, ${cpu}`)
 }
 
 const guards = ({ native }) =>
@@ -103,20 +102,16 @@ async function probe(cacheDirectory) {
   return JSON.parse(stdout)
 }
 
-const why = ({ events }, fallback) => events.find(({ reason }) => reason !== undefined)?.reason ?? fallback
-
 /** One process stores, another one maps and runs. */
 async function roundTrip({ root }) {
   const folder = fs.mkdtempSync(path.join(root, 'doctor-'))
   try {
     const first = await probe(folder)
-    if (!first.events.some(({ name }) => name === 'cachedModule')) {
-      return bad(`code is not stored: ${why(first, 'nobody says why')}`, 'look at the lines above')
-    }
+    const failure = first.events.find(({ name }) => name === 'cacheWriteFailed')
+    if (failure !== undefined) return bad(`nothing can be stored: ${failure.reason}`, 'look at the lines above')
     const second = await probe(folder)
-    if (!second.events.some(({ name }) => name === 'moduleCacheHit')) {
-      return bad(`stored code is not used: ${why(second, 'nobody says why')}`, 'is the file system mounted noexec?')
-    }
+    const hit = second.events.some(({ name }) => name === 'moduleCacheHit')
+    if (!hit) return bad('what was stored cannot be mapped and run', 'is the file system mounted noexec?')
     return good('code that one process stored, another mapped and ran')
   } catch (error) {
     return bad(error.message.split('\n')[0], 'tell us: this should not happen')
