@@ -515,6 +515,77 @@ declare namespace wasm {
     clear(): CacheRemoval
     /** Resolves when every module that is to be stored is, or could not be. */
     flush(): Promise<void>
+    /**
+     * Writes entries of this version of the package into an archive, for {@link Cache.import} of another cache: a container
+     * image, a CI job. What has this name is replaced, once the archive is whole.
+     *
+     * Rejects with a `code`: `ERR_WASM_ARCHIVE_KEY`, `ERR_WASM_ARCHIVE_NO_ENTRY`, `ERR_WASM_ARCHIVE_CHANGED` (an entry was
+     * removed meanwhile), `ERR_WASM_ARCHIVE_TOO_LARGE`, or the system's.
+     */
+    export(file: string | FileURL, options?: CacheExportOptions): Promise<CacheExport>
+    /**
+     * Takes the entries of an archive into this cache, sealed with this user's key. What is there already stays, unless it
+     * differs.
+     *
+     * Later runs execute the code that is in the archive, with all rights of the process. So it must carry the signature of
+     * `key`; `trust: true` takes it from whoever could write the file.
+     *
+     * Every entry is verified before it is stored. An archive that is not in order rejects with a `code` that begins with
+     * `ERR_WASM_ARCHIVE_`: `UNSIGNED`, `SIGNATURE`, `TRUNCATED`, `MALFORMED`, `MANIFEST`, `FORMAT`, `MISSING`, `EXTRA`,
+     * `DUPLICATE`, `PATH`, `SIZE`, `TOO_LARGE`, `DIGEST`, `NOT_STORED` (the cache's limits), `KEY` (of the key's file). Entries
+     * before the place that is not in order stay.
+     */
+    import(file: string | FileURL, options: CacheImportOptions): Promise<CacheImport>
+  }
+
+  interface CacheExportOptions {
+    /** Only the entries with these keys, see {@link CacheEntry.key}. Default: all that are `current`. */
+    keys?: readonly string[]
+    /** Only the entries of this partition. Default: all. */
+    partition?: string
+    /**
+     * The PEM file with the Ed25519 key that signs, PKCS#8; if it is encrypted, the variable `WASM_ARCHIVE_PASSPHRASE` opens
+     * it. Default: the archive is not signed.
+     */
+    sign?: string | FileURL
+  }
+
+  /** Which archive is taken: one that this key signed, or any. */
+  type CacheImportOptions =
+    /** `key`: the PEM file with the Ed25519 public key, SPKI. */
+    | { key: string | FileURL, trust?: false }
+    /** `trust`: the signature is not looked at. */
+    | { trust: true, key?: undefined }
+
+  /** An entry in an archive. */
+  interface CacheArchived {
+    readonly key: string
+    /** blake3 of the module's bytes, in hexadecimal. */
+    readonly hash: string
+    readonly source: string
+    readonly partition: string
+  }
+
+  interface CacheExport {
+    /** The archive, absolute. */
+    readonly file: string
+    /** Its size. */
+    readonly bytes: number
+    readonly signed: boolean
+    /** `bytes`: of the artifact. */
+    readonly entries: readonly (CacheArchived & { readonly bytes: number })[]
+  }
+
+  interface CacheImport {
+    /** What was stored, and where. */
+    readonly imported: readonly (CacheArchived & { readonly path: string })[]
+    /** What was there already. */
+    readonly present: readonly CacheArchived[]
+    /** What was made for another engine, version or machine: why, in words and as the fields that differ. */
+    readonly skipped: readonly (CacheArchived & {
+      readonly reason: string
+      readonly differs: readonly { readonly field: string, readonly cached: string, readonly current: string }[]
+    })[]
   }
 
   const cache: Cache

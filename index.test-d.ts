@@ -124,6 +124,18 @@ expectType<wasm.CacheRemoval>(cache.prune({ maxSize: 1e9, maxAge: 1000 }))
 expectError(cache.prune({ maxAge: '1d' }))
 expectType<wasm.CacheRemoval>(cache.clear())
 expectType<Promise<void>>(cache.flush())
+expectType<Promise<wasm.CacheExport>>(cache.export('cache.tar'))
+expectType<Promise<wasm.CacheExport>>(cache.export({ href: 'file:///cache.tar', protocol: 'file:' }, { keys: ['0'], sign: 'private.pem' }))
+expectError(cache.export('cache.tar', { trust: true }))
+expectType<Promise<wasm.CacheImport>>(cache.import('cache.tar', { key: { href: 'file:///public.pem', protocol: 'file:' } }))
+expectType<Promise<wasm.CacheImport>>(cache.import('cache.tar', { trust: true }))
+expectError(cache.import('cache.tar'))
+expectError(cache.import('cache.tar', {}))
+expectError(cache.import('cache.tar', { trust: false }))
+expectError(cache.import('cache.tar', { key: 'public.pem', trust: true }))
+declare const imported: wasm.CacheImport
+expectType<string>(imported.skipped[0].differs[0].field)
+expectType<string>(imported.imported[0].path)
 
 // The drop-in and the events.
 expectType<void>(install())

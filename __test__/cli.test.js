@@ -18,7 +18,7 @@ const DECODER = path.join(WEBP, 'dec/webp_dec.wasm')
 const ENCODER = path.join(WEBP, 'enc/webp_enc_simd.wasm')
 const TINY = 'tiny.wasm'
 const DRIVER = path.join(__dirname, 'packages/webp.js')
-const COMMANDS = ['run', 'warm', 'ls', 'stats', 'verify', 'prune', 'clear', 'dir', 'explain', 'trace', 'doctor']
+const COMMANDS = ['run', 'warm', 'ls', 'stats', 'verify', 'prune', 'clear', 'dir', 'explain', 'export', 'import', 'trace', 'doctor']
 
 const linux = process.platform === 'linux'
 

@@ -11,6 +11,8 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
+const { keyPair } = require('./support/archives.js')
+
 const ROOT = path.join(__dirname, '..')
 const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8')
 
@@ -56,6 +58,9 @@ test.before(async () => {
   fs.writeFileSync(path.join(folder, 'app.js'), APP_JS)
   fs.writeFileSync(path.join(folder, 'app.wasm'), app)
   fs.writeFileSync(path.join(folder, 'preload.cjs'), PRELOAD)
+  const { privateKey, publicKey } = keyPair(folder)
+  fs.renameSync(privateKey, path.join(folder, 'private.pem'))
+  fs.renameSync(publicKey, path.join(folder, 'public.pem'))
 
   server = http.createServer((request, response) => {
     response.writeHead(request.url === '/app.wasm' ? 200 : 404, { 'content-type': 'application/wasm' }).end(app)

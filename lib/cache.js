@@ -131,6 +131,10 @@ const cache = {
       })
     })
   },
+
+  // Loaded when somebody asks: a program that compiles needs no tar.
+  export: (file, options) => require('./archive.js').exportArchive(file, options),
+  import: (file, options) => require('./archive.js').importArchive(file, options),
 }
 
 module.exports = { cache: Object.freeze(cache) }

@@ -27,6 +27,8 @@ const COMMANDS = [
   require('./clear.js'),
   require('./dir.js'),
   require('./explain.js'),
+  require('./export.js'),
+  require('./import.js'),
   require('./trace.js'),
   require('./doctor.js'),
 ]

@@ -1,0 +1,490 @@
+'use strict'
+// Archives of the cache: what is exported, what is imported, and what is refused. Archives as users ship them are in
+// ./archive-shipping.test.js.
+
+const crypto = require('node:crypto')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const test = require('ava')
+
+const { cache, compile, Module } = require('..')
+const { native } = require('../lib/native.js')
+const { digest, forge, keyPair, pack, unpack } = require('./support/archives.js')
+const { folder, litter } = require('./support/commands.js')
+const { answer, machine } = require('./support/wat.js')
+
+const CACHE = process.env.WASM_COMPILE_CACHE
+
+/** A folder for the files of all tests. */
+let at
+/** The keys that sign, and others. */
+let keys
+let others
+/** An archive of one entry, and one of two, the other one in the partition "p"; signed. Not to be changed. */
+let one
+let two
+/** What native.cacheRead says of each, by key. */
+const originals = new Map()
+
+const within = (name) => path.join(at, name)
+
+test.before(async () => {
+  at = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-archive-'))
+  keys = keyPair(at)
+  others = keyPair(at)
+  await Module.optimized(await compile(await machine(), { minSize: 0 }))
+  await Module.optimized(await compile(await answer(42), { minSize: 0, partition: 'p' }))
+  await cache.flush()
+  one = (await cache.export(within('one.tar'), { partition: '', sign: keys.privateKey })).file
+  two = (await cache.export(within('two.tar'), { sign: keys.privateKey })).file
+  for (const { key } of cache.entries()) originals.set(key, native.cacheRead(key))
+})
+test.after.always(() => at && fs.rmSync(at, { recursive: true, force: true }))
+test.beforeEach(() => cache.clear())
+
+const signed = () => ({ key: keys.publicKey })
+
+/** What is in the cache has to be what was exported. */
+function onlyOriginals(t, message) {
+  const entries = cache.entries()
+  for (const { key, partition } of entries) {
+    const [found, original] = [native.cacheRead(key), originals.get(key)]
+    t.not(original, undefined, message)
+    t.is(found.hash, original.hash, message)
+    t.is(partition, original.partition, message)
+    for (const part of ['image', 'meta']) t.true(Buffer.from(found[part]).equals(Buffer.from(original[part])), message)
+  }
+  return entries.length
+}
+
+async function refused(t, code, file, options = signed()) {
+  const error = await t.throwsAsync(cache.import(file, options))
+  t.is(error.code, `ERR_WASM_ARCHIVE_${code}`, error.message)
+  t.true(error.message.includes(file), error.message)
+  t.is(error.name, 'Error')
+  return error
+}
+
+const serial = (title, run) => test.serial(title, run)
+
+// ── There and back ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+serial('what was exported is imported, with all that was told of it; once more, it is there already', async (t) => {
+  const report = await cache.import(two, signed())
+  t.deepEqual(report.present, [])
+  t.deepEqual(report.skipped, [])
+  t.deepEqual(report.imported.map(({ key }) => key), [...originals.keys()].sort())
+  t.is(onlyOriginals(t), 2)
+  for (const { key, hash, source, partition, path: file } of report.imported) {
+    const { image: _image, meta: _meta, ...told } = native.cacheRead(key)
+    const { image: _, meta: __, ...original } = originals.get(key)
+    t.deepEqual(told, original)
+    t.like(original, { hash, source, partition })
+    t.is(path.basename(file), `${key}.cwasm`)
+    t.true(fs.existsSync(file))
+  }
+  const again = await cache.import(two, { trust: true })
+  t.deepEqual(again, { imported: [], present: report.imported.map(({ path: _, ...told }) => told), skipped: [] })
+})
+
+serial('an entry that differs is replaced, and so is one that is damaged', async (t) => {
+  const [[key]] = originals
+  const changed = await forge(two, within('changed.tar'), keys.privateKey, ({ entries }, parts) => {
+    const name = `${key}.image`
+    parts[name] = Buffer.concat([parts[name], Buffer.from('other')])
+    Object.assign(entries.find((entry) => entry.key === key).image, { bytes: parts[name].length, sha256: digest(parts[name]) })
+  })
+  await cache.import(changed, signed())
+  t.is(native.cacheRead(key).image.byteLength, originals.get(key).image.byteLength + 5)
+  const report = await cache.import(two, signed())
+  t.deepEqual(report.imported.map((entry) => entry.key), [key])
+  t.is(onlyOriginals(t), 2)
+
+  const [{ path: file }] = report.imported
+  const bytes = fs.readFileSync(file)
+  bytes[100] ^= 1
+  fs.writeFileSync(file, bytes)
+  t.is(native.cacheRead(key), null)
+  t.deepEqual((await cache.import(two, signed())).imported.map((entry) => entry.key), [key])
+  t.is(onlyOriginals(t), 2)
+})
+
+serial('the same entries make the same archive, of what the manifest says, signed as Ed25519 is', async (t) => {
+  await cache.import(two, signed())
+  const { file, bytes, entries, signed: isSigned } = await cache.export(within('again.tar'), { sign: keys.privateKey })
+  t.true(isSigned)
+  t.is(bytes, fs.statSync(file).size)
+  t.true(fs.readFileSync(file).equals(fs.readFileSync(two)))
+  const [manifest, signature, ...parts] = await unpack(file)
+  t.is(manifest.name, 'manifest.json')
+  t.is(signature.name, 'manifest.sig')
+  t.true(crypto.verify(null, manifest.bytes, fs.readFileSync(keys.publicKey), signature.bytes))
+  const told = JSON.parse(manifest.bytes)
+  t.like(told, { type: 'wasm-compile-cache', format: 1, package: require('../package.json').version })
+  const named = told.entries.flatMap(({ key, image, meta }) => [[`${key}.image`, image], [`${key}.meta`, meta]])
+  t.deepEqual(parts.map((part) => [part.name, { bytes: part.bytes.length, sha256: digest(part.bytes) }]), named)
+  t.deepEqual(entries, told.entries.map(({ key, hash, source, partition, image, meta }) =>
+    ({ key, hash, source, partition, bytes: image.bytes + meta.bytes })))
+})
+
+serial('entries by key, by partition; unsigned; none', async (t) => {
+  await cache.import(two, signed())
+  const names = async (options) => (await cache.export(within('some.tar'), options)).entries.map(({ key }) => key)
+  const [plain] = [...originals].find(([, { partition }]) => partition === '')
+  const [parted] = [...originals].find(([, { partition }]) => partition === 'p')
+  t.deepEqual(await names({ keys: [plain, plain] }), [plain])
+  t.deepEqual(await names({ partition: 'p' }), [parted])
+  t.deepEqual(await names({ partition: 'q' }), [])
+  t.deepEqual(await cache.import(within('some.tar'), { trust: true }), { imported: [], present: [], skipped: [] })
+  t.deepEqual(await names(), [plain, parted].sort())
+  t.deepEqual((await unpack(within('some.tar'))).map(({ name }) => name).filter((name) => name === 'manifest.sig'), [])
+})
+
+serial('the file may be a URL, and so may the keys', async (t) => {
+  const { pathToFileURL } = require('node:url')
+  await cache.import(pathToFileURL(two), { key: pathToFileURL(keys.publicKey) })
+  const { file } = await cache.export(pathToFileURL(within('url.tar')), { sign: pathToFileURL(keys.privateKey) })
+  t.is(file, within('url.tar'))
+  t.true(fs.readFileSync(file).equals(fs.readFileSync(two)))
+  await t.throwsAsync(cache.import(new URL('https://example.com/cache.tar'), signed()), { code: 'ERR_INVALID_URL_SCHEME' })
+})
+
+serial('an export that fails leaves the old archive, and nothing beside it', async (t) => {
+  await cache.import(two, signed())
+  const to = folder(t)
+  const file = path.join(to, 'old.tar')
+  fs.writeFileSync(file, 'old')
+  const error = await t.throwsAsync(cache.export(file, { keys: ['0'.repeat(64)] }), { code: 'ERR_WASM_ARCHIVE_NO_ENTRY' })
+  t.true(error.message.includes('0'.repeat(64)))
+  // The manifest is made when the call returns, and the members follow.
+  const exporting = cache.export(file, { partition: '' })
+  cache.clear()
+  await t.throwsAsync(exporting, { code: 'ERR_WASM_ARCHIVE_CHANGED', message: /was removed or replaced while it was exported/ })
+  t.deepEqual(fs.readdirSync(to), ['old.tar'])
+  t.is(fs.readFileSync(file, 'utf8'), 'old')
+  fs.mkdirSync(path.join(to, 'a folder'))
+  const { code } = await t.throwsAsync(cache.export(path.join(to, 'a folder')))
+  t.regex(code, /^(EISDIR|EPERM|ENOTEMPTY)$/)
+  await t.throwsAsync(cache.export(path.join(to, 'missing/new.tar')), { code: 'ENOENT' })
+  t.deepEqual(fs.readdirSync(to).sort(), ['a folder', 'old.tar'])
+})
+
+// ── Whose it is ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+serial('without the signature of the named key nothing is taken', async (t) => {
+  await refused(t, 'SIGNATURE', two, { key: others.publicKey })
+  const [manifest, signature, ...parts] = await unpack(two)
+  const [plain, foreign, short, long, changed] = ['plain', 'foreign', 'short', 'long', 'another'].map((name) => within(`${name}.tar`))
+  await pack(plain, [manifest, ...parts])
+  await refused(t, 'UNSIGNED', plain)
+  await pack(plain, [{ ...manifest, bytes: Buffer.from('{"type":"wasm-compile-cache","format":1,"package":"","entries":[]}') }])
+  await refused(t, 'UNSIGNED', plain)
+  await pack(foreign, [manifest, { ...signature, bytes: crypto.sign(null, manifest.bytes, fs.readFileSync(others.privateKey)) }, ...parts])
+  await refused(t, 'SIGNATURE', foreign)
+  await pack(short, [manifest, { ...signature, bytes: signature.bytes.subarray(1) }, ...parts])
+  await refused(t, 'SIZE', short)
+  await pack(long, [manifest, { ...signature, bytes: Buffer.concat([signature.bytes, signature.bytes]) }, ...parts])
+  await refused(t, 'SIZE', long)
+  // Another manifest of the same meaning.
+  await pack(changed, [{ ...manifest, bytes: Buffer.from(JSON.stringify(JSON.parse(manifest.bytes))) }, signature, ...parts])
+  await refused(t, 'SIGNATURE', changed)
+  t.is(cache.entries().length, 0)
+  t.is((await cache.import(changed, { trust: true })).imported.length, 2)
+  t.is(onlyOriginals(t), 2)
+})
+
+serial('an import says whom it trusts', async (t) => {
+  const code = 'ERR_INVALID_ARG_VALUE'
+  for (const options of [undefined, {}, { trust: false }]) await t.throwsAsync(cache.import(two, options), { code, message: /"key".*"trust: true"/ })
+  await t.throwsAsync(cache.import(two, { ...signed(), trust: true }), { code, message: /not both/ })
+  await t.throwsAsync(cache.import(two, { trusted: true }), { code, message: /no option "trusted"\. The options are key, trust/ })
+  await t.throwsAsync(cache.import(two, { trust: 1 }), { code: 'ERR_INVALID_ARG_TYPE' })
+  await t.throwsAsync(cache.import(two, null), { code: 'ERR_INVALID_ARG_TYPE' })
+  for (const file of [undefined, null, 7]) await t.throwsAsync(cache.import(file, signed()), { code: 'ERR_INVALID_ARG_TYPE' })
+  await t.throwsAsync(cache.export('', {}), { code })
+  await t.throwsAsync(cache.export(within('x.tar'), { key: 'x' }), { code, message: /The options are keys, partition, sign/ })
+  await t.throwsAsync(cache.export(within('x.tar'), { keys: ['../x'] }), { code, message: /is not the key of an entry/ })
+  await t.throwsAsync(cache.export(within('x.tar'), { keys: [], partition: '' }), { code, message: /not both/ })
+  await t.throwsAsync(cache.export(within('x.tar'), { partition: null }), { code: 'ERR_INVALID_ARG_TYPE' })
+  t.is(cache.entries().length, 0)
+  t.false(fs.existsSync(within('x.tar')))
+})
+
+serial('keys: what is no Ed25519 key of the right half is refused, with what to do, and without anything of the key', async (t) => {
+  const rsa = keyPair(at, 'rsa', { modulusLength: 2048 })
+  const ec = keyPair(at, 'ec', { namedCurve: 'P-256' })
+  const ed448 = keyPair(at, 'ed448')
+  const text = (name, content) => {
+    fs.writeFileSync(within(name), content)
+    return within(name)
+  }
+  const openssh = text('openssh', '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n')
+  const damaged = text('damaged', '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n-----END PRIVATE KEY-----\n')
+  const damagedPublic = text('damaged-public', '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n')
+  const empty = text('empty', '')
+  const both = text('both', fs.readFileSync(keys.privateKey, 'utf8') + fs.readFileSync(keys.publicKey, 'utf8'))
+  const make = /openssl genpkey -algorithm ed25519/
+  const derive = /openssl pkey -in \S+ -pubout/
+  const secrets = [keys, others, rsa, ec, ed448].map(({ privateKey }) => fs.readFileSync(privateKey, 'utf8').split('\n')[1])
+  const check = async (promise, file, message) => {
+    const error = await t.throwsAsync(promise, { code: 'ERR_WASM_ARCHIVE_KEY', message })
+    t.true(error.message.startsWith(file), error.message)
+    t.is(error.cause, undefined)
+    for (const secret of secrets) t.false(error.stack.includes(secret.slice(0, 20)))
+  }
+  for (const [file, message] of [
+    [keys.publicKey, /is a public key: an archive is signed with the private one/],
+    [rsa.privateKey, /is a key for rsa, .*Ed25519/], [ec.privateKey, /is a key for ec,/], [ed448.privateKey, /is a key for ed448,/],
+    [openssh, make], [empty, make], [damaged, make], [two, make], [both, /more than one key/],
+  ]) await check(cache.export(within('x.tar'), { sign: file }), file, message)
+  for (const [file, message] of [
+    [keys.privateKey, /is a private key, which belongs where archives are made/], [keys.encrypted('x'), derive],
+    [rsa.publicKey, /is a key for rsa, /], [ed448.publicKey, /is a key for ed448,/],
+    [openssh, derive], [empty, derive], [damagedPublic, derive], [both, /more than one key/],
+  ]) await check(cache.import(two, { key: file }), file, message)
+  for (const [missing, code] of [[within('missing.pem'), 'ENOENT'], [at, 'EISDIR']]) {
+    await t.throwsAsync(cache.export(within('x.tar'), { sign: missing }), { code })
+    await t.throwsAsync(cache.import(two, { key: missing }), { code })
+  }
+  t.false(fs.existsSync(within('x.tar')))
+})
+
+serial('an encrypted key takes its passphrase from the environment', async (t) => {
+  await cache.import(two, signed())
+  const sign = keys.encrypted('the passphrase')
+  const attempt = () => cache.export(within('encrypted.tar'), { sign })
+  t.teardown(() => delete process.env.WASM_ARCHIVE_PASSPHRASE)
+  await t.throwsAsync(attempt(), { code: 'ERR_WASM_ARCHIVE_KEY', message: /is encrypted: .*WASM_ARCHIVE_PASSPHRASE/ })
+  process.env.WASM_ARCHIVE_PASSPHRASE = 'another one'
+  const error = await t.throwsAsync(attempt(), { code: 'ERR_WASM_ARCHIVE_KEY', message: /WASM_ARCHIVE_PASSPHRASE/ })
+  t.false(error.message.includes('another one'))
+  process.env.WASM_ARCHIVE_PASSPHRASE = 'the passphrase'
+  await attempt()
+  t.true(fs.readFileSync(within('encrypted.tar')).equals(fs.readFileSync(two)))
+})
+
+// ── What is in it ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Packs the members of `two` after `change` and expects the import to fail, signed or trusted. */
+async function refusedWith(t, code, message, change) {
+  const members = await unpack(two)
+  const file = await pack(path.join(folder(t), 'changed.tar'), change(members) ?? members)
+  for (const options of [signed(), { trust: true }]) {
+    const error = await refused(t, code, file, options)
+    t.regex(error.message, message)
+    onlyOriginals(t)
+  }
+}
+
+const ZEROS = '0'.repeat(64)
+
+serial('members that are missing, extra, twice there, at another place or of another kind', async (t) => {
+  const image = `${[...originals.keys()].sort()[1]}.image`
+  await refusedWith(t, 'MISSING', /manifest\.json is missing/, (all) => all.slice(1))
+  await refusedWith(t, 'MISSING', /manifest\.json is missing/, () => [])
+  await refusedWith(t, 'TRUNCATED', /it is cut off/, (all) => all.slice(0, -1))
+  // Where bytes follow the end, as with tar's blocking factor, only looking tells.
+  const padded = path.join(folder(t), 'padded.tar')
+  await pack(padded, (await unpack(two)).slice(0, -1))
+  fs.appendFileSync(padded, Buffer.alloc(8192))
+  t.regex((await refused(t, 'MISSING', padded)).message, /\.meta is missing$/)
+  await refusedWith(t, 'MISSING', new RegExp(`${image} is missing; in its place is `), (all) => [...all.slice(0, 4), all[5], all[4]])
+  await refusedWith(t, 'EXTRA', /"extra" is not in manifest\.json/, (all) => [...all, { name: 'extra', bytes: Buffer.from('x') }])
+  await refusedWith(t, 'EXTRA', /"extra" is not in manifest\.json/, (all) => [...all.slice(0, 3), { name: 'extra', bytes: Buffer.from('x') }, ...all.slice(3)])
+  await refusedWith(t, 'EXTRA', new RegExp(`"${ZEROS}\\.image"`), (all) => [...all, { name: `${ZEROS}.image`, bytes: Buffer.from('x') }])
+  for (const name of ['manifest.json', 'manifest.sig', image]) {
+    await refusedWith(t, 'DUPLICATE', new RegExp(`${name} is there twice`), (all) => [...all, all.find((member) => member.name === name)])
+  }
+  for (const [type, more] of [['symlink', { linkname: '/etc/passwd' }], ['directory'], ['fifo'], ['character-device'], ['link', { linkname: 'manifest.json' }]]) {
+    const kind = type === 'link' ? /link/ : new RegExp(type)
+    await refusedWith(t, 'EXTRA', kind, (all) => all.flatMap((member) => (member.name === image ? [{ name: image, type, ...more }, member] : [member])))
+  }
+})
+
+serial('names that are paths', async (t) => {
+  for (const name of ['../manifest.json', '/manifest.json', './manifest.json', 'a/manifest.json', '..', 'C:\\manifest.json']) {
+    await refusedWith(t, 'PATH', /is a path/, ([first, ...rest]) => [{ ...first, name }, ...rest])
+    await refusedWith(t, 'PATH', /is a path/, (all) => [...all, { name, bytes: Buffer.from('x') }])
+  }
+  const long = `${'x/'.repeat(150)}x`
+  await refusedWith(t, 'PATH', /is a path/, (all) => [...all, { name: long, bytes: Buffer.from('x') }])
+  // Of tar's extensions: the name in a header before.
+  await refusedWith(t, 'PATH', /is a path/, (all) => [...all, { name: 'plain', pax: { path: '../../x' }, bytes: Buffer.from('x') }])
+})
+
+serial('members of another size, or other bytes', async (t) => {
+  const [first] = originals.keys()
+  for (const part of ['image', 'meta']) {
+    const name = `${first}.${part}`
+    const swapped = (bytes) => (all) => all.map((member) => (member.name === name ? { name, bytes: bytes(member.bytes) } : member))
+    const longer = await pack(path.join(folder(t), 'longer.tar'), swapped((bytes) => Buffer.concat([bytes, bytes]))(await unpack(two)))
+    t.regex((await refused(t, 'SIZE', longer)).message, new RegExp(`${name} has \\d+ bytes, where there must be \\d+`))
+    await refusedWith(t, 'DIGEST', new RegExp(`${name} is not what manifest\\.json says`), swapped((bytes) => {
+      const other = Buffer.from(bytes)
+      other[other.length >> 1] ^= 0x80
+      return other
+    }))
+    t.is(cache.entries().filter(({ key }) => key === first).length, 0)
+  }
+})
+
+const SHAPES = [
+  ['no JSON', () => Buffer.from('{"type":')],
+  ['no UTF-8', (manifest) => Buffer.concat([Buffer.from(JSON.stringify(manifest)), Buffer.of(0xff)])],
+  ['empty', () => Buffer.alloc(0)],
+  ['null', () => Buffer.from('null')],
+  ['an array', (manifest) => Buffer.from(JSON.stringify([manifest]))],
+  ['another type', (manifest) => ({ ...manifest, type: 'other' })],
+  ['a format that is no number', (manifest) => ({ ...manifest, format: '1' })],
+  ['no package', ({ package: _, ...manifest }) => manifest],
+  ['no entries', ({ entries: _, ...manifest }) => manifest],
+  ['entries that are no array', (manifest) => ({ ...manifest, entries: { ...manifest.entries, length: 2 } })],
+  ['an entry that is none', (manifest) => void (manifest.entries[1] = null)],
+  ...['key', 'hash', 'partition', 'source', 'engine', 'wasmBytes', 'created', 'head', 'image', 'meta'].flatMap((name) => [
+    [`no ${name}`, ({ entries }) => void delete entries[1][name]],
+    [`a ${name} that is a list`, ({ entries }) => void (entries[1][name] = [7])],
+  ]),
+  ['a key with capitals', ({ entries }) => void (entries[0].key = entries[0].key.toUpperCase().replace(/^./, 'A'))],
+  ['a key that is a path', ({ entries }) => void (entries[0].key = `../${entries[0].key.slice(3)}`)],
+  ['a key of another module', ({ entries }) => void (entries[0].hash = ZEROS)],
+  ['a key of another partition', ({ entries }) => void (entries[0].partition += 'x')],
+  ['an engine of numbers', ({ entries }) => void (entries[0].engine.cpu = 1)],
+  ['a negative size', ({ entries }) => void (entries[0].image.bytes = -1)],
+  ['half a byte', ({ entries }) => void (entries[0].meta.bytes = 0.5)],
+  ['no digest', ({ entries }) => void delete entries[0].meta.sha256],
+  ['negative time', ({ entries }) => void (entries[0].created = -1)],
+]
+
+serial('manifests of another shape, and those that contradict themselves', async (t) => {
+  for (const [title, change] of SHAPES) {
+    const file = await forge(two, path.join(folder(t), 'forged.tar'), keys.privateKey, change)
+    const error = await refused(t, 'MANIFEST', file)
+    t.true(error.message.includes('manifest.json'), `${title}: ${error.message}`)
+    t.is(cache.entries().length, 0, title)
+  }
+  const twice = await forge(two, within('twice.tar'), keys.privateKey, ({ entries }) => void entries.push(entries[0]))
+  await refused(t, 'DUPLICATE', twice)
+  const later = await forge(two, within('later.tar'), keys.privateKey, (manifest) => void (manifest.format = 2))
+  t.regex((await refused(t, 'FORMAT', later)).message, /has the format 2, .* reads 1$/)
+  t.is(cache.entries().length, 0)
+})
+
+serial('sizes beyond the limits: before anything is read', async (t) => {
+  for (const [part, bytes] of [['image', 2 * 2 ** 30 + 1], ['meta', 16 * 2 ** 20 + 1]]) {
+    const file = await forge(two, within('large.tar'), keys.privateKey, ({ entries }) => void (entries[0][part].bytes = bytes))
+    t.regex((await refused(t, 'TOO_LARGE', file)).message, new RegExp(`${bytes} bytes for its ${part}, and the most is ${bytes - 1}`))
+  }
+  const large = await forge(two, within('large.tar'), keys.privateKey, () => Buffer.alloc(64 * 2 ** 20 + 1, ' '))
+  t.regex((await refused(t, 'TOO_LARGE', large)).message, /manifest\.json has 67108865 bytes, and the most is 67108864/)
+  const largest = await forge(two, within('large.tar'), keys.privateKey, () => Buffer.alloc(64 * 2 ** 20, ' '))
+  await refused(t, 'MANIFEST', largest)
+  // The header alone says so.
+  const header = fs.readFileSync(two).subarray(0, 512)
+  header.write('77777777777 ', 124)
+  header.fill(' ', 148, 156)
+  header.write(header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0'), 148)
+  fs.writeFileSync(within('large.tar'), header)
+  await refused(t, 'TRUNCATED', within('large.tar'))
+  t.is(cache.entries().length, 0)
+})
+
+serial('what is no archive', async (t) => {
+  fs.writeFileSync(within('text'), 'no archive at all\n'.repeat(100))
+  await refused(t, 'MALFORMED', within('text'))
+  await refused(t, 'MALFORMED', at)
+  fs.writeFileSync(within('nothing'), '')
+  await refused(t, 'MISSING', within('nothing'))
+  fs.writeFileSync(within('zeros'), Buffer.alloc(4096))
+  await refused(t, 'MISSING', within('zeros'))
+  fs.writeFileSync(within('gzip'), require('node:zlib').gzipSync(fs.readFileSync(two)))
+  await refused(t, 'MALFORMED', within('gzip'))
+  await t.throwsAsync(cache.import(within('missing.tar'), signed()), { code: 'ENOENT' })
+})
+
+serial('entries for another engine or CPU are skipped, for the field that differs; the others are imported', async (t) => {
+  const [skipped, taken] = [...originals.keys()].sort()
+  const cpu = originals.get(skipped).engine.cpu.split(',')
+  for (const [field, value, reason] of [
+    ['cpu', [...cpu.slice(1), 'avx1024', 'amx'].join(','), `made for other CPU features: avx1024 amx only there, ${cpu[0]} only here`],
+    ['cpu', cpu.slice(0, -1).join(','), `made for other CPU features: ${cpu.at(-1)} only here`],
+    ['package', '0.0.1', `made for another version of this package: 0.0.1 there, ${require('../package.json').version} here`],
+    ['wasmer', '1.0.0', /^made for another version of wasmer: 1\.0\.0 there, \S+ here$/],
+    ['target', 'riscv64gc-unknown-linux-gnu', /^made for another platform: riscv64gc-unknown-linux-gnu there, \S+ here$/],
+    ['lowering', undefined, /^made for another lowering: none there, \d+ here$/],
+  ]) {
+    cache.clear()
+    const file = await forge(two, within('engine.tar'), keys.privateKey, ({ entries }) => void (entries[0].engine[field] = value))
+    const report = await cache.import(file, signed())
+    t.deepEqual(report.imported.map(({ key }) => key), [taken], field)
+    const [entry, ...more] = report.skipped
+    t.deepEqual(more, [])
+    t.like(entry, { key: skipped, partition: originals.get(skipped).partition })
+    t.deepEqual(entry.differs, [{ field, cached: value ?? '', current: originals.get(skipped).engine[field] }])
+    if (typeof reason === 'string') t.is(entry.reason, reason)
+    else t.regex(entry.reason, reason)
+    t.is(onlyOriginals(t), 1)
+  }
+})
+
+// ── Damage ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const CODES = /^ERR_WASM_ARCHIVE_(MALFORMED|TRUNCATED|MISSING|EXTRA|DUPLICATE|PATH|SIZE|SIGNATURE|UNSIGNED|DIGEST|MANIFEST|FORMAT|TOO_LARGE|NOT_STORED)$/
+
+/** Imports what `bytes` are: an error with a code, or all that was exported. */
+async function survives(t, bytes, options, message) {
+  const file = within('damaged.tar')
+  fs.writeFileSync(file, bytes)
+  const outcome = await cache.import(file, options).catch((error) => error)
+  if (outcome instanceof Error) t.regex(outcome.code ?? outcome.stack, CODES, message)
+  const count = onlyOriginals(t, message)
+  if (count > 0) cache.clear()
+  return outcome
+}
+
+serial('a bit that is flipped, anywhere: an error, or nothing that it changes', async (t) => {
+  const good = fs.readFileSync(one)
+  const tally = { refused: 0, imported: 0 }
+  for (let index = 0; index < 400; index++) {
+    // Every part has its share, the headers and the manifest too, which are small.
+    const place = index % 2 === 0 ? Math.floor((good.length * index) / 400) : (index * 37) % 6144
+    const bit = 1 << (index * 5) % 8
+    const bytes = Buffer.from(good)
+    bytes[place] ^= bit
+    const outcome = await survives(t, bytes, signed(), `bit ${bit} of byte ${place}`)
+    tally[outcome instanceof Error ? 'refused' : 'imported']++
+    if (!(outcome instanceof Error)) t.deepEqual(outcome.skipped, [], 'the manifest is as it was signed')
+  }
+  // Padding and what tar knows of owners and times count for nothing.
+  t.true(tally.refused > 300, JSON.stringify(tally))
+})
+
+serial('a bit that is flipped in an archive that is trusted: no other code is stored', async (t) => {
+  const good = fs.readFileSync(one)
+  for (let index = 0; index < 200; index++) {
+    const bytes = Buffer.from(good)
+    bytes[Math.floor((good.length * (index + 0.5)) / 200)] ^= 1 << index % 8
+    await survives(t, bytes, { trust: true }, `number ${index}`)
+  }
+})
+
+serial('an archive that is cut off, wherever: nothing of it is stored', async (t) => {
+  const good = fs.readFileSync(two)
+  const lengths = new Set(Array.from({ length: good.length / 512 }, (_, block) => block * 512))
+  for (let index = 0; index < 100; index++) lengths.add(Math.floor((good.length * index) / 100))
+  for (const length of [...lengths, good.length - 1]) {
+    fs.writeFileSync(within('cut.tar'), good.subarray(0, length))
+    const error = await t.throwsAsync(cache.import(within('cut.tar'), signed()), undefined, `${length} bytes`)
+    t.regex(error.code, /^ERR_WASM_ARCHIVE_(TRUNCATED|MISSING|UNSIGNED)$/, `${length}: ${error.message}`)
+    t.is(cache.entries().length, 0, `${length} bytes`)
+  }
+})
+
+serial('hundreds of archives leave no file open and nothing in the cache directory', async (t) => {
+  const descriptors = () => (fs.existsSync('/proc/self/fd') ? fs.readdirSync('/proc/self/fd').length : 0)
+  const before = descriptors()
+  fs.writeFileSync(within('cut.tar'), fs.readFileSync(two).subarray(0, -2048))
+  for (let index = 0; index < 100; index++) await refused(t, 'TRUNCATED', within('cut.tar'))
+  t.true(descriptors() <= before + 5)
+  t.deepEqual(litter(CACHE), [])
+})

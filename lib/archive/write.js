@@ -1,0 +1,112 @@
+'use strict'
+
+// From the cache into an archive.
+//
+// Promise: the archive is whole as soon as it has its name; whatever fails leaves no other file. Two entries are in memory
+// at the most: the one that is being written, and the next.
+
+const crypto = require('node:crypto')
+const fs = require('node:fs/promises')
+const { setImmediate: turn } = require('node:timers/promises')
+const tar = require('tar-stream')
+
+const { version } = require('../../package.json')
+const { native } = require('../native.js')
+const { ArchiveError } = require('./error.js')
+const { sign } = require('./keys.js')
+const { MANIFEST, MAX_MANIFEST, PARTS, SIGNATURE, encodeManifest, memberOf } = require('./manifest.js')
+
+// The same entries make the same archive, whoever writes it when.
+const HEADER = { type: 'file', mode: 0o644, mtime: new Date(0) }
+
+const digest = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex')
+
+const partOf = (found, part) => {
+  const bytes = Buffer.from(found[part])
+  return { bytes: bytes.length, sha256: digest(bytes) }
+}
+
+/** What the manifest says of the entry `key`. */
+function describe(key) {
+  const found = native.cacheRead(key)
+  if (found === null) {
+    throw new ArchiveError('NO_ENTRY', `the cache has no entry ${key} for this version of the package that is as it was written`)
+  }
+  const { hash, partition, source, engine, wasmBytes, created, head } = found
+  return { key, hash, partition, source, engine, wasmBytes, created, head, image: partOf(found, 'image'), meta: partOf(found, 'meta') }
+}
+
+/** The members of `entry`; they must be what the manifest says. */
+function membersOf(entry) {
+  const found = native.cacheRead(entry.key)
+  return PARTS.map((part) => {
+    const bytes = found === null ? undefined : Buffer.from(found[part])
+    if (bytes === undefined || digest(bytes) !== entry[part].sha256) {
+      throw new ArchiveError('CHANGED', `the entry ${entry.key} was removed or replaced while it was exported: try again`)
+    }
+    return [memberOf(entry, part), bytes]
+  })
+}
+
+/** Resolves when the member is on its way to the disk. */
+const add = (pack, name, bytes) =>
+  new Promise((resolve, reject) => {
+    pack.entry({ ...HEADER, name }, bytes, (error) => (error ? reject(error) : resolve()))
+  })
+
+async function fill(pack, manifest, entries, key) {
+  await add(pack, MANIFEST, manifest)
+  if (key !== undefined) await add(pack, SIGNATURE, sign(manifest, key))
+  for (const entry of entries) {
+    for (const [name, bytes] of membersOf(entry)) await add(pack, name, bytes)
+  }
+  pack.finalize()
+}
+
+/** The bytes of the archive. */
+async function* packed(manifest, entries, key) {
+  const pack = tar.pack()
+  fill(pack, manifest, entries, key).catch((error) => pack.destroy(error))
+  yield* pack
+}
+
+/** Writes `chunks` to `file`; how many bytes that were. */
+async function put(file, chunks) {
+  const temporary = `${file}.${crypto.randomBytes(6).toString('hex')}.tmp`
+  const handle = await fs.open(temporary, 'wx')
+  let size
+  try {
+    try {
+      for await (const chunk of chunks) await handle.writeFile(chunk)
+      await handle.sync()
+      size = (await handle.stat()).size
+    } finally {
+      await handle.close()
+    }
+    await fs.rename(temporary, file)
+    return size
+  } catch (error) {
+    await fs.rm(temporary, { force: true })
+    throw error
+  }
+}
+
+/**
+ * @param {string} file
+ * @param {string[]} keys of the entries
+ * @param {import('node:crypto').KeyObject} [key] that signs
+ */
+async function writeArchive(file, keys, key) {
+  const entries = []
+  for (const one of [...new Set(keys)].sort()) {
+    entries.push(describe(one))
+    await turn()
+  }
+  const manifest = encodeManifest(entries, version)
+  if (manifest.length > MAX_MANIFEST) {
+    throw new ArchiveError('TOO_LARGE', `${file}: ${entries.length} entries are too many for one archive: export them by partition`)
+  }
+  return { entries, bytes: await put(file, packed(manifest, entries, key)) }
+}
+
+module.exports = { writeArchive }

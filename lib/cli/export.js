@@ -1,0 +1,28 @@
+'use strict'
+
+const { formatSize } = require('../quantities.js')
+const { open } = require('./open.js')
+
+module.exports = {
+  usage: 'export <archive>',
+  summary: 'write what is cached into an archive, to ship it',
+  help: `
+For container images and CI jobs: import takes it into another cache. The archive is a tar of the entries of this version
+of the package. Sign it, so that import need not trust whoever could write the file:
+  openssl genpkey -algorithm ed25519 -out private.pem
+  openssl pkey -in private.pem -pubout -out public.pem
+The passphrase of an encrypted key is taken from the environment variable WASM_ARCHIVE_PASSPHRASE.`,
+  options: (command) =>
+    command
+      .option('--sign <private key>', 'the PEM file of the Ed25519 key that signs the archive')
+      .option('--partition <name>', 'only what is stored for this partition'),
+
+  async run([archive], options, { dim }) {
+    const { sign, partition } = options
+    const exported = await open(options, { mode: 'read-only' }).export(archive, { sign, partition })
+    const { file, bytes, entries } = exported
+    const signed = exported.signed ? 'signed' : dim('not signed')
+    const count = entries.length === 1 ? '1 entry' : `${entries.length} entries`
+    return { json: exported, text: `${count} exported, ${formatSize(bytes)}, ${signed}: ${file}` }
+  },
+}
