@@ -522,7 +522,7 @@ declare namespace wasm {
      * Rejects with a `code`: `ERR_WASM_ARCHIVE_KEY`, `ERR_WASM_ARCHIVE_NO_ENTRY`, `ERR_WASM_ARCHIVE_CHANGED` (an entry was
      * removed meanwhile), `ERR_WASM_ARCHIVE_TOO_LARGE`, or the system's.
      */
-    export(file: string | FileURL, options?: CacheExportOptions): Promise<CacheExport>
+    export(file: string | URLLike, options?: CacheExportOptions): Promise<CacheExport>
     /**
      * Takes the entries of an archive into this cache, sealed with this user's key. What is there already stays, unless it
      * differs.
@@ -535,7 +535,7 @@ declare namespace wasm {
      * `DUPLICATE`, `PATH`, `SIZE`, `TOO_LARGE`, `DIGEST`, `NOT_STORED` (the cache's limits), `KEY` (of the key's file). Entries
      * before the place that is not in order stay.
      */
-    import(file: string | FileURL, options: CacheImportOptions): Promise<CacheImport>
+    import(file: string | URLLike, options: CacheImportOptions): Promise<CacheImport>
   }
 
   interface CacheExportOptions {
@@ -547,13 +547,13 @@ declare namespace wasm {
      * The PEM file with the Ed25519 key that signs, PKCS#8; if it is encrypted, the variable `WASM_ARCHIVE_PASSPHRASE` opens
      * it. Default: the archive is not signed.
      */
-    sign?: string | FileURL
+    sign?: string | URLLike
   }
 
   /** Which archive is taken: one that this key signed, or any. */
   type CacheImportOptions =
     /** `key`: the PEM file with the Ed25519 public key, SPKI. */
-    | { key: string | FileURL, trust?: false }
+    | { key: string | URLLike, trust?: false }
     /** `trust`: the signature is not looked at. */
     | { trust: true, key?: undefined }
 

@@ -17,6 +17,14 @@ const took = ({ dur }) => `in ${formatDuration(dur)}`
 
 const share = (part, whole) => `${Math.round((100 * part) / whole)} %`
 
+const OUTCOMES = {
+  fresh: 'kept, and fresh: nothing is requested',
+  revalidated: 'kept, and the server says that nothing changed',
+  fetched: 'the server sends it',
+  changed: 'the server sends another than the one that was kept',
+  stale: 'kept, and stale, which the server has allowed for when it fails',
+}
+
 const SENTENCES = {
   streamFromResponseCallback: (event) => `all ${formatSize(event.bytes)} have arrived, ${event.chunks} chunk${event.chunks === 1 ? '' : 's'} ${took(event)}`,
   moduleCacheHit: (event) =>
@@ -30,6 +38,7 @@ const SENTENCES = {
   cachedModule: (event) => `stored ${event.path} (${formatSize(event.artifactBytes)}) ${took(event)}`,
   cacheWriteFailed: (event) => `not stored: ${event.reason}`,
   fallback: (event) => `compiled by the built-in engine, for want of ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
+  resource: (event) => `${OUTCOMES[event.outcome]}${event.status === undefined ? '' : ` (status ${event.status})`}, after ${formatDuration(event.dur)}`,
   handedOff: (event) => `process ${event.pid} finishes what is left of ${event.spool}`,
 }
 
