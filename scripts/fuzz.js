@@ -11,6 +11,7 @@
 const { execFileSync } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
+const { parseArgs } = require('node:util')
 const { step } = require('./run.js')
 
 const ROOT = path.join(__dirname, '..')
@@ -28,15 +29,12 @@ const COVERAGE = [
   '-Cllvm-args=-sanitizer-coverage-trace-compares',
 ].join(' ')
 
-function options(argv) {
-  const at = argv.indexOf('--seconds')
-  const seconds = at < 0 ? 60 : Number(argv[at + 1])
-  const targets = argv.filter((_, index) => at < 0 || (index !== at && index !== at + 1))
-  const unknown = targets.find((target) => !TARGETS.includes(target))
-  if (!(seconds > 0) || unknown) {
-    throw new Error(`usage: fuzz.js [--seconds <n>] [${TARGETS.join('|')}…]`)
-  }
-  return { seconds, targets: targets.length > 0 ? targets : TARGETS }
+function options() {
+  const { values, positionals } = parseArgs({ allowPositionals: true, options: { seconds: { type: 'string', default: '60' } } })
+  const seconds = Number(values.seconds)
+  const unknown = positionals.find((target) => !TARGETS.includes(target))
+  if (!(seconds > 0) || unknown) throw new Error(`usage: fuzz.js [--seconds <n>] [${TARGETS.join('|')}…]`)
+  return { seconds, targets: positionals.length > 0 ? positionals : TARGETS }
 }
 
 /** Where the programs are, or undefined. */
@@ -73,7 +71,7 @@ async function fuzz(programs, target, seconds) {
 }
 
 async function main() {
-  const { seconds, targets } = options(process.argv.slice(2))
+  const { seconds, targets } = options()
   const programs = await build()
   if (!programs) return false
   let ok = true
