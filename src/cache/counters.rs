@@ -1,6 +1,6 @@
 //! What the cache did: counted by each process, and added up over all of them.
 //!
-//! A process appends one sealed record to `counters` when it ends. A sweep adds them up into one.
+//! A process appends one sealed record to `counters` when it ends. Who makes them many adds them up into one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -214,7 +214,7 @@ impl Counters {
         self.quarantined.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What this process has counted since [`Counters::record`].
+    /// What this process has counted.
     pub fn process(&self) -> Counts {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counts {
@@ -240,8 +240,8 @@ impl Counters {
     /// The process ends: its counts go to the file. Statistics are worth no trouble: an error is not told.
     pub fn record(&self) {
         let counts = self.process();
-        if counts != Counts::default() {
-            let _ = self.append(&counts);
+        if counts != Counts::default() && self.append(&counts).is_ok() {
+            let _ = self.compact();
         }
     }
 
@@ -275,9 +275,9 @@ impl Counters {
         Ok(found)
     }
 
-    /// Adds the records up into one, where there are many. For the one process that sweeps. What another one appends at
-    /// this very moment is lost: it is a statistic.
-    pub fn compact(&self) -> Result<(), CacheError> {
+    /// Adds the records up into one, where there are many. What another process appends at this very moment is lost: it
+    /// is a statistic.
+    fn compact(&self) -> Result<(), CacheError> {
         if std::fs::symlink_metadata(&self.path).map_or(0, |metadata| metadata.len()) < COMPACT_FROM
         {
             return Ok(());
@@ -337,7 +337,6 @@ mod tests {
         for _ in 0..rounds {
             process.record();
         }
-        process.compact().unwrap();
         let len = std::fs::metadata(dir.path().join(FILE)).unwrap().len();
         assert_eq!(len, LEN as u64);
         assert_eq!(counters(dir.path()).total().hits, rounds);

@@ -170,6 +170,11 @@ impl Pending {
         Ok(())
     }
 
+    /// Gives it another modification time.
+    pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
+        self.temp.as_file().set_modified(time)
+    }
+
     /// Gives it its name.
     pub fn finish(self, durability: Durability, existing: Existing) -> io::Result<()> {
         if durability == Durability::Durable {

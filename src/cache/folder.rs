@@ -32,7 +32,20 @@ pub(super) fn locate(dir: Option<PathBuf>) -> Result<PathBuf, CacheError> {
 /// check, and what is in it may be used by name. (Groups that may write to a directory above it are trusted.)
 pub(super) fn prepare_root(path: &Path) -> Result<(), CacheError> {
     check_way(path)?;
-    prepare(path)
+    prepare(path)?;
+    // What was missing on the way may have been made by somebody else meanwhile.
+    check_way(path)
+}
+
+/// As [`prepare`], for a folder in a cache: where it is missing and cannot be made, it is empty. Whoever writes to it
+/// is told.
+pub(super) fn prepare_part(path: &Path) -> Result<(), CacheError> {
+    match prepare(path) {
+        Err(_) if matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound) => {
+            Ok(())
+        }
+        prepared => prepared,
+    }
 }
 
 /// As [`prepare_root`], but makes nothing: `false` if the directory is missing.

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::error::CacheError;
 use super::files::{self, Durability, Existing};
@@ -14,17 +15,24 @@ use super::files::{self, Durability, Existing};
 #[derive(Debug, Clone)]
 pub struct Heads {
     dir: PathBuf,
+    writable: bool,
 }
 
 impl Heads {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    pub(super) fn new(dir: PathBuf, writable: bool) -> Self {
+        Self { dir, writable }
     }
 
     /// Whether a module that begins with bytes of this hash was cached. (Let the hash take in the engine's fingerprint
     /// and the partition, too, if these should count.)
     pub fn known_head(&self, hash: &[u8; 32]) -> bool {
-        std::fs::symlink_metadata(self.path(hash)).is_ok_and(|metadata| metadata.is_file())
+        let Ok(Some((file, metadata))) = files::open_private(&self.path(hash)) else {
+            return false;
+        };
+        if self.writable {
+            files::mark_used(&file, &metadata, SystemTime::now());
+        }
+        true
     }
 
     /// Remembers that a module that begins with bytes of this hash was cached.
@@ -41,7 +49,7 @@ impl Heads {
         }
     }
 
-    /// Forgets a head, for instance when its artifact turned out to be gone.
+    /// Forgets a head whose artifact turned out to be gone.
     pub fn forget_head(&self, hash: &[u8; 32]) {
         files::discard(&self.path(hash));
     }
@@ -58,7 +66,7 @@ mod tests {
     #[test]
     fn a_head_is_known_from_remembering_to_forgetting() {
         let dir = tempfile::tempdir().unwrap();
-        let heads = Heads::new(dir.path().to_owned());
+        let heads = Heads::new(dir.path().to_owned(), true);
         let (one, two) = ([1; 32], [2; 32]);
         assert!(!heads.known_head(&one));
         heads.remember_head(&one).unwrap();
@@ -72,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_gone_is_an_error() {
-        let heads = Heads::new("/nonexistent/heads".into());
+        let heads = Heads::new("/nonexistent/heads".into(), true);
         assert!(!heads.known_head(&[1; 32]));
         assert_eq!(
             heads.remember_head(&[1; 32]).unwrap_err().code(),

@@ -84,13 +84,19 @@ pub(super) struct Unit {
     pub len: u64,
     pub last_used: SystemTime,
     pub purpose: Purpose,
+    /// The modification time of its main file.
+    written: SystemTime,
     /// An artifact's note.
     note: Option<PathBuf>,
 }
 
 impl Unit {
-    /// Removes its files; whoever has them open or mapped keeps them.
+    /// Removes its files; whoever has them open or mapped keeps them. What was put in their place meanwhile stays.
     pub fn remove(&self) -> io::Result<()> {
+        let now = std::fs::symlink_metadata(&self.path).and_then(|metadata| metadata.modified());
+        if now.is_ok_and(|written| written != self.written) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         std::fs::remove_file(&self.path)?;
         if let Some(note) = &self.note {
             files::discard(note);
@@ -99,15 +105,29 @@ impl Unit {
     }
 }
 
+/// Whether a folder is called as [`Store::open`](super::Store::open) calls those of its versions: `v`, a format, a version
+/// with three numbers, an engine. A user may have named a directory for the cache that has other things in it.
+fn is_version(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let parsed = || {
+        let (format, rest) = name.strip_prefix('v')?.split_once('-')?;
+        let (version, engine) = rest.split_once('-')?;
+        let numbers: Vec<_> = version.split('.').collect();
+        Some(
+            is_number(format)
+                && numbers.len() == 3
+                && numbers.into_iter().all(is_number)
+                && !engine.is_empty(),
+        )
+    };
+    parsed().unwrap_or_default()
+}
+
 /// The folders of all versions in `root`, of formats that are known or not.
 pub(super) fn version_folders(root: &Path) -> Vec<PathBuf> {
     let mut folders = Vec::new();
     each(root, |name, entry| {
-        let digits = name.strip_prefix('v').map(str::as_bytes);
-        let is_version = digits
-            .and_then(<[u8]>::first)
-            .is_some_and(u8::is_ascii_digit);
-        if is_version && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        if is_version(name) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             folders.push(entry.path());
         }
     });
@@ -158,11 +178,11 @@ fn unit(
 ) -> Option<Unit> {
     // Gone meanwhile, or not a file: then it takes nothing.
     let metadata = std::fs::symlink_metadata(&path).ok()?;
+    let written = metadata.modified().unwrap_or(UNIX_EPOCH);
     metadata.is_file().then(|| Unit {
         len: metadata.len(),
-        last_used: used
-            .or_else(|| metadata.modified().ok())
-            .unwrap_or(UNIX_EPOCH),
+        last_used: used.unwrap_or(written),
+        written,
         path,
         purpose,
         note,
@@ -171,7 +191,13 @@ fn unit(
 
 /// Marks an open artifact as mapped, as long as `file` is open. Where there are no locks it is not marked.
 pub(super) fn mark_mapped(file: &File) {
-    let _ = file.try_lock_shared();
+    // `is_mapped` of another process has the lock for a moment.
+    for _ in 0..lock::PATIENCE {
+        if !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
+            return;
+        }
+        std::thread::sleep(lock::MOMENT);
+    }
 }
 
 fn is_mapped(path: &Path) -> bool {
@@ -193,8 +219,8 @@ pub struct Evicted {
     pub bytes: u64,
 }
 
-/// Evicts what was least recently used until `needed` bytes more fit under `limit` bytes, and everything that was not used
-/// for `max_age`.
+/// Evicts what was least recently used until `needed` bytes more fit under the limit, and everything that was not used
+/// for `max_age`. What would not fit if all were evicted evicts nothing.
 ///
 /// Invariant: whatever is evicted, it is unlinked: nobody who has it open or mapped notices.
 pub(super) fn evict(
@@ -220,7 +246,9 @@ pub(super) fn evict(
     if used.saturating_add(needed) <= limit && !units.iter().any(is_over_age) {
         return evicted;
     }
-    units.retain(|unit| unit.purpose != Purpose::Pending);
+    let pending = units.extract_if(.., |unit| unit.purpose == Purpose::Pending);
+    let pending: u64 = pending.map(|unit| unit.len).sum();
+    let can_fit = pending.saturating_add(needed) <= limit;
     for unit in &mut units {
         if unit.purpose == Purpose::Kept && unit.note.is_some() && is_mapped(&unit.path) {
             unit.purpose = Purpose::Mapped;
@@ -229,7 +257,7 @@ pub(super) fn evict(
     units.sort_by_key(|unit| (unit.purpose, unit.last_used));
     for unit in &units {
         let is_full = used.saturating_add(needed) > limit;
-        if (is_full || is_over_age(unit)) && unit.remove().is_ok() {
+        if ((is_full && can_fit) || is_over_age(unit)) && unit.remove().is_ok() {
             used -= unit.len;
             evicted.units += 1;
             evicted.bytes += unit.len;

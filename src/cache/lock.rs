@@ -13,7 +13,9 @@ use super::files;
 use super::key::ArtifactKey;
 
 /// [`Flight::is_held`] holds a shared lock for a moment; taking the lock waits out such moments.
-const PATIENCE: u32 = 3;
+pub(super) const PATIENCE: u32 = 3;
+/// Between two attempts.
+pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// Rounds of finding that the lock file was removed by its last holder.
 const ATTEMPTS: u32 = 64;
 
@@ -72,7 +74,9 @@ impl Drop for Flight {
     fn drop(&mut self) {
         // Removed before it is unlocked: whoever locks this file later sees that it lost its name, and starts over.
         #[cfg(unix)]
-        let _ = std::fs::remove_file(&self.path);
+        if still_named(&self.file, &self.path).unwrap_or_default() {
+            let _ = std::fs::remove_file(&self.path);
+        }
         #[cfg(not(unix))]
         let _ = &self.path;
         // Closing does not unlock while a child that has been forked, and has not yet become its program, has a copy.
@@ -106,15 +110,10 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) if patience > 0 => {
                 patience -= 1;
-                std::thread::sleep(Duration::from_millis(1));
+                std::thread::sleep(MOMENT);
             }
             Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => {
-                // Nobody holds it: where there are no locks, their files would only pile up.
-                #[cfg(unix)]
-                let _ = std::fs::remove_file(path);
-                return Err(error);
-            }
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
     Ok(None)

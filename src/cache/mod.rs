@@ -10,6 +10,7 @@
 //! ```text
 //! <cache dir>/wasm-compile-cache/       0700, ours, not a symlink        folder.rs
 //!   seal.key                            32 random bytes, 0600            seal.rs
+//!   seal.lock                           held while the key is made       seal.rs
 //!   limit.lock                          held while room is made          limits.rs
 //!   v2-0.1.0-wasmer-7.4.2/              format, package and engine       store.rs
 //!     <key>.cwasm                       image, metadata, label, footer   footer.rs, label.rs
@@ -19,6 +20,7 @@
 //!     stat/<path hash>                  stat of a file -> module hash    stat_index.rs
 //!     heads/<hash>                      empty: this head was cached      heads.rs
 //!     spool/<key>.spool                 a module to finish               spool.rs
+//!     spool/<key>.tries                 how often that was in vain       spool.rs
 //!     wasm/<module hash>                the bytes of a fetched module    wasm_files.rs
 //!     url/<hash>                        what a URL gave, until when      resources.rs
 //!     counters                          what all processes did           counters.rs

@@ -8,6 +8,9 @@ impl Store {
     /// Whether a lock that somebody holds is refused to others: without that, processes compile the same module twice, and
     /// the limit may be passed for a while.
     pub fn has_locks(&self) -> bool {
+        if !self.is_writable() {
+            return false;
+        }
         let Some(_held) = limits::right(self.root()) else {
             return false;
         };

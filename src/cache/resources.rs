@@ -22,7 +22,7 @@ const MAGIC: [u8; 8] = *b"wcc-ur1\n";
 const HEADER_LEN: usize = 8 + 32 + 8 + 4;
 const SEAL_LEN: usize = 32;
 /// The longest policy, in bytes. Headers that count are some hundred.
-pub const MAX_POLICY_LEN: u64 = 64 << 10;
+pub const MAX_POLICY_LEN: u64 = 8 << 10;
 const MAX_LEN: u64 = HEADER_LEN as u64 + MAX_POLICY_LEN + SEAL_LEN as u64;
 
 /// One sealed record a URL and partition.

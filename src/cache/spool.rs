@@ -23,6 +23,11 @@ const SEALED_LEN: usize = 96;
 const HEADER_LEN: usize = SEALED_LEN + 32;
 pub(super) const EXTENSION: &str = "spool";
 pub(super) const FOLDER: &str = "spool";
+/// One byte for each time that a module was taken and nothing came of it.
+pub(super) const TRIES_EXTENSION: &str = "tries";
+/// A module that was taken so often in vain is not left again: it is too large for the cache, the compiler does not get to
+/// its end, or nothing that a process leaves behind lives long here.
+const MAX_TRIES: u64 = 3;
 
 /// The largest partition name and parameters, in bytes: 1 MiB each.
 const MAX_SMALL_LEN: u64 = 1 << 20;
@@ -66,7 +71,7 @@ impl Spool {
         wasm: &[u8],
         params: &[u8],
     ) -> Result<PathBuf, CacheError> {
-        let path = self.dir.join(format!("{key}.{EXTENSION}"));
+        let path = self.path(key);
         CacheError::check_len(&path, "partition", partition.len(), MAX_SMALL_LEN)?;
         CacheError::check_len(&path, "parameters", params.len(), MAX_SMALL_LEN)?;
         CacheError::check_len(&path, "wasm", wasm.len(), MAX_WASM_LEN)?;
@@ -88,6 +93,33 @@ impl Spool {
             Durability::Cheap,
         )?;
         Ok(path)
+    }
+
+    /// The file of a module, whether it exists or not.
+    pub(super) fn path(&self, key: &ArtifactKey) -> PathBuf {
+        self.dir.join(format!("{key}.{EXTENSION}"))
+    }
+
+    fn tries_path(&self, key: &ArtifactKey) -> PathBuf {
+        self.dir.join(format!("{key}.{TRIES_EXTENSION}"))
+    }
+
+    fn tries(&self, key: &ArtifactKey) -> u64 {
+        std::fs::symlink_metadata(self.tries_path(key))
+            .map_or(0, |metadata| metadata.len().min(MAX_TRIES))
+    }
+
+    /// Whether finishers have taken the module often enough in vain.
+    pub fn is_hopeless(&self, key: &ArtifactKey) -> bool {
+        self.tries(key) >= MAX_TRIES
+    }
+
+    /// The module is stored.
+    pub(super) fn succeeded(&self, key: &ArtifactKey) {
+        let path = self.tries_path(key);
+        if path.exists() {
+            files::discard(&path);
+        }
     }
 
     /// Takes the module at `path`, which [`Spool::spool`] of a process of this user has returned, and removes the file.
@@ -125,6 +157,9 @@ impl Spool {
         if std::fs::remove_file(&path).is_err() {
             return Ok(None);
         }
+        let tries = vec![b'.'; self.tries(&key) as usize + 1];
+        // Where it cannot be counted, it is tried again.
+        let _ = files::replace(&self.tries_path(&key), &[&tries], Durability::Cheap);
         self.read(file, len, key).map(Some).map_err(invalid)
     }
 

@@ -64,6 +64,15 @@ pub struct Store {
     resources: Resources,
 }
 
+/// What the verification of an artifact may rely on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// The note of an earlier one. `used`: the artifact is used by this.
+    Noted { used: bool },
+    /// Nothing: it is hashed.
+    Nothing,
+}
+
 /// What a lookup found.
 #[derive(Debug)]
 pub enum Lookup {
@@ -130,7 +139,7 @@ impl Store {
         let dir = versioned(&root, &settings.engine);
         folder::prepare(&dir)?;
         for path in parts(&dir) {
-            folder::prepare(&path)?;
+            folder::prepare_part(&path)?;
         }
         let seals = Seals::open(&root)?;
         Ok(Self::new(root, dir, seals, true, settings.limits))
@@ -152,9 +161,7 @@ impl Store {
             return Ok(None);
         }
         for path in parts(&dir) {
-            if !folder::inspect(&path)? {
-                return Ok(None);
-            }
+            folder::inspect(&path)?;
         }
         let seals = Seals::open_read_only(&root);
         Ok(seals.map(|seals| Self::new(root, dir, seals, false, settings.limits)))
@@ -165,7 +172,7 @@ impl Store {
         let [stat, heads, spool, wasm, url, _quarantine] = parts(&dir);
         Self {
             stat_index: StatIndex::new(stat, Arc::clone(&seals)),
-            heads: Heads::new(heads),
+            heads: Heads::new(heads, writable),
             spool: Spool::new(spool, Arc::clone(&seals)),
             wasm_files: WasmFiles::new(wasm),
             resources: Resources::new(url, Arc::clone(&seals)),
@@ -268,7 +275,15 @@ impl Store {
             Err(reason) => return self.reject(key, None, reason),
         };
         limits::mark_mapped(&file);
-        match self.examine(file, path, key, &module, true) {
+        match self.examine(
+            file,
+            path,
+            key,
+            &module,
+            Trust::Noted {
+                used: self.writable,
+            },
+        ) {
             Ok(entry) => Lookup::Hit(entry),
             Err(reason) => self.reject(key, FileStat::of(&metadata), reason),
         }
@@ -278,7 +293,9 @@ impl Store {
     pub fn peek(&self, key: &ArtifactKey, module: ModuleHash) -> Lookup {
         let path = self.entry_path(key);
         let examined = match files::open_private(&path) {
-            Ok(Some((file, _))) => self.examine(file, path, key, &module, true),
+            Ok(Some((file, _))) => {
+                self.examine(file, path, key, &module, Trust::Noted { used: false })
+            }
             Ok(None) => return Lookup::Miss,
             Err(reason) => Err(reason),
         };
@@ -304,14 +321,13 @@ impl Store {
         }
     }
 
-    /// `trusting`: an earlier verification is relied on.
     fn examine(
         &self,
         mut file: File,
         path: PathBuf,
         key: &ArtifactKey,
         module: &ModuleHash,
-        trusting: bool,
+        trust: Trust,
     ) -> Result<Entry, InvalidReason> {
         let io = |error: io::Error| InvalidReason::from_read(&error);
         let now = SystemTime::now();
@@ -340,9 +356,10 @@ impl Store {
             footer: &bytes,
             meta: &meta,
         });
+        let used = matches!(trust, Trust::Noted { used: true });
         let noted = subject
-            .filter(|_| trusting)
-            .and_then(|subject| subject.noted(&note, &self.seals, now, self.writable));
+            .filter(|_| trust != Trust::Nothing)
+            .and_then(|subject| subject.noted(&note, &self.seals, now, used));
         if noted.is_none() {
             let mut label = vec![0; label_len as usize];
             file.read_exact(&mut label).map_err(io)?;
@@ -354,7 +371,7 @@ impl Store {
                 && self.writable
                 && seen.as_ref().is_some_and(verified::can_be_noted)
             {
-                subject.write_note(&note, &self.seals, now);
+                subject.write_note(&note, &self.seals, now, used);
             }
         }
         file.seek(SeekFrom::Start(0)).map_err(io)?;
@@ -421,8 +438,9 @@ impl Store {
                 return Err(CacheError::Invalid { path, reason });
             }
         };
-        let checked = inventory::read_footer(&mut file)
-            .and_then(|(footer, _)| self.examine(file, path.clone(), key, &footer.module, false));
+        let checked = inventory::read_footer(&mut file).and_then(|(footer, _)| {
+            self.examine(file, path.clone(), key, &footer.module, Trust::Nothing)
+        });
         match checked {
             Ok(_) => Ok(()),
             Err(reason) => {
@@ -457,7 +475,9 @@ impl Store {
         let path = self.entry_path(key);
         let (mut file, _) = files::open_private(&path).ok()??;
         let (footer, _, label) = inventory::describe(&mut file).ok()?;
-        let entry = self.examine(file, path, key, &footer.module, false).ok()?;
+        let entry = self
+            .examine(file, path, key, &footer.module, Trust::Nothing)
+            .ok()?;
         Some((entry, footer.module, label))
     }
 
@@ -481,7 +501,10 @@ impl Store {
     ) -> Result<Entry, CacheError> {
         let written = self.write_uncounted(key, module, image, meta, label);
         match &written {
-            Ok(entry) => self.counters.wrote(entry.image_len),
+            Ok(entry) => {
+                self.counters.wrote(entry.image_len);
+                self.spool.succeeded(key);
+            }
             Err(_) => self.counters.write_failed(),
         }
         written
@@ -543,11 +566,40 @@ impl Store {
             .map_err(|error| CacheError::write(&path, error))
     }
 
+    /// [`Spool::spool`] within the limits; `None` if that was done in vain before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn leave(
+        &self,
+        key: &ArtifactKey,
+        partition: &str,
+        wasm: &[u8],
+        params: &[u8],
+    ) -> Result<Option<PathBuf>, CacheError> {
+        if self.spool.is_hopeless(key) {
+            return Ok(None);
+        }
+        let path = self.spool.path(key);
+        CacheError::check_len(&path, "artifact", wasm.len(), self.limits.entry)?;
+        let _right = limits::right(&self.root);
+        self.make_room(&path, wasm.len())?;
+        self.spool.spool(key, partition, wasm, params).map(Some)
+    }
+
     /// A file for `len` bytes that will be `path`; for it others are evicted.
     fn reserve(&self, path: &Path, len: usize) -> Result<Pending, CacheError> {
         CacheError::check_len(path, "artifact", len, self.limits.entry)?;
-        let now = SystemTime::now();
         let _right = limits::right(&self.root);
+        self.make_room(path, len)?;
+        let pending =
+            Pending::new(path).and_then(|pending| pending.reserve(len as u64).map(|()| pending));
+        pending.map_err(|error| CacheError::write(path, error))
+    }
+
+    /// Evicts until `len` bytes more may be stored. For who has [`limits::right`].
+    fn make_room(&self, path: &Path, len: usize) -> Result<(), CacheError> {
+        let now = SystemTime::now();
         let evicted = limits::evict(&self.root, len as u64, &self.limits, None, now);
         self.counters.evicted(evicted.units);
         let used = limits::used(&self.root);
@@ -557,10 +609,7 @@ impl Store {
         if len as u64 > left && self.limits.total.is_none() && limit < limits::DEFAULT_TOTAL {
             return Err(CacheError::share_is_used_up(path));
         }
-        CacheError::check_len(path, "artifact", len, left)?;
-        let pending =
-            Pending::new(path).and_then(|pending| pending.reserve(len as u64).map(|()| pending));
-        pending.map_err(|error| CacheError::write(path, error))
+        CacheError::check_len(path, "artifact", len, left)
     }
 
     /// Evicts an artifact, unless the store is read-only. Whoever has it mapped keeps it.
@@ -653,9 +702,7 @@ impl Store {
     /// Removes what crashed and killed processes left behind; see [`sweep`](super::Swept). Of all processes one does so,
     /// once an hour at most: call it as often as is convenient. `None` if it was not due.
     pub fn sweep_if_due(&self, now: SystemTime) -> Option<sweep::Swept> {
-        let swept = sweep::if_due(&self.root, &self.dir, now)?;
-        let _ = self.counters.compact();
-        Some(swept)
+        sweep::if_due(&self.root, &self.dir, now)
     }
 
     fn note_path(&self, key: &ArtifactKey) -> PathBuf {

@@ -613,12 +613,23 @@ fn an_entry_over_a_limit_is_not_stored_and_evicts_only_what_it_must() {
     );
     assert!(is_there(&store, 1));
     assert_eq!(narrow.counts().0.write_failures, 1);
-    let tiny = limited(store.root(), 100);
+    let tight = limited(store.root(), store.usage().bytes + 100);
     assert_eq!(
-        put(&tiny, 2, 2000).unwrap_err().code(),
+        put(&tight, 2, 2000).unwrap_err().code(),
         "ERR_WASM_CACHE_TOO_LARGE"
     );
-    assert!(!is_there(&store, 2));
+    assert!(
+        is_there(&store, 1),
+        "nothing is evicted for what would not fit even then"
+    );
+    // What is being written, or waits for a finisher, cannot be evicted.
+    let spooled = vec![0; 1000];
+    store.spool().spool(&KEY, "", &spooled, b"").unwrap();
+    let tight = limited(store.root(), store.usage().bytes);
+    put(&tight, 2, 2000).unwrap_err();
+    assert!(is_there(&store, 1));
+    drop(put(&tight, 2, 900).unwrap());
+    assert!(!is_there(&store, 1));
 }
 
 #[test]
@@ -713,6 +724,7 @@ fn hashing_again_finds_what_the_note_hides() {
         &store.note_path(&KEY),
         &store.seals,
         SystemTime::now() - week,
+        true,
     );
     drop(file);
     let entry = hit(store.lookup(&KEY, MODULE));
@@ -720,6 +732,122 @@ fn hashing_again_finds_what_the_note_hides() {
     let (good, bad) = store.verify_all();
     assert_eq!((good, bad.len(), bad[0].reason()), (1, 1, "seal-mismatch"));
     assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+}
+
+#[test]
+fn looking_is_no_use() {
+    let (_dir, store) = store();
+    put(&store, 1, 1000).unwrap();
+    used_before(&store, 1, 48);
+    let last_use = || store.items()[0].last_used;
+    let before = last_use();
+    hit(store.peek(&key(1), MODULE));
+    assert_eq!(store.verify_all().0, 1);
+    store.read(&key(1)).unwrap();
+    assert_eq!(last_use(), before);
+    hit(store.lookup(&key(1), MODULE));
+    assert!(last_use() > before);
+}
+
+#[test]
+fn a_head_that_is_used_is_not_forgotten() {
+    let (_dir, store) = store();
+    let [used, unused] = [[1; 32], [2; 32]];
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    for head in [used, unused] {
+        store.heads().remember_head(&head).unwrap();
+        let file = File::open(store.directory().join("heads").join(hex::encode(head)));
+        file.unwrap()
+            .set_modified(SystemTime::now() - days(29))
+            .unwrap();
+    }
+    assert!(store.heads().known_head(&used));
+    store.sweep_if_due(SystemTime::now() + days(2)).unwrap();
+    assert!([used, unused].map(|head| store.heads().known_head(&head)) == [true, false]);
+}
+
+#[test]
+fn a_module_is_left_for_finishers_where_there_is_room_and_hope() {
+    let (_dir, store) = store();
+    put(&store, 1, 5000).unwrap();
+    let tight = limited(store.root(), store.usage().bytes);
+    let code = |len: usize| {
+        tight
+            .leave(&KEY, "", &vec![0; len], b"")
+            .unwrap_err()
+            .code()
+    };
+    assert_eq!(code(9000), "ERR_WASM_CACHE_TOO_LARGE");
+    assert!(is_there(&store, 1));
+    for _ in 0..3 {
+        let path = tight.leave(&KEY, "", &[0; 3000], b"").unwrap().unwrap();
+        assert!(!is_there(&store, 1), "room was made");
+        store.spool().take(&path).unwrap().unwrap();
+    }
+    assert_eq!(tight.leave(&KEY, "", &[0; 3000], b"").unwrap(), None);
+    let days = |days: u64| SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+    store.sweep_if_due(days(6)).unwrap();
+    assert!(store.spool().is_hopeless(&KEY));
+    store.sweep_if_due(days(8)).unwrap();
+    assert!(!store.spool().is_hopeless(&KEY));
+    for _ in 0..3 {
+        let path = tight.leave(&KEY, "", &[0; 3000], b"").unwrap().unwrap();
+        store.spool().take(&path).unwrap().unwrap();
+    }
+    write(&store, b"image", b"").unwrap();
+    assert!(!store.spool().is_hopeless(&KEY), "it was stored after all");
+}
+
+#[test]
+fn what_others_have_in_the_directory_is_left_alone() {
+    let (_dir, store) = store();
+    let names = [
+        "v1",
+        "v8",
+        "v2-docs",
+        "v2-1.0-x",
+        "v1.2.3",
+        "v2-0.1.0-",
+        "wasm",
+    ];
+    let files = names.map(|name| store.root().join(name).join("wasm/precious"));
+    let old = SystemTime::now() - Duration::from_secs(90 * 24 * 3600);
+    for file in &files {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "12").unwrap();
+        File::open(file).unwrap().set_modified(old).unwrap();
+        let above = File::open(file.parent().unwrap().parent().unwrap());
+        above.unwrap().set_modified(old).unwrap();
+    }
+    let evicted = store.prune(Some(0), Some(Duration::ZERO), SystemTime::now());
+    assert_eq!(evicted, Evicted::default());
+    assert_eq!(store.clear(), Evicted::default());
+    assert_eq!(store.usage().bytes, 0);
+    assert!(files.iter().all(|file| file.exists()));
+}
+
+#[test]
+fn what_took_the_place_of_something_is_not_evicted_for_it() {
+    let (_dir, store) = store();
+    put(&store, 1, 1000).unwrap();
+    let units = limits::units(store.directory());
+    put(&store, 1, 1000).unwrap();
+    units[0].remove().unwrap_err();
+    assert!(is_there(&store, 1));
+    limits::units(store.directory())[0].remove().unwrap();
+    assert!(!is_there(&store, 1));
+}
+
+#[test]
+fn a_folder_that_was_dropped_because_it_was_empty_is_not_missed() {
+    let (_dir, store) = store();
+    write(&store, b"image", b"").unwrap();
+    for part in ["url", "quarantine", "heads"] {
+        fs::remove_dir(store.directory().join(part)).unwrap();
+    }
+    let found = Store::open_read_only(settings(store.root())).unwrap();
+    hit(found.unwrap().lookup(&KEY, MODULE));
+    assert!(!store.directory().join("url").exists());
 }
 
 #[test]

@@ -7,19 +7,21 @@ use std::time::{Duration, SystemTime};
 use super::files::{self, Durability, TEMP_PREFIX, each};
 use super::key::ArtifactKey;
 use super::lock::{self, Flight};
-use super::{limits, spool, store};
+use super::{limits, spool, store, wasm_files};
 
 /// Between two sweeps, and the age from which a temporary or spool file has no living owner: the longest write and the
 /// longest compile are minutes.
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Records that are older are forgotten, so that they do not grow without bound; a used one is made anew at the price of
-/// one hash, or of one baseline for nothing. Artifacts of other versions that were not used for so long go, too: this one
+/// Records that were not used for so long are forgotten, so that they do not grow without bound (a file's, which is not
+/// marked when it is used, is made anew at the price of one hash). Artifacts of other versions that were not used for so long go, too: this one
 /// cannot use them.
 const MEMORY: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// More records of a kind than this are not kept.
 const MAX_RECORDS: usize = 10_000;
 /// How long defective artifacts are kept.
 const QUARANTINED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// When finishers may try again to compile what they have failed at.
+const FORGIVEN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Its modification time is that of the last sweep.
 const MARK: &str = "swept";
 /// The flight that a sweeping process holds; no artifact has this key.
@@ -98,11 +100,15 @@ impl Swept {
             };
             if let Some(key) = stem_of(lock::EXTENSION) {
                 // Taking a free lock and dropping it removes the file, in the one way that is safe.
-                if cfg!(unix)
-                    && is_old(entry, HOUR, now)
-                    && matches!(Flight::try_acquire(dir, &key), Ok(Some(_)))
-                {
-                    self.files += 1;
+                if cfg!(unix) && is_old(entry, HOUR, now) {
+                    match Flight::try_acquire(dir, &key) {
+                        Ok(Some(_)) => self.files += 1,
+                        Ok(None) => {}
+                        // Where there are no locks, nobody holds it.
+                        Err(_) => {
+                            self.remove(entry, HOUR, now);
+                        }
+                    }
                 }
             } else if let Some(key) = stem_of(store::NOTE_EXTENSION) {
                 let of = dir.join(format!("{key}.{}", store::ENTRY_EXTENSION));
@@ -113,21 +119,34 @@ impl Swept {
                 self.remove(entry, HOUR, now);
             }
         });
-        let parts = [(spool::FOLDER, HOUR), (store::QUARANTINE, QUARANTINED)];
+        let parts = [
+            (spool::FOLDER, HOUR),
+            (store::QUARANTINE, QUARANTINED),
+            // These are evicted, and do not go with age.
+            (wasm_files::FOLDER, Duration::MAX),
+        ];
         for (part, age) in parts
             .into_iter()
             .chain(limits::RECORDS.map(|part| (part, MEMORY)))
         {
             let mut kept = Vec::new();
             each(&dir.join(part), |name, entry| {
-                let is_temp = name.starts_with(TEMP_PREFIX);
-                if !self.remove(entry, if is_temp { HOUR } else { age }, now)
+                let age = if name.starts_with(TEMP_PREFIX) {
+                    HOUR
+                } else if name.ends_with(spool::TRIES_EXTENSION) {
+                    FORGIVEN
+                } else {
+                    age
+                };
+                if !self.remove(entry, age, now)
                     && let Ok(metadata) = entry.metadata()
                 {
                     kept.push((metadata.modified().unwrap_or(now), entry.path()));
                 }
             });
-            if let Some(excess) = kept.len().checked_sub(MAX_RECORDS) {
+            if limits::RECORDS.contains(&part)
+                && let Some(excess) = kept.len().checked_sub(MAX_RECORDS)
+            {
                 kept.sort_unstable();
                 for (_, path) in &kept[..excess] {
                     files::discard(path);
@@ -197,12 +216,12 @@ mod tests {
     }
 
     fn folder(dir: &tempfile::TempDir) -> std::path::PathBuf {
-        dir.path().join("v1")
+        dir.path().join("v1-0.1.0-engine")
     }
 
     fn littered() -> (tempfile::TempDir, Vec<String>) {
         let dir = tempfile::tempdir().unwrap();
-        for folder in ["stat", "heads", "spool", "url", "quarantine"] {
+        for folder in ["stat", "heads", "spool", "url", "quarantine", "wasm"] {
             fs::create_dir_all(self::folder(&dir).join(folder)).unwrap();
         }
         let orphan = format!("{HELD}.ok");
@@ -215,6 +234,8 @@ mod tests {
         for name in [
             ".tmp-a",
             "stat/.tmp-b",
+            "wasm/.tmp-h",
+            "wasm/i",
             "stat/c",
             "heads/d",
             "url/f",
@@ -249,9 +270,16 @@ mod tests {
         fs::write(folder(&dir).join(format!("{KEY}.lock")), "").unwrap();
         let _held = Flight::try_acquire(&folder(&dir), &HELD).unwrap().unwrap();
         let swept = now(dir.path(), &folder(&dir), SystemTime::now() + HOUR + HOUR);
-        let mut left = ["foreign", "heads/d", "quarantine/g", "stat/c", "url/f"]
-            .map(String::from)
-            .to_vec();
+        let mut left = [
+            "foreign",
+            "heads/d",
+            "quarantine/g",
+            "stat/c",
+            "url/f",
+            "wasm/i",
+        ]
+        .map(String::from)
+        .to_vec();
         left.extend([
             format!("{KEY}.cwasm"),
             format!("{KEY}.ok"),
@@ -261,8 +289,8 @@ mod tests {
             assert_eq!(
                 swept,
                 Swept {
-                    files: 6,
-                    bytes: 10
+                    files: 7,
+                    bytes: 12
                 }
             );
         } else {
@@ -271,7 +299,7 @@ mod tests {
         left.sort();
         assert_eq!(names(&folder(&dir)), left);
         now(dir.path(), &folder(&dir), SystemTime::now() + MEMORY + HOUR);
-        left.retain(|name| !name.contains('/'));
+        left.retain(|name| !name.contains('/') || name == "wasm/i");
         assert_eq!(names(&folder(&dir)), left);
     }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::fields::Fields;
 use super::file_stat::{FileStat, Observation};
-use super::files::{self, Durability};
+use super::files::{self, Durability, Existing, Pending};
 use super::footer;
 use super::seal::Seals;
 
@@ -76,12 +76,23 @@ impl Subject<'_> {
         })
     }
 
-    /// Writes `note`. A failure is not worth telling: the next lookup hashes again.
-    pub fn write_note(&self, note: &Path, seals: &Seals, now: SystemTime) {
+    /// Writes `note`; unless the artifact is `used` by that, the time of its last use stays. A failure is not worth
+    /// telling: the next lookup hashes again.
+    pub fn write_note(&self, note: &Path, seals: &Seals, now: SystemTime, used: bool) {
+        let last_use = std::fs::symlink_metadata(note).and_then(|metadata| metadata.modified());
         let time = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = time.as_secs().to_le_bytes();
         let tag = self.tag(seals, time);
-        let _ = files::replace(note, &[&time, tag.as_bytes()], Durability::Cheap);
+        let parts: [&[u8]; 2] = [&time, tag.as_bytes()];
+        let _ = Pending::new(note).and_then(|mut pending| {
+            pending.write(&parts)?;
+            if let Ok(last_use) = last_use
+                && !used
+            {
+                pending.set_modified(last_use)?;
+            }
+            pending.finish(Durability::Cheap, Existing::Replace)
+        });
     }
 }
 
@@ -120,7 +131,7 @@ mod tests {
         };
         let now = SystemTime::now();
         assert_eq!(subject.noted(&note, &seals, now, false), None);
-        subject.write_note(&note, &seals, now);
+        subject.write_note(&note, &seals, now, true);
         assert!(subject.noted(&note, &seals, now, false).is_some());
         let stats = [
             FileStat { dev: 0, ..STAT },
@@ -166,7 +177,7 @@ mod tests {
             meta: b"",
         };
         let now = SystemTime::now();
-        subject.write_note(&note, &seals, now);
+        subject.write_note(&note, &seals, now, true);
         let good = std::fs::read(&note).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -191,7 +202,7 @@ mod tests {
             meta: b"",
         };
         let start = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        subject.write_note(&note, &seals, start);
+        subject.write_note(&note, &seals, start, true);
         let modified = || std::fs::metadata(&note).unwrap().modified().unwrap();
         let noted = |now, used| subject.noted(&note, &seals, now, used).unwrap();
         assert!(!noted(start + RECHECK - files::USE_TICK, true).is_due);

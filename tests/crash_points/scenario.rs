@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use wasm_compile_cache::cache::{
     ArtifactKey, CacheError, Entry, FileStat, InvalidReason, Label, Limits, Lookup, ModuleHash,
-    Observation, Settings, Store,
+    Observation, Resource, Settings, Store,
 };
 
 const A: ArtifactKey = ArtifactKey::from_bytes([0xaa; 32]);
@@ -359,6 +359,7 @@ pub const SCENARIOS: &[Scenario] = &[
                 root.join(".tmp-one"),
                 dir.join(".tmp-two"),
                 dir.join("stat/.tmp-three"),
+                dir.join("wasm/.tmp-four"),
                 dir.join(format!("{B}.ok")),
                 dir.join(format!("{B}.lock")),
                 dir.join(format!("spool/{NEXT}.spool")),
@@ -379,7 +380,7 @@ pub const SCENARIOS: &[Scenario] = &[
         total: None,
         before: OLD,
         after: OLD,
-        says: "6 files",
+        says: "7 files",
         tells: true,
         durable: 0,
     },
@@ -504,6 +505,28 @@ pub const SCENARIOS: &[Scenario] = &[
         durable: 0,
     },
     Scenario {
+        name: "keep what a URL gave",
+        prepare: |root| write(&open(root), A, Content::Old),
+        act: Act::Use(|store| {
+            let bytes = Content::New.image();
+            let resource = Resource {
+                module: ModuleHash::of(&bytes),
+                len: bytes.len() as u64,
+                policy: "{}".into(),
+            };
+            let kept = store
+                .write_wasm(&resource.module, &bytes)
+                .and_then(|()| store.resources().record("http://host/", "", &resource));
+            kept.map_or_else(|error| error.code().into(), |()| "done".into())
+        }),
+        total: None,
+        before: OLD,
+        after: OLD,
+        says: "done",
+        tells: false,
+        durable: 0,
+    },
+    Scenario {
         name: "add up the counts",
         prepare: |root| {
             let store = open(root);
@@ -514,11 +537,9 @@ pub const SCENARIOS: &[Scenario] = &[
             fs::write(&path, record.repeat(MANY)).expect("the file is ours");
         },
         act: Act::Use(|store| {
-            let swept = store.sweep_if_due(SystemTime::now());
-            swept.map_or_else(
-                || "not due".into(),
-                |swept| format!("{} files", swept.files),
-            )
+            let found = looked_up(store.lookup(&A, MODULE));
+            store.record_counts();
+            found
         }),
         total: None,
         before: Held {
@@ -526,10 +547,10 @@ pub const SCENARIOS: &[Scenario] = &[
             ..OLD
         },
         after: Held {
-            hits: MANY as u64,
+            hits: MANY as u64 + 1,
             ..OLD
         },
-        says: "0 files",
+        says: "hit",
         tells: true,
         durable: 0,
     },
