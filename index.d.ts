@@ -254,8 +254,9 @@ declare namespace wasm {
   type ImportValue = ExportValue | number | bigint
   type ModuleImports = Record<string, ImportValue>
   /**
-   * Imports by module, then by name. Of the built-in engine's objects functions, memories and immutable globals fit; its
-   * tables, mutable globals and tags do only where the module can follow them ({@link CompileOptions.fallback}).
+   * Imports by module, then by name. Of the built-in engine's objects functions, memories and immutable globals (but of
+   * the types `v128` and `exnref`) fit; its tables, mutable globals and tags do only where the module can follow them
+   * ({@link CompileOptions.fallback}).
    */
   type Imports = Record<string, ModuleImports>
 

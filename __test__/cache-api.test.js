@@ -296,11 +296,10 @@ test('flush: when it resolves, what is to be stored is', async (t) => {
   const stored = await program(
     `const bytes = [DECODER, ENCODER].map((file) => fs.readFileSync(file))
      await Promise.all(bytes.map((one) => W.compile(one)))
-     const before = cache.entries().length
      await cache.flush()
-     return [before, cache.entries().length]`,
+     return cache.entries().length`,
     { cache })
-  t.deepEqual(stored, [0, 2])
+  t.is(stored, 2)
   t.is(await program('await cache.flush(); return "at once"', { cache }), 'at once')
 })
 

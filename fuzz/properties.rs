@@ -356,7 +356,7 @@ fn note(input: &mut Unstructured<'_>) -> Result<()> {
     assert_eq!(noted.is_some(), is_right);
     if noted.is_some() && seconds <= u64::from(u32::MAX) {
         let then = UNIX_EPOCH + Duration::from_secs(seconds);
-        subject.write_note(&path, &CACHE.seals, then);
+        subject.write_note(&path, &CACHE.seals, then, true);
         assert_eq!(fs::read(&path).expect("it was noted"), file);
     }
     fs::remove_file(&path).expect("the folder is ours");

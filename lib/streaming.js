@@ -6,7 +6,7 @@
 // of the source, an error of the module, the caller's signal). What a source is, ./sources.js knows; what a module
 // is, the caller.
 
-const { readFile } = require('node:fs/promises')
+const fs = require('node:fs')
 const { setImmediate } = require('node:timers')
 
 const { compileInBackground, worded } = require('./compile.js')
@@ -25,7 +25,7 @@ const TURN = 8
 const now = () => performance.timeOrigin + performance.now()
 
 async function collect(input) {
-  if (input.path !== undefined) return readFile(input.path)
+  if (input.path !== undefined) return fs.promises.readFile(input.path)
   if (input.bytes !== undefined) return input.bytes
   const chunks = []
   for (let chunk = await input.next(); chunk !== null; chunk = await input.next()) chunks.push(Uint8Array.from(chunk))

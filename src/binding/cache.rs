@@ -278,7 +278,8 @@ fn report(env: Env, verified: u64, bad: &[CacheError]) -> Result<Value> {
     Ok(object)
 }
 
-fn hash_of(text: &str) -> Result<[u8; 32]> {
+/// A module's hash, in hex.
+pub fn hash_of(text: &str) -> Result<[u8; 32]> {
     let mut hash = [0; 32];
     hex::decode_to_slice(text, &mut hash)
         .map_err(|_| Thrown::Type(format!("{text} is no hash of a module")))?;

@@ -51,10 +51,6 @@ pub fn register(exports: &Exports) {
         };
         js::string(call.env, tier)
     });
-    exports.function("moduleHash", |call| {
-        let module = &call.native::<ModuleHandle>(0)?.0;
-        js::string(call.env, &hex::encode(module.hash))
-    });
     exports.function("moduleOptimized", optimized);
     exports.function("moduleBytes", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;

@@ -1,8 +1,8 @@
 //! What was fetched before, for `lib/resources.js`.
 
+use super::cache::hash_of;
 use super::compile::{background, options_of};
 use super::js::{self, Call, Env, Exports, Result, Value};
-use super::thrown::Thrown;
 use crate::tier::{self, Fetched};
 
 pub fn register(exports: &Exports) {
@@ -49,13 +49,6 @@ fn compile(call: &Call<'_>) -> Result<Value> {
             .and_then(|_| tier::Keeping::new(hash, size, None, &options));
         Ok((module, keeping))
     })
-}
-
-fn hash_of(text: &str) -> Result<[u8; 32]> {
-    let mut hash = [0; 32];
-    hex::decode_to_slice(text, &mut hash)
-        .map_err(|_| Thrown::Type("internal: not a hash".to_owned()))?;
-    Ok(hash)
 }
 
 /// The options `fetched` (`{url, policy}`) and `likely` (a hash), or neither.

@@ -170,6 +170,11 @@ impl Pending {
         Ok(())
     }
 
+    /// The file, open for reading; it stays whole when it has got its name and lost it again.
+    pub fn reopen(&self) -> io::Result<File> {
+        self.temp.reopen()
+    }
+
     /// Gives it another modification time.
     pub fn set_modified(&self, time: SystemTime) -> io::Result<()> {
         self.temp.as_file().set_modified(time)

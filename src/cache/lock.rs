@@ -39,7 +39,13 @@ impl Flight {
         let path = lock_path(dir, key);
         match try_lock(&path) {
             Ok(file) => Ok(file.map(|file| Self { file, path })),
-            Err(source) => Err(CacheError::Lock { path, source }),
+            Err(source) => {
+                if has_no_locks(&source) {
+                    // Nobody holds it, and there would be ever more of them.
+                    files::discard(&path);
+                }
+                Err(CacheError::Lock { path, source })
+            }
         }
     }
 
@@ -163,6 +169,20 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
         ));
     }
     Ok(file)
+}
+
+/// Whether it is the file system that has no locks.
+#[cfg(unix)]
+fn has_no_locks(error: &io::Error) -> bool {
+    use libc::{EINVAL, ENOLCK, ENOSYS, EOPNOTSUPP};
+    let code = error.raw_os_error();
+    matches!(code, Some(EINVAL | ENOLCK | ENOSYS | EOPNOTSUPP))
+}
+
+/// Lock files are not removed here.
+#[cfg(not(unix))]
+fn has_no_locks(_error: &io::Error) -> bool {
+    false
 }
 
 /// Whether `path` still names this file, so that others would lock the same.

@@ -1,6 +1,6 @@
 //! Artifacts: looked up, verified, written.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -268,25 +268,32 @@ impl Store {
     }
 
     fn find(&self, key: &ArtifactKey, module: ModuleHash) -> Lookup {
-        let path = self.entry_path(key);
-        let (file, metadata) = match files::open_private(&path) {
-            Ok(Some(opened)) => opened,
-            Ok(None) => return Lookup::Miss,
-            Err(reason) => return self.reject(key, None, reason),
-        };
-        limits::mark_mapped(&file);
-        match self.examine(
-            file,
-            path,
-            key,
-            &module,
-            Trust::Noted {
-                used: self.writable,
-            },
-        ) {
-            Ok(entry) => Lookup::Hit(entry),
-            Err(reason) => self.reject(key, FileStat::of(&metadata), reason),
+        match files::open_private(&self.entry_path(key)) {
+            Ok(Some((file, metadata))) => self
+                .look_into(file, &metadata, key, module)
+                .map_or_else(Lookup::Invalid, Lookup::Hit),
+            Ok(None) => Lookup::Miss,
+            Err(reason) => {
+                self.reject(key, None, reason);
+                Lookup::Invalid(reason)
+            }
         }
+    }
+
+    /// The entry in `file`, which has the name of `key`, or had it.
+    fn look_into(
+        &self,
+        file: File,
+        metadata: &Metadata,
+        key: &ArtifactKey,
+        module: ModuleHash,
+    ) -> Result<Entry, InvalidReason> {
+        limits::mark_mapped(&file);
+        let trust = Trust::Noted {
+            used: self.writable,
+        };
+        self.examine(file, self.entry_path(key), key, &module, trust)
+            .inspect_err(|reason| self.reject(key, FileStat::of(metadata), *reason))
     }
 
     /// What [`Store::lookup`] would find; nothing is counted, and what is defective stays where it is.
@@ -386,7 +393,7 @@ impl Store {
     }
 
     /// Takes an entry that is defective out of the way, if the name still means the file that was looked at (`stat`).
-    fn reject(&self, key: &ArtifactKey, stat: Option<FileStat>, reason: InvalidReason) -> Lookup {
+    fn reject(&self, key: &ArtifactKey, stat: Option<FileStat>, reason: InvalidReason) {
         // The system's refusal (too many open files, a bad disk) does not prove the entry bad.
         if self.writable && !matches!(reason, InvalidReason::Io(_)) {
             let path = self.entry_path(key);
@@ -402,7 +409,6 @@ impl Store {
                 files::discard(&self.note_path(key));
             }
         }
-        Lookup::Invalid(reason)
     }
 
     /// Puts a defective entry aside, where nothing is looked up; one a key and reason is enough.
@@ -534,19 +540,17 @@ impl Store {
         let footer = footer.seal(hasher.update(image).update(meta).update(&label));
         let parts = [image, meta, &label, &footer];
         let mut pending = self.reserve(&path, parts.iter().map(|part| part.len()).sum())?;
-        pending
-            .write(&parts)
-            .and_then(|()| pending.finish(Durability::Durable, Existing::Replace))
-            .map_err(|error| CacheError::write(&path, error))?;
+        let written = pending.write(&parts).and_then(|()| {
+            // Opened now: its name may be evicted at once.
+            let file = pending.reopen()?;
+            pending.finish(Durability::Durable, Existing::Replace)?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        });
+        let (file, metadata) = written.map_err(|error| CacheError::write(&path, error))?;
         std::thread::sleep(verified::SETTLE);
-        match self.find(key, module) {
-            Lookup::Hit(entry) => Ok(entry),
-            Lookup::Miss => Err(CacheError::write(
-                &path,
-                io::Error::other("it was removed again at once"),
-            )),
-            Lookup::Invalid(reason) => Err(CacheError::Invalid { path, reason }),
-        }
+        self.look_into(file, &metadata, key, module)
+            .map_err(|reason| CacheError::Invalid { path, reason })
     }
 
     /// Keeps the bytes of a module; those that are there already are marked as used.

@@ -101,13 +101,8 @@ impl Swept {
             if let Some(key) = stem_of(lock::EXTENSION) {
                 // Taking a free lock and dropping it removes the file, in the one way that is safe.
                 if cfg!(unix) && is_old(entry, HOUR, now) {
-                    match Flight::try_acquire(dir, &key) {
-                        Ok(Some(_)) => self.files += 1,
-                        Ok(None) => {}
-                        // Where there are no locks, nobody holds it.
-                        Err(_) => {
-                            self.remove(entry, HOUR, now);
-                        }
+                    if matches!(Flight::try_acquire(dir, &key), Ok(Some(_))) {
+                        self.files += 1;
                     }
                 }
             } else if let Some(key) = stem_of(store::NOTE_EXTENSION) {
