@@ -12,6 +12,8 @@ const { answer } = require('./support/wat.js')
 
 const flush = promisify((done) => native.cacheFlush(done))
 
+const [JANUARY, JUNE] = ['Wed, 01 Jan 2025 10:00:00 GMT', 'Sun, 01 Jun 2025 10:00:00 GMT']
+
 const outcomes = []
 diagnostics.subscribe('wasm-compile-cache:resource', (event) => outcomes.push(event))
 
@@ -114,6 +116,11 @@ test.serial('a 304 about another representation is not believed', async (t) => {
     return answered.status === 304 ? { status: 304, headers: { etag: '"other"' } } : answered
   })
   t.deepEqual(await twice(t, site), ['fetched', 'fetched', 200, 304, 200])
+  const dated = await server(t, { 'last-modified': JUNE }, (request, site) => {
+    const answered = standard(request, site)
+    return answered.status === 304 ? { status: 304, headers: { 'last-modified': JANUARY } } : answered
+  })
+  t.deepEqual(await twice(t, dated), ['fetched', 'fetched', 200, 304, 200])
 })
 
 test.serial('the headers of a 304 replace those that were stored', async (t) => {
@@ -175,6 +182,39 @@ test.serial('other credentials are not served without asking', async (t) => {
   const as = (authorization) => new Request(site.url, { headers: { authorization } })
   const seen = await sequence(t, site, as('one'), as('one'), as('two'), as('two'), site.url, site.url)
   t.deepEqual(seen, ['fetched', 'fresh', 'revalidated', 'fresh', 'revalidated', 'fresh', 200, 304, 304])
+})
+
+/** A site that gives something else to who has credentials; its 304s are those of dates. */
+async function twoUsers(t, dates) {
+  const [plain, secret] = [next++, next++]
+  const kinds = [
+    { number: secret, body: await answer(secret), date: dates.secret },
+    { number: plain, body: await answer(plain), date: dates.plain },
+  ]
+  const site = await origin(t, kinds[0].body, {}, ({ headers }) => {
+    const { body, date } = kinds[headers.authorization === undefined ? 1 : 0]
+    const since = Date.parse(headers['if-modified-since'])
+    const sent = { ...WASM, 'last-modified': date, 'cache-control': 'max-age=600' }
+    return since >= Date.parse(date) ? { status: 304, headers: sent } : { headers: sent, body }
+  })
+  return Object.assign(site, { plain, secret })
+}
+
+test.serial("a date does not make one user's module another's", async (t) => {
+  for (const dates of [{ plain: JANUARY, secret: JUNE }, { plain: JUNE, secret: JUNE }]) {
+    const headers = { authorization: 'secret' }
+    for (const first of [({ url }) => new Request(url, { headers }), ({ url }) => fetch(url, { headers })]) {
+      const site = await twoUsers(t, dates)
+      await compileStreaming(first(site), { minSize: 0 })
+      await flush()
+      t.deepEqual(await load(site.url), [site.plain, dates.plain === dates.secret ? 'fetched' : 'changed'])
+      // Their own is fresh, and stays theirs.
+      t.deepEqual(await load(site.url), [site.plain, 'fresh'])
+      await compileStreaming(first(site), { minSize: 0 })
+      await flush()
+      t.is((await load(site.url))[0], site.plain)
+    }
+  }
 })
 
 test.serial("a Request's cache mode", async (t) => {

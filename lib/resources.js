@@ -12,7 +12,7 @@
 // What is stricter than HTTP, because a program that calls fetch() expects no cache at all:
 // - nothing is fresh by guessing from its Last-Modified;
 // - what was fetched with other credentials, or by the program itself (which tells us neither its method nor its headers),
-//   is asked for again with its validator, never fresh;
+//   is asked for again with its ETag, never fresh: a date does not say whose module it is;
 // - neither is what was redirected: what the redirections said of themselves is not to be seen;
 // - stale-while-revalidate is not made use of.
 //
@@ -181,10 +181,12 @@ function mayServeStale(record, request, status) {
   return matches && !modified
 }
 
-/** The headers that ask whether the record still holds; undefined if it has no validator. */
+/** The headers that ask whether the record still holds; undefined if it has no validator for this request. */
 function conditionsOf(record, { headers }) {
   const all = record.policy.revalidationHeaders(asSeen(headers))
-  const names = ['if-none-match', 'if-modified-since'].filter((name) => all[name] !== undefined)
+  // A date tells versions apart, and not what one user gets from what another does.
+  const validators = record.credentials === credentialsOf(headers) ? ['if-none-match', 'if-modified-since'] : ['if-none-match']
+  const names = validators.filter((name) => all[name] !== undefined)
   if (names.length === 0) return undefined
   const conditions = { ...headers }
   for (const name of names) conditions[name] = all[name]
@@ -194,9 +196,10 @@ function conditionsOf(record, { headers }) {
 /** Whether a 304 is about the representation of the record (RFC 9111, 4.3.4), from where that came from. */
 function confirms(record, response) {
   const weak = (etag) => etag.replace(/^W\//, '')
-  const { etag } = governing(response)
-  if (etag !== undefined && weak(etag) !== weak(record.headers.etag ?? '')) return false
-  return response.url === record.url
+  const { etag, 'last-modified': modified } = governing(response)
+  if (response.url !== record.url) return false
+  if (etag !== undefined) return weak(etag) === weak(record.headers.etag ?? '')
+  return modified === undefined || modified === record.headers['last-modified']
 }
 
 /** What is to be recorded after a 304: its headers in the place of the stored ones. */
@@ -344,8 +347,11 @@ function recognize(response, native, options) {
   if (policy === undefined) return {}
   const record = read(native, address, options.native)
   if (record === null || !sameValidator(record.headers, headers)) return { fetched: { url: address, policy } }
+  const likely = record.artifact ? record.hash : undefined
+  // By the date alone it may be what another request gives.
+  if (headers.etag === undefined) return { likely }
   // What we know of our own request stays known.
-  return { fetched: { url: address, policy: record.text }, likely: record.artifact ? record.hash : undefined }
+  return { fetched: { url: address, policy: record.text }, likely }
 }
 
 module.exports = { recognize, retrieve }
