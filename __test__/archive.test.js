@@ -2,6 +2,7 @@
 // Archives of the cache: what is exported, what is imported, and what is refused. Archives as users ship them are in
 // ./archive-shipping.test.js.
 
+const { execFileSync } = require('node:child_process')
 const crypto = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
@@ -163,11 +164,41 @@ serial('an export that fails leaves the old archive, and nothing beside it', asy
   await t.throwsAsync(exporting, { code: 'ERR_WASM_ARCHIVE_CHANGED', message: /was removed or replaced while it was exported/ })
   t.deepEqual(fs.readdirSync(to), ['old.tar'])
   t.is(fs.readFileSync(file, 'utf8'), 'old')
-  fs.mkdirSync(path.join(to, 'a folder'))
-  const { code } = await t.throwsAsync(cache.export(path.join(to, 'a folder')))
-  t.regex(code, /^(EISDIR|EPERM|ENOTEMPTY)$/)
-  await t.throwsAsync(cache.export(path.join(to, 'missing/new.tar')), { code: 'ENOENT' })
-  t.deepEqual(fs.readdirSync(to).sort(), ['a folder', 'old.tar'])
+})
+
+serial('an export replaces a file, be it behind a link, and nothing else', async (t) => {
+  await cache.import(two, signed())
+  const to = folder(t)
+  const [file, link, dangling, pipe] = ['old.tar', 'link', 'dangling', 'pipe'].map((name) => path.join(to, name))
+  fs.writeFileSync(file, 'old')
+  const names = ['old.tar']
+  if (process.platform !== 'win32') {
+    fs.symlinkSync('old.tar', link)
+    fs.symlinkSync('nowhere', dangling)
+    execFileSync('mkfifo', [pipe])
+    names.push('link', 'dangling', 'pipe')
+    t.is((await cache.export(link)).file, link)
+    t.is(fs.readlinkSync(link), 'old.tar')
+    t.is(onlyOriginals(t), 2)
+    t.is((await cache.import(file, { trust: true })).present.length, 2)
+    for (const other of [dangling, pipe]) {
+      const before = fs.lstatSync(other).ino
+      const { message } = await t.throwsAsync(cache.export(other), { code: 'ERR_WASM_ARCHIVE_TARGET' })
+      t.true(message.startsWith(`${other} is `), message)
+      t.is(fs.lstatSync(other).ino, before)
+    }
+    t.regex((await refused(t, 'MALFORMED', pipe)).message, /is no regular file: .* Write it into a file first$/)
+  }
+  await t.throwsAsync(cache.export(to), { code: 'ERR_WASM_ARCHIVE_TARGET', message: `${to} is a folder` })
+  const missing = path.join(to, 'missing/new.tar')
+  const message = `${missing} cannot be written: ENOENT: no such file or directory`
+  await t.throwsAsync(cache.export(missing), { code: 'ENOENT', message })
+  // The name of a temporary file is nothing to the user.
+  const long = path.join(to, 'x'.repeat(250))
+  const { message: told } = await t.throwsAsync(cache.export(long))
+  t.true(told.startsWith(`${long} cannot be written: `), told)
+  t.false(told.includes('.tmp'))
+  t.deepEqual(fs.readdirSync(to).sort(), names.sort())
 })
 
 // ── Whose it is ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,11 +2,13 @@
 
 // From the cache into an archive.
 //
-// Promise: the archive is whole as soon as it has its name; whatever fails leaves no other file. Two entries are in memory
-// at the most: the one that is being written, and the next.
+// Promise: the archive is whole as soon as it has its name; whatever fails leaves no other file. Only a regular file is
+// replaced. Two entries are in memory at the most: the one that is being written, and the next.
 
 const crypto = require('node:crypto')
 const fs = require('node:fs/promises')
+const { lstatSync, realpathSync, statSync } = require('node:fs')
+const path = require('node:path')
 const { setImmediate: turn } = require('node:timers/promises')
 const tar = require('tar-stream')
 
@@ -70,10 +72,33 @@ async function* packed(manifest, entries, key) {
   yield* pack
 }
 
-/** Writes `chunks` to `file`; how many bytes that were. */
-async function put(file, chunks) {
-  const temporary = `${file}.${crypto.randomBytes(6).toString('hex')}.tmp`
-  const handle = await fs.open(temporary, 'wx')
+/** What the system says of a temporary file, said of the one that was asked for. */
+function unwritable(file, cause) {
+  const [reason] = cause.message.split(', ', 1)
+  return Object.assign(new Error(`${file} cannot be written: ${reason}`, { cause }), { code: cause.code })
+}
+
+/** The file to make or to replace, which is the one behind a link; an error for what is no file. */
+function targetOf(file) {
+  const known = (stat) => stat(file, { throwIfNoEntry: false })
+  try {
+    if (known(lstatSync) === undefined) return path.join(realpathSync(path.dirname(file)), path.basename(file))
+    const stat = known(statSync)
+    if (stat === undefined) throw new ArchiveError('TARGET', `${file} is a link that leads nowhere`)
+    if (stat.isFile()) return realpathSync(file)
+    const what = stat.isDirectory() ? 'is a folder' : 'is no regular file: an archive is not written to a pipe or a device'
+    throw new ArchiveError('TARGET', `${file} ${what}`)
+  } catch (error) {
+    throw error instanceof ArchiveError ? error : unwritable(file, error)
+  }
+}
+
+/** Writes `chunks` to `target`; how many bytes that were. `file` is what the user calls it. */
+async function put(target, file, chunks) {
+  const temporary = `${target}.${crypto.randomBytes(6).toString('hex')}.tmp`
+  const handle = await fs.open(temporary, 'wx').catch((error) => {
+    throw unwritable(file, error)
+  })
   let size
   try {
     try {
@@ -83,7 +108,7 @@ async function put(file, chunks) {
     } finally {
       await handle.close()
     }
-    await fs.rename(temporary, file)
+    await fs.rename(temporary, target)
     return size
   } catch (error) {
     await fs.rm(temporary, { force: true })
@@ -97,6 +122,7 @@ async function put(file, chunks) {
  * @param {import('node:crypto').KeyObject} [key] that signs
  */
 async function writeArchive(file, keys, key) {
+  const target = targetOf(file)
   const entries = []
   for (const one of [...new Set(keys)].sort()) {
     entries.push(describe(one))
@@ -106,7 +132,7 @@ async function writeArchive(file, keys, key) {
   if (manifest.length > MAX_MANIFEST) {
     throw new ArchiveError('TOO_LARGE', `${file}: ${entries.length} entries are too many for one archive: export them by partition`)
   }
-  return { entries, bytes: await put(file, packed(manifest, entries, key)) }
+  return { entries, bytes: await put(target, file, packed(manifest, entries, key)) }
 }
 
 module.exports = { writeArchive }
