@@ -707,8 +707,8 @@ declare namespace wasm {
     /**
      * What became of a URL or a Request, when its module was made of what was kept, or when its response begins.
      * `'fresh'`: nothing was requested; `'revalidated'`: the server said that nothing changed; `'fetched'`: it sent the
-     * whole; `'changed'`: it sent another whole than the one that was kept; `'stale'`: it could not be reached, or failed,
-     * and had allowed to use what was kept then (`stale-if-error`).
+     * whole; `'changed'`: it sent the whole, whose `ETag` or `Last-Modified` is another than that of what was kept; `'stale'`:
+     * it could not be reached, or failed, and had allowed to use what was kept then (`stale-if-error`).
      */
     resource: SourceEvent<'resource'> & {
       readonly outcome: 'fresh' | 'revalidated' | 'fetched' | 'changed' | 'stale'

@@ -3,6 +3,7 @@
 
 const diagnostics = require('node:diagnostics_channel')
 const { promisify } = require('node:util')
+const { setTimeout } = require('node:timers/promises')
 const test = require('ava')
 const { Instance, compileStreaming, instantiateStreaming } = require('../index.js')
 const native = require('../binding.js')
@@ -73,6 +74,8 @@ for (const [what, headers, expected] of [
   ['Expires', { expires: soon(), date: new Date().toUTCString() }, fresh],
   ['the first of two', { 'cache-control': 'max-age=0, max-age=600' }, asked],
   ['max-age that passed on the way', { 'cache-control': 'max-age=600', age: '601' }, asked],
+  ['max-age that passed since its Date', { 'cache-control': 'max-age=600', date: JANUARY }, asked],
+  ['a Date that is still to come', { 'cache-control': 'max-age=600', date: soon() }, fresh],
   ['s-maxage, which is for shared caches', { 'cache-control': 's-maxage=600' }, asked],
   ['no-cache', { 'cache-control': 'max-age=600, no-cache' }, asked],
   ['no-cache with stale-while-revalidate', { 'cache-control': 'no-cache, stale-while-revalidate=600' }, asked],
@@ -92,6 +95,14 @@ for (const [what, headers, expected] of [
 test.serial('without validator: within max-age no request, after it the whole', async (t) => {
   t.deepEqual(await twice(t, await server(t, { 'cache-control': 'max-age=600' })), fresh)
   t.deepEqual(await twice(t, await server(t, { 'cache-control': 'max-age=600', age: '600' })), unknown)
+})
+
+test.serial('the time that a response was waited for counts', async (t) => {
+  const site = await server(t, { etag: '"e"', 'cache-control': 'max-age=1' }, async (request, site) => {
+    await setTimeout(1500)
+    return standard(request, site)
+  })
+  t.deepEqual(await twice(t, site), asked)
 })
 
 test.serial('a fragment is no part of the address', async (t) => {
@@ -150,14 +161,57 @@ test.serial('a response that must not be stored, or is gone, takes the record aw
   }
 })
 
+test.serial('any other answer leaves the record', async (t) => {
+  for (const status of [204, 206, 401, 403, 429, 500]) {
+    const site = await server(t, { etag: '"e"' })
+    await load(site.url)
+    site.status = status
+    await outcome(load(site.url))
+    site.status = 200
+    t.deepEqual(await sequence(t, site, site.url), ['revalidated', 200, status, 304], `${status}`)
+  }
+})
+
+test.serial('a response in the place of what is fresh takes the record away, although it is no module', async (t) => {
+  for (const what of ['a wrong MIME type', 'a body that ends early', 'no module']) {
+    const site = await server(t, { 'cache-control': 'max-age=600' }, (request, site) => {
+      if (!site.failing) return standard(request, site)
+      const { headers, ...failure } = failures[what](request, site)
+      return { ...failure, headers: { ...headers, ...site.headers } }
+    })
+    await load(site.url)
+    site.failing = true
+    t.truthy((await outcome(load(new Request(site.url, { cache: 'reload' })))).error)
+    site.failing = false
+    t.deepEqual(await sequence(t, site, site.url), ['fetched', 200, 200, 200], what)
+  }
+})
+
+test.serial('a request that may change what is there takes the record away, unless it fails', async (t) => {
+  for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
+    const site = await server(t, { etag: '"e"', 'cache-control': 'max-age=600' })
+    await load(site.url)
+    site.status = 403
+    await outcome(load(new Request(site.url, { method })))
+    t.deepEqual(await sequence(t, site, site.url), ['fresh', 200, 403], method)
+    site.status = 204
+    await outcome(load(new Request(site.url, { method })))
+    site.status = 200
+    t.deepEqual(await sequence(t, site, site.url), ['fetched', 204, 200], method)
+    await outcome(load(new Request(site.url, { method: 'OPTIONS' })))
+    t.deepEqual(await sequence(t, site, site.url), ['fresh', 200], method)
+  }
+})
+
 test.serial('when the server fails: stale-if-error, unless what is stale must be asked for', async (t) => {
-  for (const [control, served] of [
+  for (const [control, served, validator = { etag: '"e"' }] of [
     ['max-age=0, stale-if-error=600', true],
+    ['max-age=0, stale-if-error=600', true, {}],
     ['max-age=0', false],
     ['max-age=0, stale-if-error=600, must-revalidate', false],
     ['no-cache, stale-if-error=600', false],
   ]) {
-    const site = await server(t, { etag: '"e"', 'cache-control': control })
+    const site = await server(t, { ...validator, 'cache-control': control })
     await load(site.url)
     for (const status of [503, 404]) {
       site.status = status
@@ -165,6 +219,13 @@ test.serial('when the server fails: stale-if-error, unless what is stale must be
       if (served && status === 503) t.deepEqual(value, [site.number, 'stale'], control)
       else t.is(error?.code, 'ERR_WEBASSEMBLY_RESPONSE', `${control} ${status}`)
     }
+    // The 404 has taken it away.
+    site.status = 200
+    await load(site.url)
+    await site.stop()
+    const { value, error } = await outcome(load(site.url))
+    if (served) t.deepEqual(value, [site.number, 'stale'], control)
+    else t.is(error?.message, 'fetch failed', control)
   }
 })
 
@@ -174,7 +235,7 @@ test.serial('Vary: only a request with the same headers is answered', async (t) 
   const site = await server(t, { vary: 'X-Kind, Accept-Encoding', 'cache-control': 'max-age=600' })
   const kind = (value) => new Request(site.url, { headers: { 'x-kind': value, 'x-other': `${Math.random()}` } })
   t.deepEqual(await sequence(t, site, kind('a'), kind('a'), kind('b'), kind('b'), site.url),
-    ['fetched', 'fresh', 'changed', 'fresh', 'changed', 200, 200, 200])
+    ['fetched', 'fresh', 'fetched', 'fresh', 'fetched', 200, 200, 200])
 })
 
 test.serial('other credentials are not served without asking', async (t) => {

@@ -50,6 +50,7 @@ test('200, then 304 without a body, then no request, then after a new deployment
   t.deepEqual(how(await load(cache, job)), [1001, 'fetched', ...COLD])
   t.deepEqual(asked(site), [[200, SIZE]])
 
+  site.later = 61_000
   const hot = await load(cache, { ...job, later: 61_000 })
   t.deepEqual(how(hot), [1001, 'revalidated', ...HOT])
   t.is(hot.tier, 'optimized')
@@ -59,7 +60,7 @@ test('200, then 304 without a body, then no request, then after a new deployment
   t.deepEqual(how(await load(cache, { ...job, later: 90_000 })), [1001, 'fresh', ...HOT])
   t.deepEqual(asked(site), [])
 
-  Object.assign(site, { body: second, headers: { ...site.headers, etag: '"2"' } })
+  Object.assign(site, { body: second, headers: { ...site.headers, etag: '"2"' }, later: 200_000 })
   t.deepEqual(how(await load(cache, { ...job, later: 200_000 })), [1002, 'changed', ...COLD])
   t.deepEqual(asked(site), [[200, SIZE]])
   t.deepEqual(how(await load(cache, { ...job, later: 201_000 })), [1002, 'fresh', ...HOT])
@@ -268,6 +269,15 @@ test('a server that is down: a fresh record serves, a stale one only as far as t
   t.deepEqual(how(await load(cache, { ...job, later: 100_000 })), [1001, 'stale', ...HOT])
   const { error } = await load(cache, { ...job, later: 161_000 })
   t.like(error, { name: 'TypeError', message: 'fetch failed', cause: 'ECONNREFUSED' })
+})
+
+test('a clock that was put back makes nothing fresh', async (t) => {
+  const cache = folder(t)
+  const site = await origin(t, first, { etag: '"1"', age: '100', 'cache-control': 'max-age=600' })
+  const job = { url: site.url.href }
+  for (const later of [0, 30_000]) await load(cache, { ...job, later })
+  t.deepEqual(asked(site), [[200, SIZE]])
+  t.deepEqual(how(await load(cache, { ...job, later: -30_000 })), [1001, 'revalidated', ...HOT])
 })
 
 test('after a redirection the server is always asked, and where that leads now is what counts', async (t) => {
