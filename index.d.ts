@@ -520,7 +520,8 @@ declare namespace wasm {
      * image, a CI job. A file that has this name, or that a link of this name leads to, is replaced once the archive is whole.
      *
      * Rejects with a `code` that begins with `ERR_WASM_ARCHIVE_`: `KEY` (of the key's file), `TARGET` (what has this name is a
-     * folder, a pipe or a device), `NO_ENTRY`, `CHANGED` (an entry was removed meanwhile), `TOO_LARGE`; or with
+     * folder, a pipe or a device), `NO_ENTRY` (there is nothing to export, or one of `keys` is not there as it was written),
+     * `CHANGED` (an entry was removed meanwhile), `TOO_LARGE`; or with
      * `ERR_WASM_CACHE_DISABLED` or `ERR_WASM_CACHE_FAILED`, `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, or the system's.
      */
     export(file: string | URLLike, options?: CacheExportOptions): Promise<CacheExport>
@@ -565,6 +566,7 @@ declare namespace wasm {
     readonly key: string
     /** blake3 of the module's bytes, in hexadecimal. */
     readonly hash: string
+    /** As {@link CacheEntry.source}; of an address neither the query nor the fragment, nor who logged in. */
     readonly source: string
     readonly partition: string
   }
@@ -577,6 +579,8 @@ declare namespace wasm {
     readonly signed: boolean
     /** `bytes`: of the artifact. */
     readonly entries: readonly (CacheArchived & { readonly bytes: number })[]
+    /** What was left out, because it is not as it was written: {@link Cache.verify} puts it aside. */
+    readonly omitted: readonly (CacheArchived & { readonly path: string })[]
   }
 
   interface CacheImport {

@@ -28,13 +28,19 @@ const partOf = (found, part) => {
   return { bytes: bytes.length, sha256: digest(bytes) }
 }
 
-/** What the manifest says of the entry `key`. */
+/** What it is safe to tell others of where a module came from: queries and passwords open doors. */
+function shareable(source) {
+  if (!URL.canParse(source)) return source
+  const { protocol, origin, pathname } = new URL(source)
+  return protocol === 'http:' || protocol === 'https:' ? origin + pathname : source
+}
+
+/** What the manifest says of the entry `key`; null if it is not as it was written. */
 function describe(key) {
   const found = native.cacheRead(key)
-  if (found === null) {
-    throw new ArchiveError('NO_ENTRY', `the cache has no entry ${key} for this version of the package that is as it was written`)
-  }
-  const { hash, partition, source, engine, wasmBytes, created, head } = found
+  if (found === null) return null
+  const { hash, partition, engine, wasmBytes, created, head } = found
+  const source = shareable(found.source)
   return { key, hash, partition, source, engine, wasmBytes, created, head, image: partOf(found, 'image'), meta: partOf(found, 'meta') }
 }
 
@@ -116,23 +122,35 @@ async function put(target, file, chunks) {
   }
 }
 
+const MEND = '`npx wasm-compile-cache verify` puts aside what is damaged'
+
 /**
  * @param {string} file
- * @param {string[]} keys of the entries
- * @param {import('node:crypto').KeyObject} [key] that signs
+ * @param {{key: string}[]} chosen the entries
+ * @param {object} options
+ * @param {import('node:crypto').KeyObject} [options.signer]
+ * @param {boolean} options.isExact whether an entry that is damaged, or gone, is an error
+ * @returns {Promise<{entries: object[], damaged: object[], bytes: number}>} as in the manifest; of the chosen
  */
-async function writeArchive(file, keys, key) {
+async function writeArchive(file, chosen, { signer, isExact }) {
   const target = targetOf(file)
-  const entries = []
-  for (const one of [...new Set(keys)].sort()) {
-    entries.push(describe(one))
+  const [entries, damaged] = [[], []]
+  for (const one of [...chosen].sort((a, b) => (a.key < b.key ? -1 : 1))) {
+    const entry = describe(one.key)
+    if (entry !== null) entries.push(entry)
+    else if (isExact) throw new ArchiveError('NO_ENTRY', `the cache has no entry ${one.key} that is as it was written, for this version of the package: ${MEND}`)
+    else damaged.push(one)
     await turn()
+  }
+  if (entries.length === 0) {
+    const why = damaged.length === 0 ? '`npx wasm-compile-cache ls` shows what is cached' : MEND
+    throw new ArchiveError('NO_ENTRY', `${file} is not written: the cache has nothing of that kind for this version of the package. ${why}`)
   }
   const manifest = encodeManifest(entries, version)
   if (manifest.length > MAX_MANIFEST) {
     throw new ArchiveError('TOO_LARGE', `${file}: ${entries.length} entries are too many for one archive: export them by partition`)
   }
-  return { entries, bytes: await put(target, file, packed(manifest, entries, key)) }
+  return { entries, damaged, bytes: await put(target, file, packed(manifest, entries, signer)) }
 }
 
 module.exports = { writeArchive }
