@@ -7,6 +7,7 @@ const { setTimeout } = require('node:timers/promises')
 const test = require('ava')
 const { Instance, compileStreaming, instantiateStreaming } = require('../index.js')
 const native = require('../binding.js')
+const { readOptions } = require('../lib/options.js')
 const { outcome } = require('./fixtures/streaming.js')
 const { WASM, origin, standard } = require('./support/origin.js')
 const { answer } = require('./support/wat.js')
@@ -103,6 +104,20 @@ test.serial('the time that a response was waited for counts', async (t) => {
     return standard(request, site)
   })
   t.deepEqual(await twice(t, site), asked)
+})
+
+test.serial('a record that another version wrote is none', async (t) => {
+  const site = await server(t, { 'cache-control': 'max-age=600' })
+  await load(site.url)
+  const options = readOptions({ minSize: 0 }, '').native
+  const { hash, size, policy } = native.resourceRead(site.url.href, options)
+  for (const change of [{ salt: undefined }, { policy: { v: 0 } }]) {
+    const fetched = { url: site.url.href, policy: JSON.stringify({ ...JSON.parse(policy), ...change }) }
+    await promisify((done) => native.resourceCompile(hash, { ...options, fetched }, done, size))()
+    await flush()
+    t.is(native.resourceRead(site.url.href, options).policy, fetched.policy)
+    t.deepEqual((await sequence(t, site, site.url, site.url)).slice(0, 2), ['fetched', 'fresh'])
+  }
 })
 
 test.serial('a fragment is no part of the address', async (t) => {

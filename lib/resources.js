@@ -16,9 +16,9 @@
 // - neither is what was redirected: what the redirections said of themselves is not to be seen;
 // - stale-while-revalidate is not made use of.
 //
-// A record's policy is the JSON of {policy (http-cache-semantics'), url (the response's), redirected, credentials}.
+// A record's policy is the JSON of {policy (http-cache-semantics'), url (the response's), redirected, credentials, salt}.
 
-const { createHash } = require('node:crypto')
+const { createHmac, randomBytes } = require('node:crypto')
 
 const events = require('./events.js')
 const { mayFetch } = require('./permission.js')
@@ -39,7 +39,8 @@ const MODES = ['default', 'no-cache', 'reload', 'force-cache', 'only-if-cached']
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 const SECRETS = ['authorization', 'cookie', 'proxy-authorization']
 
-const digest = (text) => createHash('sha256').update(text).digest('base64')
+/** Tells values apart without telling them; the salt is a record's own, so that no table of digests helps. */
+const digest = (text, salt) => createHmac('sha256', salt).update(text).digest('base64')
 
 function describe(source) {
   const address = httpAddress(source)
@@ -56,15 +57,15 @@ function modeOf({ method, cache = 'default', integrity = '' }, headers) {
   return cache
 }
 
-const credentialsOf = (headers) => {
+const credentialsOf = (headers, salt) => {
   const given = SECRETS.filter((name) => name in headers)
-  return given.length === 0 ? '' : digest(JSON.stringify(given.map((name) => [name, headers[name]])))
+  return given.length === 0 ? '' : digest(JSON.stringify(given.map((name) => [name, headers[name]])), salt)
 }
 
 /** The request as the policy sees it. Values are told apart by their digests, for a policy keeps those that Vary names. */
-function asSeen(headers, cacheControl = headers['cache-control']) {
+function asSeen(headers, salt, cacheControl = headers['cache-control']) {
   const seen = {}
-  for (const [name, value] of Object.entries(headers)) seen[name] = name === 'pragma' ? value : digest(value)
+  for (const [name, value] of Object.entries(headers)) seen[name] = name === 'pragma' ? value : digest(value, salt)
   delete seen['cache-control']
   // What the client would put up with is no reason to give it something stale.
   const asked = cacheControl?.toLowerCase().replace(/\bmax-stale(=\d+)?/g, '')
@@ -144,12 +145,14 @@ function policyFor(headers, request, { url, redirected }, delay) {
   if (request === undefined && vary !== undefined && etag === undefined) return undefined
   const varying = (vary ?? '').toLowerCase().split(',').map((name) => name.trim())
   const named = Object.entries(request?.headers ?? {}).filter(([name]) => varying.includes(name))
+  const salt = randomBytes(16).toString('base64')
   const CachePolicy = semantics()
-  const policy = new CachePolicy(asSeen(Object.fromEntries(named), ''), { status: 200, headers: { ...headers, age: ageOf(headers, delay) } }, PRIVATE)
+  const aged = { ...headers, age: ageOf(headers, delay) }
+  const policy = new CachePolicy(asSeen(Object.fromEntries(named), salt, ''), { status: 200, headers: aged }, PRIVATE)
   if (!policy.storable()) return undefined
   if (etag === undefined && headers['last-modified'] === undefined && policy.timeToLive() === 0) return undefined
-  const credentials = request === undefined ? null : credentialsOf(request.headers)
-  return JSON.stringify({ policy: policy.toObject(), url, redirected, credentials })
+  const credentials = request === undefined ? null : credentialsOf(request.headers, salt)
+  return JSON.stringify({ policy: policy.toObject(), url, redirected, credentials, salt })
 }
 
 // Records
@@ -159,18 +162,19 @@ function read(native, address, options) {
   const record = native.resourceRead(address, options)
   if (record === null) return null
   try {
-    const { policy, url, redirected, credentials } = JSON.parse(record.policy)
-    return { ...record, text: record.policy, policy: semantics().fromObject(policy), headers: policy.resh, recorded: policy.t, url, redirected, credentials }
+    const { policy, url, redirected, credentials, salt } = JSON.parse(record.policy)
+    const told = { headers: policy.resh, recorded: policy.t, url, redirected, credentials, salt }
+    return typeof salt === 'string' ? { ...record, text: record.policy, policy: semantics().fromObject(policy), ...told } : null
   } catch {
-    // Another version's.
+    // Another version's, as one without a salt is.
     return null
   }
 }
 
 /** Whether the record is of what this request would give, be it stale. */
 function fits(record, { headers }) {
-  if (record.redirected || record.credentials !== credentialsOf(headers)) return false
-  const seen = asSeen(headers, '')
+  if (record.redirected || record.credentials !== credentialsOf(headers, record.salt)) return false
+  const seen = asSeen(headers, record.salt, '')
   seen.headers['cache-control'] = 'max-stale'
   return record.policy.evaluateRequest(seen).revalidation === undefined
 }
@@ -181,7 +185,7 @@ function isFresh(record, request) {
   if (!fits(record, request) || mode === 'no-cache') return false
   if (mode !== 'default') return true
   // A clock that was put back makes nothing fresh.
-  return Date.now() >= record.recorded && record.policy.evaluateRequest(asSeen(headers)).revalidation === undefined
+  return Date.now() >= record.recorded && record.policy.evaluateRequest(asSeen(headers, record.salt)).revalidation === undefined
 }
 
 const FAILURES = [500, 502, 503, 504]
@@ -190,7 +194,7 @@ const GONE = [404, 410]
 /** Whether it may be used although the server failed (RFC 5861, stale-if-error). */
 function mayServeStale(record, request, status) {
   if (request.mode !== 'default' || !fits(record, request) || !FAILURES.includes(status)) return false
-  const asked = asSeen(request.headers)
+  const asked = asSeen(request.headers, record.salt)
   if (/\bno-cache\b/.test(`${asked.headers['cache-control']} ${asked.headers.pragma}`)) return false
   const { matches, modified } = record.policy.revalidatedPolicy(asked, { status, headers: {} })
   return matches && !modified
@@ -198,9 +202,10 @@ function mayServeStale(record, request, status) {
 
 /** The headers that ask whether the record still holds; undefined if it has no validator for this request. */
 function conditionsOf(record, { headers }) {
-  const all = record.policy.revalidationHeaders(asSeen(headers))
+  const all = record.policy.revalidationHeaders(asSeen(headers, record.salt))
   // A date tells versions apart, and not what one user gets from what another does.
-  const validators = record.credentials === credentialsOf(headers) ? ['if-none-match', 'if-modified-since'] : ['if-none-match']
+  const isTheirs = record.credentials === credentialsOf(headers, record.salt)
+  const validators = isTheirs ? ['if-none-match', 'if-modified-since'] : ['if-none-match']
   const names = validators.filter((name) => all[name] !== undefined)
   if (names.length === 0) return undefined
   const conditions = { ...headers }
