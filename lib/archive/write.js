@@ -118,7 +118,7 @@ async function put(target, file, chunks) {
     return size
   } catch (error) {
     await fs.rm(temporary, { force: true })
-    throw error
+    throw error.syscall === undefined ? error : unwritable(file, error)
   }
 }
 
