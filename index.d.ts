@@ -518,10 +518,12 @@ declare namespace wasm {
     flush(): Promise<void>
     /**
      * Writes entries of this version of the package into an archive, for {@link Cache.import} of another cache: a container
-     * image, a CI job. What has this name is replaced, once the archive is whole.
+     * image, a CI job. A file that has this name, or that a link of this name leads to, is replaced once the archive is whole.
      *
-     * Rejects with a `code`: `ERR_WASM_ARCHIVE_KEY`, `ERR_WASM_ARCHIVE_NO_ENTRY`, `ERR_WASM_ARCHIVE_CHANGED` (an entry was
-     * removed meanwhile), `ERR_WASM_ARCHIVE_TOO_LARGE`, or the system's.
+     * Rejects with a `code` that begins with `ERR_WASM_ARCHIVE_`: `KEY` (of the key's file), `TARGET` (what has this name is a
+     * folder, a pipe or a device), `NO_ENTRY` (there is nothing to export, or one of `keys` is not there as it was written),
+     * `CHANGED` (an entry was removed meanwhile), `TOO_LARGE`; or with
+     * `ERR_WASM_CACHE_DISABLED` or `ERR_WASM_CACHE_FAILED`, `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, or the system's.
      */
     export(file: string | URLLike, options?: CacheExportOptions): Promise<CacheExport>
     /**
@@ -534,7 +536,9 @@ declare namespace wasm {
      * Every entry is verified before it is stored. An archive that is not in order rejects with a `code` that begins with
      * `ERR_WASM_ARCHIVE_`: `UNSIGNED`, `SIGNATURE`, `TRUNCATED`, `MALFORMED`, `MANIFEST`, `FORMAT`, `MISSING`, `EXTRA`,
      * `DUPLICATE`, `PATH`, `SIZE`, `TOO_LARGE`, `DIGEST`, `NOT_STORED` (the cache's limits), `KEY` (of the key's file). Entries
-     * before the place that is not in order stay.
+     * before the place that is not in order stay. Without a cache that can be written it rejects with
+     * `ERR_WASM_CACHE_DISABLED`, `ERR_WASM_CACHE_FAILED` or `ERR_WASM_CACHE_READ_ONLY`, for arguments with
+     * `ERR_INVALID_ARG_TYPE` or `ERR_INVALID_ARG_VALUE`, else as the system says.
      */
     import(file: string | URLLike, options: CacheImportOptions): Promise<CacheImport>
   }
@@ -563,6 +567,7 @@ declare namespace wasm {
     readonly key: string
     /** blake3 of the module's bytes, in hexadecimal. */
     readonly hash: string
+    /** As {@link CacheEntry.source}; of an address neither the query nor the fragment, nor who logged in. */
     readonly source: string
     readonly partition: string
   }
@@ -575,6 +580,8 @@ declare namespace wasm {
     readonly signed: boolean
     /** `bytes`: of the artifact. */
     readonly entries: readonly (CacheArchived & { readonly bytes: number })[]
+    /** What was left out, because it is not as it was written: {@link Cache.verify} puts it aside. */
+    readonly omitted: readonly (CacheArchived & { readonly path: string })[]
   }
 
   interface CacheImport {
@@ -705,8 +712,8 @@ declare namespace wasm {
     /**
      * What became of a URL or a Request, when its module was made of what was kept, or when its response begins.
      * `'fresh'`: nothing was requested; `'revalidated'`: the server said that nothing changed; `'fetched'`: it sent the
-     * whole; `'changed'`: it sent another whole than the one that was kept; `'stale'`: it could not be reached, or failed,
-     * and had allowed to use what was kept then (`stale-if-error`).
+     * whole; `'changed'`: it sent the whole, whose `ETag` or `Last-Modified` is another than that of what was kept; `'stale'`:
+     * it could not be reached, or failed, and had allowed to use what was kept then (`stale-if-error`).
      */
     resource: SourceEvent<'resource'> & {
       readonly outcome: 'fresh' | 'revalidated' | 'fetched' | 'changed' | 'stale'

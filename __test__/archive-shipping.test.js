@@ -90,9 +90,17 @@ test('the command line tells what it does, and ends with the right code', async 
   const exported = await cli(['export', unsigned], { cache: home })
   t.is(exported.code, 0)
   t.regex(exported.stdout, /^4 entries exported, \S+ MB, not signed: .*unsigned\.tar\n$/)
-  const parted = await cliJson(['export', unsigned, '--partition', 'p'], { cache: home })
-  t.deepEqual(parted, { file: unsigned, bytes: fs.statSync(unsigned).size, signed: false, entries: [] })
-  t.is((await cli(['import', unsigned, '--trust'], { cache: other })).stdout, 'The archive has no entries.\n')
+  const exporting = (args, cache) => cliJson(['export', ...args], { cache, code: 1 })
+  const nothing = path.join(at, 'nothing.tar')
+  t.is((await exporting([nothing, '--partition', 'p'], home)).error.code, 'ERR_WASM_ARCHIVE_NO_ENTRY')
+  t.is((await exporting([nothing], path.join(at, 'nowhere'))).error.code, 'ERR_WASM_ARCHIVE_NO_ENTRY')
+  t.false(fs.existsSync(nothing))
+  t.false(fs.existsSync(path.join(at, 'nowhere')), 'an export makes no cache')
+  await forge(archive, nothing, privateKey, (manifest, parts) => {
+    for (const name of Object.keys(parts)) delete parts[name]
+    return { ...manifest, entries: [] }
+  })
+  t.is((await cli(['import', nothing, '--trust'], { cache: other })).stdout, 'The archive has no entries.\n')
 
   for (const [args, message] of [
     [[archive], /name the key that the archive is signed with \(--key\), or say --trust/],
@@ -112,6 +120,15 @@ test('the command line tells what it does, and ends with the right code', async 
   t.is(imported.code, 0)
   t.is(imported.stdout.match(/^imported {2}[0-9a-f]{12} {2}file:\S+\.wasm$/gm).length, 4, imported.stdout)
   t.is((await cli(['import', archive, '--key', publicKey], { cache: other })).stdout.match(/^present /gm).length, 4)
+
+  const [damaged] = entries(other)
+  const bytes = fs.readFileSync(damaged)
+  bytes[100] ^= 1
+  fs.writeFileSync(damaged, bytes)
+  const partial = await cli(['export', path.join(at, 'partial.tar')], { cache: other })
+  t.is(partial.code, 0)
+  t.regex(partial.stdout, /^3 entries exported/)
+  t.is(partial.stderr, `left out: ${damaged} is not as it was written\nwasm-compile-cache verify puts aside what is damaged\n`)
 
   const foreign = await forge(archive, path.join(at, 'foreign.tar'), privateKey, (manifest) => {
     for (const { engine } of manifest.entries) engine.cpu += ',avx1024'

@@ -2,13 +2,14 @@
 // Archives of the cache: what is exported, what is imported, and what is refused. Archives as users ship them are in
 // ./archive-shipping.test.js.
 
+const { execFileSync } = require('node:child_process')
 const crypto = require('node:crypto')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
-const { cache, compile, Module } = require('..')
+const { cache, compile, compileStreaming, Module } = require('..')
 const { native } = require('../lib/native.js')
 const { digest, forge, keyPair, pack, unpack } = require('./support/archives.js')
 const { folder, litter } = require('./support/commands.js')
@@ -112,8 +113,9 @@ serial('an entry that differs is replaced, and so is one that is damaged', async
 
 serial('the same entries make the same archive, of what the manifest says, signed as Ed25519 is', async (t) => {
   await cache.import(two, signed())
-  const { file, bytes, entries, signed: isSigned } = await cache.export(within('again.tar'), { sign: keys.privateKey })
+  const { file, bytes, entries, omitted, signed: isSigned } = await cache.export(within('again.tar'), { sign: keys.privateKey })
   t.true(isSigned)
+  t.deepEqual(omitted, [])
   t.is(bytes, fs.statSync(file).size)
   t.true(fs.readFileSync(file).equals(fs.readFileSync(two)))
   const [manifest, signature, ...parts] = await unpack(file)
@@ -128,17 +130,62 @@ serial('the same entries make the same archive, of what the manifest says, signe
     ({ key, hash, source, partition, bytes: image.bytes + meta.bytes })))
 })
 
-serial('entries by key, by partition; unsigned; none', async (t) => {
+serial('entries by key, by partition; unsigned', async (t) => {
   await cache.import(two, signed())
   const names = async (options) => (await cache.export(within('some.tar'), options)).entries.map(({ key }) => key)
   const [plain] = [...originals].find(([, { partition }]) => partition === '')
   const [parted] = [...originals].find(([, { partition }]) => partition === 'p')
   t.deepEqual(await names({ keys: [plain, plain] }), [plain])
   t.deepEqual(await names({ partition: 'p' }), [parted])
-  t.deepEqual(await names({ partition: 'q' }), [])
-  t.deepEqual(await cache.import(within('some.tar'), { trust: true }), { imported: [], present: [], skipped: [] })
   t.deepEqual(await names(), [plain, parted].sort())
   t.deepEqual((await unpack(within('some.tar'))).map(({ name }) => name).filter((name) => name === 'manifest.sig'), [])
+})
+
+serial('an export of nothing is an error, and an archive of nothing is none', async (t) => {
+  const [file, empty] = [within('none.tar'), within('empty.tar')]
+  const code = 'ERR_WASM_ARCHIVE_NO_ENTRY'
+  await t.throwsAsync(cache.export(file), { code, message: /^\S+none\.tar is not written: .* ls` shows/ })
+  await cache.import(two, signed())
+  for (const options of [{ partition: 'q' }, { keys: [] }]) await t.throwsAsync(cache.export(file, options), { code })
+  t.false(fs.existsSync(file))
+  await forge(two, empty, keys.privateKey, (manifest, parts) => {
+    for (const name of Object.keys(parts)) delete parts[name]
+    return { ...manifest, entries: [] }
+  })
+  t.deepEqual(await cache.import(empty, signed()), { imported: [], present: [], skipped: [] })
+})
+
+serial('what is damaged is left out, unless it was asked for', async (t) => {
+  const file = within('good.tar')
+  const [bad, good] = (await cache.import(two, signed())).imported
+  const bytes = fs.readFileSync(bad.path)
+  bytes[100] ^= 1
+  fs.writeFileSync(bad.path, bytes)
+  const exported = await cache.export(file)
+  t.deepEqual(exported.entries.map(({ key }) => key), [good.key])
+  t.deepEqual(exported.omitted, [bad])
+  t.deepEqual((await cache.import(file, { trust: true })).present.map(({ key }) => key), [good.key])
+  const code = 'ERR_WASM_ARCHIVE_NO_ENTRY'
+  await t.throwsAsync(cache.export(file, { keys: [bad.key, good.key] }), { code, message: new RegExp(`${bad.key}.*wasm-compile-cache verify`) })
+  await t.throwsAsync(cache.export(file, { partition: bad.partition }), { code, message: /wasm-compile-cache verify/ })
+})
+
+serial('what opens doors in an address is not shipped', async (t) => {
+  const file = within('address.tar')
+  const address = 'https://user:secret@example.com/a/module.wasm?token=secret#secret'
+  const response = new Response(await answer(7), { headers: { 'content-type': 'application/wasm' } })
+  Object.defineProperty(response, 'url', { value: address })
+  await Module.optimized(await compileStreaming(response, { minSize: 0 }))
+  await cache.flush()
+  t.is(cache.entries()[0].source, address)
+  const { entries } = await cache.export(file)
+  t.deepEqual(entries.map(({ source }) => source), ['https://example.com/a/module.wasm'])
+  t.false(fs.readFileSync(file).includes('secret'))
+  const again = await cache.import(file, { trust: true })
+  t.is(again.present[0].source, 'https://example.com/a/module.wasm')
+  cache.clear()
+  await cache.import(file, { trust: true })
+  t.is(cache.entries()[0].source, 'https://example.com/a/module.wasm')
 })
 
 serial('the file may be a URL, and so may the keys', async (t) => {
@@ -163,11 +210,41 @@ serial('an export that fails leaves the old archive, and nothing beside it', asy
   await t.throwsAsync(exporting, { code: 'ERR_WASM_ARCHIVE_CHANGED', message: /was removed or replaced while it was exported/ })
   t.deepEqual(fs.readdirSync(to), ['old.tar'])
   t.is(fs.readFileSync(file, 'utf8'), 'old')
-  fs.mkdirSync(path.join(to, 'a folder'))
-  const { code } = await t.throwsAsync(cache.export(path.join(to, 'a folder')))
-  t.regex(code, /^(EISDIR|EPERM|ENOTEMPTY)$/)
-  await t.throwsAsync(cache.export(path.join(to, 'missing/new.tar')), { code: 'ENOENT' })
-  t.deepEqual(fs.readdirSync(to).sort(), ['a folder', 'old.tar'])
+})
+
+serial('an export replaces a file, be it behind a link, and nothing else', async (t) => {
+  await cache.import(two, signed())
+  const to = folder(t)
+  const [file, link, dangling, pipe] = ['old.tar', 'link', 'dangling', 'pipe'].map((name) => path.join(to, name))
+  fs.writeFileSync(file, 'old')
+  const names = ['old.tar']
+  if (process.platform !== 'win32') {
+    fs.symlinkSync('old.tar', link)
+    fs.symlinkSync('nowhere', dangling)
+    execFileSync('mkfifo', [pipe])
+    names.push('link', 'dangling', 'pipe')
+    t.is((await cache.export(link)).file, link)
+    t.is(fs.readlinkSync(link), 'old.tar')
+    t.is(onlyOriginals(t), 2)
+    t.is((await cache.import(file, { trust: true })).present.length, 2)
+    for (const other of [dangling, pipe]) {
+      const before = fs.lstatSync(other).ino
+      const { message } = await t.throwsAsync(cache.export(other), { code: 'ERR_WASM_ARCHIVE_TARGET' })
+      t.true(message.startsWith(`${other} is `), message)
+      t.is(fs.lstatSync(other).ino, before)
+    }
+    t.regex((await refused(t, 'MALFORMED', pipe)).message, /is no regular file: .* Write it into a file first$/)
+  }
+  await t.throwsAsync(cache.export(to), { code: 'ERR_WASM_ARCHIVE_TARGET', message: `${to} is a folder` })
+  const missing = path.join(to, 'missing/new.tar')
+  const message = `${missing} cannot be written: ENOENT: no such file or directory`
+  await t.throwsAsync(cache.export(missing), { code: 'ENOENT', message })
+  // The name of a temporary file is nothing to the user.
+  const long = path.join(to, 'x'.repeat(250))
+  const { message: told } = await t.throwsAsync(cache.export(long))
+  t.true(told.startsWith(`${long} cannot be written: `), told)
+  t.false(told.includes('.tmp'))
+  t.deepEqual(fs.readdirSync(to).sort(), names.sort())
 })
 
 // ── Whose it is ─────────────────────────────────────────────────────────────────────────────────────────────────────

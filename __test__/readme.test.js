@@ -1,7 +1,7 @@
 'use strict'
 
 // The README's snippets, run as they stand. JavaScript: each in a process of its own, in a folder where the package is
-// installed, app.wasm lies beside the snippet, and https://example.com/ is a local server. Commands: one after the other in
+// installed, app.wasm lies beside the snippet, a module is in the cache, and https://example.com/ is a local server. Commands: one after the other in
 // such a folder; every line that the README shows is one that they print, but for numbers, hashes and the folders' names.
 
 const { execFile } = require('node:child_process')
@@ -11,6 +11,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
+const { cache, compile, Module } = require('..')
 const { keyPair } = require('./support/archives.js')
 
 const ROOT = path.join(__dirname, '..')
@@ -61,6 +62,8 @@ test.before(async () => {
   const { privateKey, publicKey } = keyPair(folder)
   fs.renameSync(privateKey, path.join(folder, 'private.pem'))
   fs.renameSync(publicKey, path.join(folder, 'public.pem'))
+  await Module.optimized(await compile(app, { minSize: 0 }))
+  await cache.flush()
 
   server = http.createServer((request, response) => {
     response.writeHead(request.url === '/app.wasm' ? 200 : 404, { 'content-type': 'application/wasm' }).end(app)

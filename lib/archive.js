@@ -44,20 +44,20 @@ function checkCache(isWritten) {
   if (status === 'read-only' && isWritten) throw refuse('ERR_WASM_CACHE_READ_ONLY', `${root ?? 'the cache'} can only be read`)
 }
 
-function keysOf({ keys, partition }) {
+/** The entries to export; of those with `keys` no more than the key. */
+function chosen({ keys, partition }) {
   if (keys === undefined) {
-    return native.cacheEntries()
-      .filter((entry) => entry.current && (partition === undefined || entry.partition === partition))
-      .map(({ key }) => key)
+    return native.cacheEntries().filter((entry) => entry.current && (partition === undefined || entry.partition === partition))
   }
   if (!Array.isArray(keys)) throw wrongType(EXPORT, 'The option "keys"', 'an array', keys)
   const wrong = keys.find((key) => typeof key !== 'string' || !KEY.test(key))
   if (wrong !== undefined) throw invalid(EXPORT, `${String(wrong)} is not the key of an entry`)
-  return keys
+  return [...new Set(keys)].map((key) => ({ key }))
 }
 
 /**
- * Writes entries of this version of the package into an archive. What has this name is replaced.
+ * Writes entries of this version of the package into an archive. What has this name is replaced. What is damaged is left out,
+ * unless it is among `keys`.
  *
  * @param {string | URL} file
  * @param {{keys?: string[], partition?: string, sign?: string | URL}} [options] `keys` or `partition`: only these entries;
@@ -73,12 +73,13 @@ async function exportArchive(file, options = {}) {
   const signer = sign === undefined ? undefined : readPrivateKey(pathOf(sign, EXPORT, 'The option "sign"'))
   checkCache(false)
   const { writeArchive } = require('./archive/write.js')
-  const { entries, bytes } = await writeArchive(target, keysOf(options), signer)
+  const { entries, damaged, bytes } = await writeArchive(target, chosen(options), { signer, isExact: keys !== undefined })
   return {
     file: target,
     bytes,
     signed: signer !== undefined,
     entries: entries.map(({ key, hash, source, partition, image, meta }) => ({ key, hash, source, partition, bytes: image.bytes + meta.bytes })),
+    omitted: damaged.map(({ key, hash, source, partition, path }) => ({ key, hash, source, partition, path })),
   }
 }
 

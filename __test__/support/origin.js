@@ -10,20 +10,21 @@ const WASM = { 'content-type': 'application/wasm' }
  * Starts a server; it ends with the test.
  *
  * @param {object} t
- * @param {(request: object, site: object) => object | null} respond `{status, headers, body, cut}` for a request (`cut`:
+ * @param {(request: object, site: object) => object | null | Promise<object>} respond `{status, headers, body, cut}` for a request (`cut`:
  *   the connection is, after the body), null for no answer; by default what `site` says: its `body` with its `headers`
  *   (`etag` and `last-modified` among them make it answer 304), or `status`
  * @returns {Promise<object>} `site`: `url` (a URL object of a module), and what was `asked`: of each request its method,
  *   path and headers, the status it got and how many bytes. `stop()` and `start()` it as you like. The second half of a
- *   body waits for `hold()`, where there is such a function.
+ *   body waits for `hold()`, where there is such a function; its clock is `later` milliseconds ahead.
  */
 async function origin(t, body, headers = {}, respond = standard) {
   const site = { body, headers, status: 200, asked: [] }
   const server = http.createServer(async (request, reply) => {
-    const answered = respond(request, site)
+    const answered = await respond(request, site)
     if (answered === null) return
     const { status = 200, headers = {}, body = '', cut = false } = answered
     site.asked.push({ method: request.method, path: request.url, headers: request.headers, status, bytes: body.length })
+    if (site.later) reply.setHeader('date', new Date(Date.now() + site.later).toUTCString())
     reply.writeHead(status, headers)
     const half = body.length >> 1
     if (site.hold) {

@@ -202,10 +202,13 @@ function store(entry, { image, meta }, members) {
  * @param {import('node:crypto').KeyObject} [key] none: whatever is in it is trusted
  */
 async function readArchive(file, key) {
+  // Before it is opened: that would wait for whoever writes to a pipe.
+  if (!(await fs.stat(file)).isFile()) {
+    throw new ArchiveError('MALFORMED', `${file} is no regular file: an archive is not read from a pipe or a device. Write it into a file first`)
+  }
   const handle = await fs.open(file)
   try {
     const stat = await handle.stat()
-    if (!stat.isFile()) throw new ArchiveError('MALFORMED', `${file} is no file`)
     const members = new Members(handle.createReadStream({ autoClose: false, highWaterMark: CHUNK }), file, stat.size)
     try {
       return await importAll(members, file, stat.size, key)

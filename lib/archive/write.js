@@ -2,11 +2,13 @@
 
 // From the cache into an archive.
 //
-// Promise: the archive is whole as soon as it has its name; whatever fails leaves no other file. Two entries are in memory
-// at the most: the one that is being written, and the next.
+// Promise: the archive is whole as soon as it has its name; whatever fails leaves no other file. Only a regular file is
+// replaced. Two entries are in memory at the most: the one that is being written, and the next.
 
 const crypto = require('node:crypto')
 const fs = require('node:fs/promises')
+const { lstatSync, realpathSync, statSync } = require('node:fs')
+const path = require('node:path')
 const { setImmediate: turn } = require('node:timers/promises')
 const tar = require('tar-stream')
 
@@ -26,13 +28,19 @@ const partOf = (found, part) => {
   return { bytes: bytes.length, sha256: digest(bytes) }
 }
 
-/** What the manifest says of the entry `key`. */
+/** What it is safe to tell others of where a module came from: queries and passwords open doors. */
+function shareable(source) {
+  if (!URL.canParse(source)) return source
+  const { protocol, origin, pathname } = new URL(source)
+  return protocol === 'http:' || protocol === 'https:' ? origin + pathname : source
+}
+
+/** What the manifest says of the entry `key`; null if it is not as it was written. */
 function describe(key) {
   const found = native.cacheRead(key)
-  if (found === null) {
-    throw new ArchiveError('NO_ENTRY', `the cache has no entry ${key} for this version of the package that is as it was written`)
-  }
-  const { hash, partition, source, engine, wasmBytes, created, head } = found
+  if (found === null) return null
+  const { hash, partition, engine, wasmBytes, created, head } = found
+  const source = shareable(found.source)
   return { key, hash, partition, source, engine, wasmBytes, created, head, image: partOf(found, 'image'), meta: partOf(found, 'meta') }
 }
 
@@ -70,10 +78,33 @@ async function* packed(manifest, entries, key) {
   yield* pack
 }
 
-/** Writes `chunks` to `file`; how many bytes that were. */
-async function put(file, chunks) {
-  const temporary = `${file}.${crypto.randomBytes(6).toString('hex')}.tmp`
-  const handle = await fs.open(temporary, 'wx')
+/** What the system says of a temporary file, said of the one that was asked for. */
+function unwritable(file, cause) {
+  const [reason] = cause.message.split(', ', 1)
+  return Object.assign(new Error(`${file} cannot be written: ${reason}`, { cause }), { code: cause.code })
+}
+
+/** The file to make or to replace, which is the one behind a link; an error for what is no file. */
+function targetOf(file) {
+  const known = (stat) => stat(file, { throwIfNoEntry: false })
+  try {
+    if (known(lstatSync) === undefined) return path.join(realpathSync(path.dirname(file)), path.basename(file))
+    const stat = known(statSync)
+    if (stat === undefined) throw new ArchiveError('TARGET', `${file} is a link that leads nowhere`)
+    if (stat.isFile()) return realpathSync(file)
+    const what = stat.isDirectory() ? 'is a folder' : 'is no regular file: an archive is not written to a pipe or a device'
+    throw new ArchiveError('TARGET', `${file} ${what}`)
+  } catch (error) {
+    throw error instanceof ArchiveError ? error : unwritable(file, error)
+  }
+}
+
+/** Writes `chunks` to `target`; how many bytes that were. `file` is what the user calls it. */
+async function put(target, file, chunks) {
+  const temporary = `${target}.${crypto.randomBytes(6).toString('hex')}.tmp`
+  const handle = await fs.open(temporary, 'wx').catch((error) => {
+    throw unwritable(file, error)
+  })
   let size
   try {
     try {
@@ -83,30 +114,43 @@ async function put(file, chunks) {
     } finally {
       await handle.close()
     }
-    await fs.rename(temporary, file)
+    await fs.rename(temporary, target)
     return size
   } catch (error) {
     await fs.rm(temporary, { force: true })
-    throw error
+    throw error.syscall === undefined ? error : unwritable(file, error)
   }
 }
 
+const MEND = '`npx wasm-compile-cache verify` puts aside what is damaged'
+
 /**
  * @param {string} file
- * @param {string[]} keys of the entries
- * @param {import('node:crypto').KeyObject} [key] that signs
+ * @param {{key: string}[]} chosen the entries
+ * @param {object} options
+ * @param {import('node:crypto').KeyObject} [options.signer]
+ * @param {boolean} options.isExact whether an entry that is damaged, or gone, is an error
+ * @returns {Promise<{entries: object[], damaged: object[], bytes: number}>} as in the manifest; of the chosen
  */
-async function writeArchive(file, keys, key) {
-  const entries = []
-  for (const one of [...new Set(keys)].sort()) {
-    entries.push(describe(one))
+async function writeArchive(file, chosen, { signer, isExact }) {
+  const target = targetOf(file)
+  const [entries, damaged] = [[], []]
+  for (const one of [...chosen].sort((a, b) => (a.key < b.key ? -1 : 1))) {
+    const entry = describe(one.key)
+    if (entry !== null) entries.push(entry)
+    else if (isExact) throw new ArchiveError('NO_ENTRY', `the cache has no entry ${one.key} that is as it was written, for this version of the package: ${MEND}`)
+    else damaged.push(one)
     await turn()
+  }
+  if (entries.length === 0) {
+    const why = damaged.length === 0 ? '`npx wasm-compile-cache ls` shows what is cached' : MEND
+    throw new ArchiveError('NO_ENTRY', `${file} is not written: the cache has nothing of that kind for this version of the package. ${why}`)
   }
   const manifest = encodeManifest(entries, version)
   if (manifest.length > MAX_MANIFEST) {
     throw new ArchiveError('TOO_LARGE', `${file}: ${entries.length} entries are too many for one archive: export them by partition`)
   }
-  return { entries, bytes: await put(file, packed(manifest, entries, key)) }
+  return { entries, damaged, bytes: await put(target, file, packed(manifest, entries, signer)) }
 }
 
 module.exports = { writeArchive }
