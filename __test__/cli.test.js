@@ -10,6 +10,7 @@ const test = require('ava')
 
 const { MAIN, cli, cliJson, startCli, startProgram } = require('./support/cli.js')
 const { entries, folder } = require('./support/commands.js')
+const { WASM, origin } = require('./support/origin.js')
 const { answer } = require('./support/wat.js')
 
 const ROOT = path.join(__dirname, '..')
@@ -315,6 +316,24 @@ test('warm: what this engine does not compile is skipped, for the feature', asyn
   const [outcome] = await cliJson(['warm', '--min-size', '0', file], { cache: path.join(folder(t), 'cache') })
   t.is(outcome.status, 'skipped')
   t.regex(outcome.reason, /legacy-exceptions/)
+})
+
+test('warm: an address that redirects, one with a fragment, and one that nobody answers', async (t) => {
+  const respond = ({ url }) =>
+    url === '/' ? { status: 302, headers: { location: '/module.wasm' } } : { headers: WASM, body: fs.readFileSync(DECODER) }
+  const site = await origin(t, '', {}, respond)
+  const [redirected, fragment] = [site.at('/').href, `${site.url.href}#x`]
+  const outcomes = async (settings) => {
+    const warmed = await cliJson(['warm', redirected, fragment], { cache: path.join(folder(t), 'cache'), ...settings })
+    return warmed.map(({ source, status, code }) => [source, status, code])
+  }
+  t.deepEqual(await outcomes(), [[redirected, 'stored', undefined], [fragment, 'same', undefined]])
+  t.deepEqual((await outcomes({ env: { WASM_COMPILE_CACHE_MAX_SIZE: '1k' }, code: 1 }))[0], [redirected, 'failed', 'ERR_WASM_CACHE_TOO_LARGE'])
+
+  await site.stop()
+  const [{ status, code, reason }] = await cliJson(['warm', site.url.href], { cache: folder(t), code: 1 })
+  t.deepEqual([status, code], ['failed', 'ECONNREFUSED'])
+  t.regex(reason, /^fetch failed: .*ECONNREFUSED/)
 })
 
 const NETWORK = linux && process.getuid() === 0
