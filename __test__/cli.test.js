@@ -5,11 +5,13 @@ const { once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const { setImmediate } = require('node:timers/promises')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
 
 const { MAIN, cli, cliJson, startCli, startProgram } = require('./support/cli.js')
 const { entries, folder } = require('./support/commands.js')
+const { small } = require('./support/mounts.js')
 const { WASM, origin } = require('./support/origin.js')
 const { answer } = require('./support/wat.js')
 
@@ -142,6 +144,24 @@ test('a cache that is switched off, and one that cannot be used, are failures th
   t.is(code, 1)
   t.true(stderr.includes(`error: ${file} is not a directory`), stderr)
 })
+
+if (linux) {
+  test('a cache that can only be read: what changes it fails, what looks works, and doctor says so', async (t) => {
+    const mount = await small(t, 'size=16m')
+    const settings = { cache: path.join(mount.path, 'cache'), under: mount.under }
+    fs.cpSync(filled, path.join(mount.inside, 'cache'), { recursive: true, preserveTimestamps: true })
+    mount.remount('ro')
+    for (const args of [['clear'], ['prune'], ['verify'], ['warm', DECODER]]) {
+      const { error } = await cliJson(args, { ...settings, code: 1 })
+      t.is(error.code, 'ERR_WASM_CACHE_READ_ONLY', args[0])
+    }
+    t.is((await cliJson(['ls'], settings)).length, 2)
+    t.is((await cliJson(['export', path.join(folder(t), 'cache.tar')], settings)).entries.length, 2)
+    const { checks } = await cliJson(['doctor'], { ...settings, code: 1 })
+    t.deepEqual(checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['directory'])
+    t.regex(checks.find(({ name }) => name === 'directory').detail, /can only be read$/)
+  })
+}
 
 test('--directory counts more than the environment', async (t) => {
   const cache = path.join(folder(t), 'cache')
@@ -336,6 +356,31 @@ test('warm: an address that redirects, one with a fragment, and one that nobody 
   t.regex(reason, /^fetch failed: .*ECONNREFUSED/)
 })
 
+if (linux) {
+  test('warm: Ctrl-C leaves the terminal as it was, tells what is done, and ends by the signal', async (t) => {
+    const at = folder(t)
+    const told = path.join(at, 'status')
+    // Never answers; the decoder is stored by then.
+    const site = await origin(t, '', {}, () => {
+      process.kill(Number(fs.readFileSync(told, 'utf8')), 'SIGINT')
+      return null
+    })
+    const args = [process.execPath, MAIN, 'warm', DECODER, site.url.href].map((one) => `'${one}'`).join(' ')
+    const command = `sh -c "echo \\$\\$ > '${told}'; exec ${args}"; echo $? > '${told}'`
+    const settings = { cache: path.join(at, 'cache'), env: { TERM: 'xterm' } }
+    const { stdout } = await startProgram(['script', '--quiet', '--command', command, '/dev/null'], settings).ended
+    t.regex(stdout, /^.*stored.*webp_dec\.wasm/m)
+    t.is(stdout.lastIndexOf('\u001b[?25h') > stdout.lastIndexOf('\u001b[?25l'), true, 'the cursor is shown')
+    t.is(fs.readFileSync(told, 'utf8'), `${128 + os.constants.signals.SIGINT}\n`)
+
+    fs.rmSync(told)
+    const { child, ended } = startCli(['warm', '--json', site.url.href, DECODER], settings)
+    fs.writeFileSync(told, `${child.pid}`)
+    const { stdout: json, signal } = await ended
+    t.deepEqual([JSON.parse(json), signal], [[], 'SIGINT'])
+  })
+}
+
 const NETWORK = linux && process.getuid() === 0
 
 test('warm, then run without a network and without both compilers: hits, and nothing else', async (t) => {
@@ -522,6 +567,30 @@ test('doctor: memories without guards, a cache that is off, a limit that is none
   t.deepEqual(await wrong({ WASM_DISABLE_COMPILE_CACHE: '1' }), ['directory'])
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: 'much' }), ['environment'])
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: '1M' }), ['space'])
+  t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: 'much' }), ['environment'])
+  t.true((await cliJson(['doctor'], { cache: folder(t), env: { WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '1' } })).ok)
+})
+
+test('doctor: nothing stays behind of one that is interrupted, nor of one that was killed', async (t) => {
+  const cache = copied(t)
+  const own = () => fs.readdirSync(cache).filter((name) => name.includes('doctor'))
+  const { child, ended } = startCli(['doctor'], { cache })
+  const patience = setTimeout(() => child.kill('SIGKILL'), 30_000)
+  while (own().length === 0 && child.exitCode === null) await setImmediate()
+  clearTimeout(patience)
+  const [left] = own()
+  child.kill()
+  if (process.platform !== 'win32') {
+    t.like(await ended, { code: null, signal: 'SIGTERM' })
+    t.deepEqual(own(), [])
+  }
+  await ended
+
+  for (const name of [left, `${left}-young`]) fs.mkdirSync(path.join(cache, name, 'below'), { recursive: true, mode: 0o700 })
+  const old = new Date(Date.now() - 2 * 3600_000)
+  fs.utimesSync(path.join(cache, left), old, old)
+  await cliJson(['doctor'], { cache })
+  t.deepEqual(own(), [`${left}-young`])
 })
 
 test('doctor: locks that cannot be had', async (t) => {

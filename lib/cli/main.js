@@ -8,14 +8,15 @@
 //   help      what else its own help says
 //   options   (command) => void: adds its options
 //   passes    true: what follows the first argument belongs to that
-//   run       (args, options, screen) => {code, json, text}, or its promise: `json` is printed with --json, `text`
-//             without; either may be missing
+//   run       (args, options, screen) => {code, json, text, signal}, or its promise: `json` is printed with --json, `text`
+//             without; `signal` ends the command then. Each may be missing
 
 const { Command, CommanderError } = require('commander')
 
 const { version } = require('../../package.json')
 const { Failure } = require('./failure.js')
 const { screenFor } = require('./screen.js')
+const { endAs } = require('./script.js')
 
 const COMMANDS = [
   require('./run.js'),
@@ -48,10 +49,10 @@ const print = (value) => process.stdout.write(value === '' ? '' : `${value}\n`)
 
 const asJson = (value) => JSON.stringify(value, null, 2)
 
-function report({ code = OK, json, text = '' }, options) {
+function report({ code = OK, json, text = '', signal = null }, options) {
   if (!options.json) print(text)
   else if (json !== undefined) print(asJson(json))
-  process.exitCode = code
+  process.exitCode = signal === null ? code : endAs({ signal })
 }
 
 function fail(error, options, screen) {

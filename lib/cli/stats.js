@@ -27,7 +27,7 @@ module.exports = {
   summary: 'count hits, misses and writes of all processes',
 
   run(_args, options) {
-    const stats = open(options, { changes: false }).stats()
+    const stats = open(options, { mode: 'read-only' }).stats()
     return { json: stats, text: table(lines(stats)) }
   },
 }

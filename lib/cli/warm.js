@@ -1,10 +1,12 @@
 'use strict'
 
 const { subscribe } = require('node:diagnostics_channel')
+const { once } = require('node:events')
 
 const { formatDuration, formatSize } = require('../quantities.js')
 const { parsedSize } = require('./arguments.js')
 const { Failure } = require('./failure.js')
+const { interruptible } = require('./interruption.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
 const { modulesOf } = require('./targets.js')
@@ -106,19 +108,24 @@ engine) or "failed"; exit code 1 if one failed.`,
     const wasm = require('../../index.js')
     const bar = progress(modules.length, screen)
     const outcomes = failures
-    try {
-      for (const [done, module] of modules.entries()) {
-        bar.next(module.name, done)
-        seen.clear()
-        const started = performance.now()
-        const error = await compile(wasm, module, { partition, minSize, fallback: 'builtin' })
-        await cache.flush()
-        outcomes.push(outcomeOf(module, error, performance.now() - started, { minSize, seen }))
+    const ended = await interruptible(async (aborted) => {
+      const interruption = once(aborted, 'abort')
+      try {
+        for (const [done, module] of modules.entries()) {
+          bar.next(module.name, done)
+          seen.clear()
+          const started = performance.now()
+          const compiled = compile(wasm, module, { partition, minSize, fallback: 'builtin' })
+          const error = await Promise.race([compiled, interruption])
+          if (aborted.aborted) break
+          await cache.flush()
+          outcomes.push(outcomeOf(module, error, performance.now() - started, { minSize, seen }))
+        }
+      } finally {
+        bar.stop()
       }
-    } finally {
-      bar.stop()
-    }
+    })
     const failed = outcomes.some(({ status }) => status === 'failed')
-    return { code: failed ? 1 : 0, json: outcomes, text: table(outcomes.map((one) => row(one, screen)), { right: [1] }) }
+    return { ...ended, code: failed ? 1 : 0, json: outcomes, text: table(outcomes.map((one) => row(one, screen)), { right: [1] }) }
   },
 }
