@@ -92,6 +92,11 @@ function space({ cache, root }) {
   const free = bavail * bsize
   const { bytes, limit, entries } = cache.stats()
   const detail = `${entries} entries, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
+  const { NO_LIMIT, environment } = require('../options.js')
+  const { maxEntrySize } = environment
+  if (maxEntrySize !== NO_LIMIT && maxEntrySize < LEAST_ROOM) {
+    return bad(`${detail}; none of more than ${formatSize(maxEntrySize)}`, 'raise WASM_COMPILE_CACHE_MAX_ENTRY_SIZE')
+  }
   return Math.min(limit, free + bytes) < LEAST_ROOM ? bad(detail, 'make room, or raise WASM_COMPILE_CACHE_MAX_SIZE') : good(detail)
 }
 
