@@ -5,7 +5,7 @@ const { once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
-const { setImmediate } = require('node:timers/promises')
+const { setImmediate, setTimeout } = require('node:timers/promises')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
 
@@ -285,6 +285,56 @@ test('trace writes a Chrome trace of the script and of the processes it starts',
   const named = await cli(['trace', '--output', 'named.json', file], { cache: copied(t), cwd })
   t.regex(named.stderr, /^\d+ events: .*named\.json\n$/)
   t.true(fs.existsSync(path.join(cwd, 'named.json')))
+})
+
+test('trace: an output that cannot be written fails before the script runs; afterwards, the script\'s end counts', async (t) => {
+  const at = folder(t)
+  const file = script(t, `
+    console.log('it runs')
+    require('node:fs').mkdirSync(${JSON.stringify(path.join(at, 'later'))})
+    process.exitCode = 7`)
+  for (const output of [path.join(at, 'missing', 'trace.json'), at]) {
+    const { code, stdout, stderr } = await cli(['trace', '--output', output, file])
+    t.deepEqual([code, stdout], [1, ''])
+    t.true(stderr.startsWith('error: ') && stderr.includes(path.join(at)), stderr)
+  }
+  const later = await cli(['trace', '--output', path.join(at, 'later'), file])
+  t.deepEqual([later.code, later.stdout], [7, 'it runs\n'])
+  t.regex(later.stderr, /^error: EISDIR: /)
+})
+
+test('trace: processes that outlive the script, what they have half written, a folder that the script removes', async (t) => {
+  const at = folder(t)
+  const [finished, stderr] = [path.join(at, 'finished'), path.join(at, 'stderr')]
+  // Ends when the trace's folder is gone.
+  const other = script(t, `
+    require(${JSON.stringify(ROOT)}).validate(new Uint8Array())
+    const fs = require('node:fs')
+    const folder = require('node:path').dirname(process.env.WASM_COMPILE_CACHE_TRACE)
+    process.send('traced')
+    process.disconnect()
+    process.on('exit', () => fs.writeFileSync(${JSON.stringify(finished)}, ''))
+    const wait = setInterval(() => fs.existsSync(folder) || clearInterval(wait), 20)
+    setTimeout(() => process.exit(1), 30_000).unref()`)
+  const file = script(t, `
+    const fs = require('node:fs')
+    const folder = require('node:path').dirname(process.env.WASM_COMPILE_CACHE_TRACE)
+    fs.writeFileSync(folder + '/1.json', '{"traceEvents": [')
+    const { fork } = require('node:child_process')
+    const other = fork(${JSON.stringify(other)}, { detached: true, stdio: ['ignore', 'ignore', fs.openSync(${JSON.stringify(stderr)}, 'w'), 'ipc'] })
+    other.once('message', () => {
+      other.unref()
+      if (process.argv[2] === 'remove') fs.rmSync(folder, { recursive: true })
+      process.exitCode = 7
+    })`)
+  for (const args of [[], ['remove']]) {
+    const ended = await cli(['trace', '--output', path.join(at, 'trace.json'), file, ...args])
+    t.is(ended.code, 7, ended.stderr)
+    while (!fs.existsSync(finished)) await setTimeout(20)
+    fs.rmSync(finished)
+    await setTimeout(200)
+    t.is(fs.readFileSync(stderr, 'utf8'), '')
+  }
 })
 
 // ── warm ────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -591,9 +641,7 @@ test('doctor: nothing stays behind of one that is interrupted, nor of one that w
   const cache = copied(t)
   const own = () => fs.readdirSync(cache).filter((name) => name.includes('doctor'))
   const { child, ended } = startCli(['doctor'], { cache })
-  const patience = setTimeout(() => child.kill('SIGKILL'), 30_000)
   while (own().length === 0 && child.exitCode === null) await setImmediate()
-  clearTimeout(patience)
   const [left] = own()
   child.kill()
   if (process.platform !== 'win32') {

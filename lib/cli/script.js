@@ -36,10 +36,19 @@ function passSignals(child) {
   }
 }
 
-/** The events of all processes that wrote a trace in `folder`. */
+function eventsIn(file) {
+  try {
+    return JSON.parse(fs.readFileSync(file, 'utf8')).traceEvents
+  } catch {
+    // A process that outlives the script is writing it.
+    return []
+  }
+}
+
+/** The events of all processes that wrote a trace in `folder`; none if the script removed that. */
 function traced(folder) {
-  const read = (name) => JSON.parse(fs.readFileSync(path.join(folder, name), 'utf8')).traceEvents
-  return fs.readdirSync(folder).flatMap(read).sort((a, b) => a.ts - b.ts)
+  if (!fs.existsSync(folder)) return []
+  return fs.readdirSync(folder).flatMap((name) => eventsIn(path.join(folder, name))).sort((a, b) => a.ts - b.ts)
 }
 
 /**
@@ -62,7 +71,7 @@ async function runScript(argv, { directory, trace = false }) {
     leave()
     return { code, signal, events: trace ? traced(folder) : [] }
   } finally {
-    if (trace) fs.rmSync(folder, { recursive: true, force: true })
+    if (trace) fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
   }
 }
 
