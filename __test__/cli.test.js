@@ -179,6 +179,7 @@ test('looking into a cache that is not there makes none', async (t) => {
   t.deepEqual(await cliJson(['ls'], { cache }), [])
   t.is((await cli(['ls'], { cache })).stdout, 'Nothing is cached.\n')
   t.is((await cliJson(['stats'], { cache })).entries, 0)
+  t.regex((await cli(['stats'], { cache })).stdout, /^entries +0, 0 bytes$/m)
   t.false(fs.existsSync(cache))
 })
 
@@ -341,7 +342,8 @@ test('trace: processes that outlive the script, what they have half written, a f
 
 test('warm: files, folders, file: URLs; what is stored, and what is not, and why', async (t) => {
   const cache = path.join(folder(t), 'cache')
-  const outcomes = await cliJson(['warm', modules, pathToFileURL(DECODER).href], { cache })
+  const address = pathToFileURL(DECODER).href.replace('file', 'FILE')
+  const outcomes = await cliJson(['warm', modules, address], { cache })
   t.deepEqual(outcomes.map(({ source, status }) => [path.relative(modules, source), status]), [
     [path.join('below', 'again.wasm'), 'stored'],
     ['decoder.wasm', 'same'],
@@ -375,6 +377,35 @@ test('warm: a package stands for its modules', async (t) => {
   const outcomes = await cliJson(['warm', 'some-package'], { cache, cwd: path.join(cwd, 'below') })
   t.deepEqual(outcomes.map(({ source }) => source), [path.join(fs.realpathSync(installed), 'dist/module.wasm')])
   t.is(entries(cache).length, 1)
+})
+
+test('warm: what is in a package, whatever its "exports" say', async (t) => {
+  const settings = { cache: copied(t), cwd: ROOT }
+  for (const target of ['@jsquash/webp/codec/dec', '@jsquash/webp/codec/dec/webp_dec.wasm']) {
+    const warmed = await cliJson(['warm', target], settings)
+    t.deepEqual(warmed.map(({ source }) => source), [fs.realpathSync(DECODER)], target)
+  }
+  const [{ reason }] = await cliJson(['warm', '@jsquash/webp/missing'], { ...settings, code: 1 })
+  t.regex(reason, /no package that is installed here/)
+})
+
+test('warm: links, those that lead round in circles too, and names in upper case', async (t) => {
+  const at = fs.realpathSync(folder(t))
+  const [outside, inside] = [path.join(at, 'outside'), path.join(at, 'inside')]
+  for (const made of [outside, inside]) fs.mkdirSync(made)
+  fs.copyFileSync(DECODER, path.join(outside, 'decoder.WASM'))
+  const link = (to, name) => fs.symlinkSync(to, path.join(inside, name), fs.existsSync(to) && fs.statSync(to).isDirectory() ? 'junction' : 'file')
+  link(outside, 'folder')
+  link(outside, 'folder-again')
+  link(inside, 'itself')
+  if (process.platform !== 'win32') {
+    link(path.join(outside, 'decoder.WASM'), 'decoder.wasm')
+    link(path.join(at, 'missing'), 'nowhere.wasm')
+    fs.symlinkSync('round.wasm', path.join(inside, 'round.wasm'))
+  }
+  const warmed = await cliJson(['warm', inside], { cache: copied(t) })
+  const files = process.platform === 'win32' ? [] : ['decoder.wasm']
+  t.deepEqual(warmed.map(({ source }) => path.relative(inside, source)), [...files, path.join('folder', 'decoder.WASM')])
 })
 
 test('warm: what cannot be compiled fails, and the rest is compiled', async (t) => {
