@@ -96,6 +96,21 @@ for (const [title, args, message] of [
     t.is(code, 2)
     t.is(stdout, '')
     t.regex(stderr, message)
+    if (args.length === 0) return
+    const { error } = await cliJson(args, { cache: folder(t), code: 2 })
+    t.is(error.code, 'ERR_WASM_USAGE')
+    t.regex(error.message, message)
+  })
+}
+
+if (linux) {
+  test('output that nobody reads, and output that cannot be written', async (t) => {
+    const shell = (command) => startProgram(['bash', '-c', command.replace('B', `'${process.execPath}' '${MAIN}'`)], { cache: filled }).ended
+    t.is((await shell('set -o pipefail; B list 2>&1 | true')).code, 2)
+    t.is((await shell('set -o pipefail; B ls | true')).code, 0)
+    const { code, stderr } = await shell('B ls > /dev/full')
+    t.is(code, 1)
+    t.regex(stderr, /^error: ENOSPC: .*\n$/)
   })
 }
 
@@ -568,7 +583,7 @@ test('explain: files that are none, or no modules', async (t) => {
   t.regex(missing.stderr, /^error: ENOENT: .*missing\.wasm/)
   const { error } = await cliJson(['explain', __filename], { cache: filled, code: 1 })
   t.is(error.code, 'ERR_WASM_INVALID_MODULE')
-  t.regex(error.message, /is not a valid module: .*expected magic word/)
+  t.regex(error.message, /is not a valid module: expected magic word/)
 })
 
 test('what another version has stored is listed, and explains a miss', async (t) => {

@@ -25,7 +25,7 @@ function refusal(bytes, file) {
     return undefined
   } catch ({ code, feature, message }) {
     if (code === 'ERR_WASM_UNSUPPORTED') return feature
-    throw new Failure(`${file} is not a valid module: ${message}`, code)
+    throw new Failure(`${file} is not a valid module: ${message.replace('WebAssembly.Module(): ', '')}`, code)
   }
 }
 

@@ -55,10 +55,12 @@ function report({ code = OK, json, text = '', signal = null }, options) {
   process.exitCode = signal === null ? code : endAs({ signal })
 }
 
+const printFailure = ({ code, message }) => print(asJson({ error: { code, message } }))
+
 function fail(error, options, screen) {
   // A mistake of ours is not the user's: with its stack.
   const message = error instanceof Failure || error.code !== undefined ? error.message : error.stack
-  if (options.json) print(asJson({ error: { code: error.code, message: error.message } }))
+  if (options.json) printFailure(error)
   else process.stderr.write(`${screen.error.red('error:')} ${message}\n`)
   process.exitCode = FAILED
 }
@@ -81,28 +83,40 @@ function add(program, { usage, summary, help, options: addOptions, passes = fals
   })
 }
 
-function makeProgram() {
+/** `json`: what is wrong with the command line is for the caller to print. */
+function makeProgram(json) {
   const program = new Command('wasm-compile-cache')
     .description('Sees into the cache of compiled WebAssembly, and fills it.')
     .version(version)
     .enablePositionalOptions()
     .showHelpAfterError('(--help says more)')
+    .configureOutput(json ? { writeErr() {} } : {})
     .exitOverride()
     .addHelpText('after', EXIT_CODES)
   for (const command of COMMANDS) add(program, command)
   return program
 }
 
-async function main() {
-  // `ls | head` is not a failure.
+/** Who reads no further (`ls | head`) has enough; what cannot be written otherwise is a failure, in a line. */
+function watchOutput() {
   process.stdout.on('error', (error) => {
-    if (error.code !== 'EPIPE') throw error
+    if (error.code === 'EPIPE') return
+    process.stderr.write(`error: ${error.message}\n`)
+    process.exitCode = FAILED
   })
+  // Nobody is left to be told.
+  process.stderr.on('error', () => {})
+}
+
+async function main() {
+  watchOutput()
+  const json = process.argv.includes('--json')
   try {
-    await makeProgram().parseAsync()
+    await makeProgram(json).parseAsync()
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     process.exitCode = error.exitCode === 0 ? OK : USAGE
+    if (json && error.exitCode !== 0) printFailure({ code: 'ERR_WASM_USAGE', message: error.message.replace(/^error: /, '') })
   }
 }
 
