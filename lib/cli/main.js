@@ -70,7 +70,7 @@ function add(program, { usage, summary, help, options: addOptions, passes = fals
   addOptions?.(command)
   command
     .option('--directory <path>', "the cache's directory (default: WASM_COMPILE_CACHE, else the user's)")
-    .option('--json', 'print JSON')
+    .option('--json', 'print JSON, of a failure {"error": {"code", "message"}}')
   if (help !== undefined) command.addHelpText('after', `\n${help.trim()}`)
   command.action(async (...received) => {
     const [options] = received.splice(-2)
@@ -89,8 +89,8 @@ function makeProgram(json) {
     .description('Sees into the cache of compiled WebAssembly, and fills it.')
     .version(version)
     .enablePositionalOptions()
-    .showHelpAfterError('(--help says more)')
-    .configureOutput(json ? { writeErr() {} } : {})
+    .showHelpAfterError(json ? false : '(--help says more)')
+    .configureOutput(json ? { outputError() {} } : {})
     .exitOverride()
     .addHelpText('after', EXIT_CODES)
   for (const command of COMMANDS) add(program, command)
@@ -116,7 +116,9 @@ async function main() {
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     process.exitCode = error.exitCode === 0 ? OK : USAGE
-    if (json && error.exitCode !== 0) printFailure({ code: 'ERR_WASM_USAGE', message: error.message.replace(/^error: /, '') })
+    // Not of the help, which is an error to commander.
+    const [, message] = /^error: ([^]*)$/.exec(error.message) ?? []
+    if (json && message !== undefined) printFailure({ code: 'ERR_WASM_USAGE', message })
   }
 }
 

@@ -91,8 +91,9 @@ module.exports = {
   usage: 'warm <target...>',
   summary: 'compile modules, so that later runs find them: files, folders, addresses, packages',
   help: `
-A folder stands for all *.wasm below it, a package (found from the current folder) for all that it brings along. Modules
-are compiled by both tiers and stored before it ends: for Dockerfiles and postinstall scripts.
+A folder stands for all *.wasm below it, a package (found from the current folder) for all that it brings along, and
+package/path for what is there. Modules are compiled by both tiers and stored before it ends: for Dockerfiles and
+postinstall scripts.
 Each is "stored", "cached" (it was there already), "same" (the bytes of another), "skipped" (too small, or beyond this
 engine) or "failed"; exit code 1 if one failed.`,
   options: (command) =>
