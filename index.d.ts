@@ -68,6 +68,16 @@ declare namespace wasm {
      * Default: none.
      */
     signal?: AbortSignalLike
+    /**
+     * The standard's: sets of imports that the engine itself resolves, such as `'js-string'`. Only the built-in engine has
+     * any: a module that imports from one of these goes the way of {@link CompileOptions.fallback}. Default: none.
+     */
+    builtins?: readonly string[]
+    /**
+     * The standard's: the module name whose imports are strings, the import's own name each. It is as with
+     * {@link CompileOptions.builtins}. Default: none.
+     */
+    importedStringConstants?: string | null
   }
 
   /** The options where nothing can be given up half-way. */
@@ -193,8 +203,8 @@ declare namespace wasm {
     options?: CompileOptions,
   ): Promise<WebAssemblyInstantiatedSource>
 
-  /** Whether the bytes are a valid module. Nothing is compiled. */
-  function validate(bytes: BufferSource): boolean
+  /** Whether the bytes are a valid module, which compiles with these options. Nothing is compiled. */
+  function validate(bytes: BufferSource, options?: SyncCompileOptions): boolean
 
   // ── The API's classes ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -367,6 +377,10 @@ declare namespace wasm {
   interface CompileError extends Error {
     /** For example `'ERR_WASM_INVALID_MODULE'`. */
     readonly code?: string
+    /** With the code `'ERR_WASM_UNSUPPORTED'`: what the engine lacks, for example `'tail-call'`. */
+    readonly feature?: string
+    /** With the same: where in the module it is needed, where one place does. */
+    readonly offset?: number
   }
   interface LinkError extends Error {
     /** For example `'ERR_WASM_NO_GUARD_REGION'`. */
@@ -401,7 +415,10 @@ declare namespace wasm {
      * `WASM_COMPILE_CACHE_MAX_SIZE`, else 1 GiB, or a tenth of the free disk if that is less.
      */
     maxSize?: number
-    /** In bytes, for one artifact; a larger one is not stored. Default: 512 MiB. */
+    /**
+     * In bytes, for one artifact; a larger one is not stored. Default: the variable `WASM_COMPILE_CACHE_MAX_ENTRY_SIZE`, else
+     * 512 MiB.
+     */
     maxEntrySize?: number
     /** `'read-only'`: what is there is used, nothing is changed. Default: `'read-write'`. */
     mode?: 'read-write' | 'read-only'
@@ -708,7 +725,12 @@ declare namespace wasm {
      * The module needs a feature that this package's engine does not have, at this offset of its bytes, and was compiled
      * by the built-in engine.
      */
-    fallback: SourceEvent<'fallback'> & { readonly feature: string, readonly offset?: number }
+    fallback: SourceEvent<'fallback'> & {
+      /** The module's size. */
+      readonly bytes: number
+      readonly feature: string
+      readonly offset?: number
+    }
     /**
      * What became of a URL or a Request, when its module was made of what was kept, or when its response begins.
      * `'fresh'`: nothing was requested; `'revalidated'`: the server said that nothing changed; `'fetched'`: it sent the

@@ -20,6 +20,7 @@ expectType<Promise<wasm.Module>>(wasm.compile(bytes.buffer, {
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, { env: { f() {}, n: 1, big: 1n } }))
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, {}, { cache: 'read-only' }))
 expectType<boolean>(wasm.validate(bytes))
+expectType<boolean>(wasm.validate(bytes, { builtins: ['js-string'], fallback: 'builtin' }))
 expectType<wasm.Module>(new Module(bytes))
 expectType<wasm.Module>(new Module(bytes, { minSize: 0 }))
 expectError(wasm.compile('module.wasm'))
@@ -29,16 +30,21 @@ expectError(wasm.compile(bytes, { minSize: '1' }))
 expectError(new Module(bytes, { signal: undefined }))
 expectAssignable<wasm.CompileOptions>({ partition: '', cache: true, minSize: Infinity, optimize: true, finish: true })
 expectAssignable<wasm.CompileOptions>({ cache: 'read-only', fallback: 'error' })
+expectType<wasm.Module>(new Module(bytes, { builtins: ['js-string'], importedStringConstants: 'strings' }))
+expectError<wasm.CompileOptions>({ builtins: 'js-string' })
+expectError<wasm.CompileOptions>({ importedStringConstants: true })
 expectError<wasm.CompileOptions>({ partition: 1 })
 expectError<wasm.CompileOptions>({ optimize: 'no' })
 expectError<wasm.CompileOptions>({ finish: 0 })
 expectError<wasm.CompileOptions>({ fallback: true })
 expectError<wasm.CompileOptions>({ signal: { aborted: false } })
 expectType<keyof wasm.CompileOptions>(
-  null as unknown as 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'signal'
+  null as unknown as
+    | 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'signal' | 'builtins' | 'importedStringConstants'
 )
 expectType<keyof wasm.SyncCompileOptions>(
-  null as unknown as 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback'
+  null as unknown as
+    | 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'builtins' | 'importedStringConstants'
 )
 
 // A module gives an instance, bytes give both.
@@ -104,6 +110,8 @@ expectError(wasm.WebAssembly.install)
 const error = new wasm.CompileError('message')
 expectAssignable<Error>(error)
 expectType<string | undefined>(error.code)
+expectType<string | undefined>(error.feature)
+expectType<number | undefined>(error.offset)
 expectAssignable<Error>(wasm.RuntimeError('without new'))
 
 // The cache.
@@ -167,6 +175,7 @@ if (event.name === 'cacheWriteFailed') {
 if (event.name === 'fallback') {
   expectType<string>(event.feature)
   expectType<number | undefined>(event.offset)
+  expectType<number>(event.bytes)
   expectType<string>(event.source)
 }
 if (event.name === 'handedOff') expectType<number>(event.pid)

@@ -32,7 +32,7 @@ declare global {
       importObject?: wasm.Imports,
       options?: wasm.CompileOptions,
     ): Promise<wasm.WebAssemblyInstantiatedSource>
-    function validate(bytes: wasm.BufferSource): boolean
+    function validate(bytes: wasm.BufferSource, options?: wasm.SyncCompileOptions): boolean
 
     var Module: Declared<'Module', typeof wasm.Module>
     var Instance: Declared<'Instance', typeof wasm.Instance>

@@ -5,11 +5,14 @@ const { once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const { setImmediate, setTimeout } = require('node:timers/promises')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
 
 const { MAIN, cli, cliJson, startCli, startProgram } = require('./support/cli.js')
 const { entries, folder } = require('./support/commands.js')
+const { small } = require('./support/mounts.js')
+const { WASM, origin } = require('./support/origin.js')
 const { answer } = require('./support/wat.js')
 
 const ROOT = path.join(__dirname, '..')
@@ -93,6 +96,21 @@ for (const [title, args, message] of [
     t.is(code, 2)
     t.is(stdout, '')
     t.regex(stderr, message)
+    if (args.length === 0) return
+    const { error } = await cliJson(args, { cache: folder(t), code: 2 })
+    t.is(error.code, 'ERR_WASM_USAGE')
+    t.regex(error.message, message)
+  })
+}
+
+if (linux) {
+  test('output that nobody reads, and output that cannot be written', async (t) => {
+    const shell = (command) => startProgram(['bash', '-c', command.replace('B', `'${process.execPath}' '${MAIN}'`)], { cache: filled }).ended
+    t.is((await shell('set -o pipefail; B list 2>&1 | true')).code, 2)
+    t.is((await shell('set -o pipefail; B ls | true')).code, 0)
+    const { code, stderr } = await shell('B ls > /dev/full')
+    t.is(code, 1)
+    t.regex(stderr, /^error: ENOSPC: .*\n$/)
   })
 }
 
@@ -142,6 +160,24 @@ test('a cache that is switched off, and one that cannot be used, are failures th
   t.true(stderr.includes(`error: ${file} is not a directory`), stderr)
 })
 
+if (linux) {
+  test('a cache that can only be read: what changes it fails, what looks works, and doctor says so', async (t) => {
+    const mount = await small(t, 'size=16m')
+    const settings = { cache: path.join(mount.path, 'cache'), under: mount.under }
+    fs.cpSync(filled, path.join(mount.inside, 'cache'), { recursive: true, preserveTimestamps: true })
+    mount.remount('ro')
+    for (const args of [['clear'], ['prune'], ['verify'], ['warm', DECODER]]) {
+      const { error } = await cliJson(args, { ...settings, code: 1 })
+      t.is(error.code, 'ERR_WASM_CACHE_READ_ONLY', args[0])
+    }
+    t.is((await cliJson(['ls'], settings)).length, 2)
+    t.is((await cliJson(['export', path.join(folder(t), 'cache.tar')], settings)).entries.length, 2)
+    const { checks } = await cliJson(['doctor'], { ...settings, code: 1 })
+    t.deepEqual(checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['directory'])
+    t.regex(checks.find(({ name }) => name === 'directory').detail, /can only be read$/)
+  })
+}
+
 test('--directory counts more than the environment', async (t) => {
   const cache = path.join(folder(t), 'cache')
   for (const [name, ...args] of [['ls'], ['stats'], ['explain', DECODER], ['verify'], ['dir'], ['doctor']]) {
@@ -158,6 +194,7 @@ test('looking into a cache that is not there makes none', async (t) => {
   t.deepEqual(await cliJson(['ls'], { cache }), [])
   t.is((await cli(['ls'], { cache })).stdout, 'Nothing is cached.\n')
   t.is((await cliJson(['stats'], { cache })).entries, 0)
+  t.regex((await cli(['stats'], { cache })).stdout, /^entries +0, 0 bytes$/m)
   t.false(fs.existsSync(cache))
 })
 
@@ -199,16 +236,32 @@ if (process.platform !== 'win32') {
   })
 
   test('run: a signal to the command is one to the script, whose answer counts', async (t) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
       const file = script(t, `
         setInterval(() => {}, 1000)
         process.on('${signal}', () => process.exit(9))
         console.log('ready')`)
-      const { child, ended } = startCli(['run', file])
+      const { child, ended } = startCli(['run', file], { detached: true })
       await once(child.stdout, 'data')
       child.kill(signal)
       t.like(await ended, { code: 9, signal: null }, signal)
     }
+  })
+}
+
+if (linux) {
+  test('run: what is typed at the terminal reaches the script once, even if its standard input is none', async (t) => {
+    const file = script(t, `
+      let count = 0
+      process.on('SIGINT', () => {
+        count++
+        setTimeout(() => process.exit(10 + count), 300)
+      })
+      setTimeout(() => {}, 10_000)
+      // As the terminal does it: to its foreground group.
+      require('node:child_process').spawn('kill', ['-s', 'INT', '--', '0'], { stdio: 'inherit' })`)
+    const command = `'${process.execPath}' '${MAIN}' run '${file}' < /dev/null`
+    t.like(await startProgram(['script', '--quiet', '--return', '--command', command, '/dev/null']).ended, { code: 11 })
   })
 }
 
@@ -250,11 +303,62 @@ test('trace writes a Chrome trace of the script and of the processes it starts',
   t.true(fs.existsSync(path.join(cwd, 'named.json')))
 })
 
+test('trace: an output that cannot be written fails before the script runs; afterwards, the script\'s end counts', async (t) => {
+  const at = folder(t)
+  const file = script(t, `
+    console.log('it runs')
+    require('node:fs').mkdirSync(${JSON.stringify(path.join(at, 'later'))})
+    process.exitCode = 7`)
+  for (const output of [path.join(at, 'missing', 'trace.json'), at]) {
+    const { code, stdout, stderr } = await cli(['trace', '--output', output, file])
+    t.deepEqual([code, stdout], [1, ''])
+    t.true(stderr.startsWith('error: ') && stderr.includes(path.join(at)), stderr)
+  }
+  const later = await cli(['trace', '--output', path.join(at, 'later'), file])
+  t.deepEqual([later.code, later.stdout], [7, 'it runs\n'])
+  t.regex(later.stderr, /^error: EISDIR: /)
+})
+
+test('trace: processes that outlive the script, what they have half written, a folder that the script removes', async (t) => {
+  const at = folder(t)
+  const [finished, stderr] = [path.join(at, 'finished'), path.join(at, 'stderr')]
+  // Ends when the trace's folder is gone.
+  const other = script(t, `
+    require(${JSON.stringify(ROOT)}).validate(new Uint8Array())
+    const fs = require('node:fs')
+    const folder = require('node:path').dirname(process.env.WASM_COMPILE_CACHE_TRACE)
+    process.send('traced')
+    process.disconnect()
+    process.on('exit', () => fs.writeFileSync(${JSON.stringify(finished)}, ''))
+    const wait = setInterval(() => fs.existsSync(folder) || clearInterval(wait), 20)
+    setTimeout(() => process.exit(1), 30_000).unref()`)
+  const file = script(t, `
+    const fs = require('node:fs')
+    const folder = require('node:path').dirname(process.env.WASM_COMPILE_CACHE_TRACE)
+    fs.writeFileSync(folder + '/1.json', '{"traceEvents": [')
+    const { fork } = require('node:child_process')
+    const other = fork(${JSON.stringify(other)}, { detached: true, stdio: ['ignore', 'ignore', fs.openSync(${JSON.stringify(stderr)}, 'w'), 'ipc'] })
+    other.once('message', () => {
+      other.unref()
+      if (process.argv[2] === 'remove') fs.rmSync(folder, { recursive: true })
+      process.exitCode = 7
+    })`)
+  for (const args of [[], ['remove']]) {
+    const ended = await cli(['trace', '--output', path.join(at, 'trace.json'), file, ...args])
+    t.is(ended.code, 7, ended.stderr)
+    while (!fs.existsSync(finished)) await setTimeout(20)
+    fs.rmSync(finished)
+    await setTimeout(200)
+    t.is(fs.readFileSync(stderr, 'utf8'), '')
+  }
+})
+
 // ── warm ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('warm: files, folders, file: URLs; what is stored, and what is not, and why', async (t) => {
   const cache = path.join(folder(t), 'cache')
-  const outcomes = await cliJson(['warm', modules, pathToFileURL(DECODER).href], { cache })
+  const address = pathToFileURL(DECODER).href.replace('file', 'FILE')
+  const outcomes = await cliJson(['warm', modules, address], { cache })
   t.deepEqual(outcomes.map(({ source, status }) => [path.relative(modules, source), status]), [
     [path.join('below', 'again.wasm'), 'stored'],
     ['decoder.wasm', 'same'],
@@ -290,6 +394,35 @@ test('warm: a package stands for its modules', async (t) => {
   t.is(entries(cache).length, 1)
 })
 
+test('warm: what is in a package, whatever its "exports" say', async (t) => {
+  const settings = { cache: copied(t), cwd: ROOT }
+  for (const target of ['@jsquash/webp/codec/dec', '@jsquash/webp/codec/dec/webp_dec.wasm']) {
+    const warmed = await cliJson(['warm', target], settings)
+    t.deepEqual(warmed.map(({ source }) => source), [fs.realpathSync(DECODER)], target)
+  }
+  const [{ reason }] = await cliJson(['warm', '@jsquash/webp/missing'], { ...settings, code: 1 })
+  t.regex(reason, /no package that is installed here/)
+})
+
+test('warm: links, those that lead round in circles too, and names in upper case', async (t) => {
+  const at = fs.realpathSync(folder(t))
+  const [outside, inside] = [path.join(at, 'outside'), path.join(at, 'inside')]
+  for (const made of [outside, inside]) fs.mkdirSync(made)
+  fs.copyFileSync(DECODER, path.join(outside, 'decoder.WASM'))
+  const link = (to, name) => fs.symlinkSync(to, path.join(inside, name), fs.existsSync(to) && fs.statSync(to).isDirectory() ? 'junction' : 'file')
+  link(outside, 'folder')
+  link(outside, 'folder-again')
+  link(inside, 'itself')
+  if (process.platform !== 'win32') {
+    link(path.join(outside, 'decoder.WASM'), 'decoder.wasm')
+    link(path.join(at, 'missing'), 'nowhere.wasm')
+    fs.symlinkSync('round.wasm', path.join(inside, 'round.wasm'))
+  }
+  const warmed = await cliJson(['warm', inside], { cache: copied(t) })
+  const files = process.platform === 'win32' ? [] : ['decoder.wasm']
+  t.deepEqual(warmed.map(({ source }) => path.relative(inside, source)), [...files, path.join('folder', 'decoder.WASM')])
+})
+
 test('warm: what cannot be compiled fails, and the rest is compiled', async (t) => {
   const cache = path.join(folder(t), 'cache')
   const at = folder(t)
@@ -316,6 +449,49 @@ test('warm: what this engine does not compile is skipped, for the feature', asyn
   t.is(outcome.status, 'skipped')
   t.regex(outcome.reason, /legacy-exceptions/)
 })
+
+test('warm: an address that redirects, one with a fragment, and one that nobody answers', async (t) => {
+  const respond = ({ url }) =>
+    url === '/' ? { status: 302, headers: { location: '/module.wasm' } } : { headers: WASM, body: fs.readFileSync(DECODER) }
+  const site = await origin(t, '', {}, respond)
+  const [redirected, fragment] = [site.at('/').href, `${site.url.href}#x`]
+  const outcomes = async (settings) => {
+    const warmed = await cliJson(['warm', redirected, fragment], { cache: path.join(folder(t), 'cache'), ...settings })
+    return warmed.map(({ source, status, code }) => [source, status, code])
+  }
+  t.deepEqual(await outcomes(), [[redirected, 'stored', undefined], [fragment, 'same', undefined]])
+  t.deepEqual((await outcomes({ env: { WASM_COMPILE_CACHE_MAX_SIZE: '1k' }, code: 1 }))[0], [redirected, 'failed', 'ERR_WASM_CACHE_TOO_LARGE'])
+
+  await site.stop()
+  const [{ status, code, reason }] = await cliJson(['warm', site.url.href], { cache: folder(t), code: 1 })
+  t.deepEqual([status, code], ['failed', 'ECONNREFUSED'])
+  t.regex(reason, /^fetch failed: .*ECONNREFUSED/)
+})
+
+if (linux) {
+  test('warm: Ctrl-C leaves the terminal as it was, tells what is done, and ends by the signal', async (t) => {
+    const at = folder(t)
+    const told = path.join(at, 'status')
+    // Never answers; the decoder is stored by then.
+    const site = await origin(t, '', {}, () => {
+      process.kill(Number(fs.readFileSync(told, 'utf8')), 'SIGINT')
+      return null
+    })
+    const args = [process.execPath, MAIN, 'warm', DECODER, site.url.href].map((one) => `'${one}'`).join(' ')
+    const command = `sh -c "echo \\$\\$ > '${told}'; exec ${args}"; echo $? > '${told}'`
+    const settings = { cache: path.join(at, 'cache'), env: { TERM: 'xterm' } }
+    const { stdout } = await startProgram(['script', '--quiet', '--command', command, '/dev/null'], settings).ended
+    t.regex(stdout, /^.*stored.*webp_dec\.wasm/m)
+    t.is(stdout.lastIndexOf('\u001b[?25h') > stdout.lastIndexOf('\u001b[?25l'), true, 'the cursor is shown')
+    t.is(fs.readFileSync(told, 'utf8'), `${128 + os.constants.signals.SIGINT}\n`)
+
+    fs.rmSync(told)
+    const { child, ended } = startCli(['warm', '--json', site.url.href, DECODER], settings)
+    fs.writeFileSync(told, `${child.pid}`)
+    const { stdout: json, signal } = await ended
+    t.deepEqual([JSON.parse(json), signal], [[], 'SIGINT'])
+  })
+}
 
 const NETWORK = linux && process.getuid() === 0
 
@@ -407,7 +583,7 @@ test('explain: files that are none, or no modules', async (t) => {
   t.regex(missing.stderr, /^error: ENOENT: .*missing\.wasm/)
   const { error } = await cliJson(['explain', __filename], { cache: filled, code: 1 })
   t.is(error.code, 'ERR_WASM_INVALID_MODULE')
-  t.regex(error.message, /is not a valid module: .*expected magic word/)
+  t.regex(error.message, /is not a valid module: expected magic word/)
 })
 
 test('what another version has stored is listed, and explains a miss', async (t) => {
@@ -503,6 +679,28 @@ test('doctor: memories without guards, a cache that is off, a limit that is none
   t.deepEqual(await wrong({ WASM_DISABLE_COMPILE_CACHE: '1' }), ['directory'])
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: 'much' }), ['environment'])
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: '1M' }), ['space'])
+  t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: 'much' }), ['environment'])
+  t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '1' }), ['space'])
+})
+
+test('doctor: nothing stays behind of one that is interrupted, nor of one that was killed', async (t) => {
+  const cache = copied(t)
+  const own = () => fs.readdirSync(cache).filter((name) => name.includes('doctor'))
+  const { child, ended } = startCli(['doctor'], { cache })
+  while (own().length === 0 && child.exitCode === null) await setImmediate()
+  const [left] = own()
+  child.kill()
+  if (process.platform !== 'win32') {
+    t.like(await ended, { code: null, signal: 'SIGTERM' })
+    t.deepEqual(own(), [])
+  }
+  await ended
+
+  for (const name of [left, `${left}-young`]) fs.mkdirSync(path.join(cache, name, 'below'), { recursive: true, mode: 0o700 })
+  const old = new Date(Date.now() - 2 * 3600_000)
+  fs.utimesSync(path.join(cache, left), old, old)
+  await cliJson(['doctor'], { cache })
+  t.deepEqual(own(), [`${left}-young`])
 })
 
 test('doctor: locks that cannot be had', async (t) => {

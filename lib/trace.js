@@ -7,7 +7,8 @@
 // The main thread writes the file. Worker threads send it their events as they happen, so that a terminated worker's
 // are not lost; a worker whose main thread has not loaded this package writes `file.<thread id>`.
 
-const { writeFileSync } = require('node:fs')
+const { existsSync, writeFileSync } = require('node:fs')
+const { dirname } = require('node:path')
 const {
   BroadcastChannel,
   getEnvironmentData,
@@ -22,6 +23,7 @@ const COLLECTED = 'wasm-compile-cache:trace' // environment data: somebody above
 const MICROSECONDS = 1000
 
 let file = null
+let hadFolder = false
 let port = null
 let forwards = false
 let entries = []
@@ -39,6 +41,7 @@ function start() {
   const wanted = process.env.WASM_COMPILE_CACHE_TRACE
   if (!wanted || file !== null) return
   file = wanted.replaceAll('${pid}', process.pid)
+  hadFolder = existsSync(dirname(file))
   forwards = !isMainThread && getEnvironmentData(COLLECTED) === true
   if (!isMainThread && !forwards) file += `.${threadId}`
   port = new BroadcastChannel(`wasm-compile-cache:trace:${process.pid}`)
@@ -70,7 +73,9 @@ function close() {
     try {
       writeFileSync(file, JSON.stringify({ traceEvents: entries, displayTimeUnit: 'ms' }, plain))
     } catch (error) {
-      process.stderr.write(`wasm-compile-cache: the trace was not written: ${error.message}\n`)
+      // Who removed the folder, as the command `trace` does at its script's end, does not wait for this process.
+      const isGone = hadFolder && error.code === 'ENOENT'
+      if (!isGone) process.stderr.write(`wasm-compile-cache: the trace was not written: ${error.message}\n`)
     }
   }
   port.close()

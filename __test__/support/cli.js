@@ -13,12 +13,12 @@ const MAIN = path.join(__dirname, '../..', require('../../package.json').bin['wa
  * Starts a program.
  *
  * @param {string[]} argv
- * @param {{cache?: string, env?: object, cwd?: string}} [settings]
+ * @param {{cache?: string, env?: object, cwd?: string, detached?: boolean}} [settings] `detached`: without our terminal
  * @returns {{child: object, ended: Promise<{code: number | null, signal: string | null, stdout: string, stderr: string}>}}
  */
-function startProgram([program, ...argv], { cache, env = {}, cwd } = {}) {
+function startProgram([program, ...argv], { cache, env = {}, cwd, detached } = {}) {
   const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', ...env })
-  const child = spawn(program, argv, { env: all, cwd, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(program, argv, { env: all, cwd, detached, stdio: ['ignore', 'pipe', 'pipe'] })
   let [stdout, stderr] = ['', '']
   child.stdout.on('data', (text) => (stdout += text))
   child.stderr.on('data', (text) => (stderr += text))

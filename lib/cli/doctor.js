@@ -6,6 +6,8 @@ const path = require('node:path')
 const { promisify } = require('node:util')
 
 const { formatSize } = require('../quantities.js')
+const { interruptible } = require('./interruption.js')
+const { isWritable } = require('./open.js')
 const { table } = require('./screen.js')
 
 const PROBE = path.join(__dirname, 'probe.js')
@@ -47,12 +49,14 @@ const guards = ({ native }) =>
 
 const fallbacks = ({ native }) => untold(`what needs ${native.unsupportedFeatures().join(', ')} goes to the built-in engine`)
 
+const LIMITS = ['WASM_COMPILE_CACHE_MAX_SIZE', 'WASM_COMPILE_CACHE_MAX_ENTRY_SIZE']
+
 function environment() {
   const set = Object.keys(process.env).filter((name) => /^WASM_(DISABLE_)?COMPILE_CACHE/.test(name)).sort()
   const told = set.map((name) => `${name}=${process.env[name]}`).join(' ') || 'no variable is set'
   const { parseSize } = require('../quantities.js')
-  const limit = process.env.WASM_COMPILE_CACHE_MAX_SIZE
-  if (limit && parseSize(limit) === undefined) return bad(told, 'write WASM_COMPILE_CACHE_MAX_SIZE like 500M or 2G')
+  const wrong = LIMITS.filter((name) => process.env[name] && parseSize(process.env[name]) === undefined)
+  if (wrong.length > 0) return bad(told, `write ${wrong.join(' and ')} like 500M or 2G`)
   return good(told)
 }
 
@@ -73,7 +77,9 @@ function directory(found, options) {
   const { status, message, directory: root } = cache.enable({ directory: options.directory })
   if (status === 'disabled') return bad(message, 'take WASM_DISABLE_COMPILE_CACHE out of the environment')
   if (status === 'failed') return bad(message, 'name another directory in WASM_COMPILE_CACHE')
-  if (status === 'read-only') return bad(`${root} can only be read`, 'make it writable, or name another in WASM_COMPILE_CACHE')
+  if (status === 'read-only' || !isWritable(root)) {
+    return bad(`${root} can only be read`, 'make it writable, or name another in WASM_COMPILE_CACHE')
+  }
   found.cache = cache
   found.root = root
   const others = strangers(root)
@@ -86,6 +92,11 @@ function space({ cache, root }) {
   const free = bavail * bsize
   const { bytes, limit, entries } = cache.stats()
   const detail = `${entries} entries, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
+  const { NO_LIMIT, environment } = require('../options.js')
+  const { maxEntrySize } = environment
+  if (maxEntrySize !== NO_LIMIT && maxEntrySize < LEAST_ROOM) {
+    return bad(`${detail}; none of more than ${formatSize(maxEntrySize)}`, 'raise WASM_COMPILE_CACHE_MAX_ENTRY_SIZE')
+  }
   return Math.min(limit, free + bytes) < LEAST_ROOM ? bad(detail, 'make room, or raise WASM_COMPILE_CACHE_MAX_SIZE') : good(detail)
 }
 
@@ -94,29 +105,49 @@ const locks = ({ native }) =>
     ? good('a second holder is refused')
     : bad('the file system has no locks: processes compile the same module twice', 'name a local directory in WASM_COMPILE_CACHE')
 
-async function probe(cacheDirectory) {
+async function probe(cacheDirectory, aborted) {
   const env = { ...process.env, WASM_COMPILE_CACHE: cacheDirectory, WASM_COMPILE_CACHE_FINISH: '0', NODE_OPTIONS: '', NODE_DEBUG: '' }
-  // What this doctor finds must not be in the way: the limit, and what cuts the compilers off.
-  for (const name of ['WASM_COMPILE_CACHE_MAX_SIZE', 'WASM_COMPILE_CACHE_ONLY', 'WASM_COMPILE_CACHE_TRACE']) delete env[name]
-  const { stdout } = await promisify(execFile)(process.execPath, [PROBE], { env })
+  // What this doctor finds must not be in the way: the limits, and what cuts the compilers off.
+  for (const name of [...LIMITS, 'WASM_COMPILE_CACHE_ONLY', 'WASM_COMPILE_CACHE_TRACE']) delete env[name]
+  aborted.throwIfAborted()
+  const probing = promisify(execFile)(process.execPath, [PROBE], { env })
+  // By hand: execFile's own option does not wait until the process is gone, and its files with it.
+  aborted.addEventListener('abort', () => probing.child.kill())
+  const { stdout } = await probing
   return JSON.parse(stdout)
 }
 
+const FOLDER = '.tmp-doctor-'
+const HOUR = 3600_000
+
+/** What doctors that were killed have left in the cache. */
+function removeLeftovers(root) {
+  const now = Date.now()
+  for (const name of fs.readdirSync(root).filter((name) => name.startsWith(FOLDER))) {
+    const folder = path.join(root, name)
+    const { mtimeMs = now } = fs.lstatSync(folder, { throwIfNoEntry: false }) ?? {}
+    if (now - mtimeMs > HOUR) fs.rmSync(folder, { recursive: true, force: true })
+  }
+}
+
 /** One process stores, another one maps and runs. */
-async function roundTrip({ root }) {
-  const folder = fs.mkdtempSync(path.join(root, 'doctor-'))
+async function roundTrip({ root }, _options, aborted) {
+  let folder
   try {
-    const first = await probe(folder)
+    removeLeftovers(root)
+    folder = fs.mkdtempSync(path.join(root, FOLDER))
+    const first = await probe(folder, aborted)
     const failure = first.events.find(({ name }) => name === 'cacheWriteFailed')
     if (failure !== undefined) return bad(`nothing can be stored: ${failure.reason}`, 'look at the lines above')
-    const second = await probe(folder)
+    const second = await probe(folder, aborted)
     const hit = second.events.some(({ name }) => name === 'moduleCacheHit')
     if (!hit) return bad('what was stored cannot be mapped and run', 'is the file system mounted noexec?')
     return good('code that one process stored, another mapped and ran')
   } catch (error) {
+    if (aborted.aborted) return untold('interrupted')
     return bad(error.message.split('\n')[0], 'tell us: this should not happen')
   } finally {
-    fs.rmSync(folder, { recursive: true, force: true })
+    if (folder !== undefined) fs.rmSync(folder, { recursive: true, force: true })
   }
 }
 
@@ -134,12 +165,12 @@ const CHECKS = [
   { name: 'executable mappings', look: roundTrip, needs: 'root' },
 ]
 
-async function examine(options) {
+async function examine(options, aborted) {
   const found = {}
   const checks = []
   for (const { name, look, needs } of CHECKS) {
     const missing = needs !== undefined && found[needs] === undefined
-    checks.push({ name, ...(missing ? untold('not looked at, for what is wrong above') : await look(found, options)) })
+    checks.push({ name, ...(missing ? untold('not looked at, for what is wrong above') : await look(found, options, aborted)) })
   }
   return checks
 }
@@ -155,8 +186,10 @@ module.exports = {
   help: 'Exit code 1 if something is wrong. It stores a small module in a folder of its own in the cache, and removes it.',
 
   async run(_args, options, screen) {
-    const checks = await examine(options)
-    const ok = checks.every((check) => check.ok !== false)
-    return { code: ok ? 0 : 1, json: { ok, checks }, text: table(checks.map((check) => line(check, screen))) }
+    return interruptible(async (aborted) => {
+      const checks = await examine(options, aborted)
+      const ok = checks.every((check) => check.ok !== false)
+      return { code: ok ? 0 : 1, json: { ok, checks }, text: table(checks.map((check) => line(check, screen))) }
+    })
   },
 }

@@ -25,7 +25,7 @@ function refusal(bytes, file) {
     return undefined
   } catch ({ code, feature, message }) {
     if (code === 'ERR_WASM_UNSUPPORTED') return feature
-    throw new Failure(`${file} is not a valid module: ${message}`, code)
+    throw new Failure(`${file} is not a valid module: ${message.replace('WebAssembly.Module(): ', '')}`, code)
   }
 }
 
@@ -78,7 +78,7 @@ module.exports = {
       .option('--min-size <size>', 'smaller modules are not cached', parsedSize, 131072),
 
   run([file], options, screen) {
-    open(options, { changes: false })
+    open(options, { mode: 'read-only' })
     const explained = explain(file, options)
     return { code: explained.outcome === 'hit' ? 0 : 1, json: explained, text: lines(explained, screen) }
   },

@@ -8,14 +8,15 @@
 //   help      what else its own help says
 //   options   (command) => void: adds its options
 //   passes    true: what follows the first argument belongs to that
-//   run       (args, options, screen) => {code, json, text}, or its promise: `json` is printed with --json, `text`
-//             without; either may be missing
+//   run       (args, options, screen) => {code, json, text, signal}, or its promise: `json` is printed with --json, `text`
+//             without; `signal` ends the command then. Each may be missing
 
 const { Command, CommanderError } = require('commander')
 
 const { version } = require('../../package.json')
 const { Failure } = require('./failure.js')
 const { screenFor } = require('./screen.js')
+const { endAs } = require('./script.js')
 
 const COMMANDS = [
   require('./run.js'),
@@ -48,16 +49,18 @@ const print = (value) => process.stdout.write(value === '' ? '' : `${value}\n`)
 
 const asJson = (value) => JSON.stringify(value, null, 2)
 
-function report({ code = OK, json, text = '' }, options) {
+function report({ code = OK, json, text = '', signal = null }, options) {
   if (!options.json) print(text)
   else if (json !== undefined) print(asJson(json))
-  process.exitCode = code
+  process.exitCode = signal === null ? code : endAs({ signal })
 }
+
+const printFailure = ({ code, message }) => print(asJson({ error: { code, message } }))
 
 function fail(error, options, screen) {
   // A mistake of ours is not the user's: with its stack.
   const message = error instanceof Failure || error.code !== undefined ? error.message : error.stack
-  if (options.json) print(asJson({ error: { code: error.code, message: error.message } }))
+  if (options.json) printFailure(error)
   else process.stderr.write(`${screen.error.red('error:')} ${message}\n`)
   process.exitCode = FAILED
 }
@@ -67,7 +70,7 @@ function add(program, { usage, summary, help, options: addOptions, passes = fals
   addOptions?.(command)
   command
     .option('--directory <path>', "the cache's directory (default: WASM_COMPILE_CACHE, else the user's)")
-    .option('--json', 'print JSON')
+    .option('--json', 'print JSON, of a failure {"error": {"code", "message"}}')
   if (help !== undefined) command.addHelpText('after', `\n${help.trim()}`)
   command.action(async (...received) => {
     const [options] = received.splice(-2)
@@ -80,28 +83,42 @@ function add(program, { usage, summary, help, options: addOptions, passes = fals
   })
 }
 
-function makeProgram() {
+/** `json`: what is wrong with the command line is for the caller to print. */
+function makeProgram(json) {
   const program = new Command('wasm-compile-cache')
     .description('Sees into the cache of compiled WebAssembly, and fills it.')
     .version(version)
     .enablePositionalOptions()
-    .showHelpAfterError('(--help says more)')
+    .showHelpAfterError(json ? false : '(--help says more)')
+    .configureOutput(json ? { outputError() {} } : {})
     .exitOverride()
     .addHelpText('after', EXIT_CODES)
   for (const command of COMMANDS) add(program, command)
   return program
 }
 
-async function main() {
-  // `ls | head` is not a failure.
+/** Who reads no further (`ls | head`) has enough; what cannot be written otherwise is a failure, in a line. */
+function watchOutput() {
   process.stdout.on('error', (error) => {
-    if (error.code !== 'EPIPE') throw error
+    if (error.code === 'EPIPE') return
+    process.stderr.write(`error: ${error.message}\n`)
+    process.exitCode = FAILED
   })
+  // Nobody is left to be told.
+  process.stderr.on('error', () => {})
+}
+
+async function main() {
+  watchOutput()
+  const json = process.argv.includes('--json')
   try {
-    await makeProgram().parseAsync()
+    await makeProgram(json).parseAsync()
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
     process.exitCode = error.exitCode === 0 ? OK : USAGE
+    // Not of the help, which is an error to commander.
+    const [, message] = /^error: ([^]*)$/.exec(error.message) ?? []
+    if (json && message !== undefined) printFailure({ code: 'ERR_WASM_USAGE', message })
   }
 }
 

@@ -10,24 +10,45 @@ const path = require('node:path')
 
 const REGISTER = path.join(__dirname, '../../register.js')
 
-// Who ends us means the script. What is typed at a terminal (Ctrl-C) goes to both anyway.
-const PASSED_ON = ['SIGTERM', 'SIGHUP', ...(process.stdin.isTTY ? [] : ['SIGINT'])]
+/** Whether there is a terminal to type at. Standard input may be another. */
+function hasTerminal() {
+  try {
+    fs.closeSync(fs.openSync('/dev/tty', 'r'))
+    return true
+  } catch {
+    return false
+  }
+}
+
+// What a terminal sends to the script as well (Ctrl-C, Ctrl-\), as the console of Windows does.
+const TYPED = process.platform === 'win32' ? ['SIGINT', 'SIGBREAK', 'SIGHUP'] : ['SIGINT', 'SIGQUIT']
+// What means the script, where it is sent to us alone.
+const PASSED_ON = process.platform === 'win32' ? [] : ['SIGTERM', 'SIGHUP', 'SIGUSR2']
 
 function passSignals(child) {
   const pass = (signal) => child.kill(signal)
   const stay = () => {}
-  for (const signal of PASSED_ON) process.on(signal, pass)
-  process.on('SIGINT', stay)
+  const isTyped = process.platform === 'win32' || hasTerminal()
+  const handlers = [...PASSED_ON.map((signal) => [signal, pass]), ...TYPED.map((signal) => [signal, isTyped ? stay : pass])]
+  for (const [signal, handler] of handlers) process.on(signal, handler)
   return () => {
-    for (const signal of PASSED_ON) process.off(signal, pass)
-    process.off('SIGINT', stay)
+    for (const [signal, handler] of handlers) process.off(signal, handler)
   }
 }
 
-/** The events of all processes that wrote a trace in `folder`. */
+function eventsIn(file) {
+  try {
+    return JSON.parse(fs.readFileSync(file, 'utf8')).traceEvents
+  } catch {
+    // A process that outlives the script is writing it.
+    return []
+  }
+}
+
+/** The events of all processes that wrote a trace in `folder`; none if the script removed that. */
 function traced(folder) {
-  const read = (name) => JSON.parse(fs.readFileSync(path.join(folder, name), 'utf8')).traceEvents
-  return fs.readdirSync(folder).flatMap(read).sort((a, b) => a.ts - b.ts)
+  if (!fs.existsSync(folder)) return []
+  return fs.readdirSync(folder).flatMap((name) => eventsIn(path.join(folder, name))).sort((a, b) => a.ts - b.ts)
 }
 
 /**
@@ -50,7 +71,7 @@ async function runScript(argv, { directory, trace = false }) {
     leave()
     return { code, signal, events: trace ? traced(folder) : [] }
   } finally {
-    if (trace) fs.rmSync(folder, { recursive: true, force: true })
+    if (trace) fs.rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
   }
 }
 

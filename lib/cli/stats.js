@@ -8,7 +8,8 @@ const total = (counts) => Object.values(counts).reduce((sum, count) => sum + cou
 
 const reasons = (misses) => Object.entries(misses).map(([reason, count]) => `${reason} ${count}`).join(', ')
 
-const limited = (bytes, limit) => (limit === null ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(limit)}`)
+/** Without a cache there is no limit either. */
+const limited = (bytes, limit) => (limit === 0 ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(limit)}`)
 
 function lines({ total: all, entries, bytes, limit, quarantined }) {
   const missed = total(all.misses)
@@ -27,7 +28,7 @@ module.exports = {
   summary: 'count hits, misses and writes of all processes',
 
   run(_args, options) {
-    const stats = open(options, { changes: false }).stats()
+    const stats = open(options, { mode: 'read-only' }).stats()
     return { json: stats, text: table(lines(stats)) }
   },
 }

@@ -9,26 +9,52 @@ const { fileURLToPath, pathToFileURL } = require('node:url')
 
 const { Failure } = require('./failure.js')
 
-const ADDRESS = /^(https?|file):/
+const ADDRESS = /^(https?|file):/i
 
 const asFile = (file) => ({ name: file, url: pathToFileURL(file) })
 
-/** The modules below a folder, in the order of their names; without what is in a node_modules folder, if `own`. */
-function modulesIn(folder, own) {
-  return fs.readdirSync(folder, { withFileTypes: true, recursive: false })
+/** What a link leads to; undefined for one that leads nowhere, or round in circles. */
+function leadsTo(name) {
+  try {
+    return fs.statSync(name)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * The modules below a folder, in the order of their names; without what is in a node_modules folder, if `own`.
+ *
+ * @param {Set<string>} seen the folders that were looked into: links may lead to one again
+ */
+function modulesIn(folder, own, seen = new Set()) {
+  const real = fs.realpathSync(folder)
+  if (seen.has(real)) return []
+  seen.add(real)
+  return fs.readdirSync(folder, { withFileTypes: true })
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => {
       const name = path.join(folder, entry.name)
-      if (entry.isDirectory()) return own && entry.name === 'node_modules' ? [] : modulesIn(name, own)
-      return entry.isFile() && entry.name.endsWith('.wasm') ? [name] : []
+      const found = entry.isSymbolicLink() ? leadsTo(name) : entry
+      if (found?.isDirectory()) return own && entry.name === 'node_modules' ? [] : modulesIn(name, own, seen)
+      return found?.isFile() && /\.wasm$/i.test(entry.name) ? [name] : []
     })
 }
 
-/** The folder of a package, as the current folder's code would find it. Its "exports" may hide its package.json. */
-function packageFolder(name) {
+/** The name of a package, and what follows of a path in it. */
+const IN_PACKAGE = /^((?:@[^/]+\/)?[^/]+)\/?(.*)$/
+
+/**
+ * The path of a package, or of what is in it, as the current folder's code would find it; undefined if there is none. Its
+ * "exports" may hide its package.json, and its modules.
+ */
+function pathInPackage(target) {
+  const [, name, inside] = IN_PACKAGE.exec(target) ?? []
+  if (name === undefined) return undefined
   const paths = createRequire(path.join(process.cwd(), 'warm.js')).resolve.paths(name) ?? []
   const found = paths.map((folder) => path.join(folder, name)).find((folder) => fs.existsSync(path.join(folder, 'package.json')))
-  return found === undefined ? undefined : fs.realpathSync(found)
+  const at = found === undefined ? undefined : path.join(found, inside)
+  return at !== undefined && fs.existsSync(at) ? fs.realpathSync(at) : undefined
 }
 
 function inFolder(folder, target, own) {
@@ -49,8 +75,10 @@ function modulesOf(target) {
   const found = fs.statSync(target, { throwIfNoEntry: false })
   if (found?.isDirectory()) return inFolder(path.resolve(target), target, false)
   if (found !== undefined) return [asFile(path.resolve(target))]
-  const folder = packageFolder(target)
-  if (folder !== undefined) return inFolder(folder, `the package ${target}`, true)
+  const packaged = pathInPackage(target)
+  if (packaged !== undefined) {
+    return fs.statSync(packaged).isFile() ? [asFile(packaged)] : inFolder(packaged, `the package ${target}`, true)
+  }
   throw new Failure(`${target} is no file, no folder, no address, and no package that is installed here`, 'ENOENT')
 }
 

@@ -1,21 +1,26 @@
 'use strict'
 
 const { subscribe } = require('node:diagnostics_channel')
+const { once } = require('node:events')
 
 const { formatDuration, formatSize } = require('../quantities.js')
 const { parsedSize } = require('./arguments.js')
 const { Failure } = require('./failure.js')
+const { interruptible } = require('./interruption.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
 const { modulesOf } = require('./targets.js')
 
-/** The last event of each name, by the module's source. */
+/**
+ * The last event of each name, whatever its source: that is the address a response came from, not the one that was asked
+ * for. Who handles a module clears it before.
+ */
 function listen() {
   const seen = new Map()
   for (const name of ['compiledModule', 'moduleCacheHit', 'cachedModule', 'cacheWriteFailed', 'fallback']) {
-    subscribe(`wasm-compile-cache:${name}`, (event) => seen.set(`${name} ${event.source}`, event))
+    subscribe(`wasm-compile-cache:${name}`, (event) => seen.set(name, event))
   }
-  return (name, source) => seen.get(`${name} ${source}`)
+  return seen
 }
 
 /** Compiles one module, both tiers; what is wrong with it, or undefined. */
@@ -28,20 +33,26 @@ async function compile({ compileStreaming, Module }, { url }, options) {
   }
 }
 
-function outcomeOf({ name, url }, error, ms, { minSize, event }) {
-  const told = (kind) => event(kind, url.href)
-  const { bytes } = told('compiledModule') ?? told('fallback') ?? {}
+/** What fetch rejects with says "fetch failed" only; why is in its cause, which has but a code if several addresses failed. */
+function failure({ message, code, cause }) {
+  const why = cause?.message || cause?.code
+  return { reason: why ? `${message}: ${why}` : message, code: code ?? cause?.code }
+}
+
+function outcomeOf({ name }, error, ms, { minSize, seen }) {
+  const { bytes } = seen.get('compiledModule') ?? seen.get('fallback') ?? {}
   const found = (status, more) => ({ source: name, status, bytes, ms, ...more })
-  if (error !== undefined) return found('failed', { reason: error.message, code: error.code })
-  const stored = told('cachedModule')
+  if (error !== undefined) return found('failed', failure(error))
+  const stored = seen.get('cachedModule')
   if (stored !== undefined) return found('stored', { artifactBytes: stored.artifactBytes })
-  const hit = told('moduleCacheHit')
+  const hit = seen.get('moduleCacheHit')
   if (hit !== undefined) return found('cached', { artifactBytes: hit.artifactBytes })
-  const failed = told('cacheWriteFailed')
+  const failed = seen.get('cacheWriteFailed')
   if (failed !== undefined) return found('failed', { reason: failed.reason, code: failed.code })
-  const refused = told('fallback')
+  const refused = seen.get('fallback')
   if (refused !== undefined) return found('skipped', { reason: `needs ${refused.feature}, which only the built-in engine has` })
   if (bytes < minSize) return found('skipped', { reason: `smaller than ${formatSize(minSize)}` })
+  if (bytes === undefined) return found('failed', { reason: 'nothing was told of it' })
   return found('same', { reason: 'the same bytes as another' })
 }
 
@@ -80,8 +91,9 @@ module.exports = {
   usage: 'warm <target...>',
   summary: 'compile modules, so that later runs find them: files, folders, addresses, packages',
   help: `
-A folder stands for all *.wasm below it, a package (found from the current folder) for all that it brings along. Modules
-are compiled by both tiers and stored before it ends: for Dockerfiles and postinstall scripts.
+A folder stands for all *.wasm below it, a package (found from the current folder) for all that it brings along, and
+package/path for what is there. Modules are compiled by both tiers and stored before it ends: for Dockerfiles and
+postinstall scripts.
 Each is "stored", "cached" (it was there already), "same" (the bytes of another), "skipped" (too small, or beyond this
 engine) or "failed"; exit code 1 if one failed.`,
   options: (command) =>
@@ -93,22 +105,28 @@ engine) or "failed"; exit code 1 if one failed.`,
     const cache = open(options)
     const { partition, minSize } = options
     const { modules, failures } = collect(targets)
-    const event = listen()
+    const seen = listen()
     const wasm = require('../../index.js')
     const bar = progress(modules.length, screen)
     const outcomes = failures
-    try {
-      for (const [done, module] of modules.entries()) {
-        bar.next(module.name, done)
-        const started = performance.now()
-        const error = await compile(wasm, module, { partition, minSize, fallback: 'builtin' })
-        await cache.flush()
-        outcomes.push(outcomeOf(module, error, performance.now() - started, { minSize, event }))
+    const ended = await interruptible(async (aborted) => {
+      const interruption = once(aborted, 'abort')
+      try {
+        for (const [done, module] of modules.entries()) {
+          bar.next(module.name, done)
+          seen.clear()
+          const started = performance.now()
+          const compiled = compile(wasm, module, { partition, minSize, fallback: 'builtin' })
+          const error = await Promise.race([compiled, interruption])
+          if (aborted.aborted) break
+          await cache.flush()
+          outcomes.push(outcomeOf(module, error, performance.now() - started, { minSize, seen }))
+        }
+      } finally {
+        bar.stop()
       }
-    } finally {
-      bar.stop()
-    }
+    })
     const failed = outcomes.some(({ status }) => status === 'failed')
-    return { code: failed ? 1 : 0, json: outcomes, text: table(outcomes.map((one) => row(one, screen)), { right: [1] }) }
+    return { ...ended, code: failed ? 1 : 0, json: outcomes, text: table(outcomes.map((one) => row(one, screen)), { right: [1] }) }
   },
 }
