@@ -172,7 +172,10 @@ impl Pending {
 
     /// The file, open for reading; it stays whole when it has got its name and lost it again.
     pub fn reopen(&self) -> io::Result<File> {
-        self.temp.reopen()
+        let mut options = OpenOptions::new();
+        options.read(true);
+        no_follow(&mut options);
+        options.open(self.temp.path())
     }
 
     /// Gives it another modification time.

@@ -150,8 +150,11 @@ fn check_durable(calls: &[Call], named: usize) -> Result<(), String> {
     }
     let opened = calls[..named]
         .iter()
-        .rposition(|call| call.opens().is_some() && call.paths[0] == *from)
-        .ok_or_else(|| format!("{from} was never opened"))?;
+        .rposition(|call| {
+            let makes = |flags| flags & libc::O_EXCL != 0;
+            call.opens().is_some_and(makes) && call.paths[0] == *from
+        })
+        .ok_or_else(|| format!("{from} was never made"))?;
     let descriptor = calls[opened].result.unwrap_or(-1);
     let last_change = calls[opened..named]
         .iter()
