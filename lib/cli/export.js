@@ -20,7 +20,7 @@ What is damaged is left out, and named on stderr. Exit code 1 if there is nothin
 
   async run([archive], options, { dim, error }) {
     const { sign, partition } = options
-    const exported = await open(options, { changes: false }).export(archive, { sign, partition })
+    const exported = await open(options, { mode: 'read-only' }).export(archive, { sign, partition })
     const { file, bytes, entries, omitted } = exported
     for (const { path } of omitted) process.stderr.write(`${error.yellow('left out:')} ${path} is not as it was written\n`)
     if (omitted.length > 0) process.stderr.write(`${error.dim('wasm-compile-cache verify puts aside what is damaged')}\n`)
