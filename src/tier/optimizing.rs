@@ -202,10 +202,13 @@ impl Job {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));
                     fields.push(("path", entry.path.display().to_string().into()));
-                    if let Ok((_, code)) = storage::map(entry) {
-                        let event = span.event("cachedModule", fields);
-                        self.module.listeners.emit(&event);
-                        return Ok(code);
+                    match storage::map(entry) {
+                        Ok((_, code)) => {
+                            let event = span.event("cachedModule", fields);
+                            self.module.listeners.emit(&event);
+                            return Ok(code);
+                        }
+                        Err(unloadable) => unloadable.settle(key, &hash, options, &span),
                     }
                 }
                 Ok(None) => {}
@@ -216,7 +219,7 @@ impl Job {
         // SAFETY: the image was just made by our own compiler.
         let artifact = unsafe { Artifact::deserialize(&engine, image.into()) };
         let artifact = artifact.map_err(|error| error.to_string())?;
-        Ok(Code::of_artifact(artifact, engine, origin))
+        Ok(Code::of_artifact(artifact, engine, origin, None))
     }
 }
 
@@ -290,8 +293,10 @@ pub(super) fn write(
     let head = (!ingested.code.is_empty()).then(|| *blake3::hash(before).as_bytes());
     let label = storage::label(ingested.bytes.len() as u64, head, options);
     let entry = store.write(key, ModuleHash::from_bytes(hash), &image, &meta, &label)?;
-    if let Some(head) = &head {
-        store.heads().remember_head(head)?;
+    if let Some(head) = &head
+        && let Err(error) = store.heads().remember_head(head)
+    {
+        storage::tell_failure(options, &error);
     }
     let _ = store.sweep_if_due(std::time::SystemTime::now());
     Ok(Some(entry))
