@@ -110,7 +110,7 @@ pub(super) fn make(
 ) -> Result<Arc<Module>, Refused> {
     let span = Span::start();
     let key = storage::key(&hash, &options.partition);
-    let building = match registry::enter(key, options) {
+    let building = match registry::enter(key, size, options) {
         Entered::Shared(module) => {
             module.listeners.add(&options.events);
             told(&span, &hash, size, options);
@@ -139,7 +139,7 @@ pub(super) fn known(
     span: &Span,
 ) -> Option<Arc<Module>> {
     let key = storage::key(&hash, &options.partition);
-    let module = match registry::enter(key, options) {
+    let module = match registry::enter(key, size, options) {
         Entered::Shared(module) => module,
         Entered::Build(building) => {
             let module = storage::load(&key, hash, size, options)?;

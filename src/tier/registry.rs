@@ -17,12 +17,14 @@ enum State {
 }
 
 /// What a shared module must have in common: its code's key, and what is done with it. One that is
-/// not to be stored, or not to be optimized, must not stand in for one that is.
+/// not to be stored, finished or optimized must not stand in for one that is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Shared {
     key: ArtifactKey,
     cache: CacheMode,
     optimize: bool,
+    stores: bool,
+    finish: bool,
 }
 
 struct Registry {
@@ -47,11 +49,14 @@ pub enum Entered {
 pub struct Building(Option<Shared>);
 
 /// Looks the module up, waiting for a thread that is just making it.
-pub fn enter(key: ArtifactKey, options: &CompileOptions) -> Entered {
+pub fn enter(key: ArtifactKey, size: u64, options: &CompileOptions) -> Entered {
+    let stores = options.optimize && options.stores(size);
     let key = Shared {
         key,
         cache: options.cache,
         optimize: options.optimize,
+        stores,
+        finish: stores && options.finish,
     };
     let mut modules = REGISTRY.modules.lock();
     loop {
