@@ -77,6 +77,15 @@ pub struct Failure {
     pub code: &'static str,
 }
 
+impl Failure {
+    fn of(error: &CacheError) -> Self {
+        Self {
+            message: error.to_string(),
+            code: error.code(),
+        }
+    }
+}
+
 static STATE: Mutex<State> = Mutex::new(State::Unset);
 
 static CONFIGURED: OnceLock<Configuration> = OnceLock::new();
@@ -110,14 +119,18 @@ pub fn reconfigure(
     };
     let is_taken = !current.disabled;
     if is_taken {
-        if directory.is_some() {
-            current.directory = Store::locate(directory).ok();
-        }
         current.access = access;
         current.max_size = max_size.or(current.max_size);
         current.max_entry_size = max_entry_size.or(current.max_entry_size);
     }
+    let located = directory.filter(|_| is_taken).map(|directory| {
+        Store::locate(Some(directory)).map(|directory| current.directory = Some(directory))
+    });
     settle(&mut state);
+    // What was asked for is not to be somewhere else.
+    if let (Some(Err(error)), State::Closed(_)) = (located, &*state) {
+        *state = State::Failed(Failure::of(&error));
+    }
     is_taken
 }
 
@@ -211,10 +224,7 @@ fn open() -> Result<Option<Store>, CacheError> {
             *state = match &opened {
                 Ok(Some(store)) => State::Open(store.clone()),
                 Ok(None) => State::Off,
-                Err(error) => State::Failed(Failure {
-                    message: error.to_string(),
-                    code: error.code(),
-                }),
+                Err(error) => State::Failed(Failure::of(error)),
             };
             opened
         }
