@@ -187,6 +187,10 @@ pub fn register(exports: &Exports) {
             js::string(call.env, &path.display().to_string())
         })
     });
+    exports.function("mustBeCached", |call| {
+        let (size, min_size) = (call.number(0)?, call.number(1)?);
+        js::boolean(call.env, tier::must_be_cached(size as u64, min_size as u64))
+    });
     exports.function("mainThreadHandsOff", |call| {
         tier::main_thread_hands_off();
         js::undefined(call.env)

@@ -95,8 +95,15 @@ pub fn compile_bytes(bytes: Vec<u8>, options: &CompileOptions) -> Result<Arc<Mod
 }
 
 /// Another engine may have to take over when the module is linked: it then needs the bytes.
+pub(super) fn wants_wire(module: &Module, options: &CompileOptions) -> bool {
+    let declaration = &module.declaration;
+    options.fallback
+        && declaration.imports_state()
+        && !storage::must_be_cached(declaration.size, options.min_size)
+}
+
 fn keep_wire(module: &Module, options: &CompileOptions, bytes: impl FnOnce() -> Arc<Vec<u8>>) {
-    if options.fallback && module.declaration.imports_state() {
+    if wants_wire(module, options) {
         module.wire.get_or_init(bytes);
     }
 }
@@ -120,7 +127,7 @@ pub(super) fn make(
     };
     let module = match storage::load(&key, hash, size, options) {
         Some(module) => module,
-        None if storage::must_be_cached(size, options) => {
+        None if storage::must_be_cached(size, options.min_size) => {
             return Err(CompileError::NotCached.into());
         }
         None => build(&span)?,
@@ -226,9 +233,8 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
     {
         // Without its artifact the record is of no use: what is compiled is what is read below.
         let module = known(*hash.as_bytes(), before.stat.size, options, &span);
-        let complete = |module: &Arc<Module>| {
-            !options.fallback || !module.declaration.imports_state() || module.wire.get().is_some()
-        };
+        let complete =
+            |module: &Arc<Module>| !wants_wire(module, options) || module.wire.get().is_some();
         if let Some(module) = module.filter(complete) {
             return Ok(module);
         }
@@ -382,7 +388,7 @@ impl Stream {
         let likely = Likely::start(&options);
         // A module with the same head was cached: this one probably is, too.
         let known = |head: &[u8; 32]| {
-            storage::must_be_cached(u64::MAX, &options)
+            storage::must_be_cached(u64::MAX, options.min_size)
                 || likely.as_ref().is_some_and(Likely::is_found)
                 || options.cache != CacheMode::Off
                     && storage::store(&options).is_some_and(|store| store.heads().known_head(head))

@@ -185,9 +185,9 @@ pub fn access() -> CacheMode {
     configuration().map_or(CacheMode::Off, |configuration| configuration.access)
 }
 
-/// Whether a module of this size must come from the cache.
-pub(super) fn must_be_cached(size: u64, options: &CompileOptions) -> bool {
-    size >= options.min_size && configuration().is_some_and(|configuration| configuration.only)
+/// Whether a module of this size must come from the cache, where those of `min_size` are stored.
+pub fn must_be_cached(size: u64, min_size: u64) -> bool {
+    size >= min_size && configuration().is_some_and(|configuration| configuration.only)
 }
 
 /// Where [`configure`] would put the cache; nothing is opened or made.
