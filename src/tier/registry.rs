@@ -90,7 +90,8 @@ struct Posted {
 }
 
 /// A message that carries a module's token holds no reference to the module, and nothing tells when
-/// it arrives. So this many modules stay for a while after their last owner is gone.
+/// it arrives. So this many modules stay after their last owner is gone, until the first release after that time:
+/// a thread that waits for it would cost more than they do.
 const KEPT: usize = 8;
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
