@@ -183,8 +183,10 @@ pub fn register(exports: &Exports) {
     exports.function("compileFile", file);
     exports.function("compileBytes", bytes);
     exports.function("handOff", |call| {
-        js::array(call.env, tier::hand_off(), |path| {
-            js::string(call.env, &path.display().to_string())
+        js::array(call.env, tier::hand_off(), |paths| {
+            js::array(call.env, paths, |path| {
+                js::string(call.env, &path.display().to_string())
+            })
         })
     });
     exports.function("mustBeCached", |call| {

@@ -245,10 +245,11 @@ pub fn opened() -> Result<Option<Store>, Failure> {
     }
 }
 
-/// The process ends: what it did with the cache is added to what others did.
+/// The process ends: what it did with the cache is added, once, to what others did.
 pub fn record_counts() {
+    static ONCE: Once = Once::new();
     if let State::Open(store) = &*STATE.lock() {
-        store.record_counts();
+        ONCE.call_once(|| store.record_counts());
     }
 }
 
