@@ -133,24 +133,27 @@ pub(super) fn make(
         None => build(&span)?,
     };
     module.listeners.add(&options.events);
-    building.done(&module);
+    building.done(&module, options);
     told(&span, &hash, size, options);
     Ok(module)
 }
 
-/// The registry's module, or the cache's; nothing is compiled.
+/// The registry's module, or the cache's; nothing is compiled. Where the size is not known, nothing is told of a miss.
 pub(super) fn known(
     hash: [u8; 32],
-    size: u64,
+    size: Option<u64>,
     options: &CompileOptions,
     span: &Span,
 ) -> Option<Arc<Module>> {
     let key = storage::key(&hash, &options.partition);
-    let module = match registry::enter(key, size, options) {
+    // Most modules that the cache has are to be stored.
+    let entered = registry::enter(key, size.unwrap_or(u64::MAX), options);
+    let size = size.unwrap_or_default();
+    let module = match entered {
         Entered::Shared(module) => module,
         Entered::Build(building) => {
             let module = storage::load(&key, hash, size, options)?;
-            building.done(&module);
+            building.done(&module, options);
             module
         }
     };
@@ -232,7 +235,7 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
         && let Some(hash) = store.stat_index().lookup(&canonical, &before.stat)
     {
         // Without its artifact the record is of no use: what is compiled is what is read below.
-        let module = known(*hash.as_bytes(), before.stat.size, options, &span);
+        let module = known(*hash.as_bytes(), Some(before.stat.size), options, &span);
         let complete =
             |module: &Arc<Module>| !wants_wire(module, options) || module.wire.get().is_some();
         if let Some(module) = module.filter(complete) {

@@ -230,7 +230,7 @@ impl Likely {
         };
         let thread = std::thread::Builder::new()
             .name("wasm-likely".to_owned())
-            .spawn(move || compile::known(hash, 0, &options, &Span::start()));
+            .spawn(move || compile::known(hash, None, &options, &Span::start()));
         Some(Self {
             hash,
             events,

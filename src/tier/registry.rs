@@ -27,6 +27,19 @@ struct Shared {
     finish: bool,
 }
 
+impl Shared {
+    fn new(key: ArtifactKey, size: u64, options: &CompileOptions) -> Self {
+        let stores = options.optimize && options.stores(size);
+        Self {
+            key,
+            cache: options.cache,
+            optimize: options.optimize,
+            stores,
+            finish: stores && options.finish,
+        }
+    }
+}
+
 struct Registry {
     modules: Mutex<HashMap<Shared, State>>,
     changed: Condvar,
@@ -50,14 +63,7 @@ pub struct Building(Option<Shared>);
 
 /// Looks the module up, waiting for a thread that is just making it.
 pub fn enter(key: ArtifactKey, size: u64, options: &CompileOptions) -> Entered {
-    let stores = options.optimize && options.stores(size);
-    let key = Shared {
-        key,
-        cache: options.cache,
-        optimize: options.optimize,
-        stores,
-        finish: stores && options.finish,
-    };
+    let key = Shared::new(key, size, options);
     let mut modules = REGISTRY.modules.lock();
     loop {
         match modules.get(&key) {
@@ -133,10 +139,15 @@ pub fn release(module: Arc<Module>) {
 
 impl Building {
     /// The module is made.
-    pub fn done(mut self, module: &Arc<Module>) {
+    pub fn done(mut self, module: &Arc<Module>, options: &CompileOptions) {
         if let Some(key) = self.0.take() {
             let ready = State::Ready(Arc::downgrade(module));
-            REGISTRY.modules.lock().insert(key, ready);
+            let mut modules = REGISTRY.modules.lock();
+            modules.remove(&key);
+            // Who entered may not have known its size.
+            let key = Shared::new(key.key, module.declaration.size, options);
+            modules.insert(key, ready);
+            drop(modules);
             REGISTRY.changed.notify_all();
         }
     }
