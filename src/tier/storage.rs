@@ -537,35 +537,26 @@ impl Unloadable {
     }
 }
 
-/// Why the loader did not take an image, and whether that is the image's fault.
-type Refusal = (String, bool);
+/// An image and the engine that has it; else why the loader did not take it, `None` if it panicked.
+type LoadedImage = Result<(Artifact, Engine), Option<DeserializeError>>;
 
-fn load_image(
-    load: impl FnOnce(&Engine) -> Result<Artifact, DeserializeError>,
-) -> Result<(Artifact, Engine), Refusal> {
-    use DeserializeError::{CorruptedBinary, Incompatible, InvalidByteLength};
+fn load_image(load: impl FnOnce(&Engine) -> Result<Artifact, DeserializeError>) -> LoadedImage {
     let engine = engine::loader();
     match catch_unwind(AssertUnwindSafe(|| load(&engine))) {
         Ok(Ok(artifact)) => Ok((artifact, engine)),
-        Ok(Err(error)) => {
-            let is_defective = matches!(
-                error,
-                CorruptedBinary(_) | Incompatible(_) | InvalidByteLength { .. }
-            );
-            Err((format!("load: {error}"), is_defective))
-        }
-        Err(_) => Err(("load: the loader panicked".to_owned(), false)),
+        Ok(Err(error)) => Err(Some(error)),
+        Err(_) => Err(None),
     }
 }
 
 /// Maps the image of an entry.
-fn mapped(entry: &Entry) -> Result<(Artifact, Engine), Refusal> {
+fn mapped(entry: &Entry) -> LoadedImage {
     // SAFETY: the entry carries our seal and is never changed in place.
     load_image(|engine| unsafe { Artifact::deserialize_file(engine, entry.map_path()) })
 }
 
 /// Copies the image of an entry, from the very file that was verified.
-fn copied(entry: &Entry) -> Result<(Artifact, Engine), Refusal> {
+fn copied(entry: &Entry) -> LoadedImage {
     load_image(|engine| {
         let mut image = Vec::new();
         image
@@ -579,13 +570,26 @@ fn copied(entry: &Entry) -> Result<(Artifact, Engine), Refusal> {
     })
 }
 
+/// In words, and whether it proves the artifact bad: what the system or this process is short of does not.
+fn refusal(error: Option<DeserializeError>) -> (String, bool) {
+    use DeserializeError::{CorruptedBinary, Incompatible, InvalidByteLength};
+    let Some(error) = error else {
+        return ("load: the loader panicked".to_owned(), false);
+    };
+    let is_defective = matches!(
+        error,
+        CorruptedBinary(_) | Incompatible(_) | InvalidByteLength { .. }
+    );
+    (format!("load: {error}"), is_defective)
+}
+
 /// Loads a verified entry.
 pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), Unloadable> {
     let loaded = if engine::MAPPED_ARTIFACTS {
-        // No further file may be open, or nothing of this file system be run (noexec): its bytes are good nevertheless.
-        mapped(&entry).or_else(|refusal| match refusal {
-            (_, false) => copied(&entry),
-            defect => Err(defect),
+        mapped(&entry).or_else(|error| match error {
+            // The loader opens the file again, and no further one may be open.
+            Some(DeserializeError::Io(_)) => copied(&entry),
+            error => Err(error),
         })
     } else {
         copied(&entry)
@@ -603,7 +607,7 @@ pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), Unloadable> {
             }
             ("metadata".to_owned(), true)
         }
-        Err(refusal) => refusal,
+        Err(error) => refusal(error),
     };
     Err(Unloadable {
         file,
