@@ -62,9 +62,8 @@ function final(error, theirs, where) {
 
 /** Whether the built-in engine is to be asked about what this one refused. */
 function asks(error, bytes, options) {
-  if (mustBeCached(bytes, options)) return false
-  if (error.code === 'ERR_WASM_INVALID_MODULE') return true
-  return error.code === 'ERR_WASM_UNSUPPORTED' && mayFallBack(options)
+  if (error.code === 'ERR_WASM_UNSUPPORTED' ? !mayFallBack(options) : error.code !== 'ERR_WASM_INVALID_MODULE') return false
+  return !mustBeCached(bytes, options)
 }
 
 function tell({ feature = 'unknown', offset }, bytes, source) {
