@@ -51,8 +51,8 @@ declare namespace wasm {
      */
     optimize?: boolean
     /**
-     * Whether a process that ends before the optimizing tier is done hands the module to one detached process of low
-     * priority, which finishes and stores it. Default: `true`; the variable `WASM_COMPILE_CACHE_FINISH=0` switches it off
+     * Whether a process that ends before the optimizing tier is done hands the module to a detached process of low
+     * priority, one for all its modules, which finishes and stores it. Default: `true`; the variable `WASM_COMPILE_CACHE_FINISH=0` switches it off
      * for all modules.
      */
     finish?: boolean
@@ -742,7 +742,7 @@ declare namespace wasm {
       /** The response's; without one, absent. */
       readonly status?: number
     }
-    /** The process ends, and has left an unfinished module to a process of its own. */
+    /** The process ends, and has left an unfinished module to another, which takes all of them, one after the other. */
     handedOff: EventBase<'handedOff'> & { readonly spool: string, readonly pid: number }
   }
 

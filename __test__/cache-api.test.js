@@ -42,6 +42,8 @@ function program(body, { cache, env = {}, flags = [], cwd } = {}) {
   })
 }
 
+const PERMISSION = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
+
 const place = (t) => path.join(folder(t), 'cache')
 
 // ── enable ──────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,6 +133,19 @@ test('failed: it does not throw, says why, and modules are compiled', async (t) 
   t.is(tier, 'optimized')
 })
 
+test('failed: a relative directory, where the current one is gone, is not the default one', async (t) => {
+  const [cwd, home] = [folder(t), folder(t)]
+  const [status, tier, directory] = await program(
+    `fs.rmdirSync(process.cwd())
+     const status = cache.enable('below')
+     return [status, W.Module.tier(await store(DECODER)), cache.directory]`,
+    { cwd, env: { HOME: home, XDG_CACHE_HOME: undefined } })
+  t.like(status, { status: 'failed', directory: undefined })
+  t.true(status.message.includes('below'), status.message)
+  t.deepEqual([tier, directory], ['optimized', null])
+  t.deepEqual(fs.readdirSync(home), [])
+})
+
 test('failed: options that are none', async (t) => {
   const statuses = await program(
     `return [{ direktory: '/x' }, { directory: 1 }, { directory: '' }, { mode: 'w' }, { maxSize: '1G' }, { maxSize: -1 }, { maxEntrySize: NaN }, null, 7]
@@ -143,12 +158,32 @@ test('failed: options that are none', async (t) => {
 test('node --permission: what may not be written is only read, what may not be read is not used', async (t) => {
   const cache = place(t)
   await program('await store(DECODER)', { cache })
-  const major = Number(process.versions.node.split('.')[0])
-  const flags = [major < 22 ? '--experimental-permission' : '--permission', '--allow-addons', '--no-warnings', `--allow-fs-read=${ROOT}/*`,
+  const flags = [PERMISSION, '--allow-addons', '--no-warnings', `--allow-fs-read=${ROOT}/*`,
     `--allow-fs-read=${fs.realpathSync(path.join(ROOT, 'node_modules'))}/*`]
   const body = `return [cache.enable(${JSON.stringify(cache)}).status, cache.entries().length]`
   t.deepEqual(await program(body, { flags }), ['disabled', 0])
   t.deepEqual(await program(body, { flags: [...flags, `--allow-fs-read=${cache}/*`] }), ['read-only', 1])
+})
+
+test('node --permission: a cache whose place was not known when it was asked for is not used', async (t) => {
+  const home = folder(t)
+  const body = `process.env.HOME = ${JSON.stringify(home)}
+    return [W.Module.tier(await store(DECODER)), cache.directory]`
+  const flags = [PERMISSION, '--allow-addons', '--no-warnings', '--allow-fs-read=*']
+  const env = { HOME: 'relative', XDG_CACHE_HOME: undefined }
+  t.deepEqual(await program(body, { flags, env }), ['optimized', null])
+  t.deepEqual(fs.readdirSync(home), [])
+})
+
+test('minSize of one compile is not that of another of the same bytes', async (t) => {
+  const cache = place(t)
+  const found = await program(
+    `const first = await store(DECODER, { minSize: Infinity })
+     const before = cache.entries().length
+     const second = await store(DECODER, { minSize: 0 })
+     return [before, cache.entries().length, W.Module.tier(first), W.Module.tier(second)]`,
+    { cache })
+  t.deepEqual(found, [0, 1, 'optimized', 'optimized'])
 })
 
 test('maxEntrySize and maxSize: what is larger is not stored, what was least recently used makes room', async (t) => {

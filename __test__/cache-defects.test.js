@@ -2,11 +2,12 @@
 // Artifacts that are not what was stored: the program's results are right, the defect is told, and a good artifact takes
 // the place of the bad one.
 
+const { execFileSync } = require('node:child_process')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
-const { COLD, HOT, entries, files, folder, litter, named, run, story } = require('./support/commands.js')
+const { COLD, HOT, entries, environment, files, folder, litter, named, run, story } = require('./support/commands.js')
 const { answer, machine } = require('./support/wat.js')
 
 const ROOT = process.getuid?.() === 0
@@ -136,6 +137,40 @@ for (const as of ['sync', 'response', 'file']) {
     t.deepEqual(story(ended), ['moduleCacheInvalid', ...COLD])
     t.is(named(ended, 'moduleCacheInvalid')[0].reason, 'seal-mismatch')
     t.deepEqual(story(await compile(t, cache, as)), HOT)
+  })
+}
+
+/** Puts another image or metadata into an artifact, sealed as if it were what was compiled. */
+function sealed(cache, entry, change) {
+  const at = metadata(entry)
+  const bytes = fs.readFileSync(entry)
+  const length = Number(bytes.subarray(-FOOTER).readBigUInt64LE(88))
+  const parts = { image: bytes.subarray(0, at), meta: bytes.subarray(at, at + length) }
+  const { image, meta } = { ...parts, ...change(parts) }
+  const code = `
+    const { native } = require(${JSON.stringify(path.join(__dirname, '../lib/native.js'))})
+    const [image, meta] = process.argv.slice(1).map((text) => Buffer.from(text, 'base64'))
+    const [item] = native.cacheEntries()
+    native.cacheImport({ ...item, head: item.head ?? '' }, image, meta)`
+  const argv = ['-e', code, ...[image, meta].map((part) => part.toString('base64'))]
+  execFileSync(process.execPath, argv, { env: environment({ WASM_COMPILE_CACHE: cache }) })
+}
+
+for (const [name, change, reason] of [
+  ['image is none', () => ({ image: Buffer.from('nothing') }), /^load: /],
+  ['image is half of one', ({ image }) => ({ image: image.subarray(0, image.length >> 1) }), /^load: /],
+  ['metadata is none', () => ({ meta: Buffer.from('x') }), /^metadata$/],
+]) {
+  test.serial(`an artifact that carries the seal and whose ${name} is evicted`, async (t) => {
+    const { cache, entry } = await filled(t)
+    sealed(cache, entry, change)
+    const options = { minSize: 0, optimize: false }
+    const ended = await run({ modules: [{ file, options, calls: CALLS }], end: 'return' }, { cache })
+    t.deepEqual(ended.modules[0].results, expected)
+    t.deepEqual(story(ended), ['moduleCacheInvalid', 'baselineReady'])
+    t.regex(named(ended, 'moduleCacheInvalid')[0].reason, reason)
+    t.deepEqual(entries(cache), [])
+    t.deepEqual(story(await compile(t, cache)), COLD)
   })
 }
 

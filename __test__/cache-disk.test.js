@@ -8,7 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 const { COLD, HOT, UNCACHED, entries, files, folder, litter, named } = require('./support/commands.js')
-const { endure, subject } = require('./support/hostile.js')
+const { UNDER, endure, subject } = require('./support/hostile.js')
 const { fill, small } = require('./support/mounts.js')
 const { over, mentioning } = require('./support/processes.js')
 
@@ -224,6 +224,45 @@ onLinux?.('a disk that cannot be read', async (t) => {
   t.is(failures.length, 1)
   t.true(failures[0].path.startsWith(cache))
   t.deepEqual((await endure(t, made, made.job(), { cache })).story, HOT, 'nothing was thrown away for it')
+})
+
+onLinux?.('a disk from which no code may be run', async (t) => {
+  const mount = await small(t, 'noexec,size=4m')
+  const settings = { cache: path.join(mount.path, 'cache'), under: mount.under, env: { WASM_COMPILE_CACHE_MAX_SIZE: '1000000' } }
+  const cache = path.join(mount.inside, 'cache')
+  t.deepEqual((await endure(t, made, made.job(), settings)).story, ['baselineReady', 'moduleCacheInvalid', 'optimizedReady'])
+  t.is(entries(cache).length, 1)
+  const [module] = made.job().modules
+  const reading = { modules: [{ ...module, options: { ...module.options, cache: 'read-only' } }] }
+  const told = await endure(t, made, reading, settings)
+  t.deepEqual(told.story, ['moduleCacheInvalid', 'baselineReady', 'moduleCacheInvalid', 'optimizedReady'])
+  t.regex(named(told, 'moduleCacheInvalid')[0].reason, /^load: /)
+  t.is(entries(cache).length, 1, 'it may be good for others')
+})
+
+onLinux?.('no more files than one can be opened', async (t) => {
+  const cache = path.join(folder(t), 'cache')
+  t.deepEqual((await endure(t, made, made.job('sync'), { cache })).story, COLD)
+  const [entry] = entries(cache)
+  const { ino } = fs.statSync(entry)
+  const under = ['sh', '-c', 'ulimit -n 100 && exec "$@"', 'sh']
+  const short = await endure(t, made, { ...made.job('sync'), files: 1 }, { cache, under })
+  t.deepEqual(short.story, HOT)
+  t.deepEqual(entries(cache), [entry])
+  t.is(fs.statSync(entry).ino, ino, 'it was not thrown away')
+})
+
+onLinux?.('the folder of heads cannot be written', async (t) => {
+  const cache = path.join(folder(t), 'cache')
+  await endure(t, made, made.job('sync'), { cache })
+  for (const name of files(cache)) if (/\.(cwasm|ok)$|\/heads\/./.test(name)) fs.rmSync(path.join(cache, name))
+  const [heads] = files(cache).filter((name) => name.endsWith('/heads'))
+  fs.chmodSync(path.join(cache, heads), 0o500)
+  t.teardown(() => fs.chmodSync(path.join(cache, heads), 0o700))
+  const { failures, story } = await endure(t, made, made.job('sync'), { cache, under: UNDER })
+  t.deepEqual(failures.map(({ code }) => code), ['ERR_WASM_CACHE_WRITE'])
+  t.deepEqual(story, ['baselineReady', 'cacheWriteFailed', 'cachedModule', 'optimizedReady'], 'the artifact is stored')
+  t.deepEqual((await endure(t, made, made.job('sync'), { cache, under: UNDER })).story, HOT)
 })
 
 onLinux?.('a limit on the size of files', async (t) => {

@@ -248,18 +248,40 @@ require('node:diagnostics_channel').subscribe('wasm-compile-cache:handedOff', ({
 })
 `
 
-test('unfinished modules are handed off at exit, one process each', async (t) => {
-  const spools = [temporary('spool'), temporary('spool')]
+test('unfinished modules are handed off at exit, each list to a process', async (t) => {
+  const spools = [temporary('a.spool'), temporary('b.spool'), temporary('c.spool')]
   const trace = temporary('trace.json')
-  const { stdout, stderr } = await script(fakeNative(`return ${JSON.stringify(spools)}`), {
+  const { stdout, stderr } = await script(fakeNative(`return ${JSON.stringify([spools.slice(0, 2), spools.slice(2)])}`), {
     WASM_COMPILE_CACHE_TRACE: trace,
     WASM_COMPILE_CACHE_FINISH: '',
     WASM_DISABLE_COMPILE_CACHE: '1',
   })
   t.is(stderr, '')
   t.deepEqual(stdout.trim().split('\n'), spools.map((spool) => `handed off ${spool} number`))
-  t.is(checkTrace(t, trace).filter(({ name }) => name === 'handedOff').length, 2)
+  const pids = checkTrace(t, trace).filter(({ name }) => name === 'handedOff').map(({ args }) => args.pid)
+  t.is(pids.length, 3)
+  t.is(pids[0], pids[1])
+  t.not(pids[1], pids[2])
 })
+
+for (const [how, change] of [
+  ['says so', `Object.defineProperty(process, 'execPath', { value: '/no/such/program' })`],
+  ['throws', `require('node:child_process').spawn = () => { throw new Error('no memory') }`],
+]) {
+  test(`a hand-off to a process that cannot be started leaves nothing, and the counts are kept: it ${how}`, async (t) => {
+    const spool = temporary('spool')
+    fs.writeFileSync(spool, '')
+    const { stdout, stderr } = await script(
+      `${fakeNative(`return [[${JSON.stringify(spool)}], ['/another']]`)}
+      native.cacheRecordCounts = () => console.log('counted')
+      ${change}`,
+      { WASM_COMPILE_CACHE_FINISH: '', WASM_DISABLE_COMPILE_CACHE: '1' },
+    )
+    t.is(stdout, 'counted\n')
+    t.is(stderr, '')
+    t.false(fs.existsSync(spool))
+  })
+}
 
 test('WASM_COMPILE_CACHE_FINISH=0 hands nothing off', async (t) => {
   const { stdout } = await script(fakeNative("console.log('asked'); return ['/spool']"), {

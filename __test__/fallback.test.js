@@ -12,6 +12,8 @@ const { promisify } = require('node:util')
 const test = require('ava')
 const initWabt = require('wabt')
 const { binary, functionType, importOf } = require('../lib/binary.js')
+const { environment } = require('./support/commands.js')
+const { padded } = require('./support/wat.js')
 const W = require('../index.js')
 
 const builtin = globalThis.WebAssembly
@@ -385,4 +387,93 @@ test('where memories have no guard regions, everything runs on the built-in engi
   const args = ['--disable-wasm-trap-handler', '--require', register, '-e', program, bytes]
   const { stdout } = await promisify(execFile)(process.execPath, args)
   t.deepEqual(JSON.parse(stdout), [8, 9, ['unguarded-memories', 'unguarded-memories'], true])
+})
+
+test('WASM_COMPILE_CACHE_ONLY=1 holds for the built-in engine, too', async (t) => {
+  const dir = fs.mkdtempSync(path.join(folder, 'only-'))
+  const program = `
+    const fs = require('node:fs')
+    const { createServer } = require('node:http')
+    const { pathToFileURL } = require('node:url')
+    const events = []
+    require('node:diagnostics_channel').subscribe('wasm-compile-cache:fallback', ({ bytes, feature }) => bytes >= 131072 && events.push(feature))
+    const headers = { 'content-type': 'application/wasm' }
+    const code = (error) => error.code
+    const sync = (bytes, options) => {
+      try {
+        return String(new WebAssembly.Module(bytes, options))
+      } catch (error) {
+        return error.code
+      }
+    }
+    const main = async (file) => {
+      const bytes = fs.readFileSync(file)
+      const server = createServer((request, response) => response.writeHead(200, headers).end(bytes)).listen(0, '127.0.0.1')
+      await require('node:events').once(server, 'listening')
+      const url = new URL('http://127.0.0.1:' + server.address().port + '/module.wasm')
+      const stream = (source) => WebAssembly.compileStreaming(source).then(String, code)
+      const builtins = { builtins: ['js-string'] }
+      const told = [
+        sync(bytes), sync(bytes, builtins), await WebAssembly.compile(bytes).then(String, code),
+        await WebAssembly.compile(bytes, builtins).then(String, code),
+        await stream(new Response(bytes, { headers })), await stream(pathToFileURL(file)), await stream(url),
+      ]
+      server.close()
+      console.log(JSON.stringify([told, events]))
+    }
+    main(process.argv[1])`
+  const register = path.join(__dirname, '../register.js')
+  const file = path.join(dir, 'module.wasm')
+  const cache = path.join(dir, 'cache')
+  const codes = async (flags, env) => {
+    const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', ...env })
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--require', register, '-e', program, file], { env: all })
+    const [told, events] = JSON.parse(stdout)
+    return [[...new Set(told)], events]
+  }
+  const ONLY = { WASM_COMPILE_CACHE_ONLY: '1' }
+  const UNGUARDED = ['--disable-wasm-trap-handler']
+  fs.writeFileSync(file, padded(await assemble(OURS), 131072))
+  t.deepEqual(await codes([], ONLY), [['ERR_WASM_NOT_CACHED'], []])
+  t.deepEqual(await codes(UNGUARDED, ONLY), [['ERR_WASM_NOT_CACHED'], []])
+  t.deepEqual((await codes(UNGUARDED))[0], ['[object WebAssembly.Module]'])
+  for (const bytes of [await modules['legacy-exceptions'], GC]) {
+    fs.writeFileSync(file, padded(bytes, 131072))
+    for (const flags of [[], UNGUARDED]) {
+      const [told, events] = await codes(flags, ONLY)
+      t.true(told.every((code) => ['ERR_WASM_NOT_CACHED', 'ERR_WASM_UNSUPPORTED'].includes(code)), String(told))
+      t.deepEqual(events, [])
+    }
+  }
+})
+
+test('WASM_COMPILE_CACHE_ONLY=1: a module of the cache is not compiled by the built-in engine to share state with its instances', async (t) => {
+  const dir = fs.mkdtempSync(path.join(folder, 'state-'))
+  const program = `
+    const W = require(${JSON.stringify(path.join(__dirname, '..'))})
+    const [main, side] = process.argv.slice(1).map((file) => require('node:fs').readFileSync(file))
+    const options = { fallback: 'builtin' }
+    const { exports } = new W.Instance(new W.Module(main, options))
+    const link = async () => {
+      const module = new W.Module(side, options)
+      await W.Module.optimized(module)
+      try {
+        return new W.Instance(module, { m: exports }).exports.get()
+      } catch (error) {
+        return error.name
+      }
+    }
+    link().then((told) => console.log(told))`
+  const files = [path.join(dir, 'main.wasm'), path.join(dir, 'side.wasm')]
+  fs.writeFileSync(files[0], await assemble(`${LEGACY} (global (export "g") (mut i32) (i32.const 5))`))
+  const side = await assemble('(import "m" "g" (global $g (mut i32))) (func (export "get") (result i32) (global.get $g))')
+  fs.writeFileSync(files[1], padded(side, 131072))
+  const told = async (env) => {
+    const all = environment({ WASM_COMPILE_CACHE: path.join(dir, 'cache'), WASM_COMPILE_CACHE_FINISH: '0', ...env })
+    const { stdout } = await promisify(execFile)(process.execPath, ['-e', program, ...files], { env: all })
+    return stdout.trim()
+  }
+  t.is(await told(), '5')
+  t.is(await told({ WASM_COMPILE_CACHE_ONLY: '1' }), 'LinkError')
+  t.is(await told(), '5')
 })

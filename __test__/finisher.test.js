@@ -4,7 +4,7 @@
 // That the tier is not done is made certain by giving it something larger to do first (`busy`), and a finisher is kept
 // from being too fast for the test by stopping it (SIGSTOP) until the test has looked.
 
-const { fork, spawn } = require('node:child_process')
+const { execFileSync, fork, spawn } = require('node:child_process')
 const { once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
@@ -37,13 +37,19 @@ initial.before(async () => {
 })
 
 const job = (more, options) => ({ modules: [{ file, options, calls: CALLS }], busy: true, end: 'exit', ...more })
-const pids = (ended) => named(ended, 'handedOff').map(({ pid }) => pid)
+const pids = (ended) => [...new Set(named(ended, 'handedOff').map(({ pid }) => pid))]
 const spools = (cache) => files(cache).filter((name) => name.endsWith('.spool'))
 
 /** The next command of the same module finds it. */
 async function warm(t, cache, which = file) {
   t.deepEqual(story(await run({ modules: [{ file: which }] }, { cache })), HOT)
   t.deepEqual(litter(cache), [])
+}
+
+/** What all processes have counted. */
+function counted(cache) {
+  const code = `console.log(JSON.stringify(require(${JSON.stringify(path.join(__dirname, '..'))}).cache.stats().total))`
+  return JSON.parse(execFileSync(process.execPath, ['-e', code], { env: environment({ WASM_COMPILE_CACHE: cache }) }))
 }
 
 /** Does `job` with its finishers stopped; the test kills them at its end, however it ends. */
@@ -104,6 +110,7 @@ for (const end of ['return', 'terminate', 'exit']) {
     t.deepEqual(output, [])
     await until(() => entries(cache).length === 1, 'it has stored the module')
     await over(mentioning(cache))
+    t.like(counted(cache), { misses: { absent: 1 }, writes: 1 })
     await warm(t, cache)
   })
 }
@@ -114,14 +121,21 @@ test('a command whose workers alone load the package leaves nobody if it is not 
   const child = spawn(process.execPath, [WORKERS_ONLY, LARGE, file, 'return'], { env, stdio: 'ignore' })
   t.deepEqual(await once(child, 'close'), [0, null])
   t.deepEqual([...mentioning(cache), ...spools(cache), ...entries(cache)], [])
+  t.like(counted(cache), { misses: { absent: 1 } })
 })
 
-test('one process a module: two modules, and one of them in two partitions, are three', async (t) => {
+test('one process for all: two modules, and one of them in two partitions, are three, the smallest first', async (t) => {
   const cache = folder(t)
   const modules = [{ file }, { file: second }, { file, options: { partition: 'p' } }, { file, as: 'stream' }]
   const ended = await frozen(t, job({ modules }), { cache })
-  t.is(pids(ended).length, 3)
-  t.deepEqual(mentioning(cache).sort(), pids(ended).sort())
+  const left = named(ended, 'handedOff').map(({ spool }) => spool)
+  t.deepEqual([...left].sort(), spools(cache).map((each) => path.join(cache, each)))
+  t.is(left.length, 3)
+  const sizes = left.map((spool) => fs.statSync(spool).size)
+  t.deepEqual(sizes, [...sizes].sort((a, b) => a - b))
+  t.is(pids(ended).length, 1)
+  t.deepEqual(mentioning(cache), pids(ended))
+  t.deepEqual(inspect(pids(ended)[0]).argv, [process.execPath, FINISH, ...left])
   await finish(ended)
   t.is(entries(cache).length, 3)
   await warm(t, cache)
@@ -150,6 +164,15 @@ test('WASM_COMPILE_CACHE_FINISH=0 and finish: false leave nobody and nothing', a
   const ended = await frozen(t, job({}, { finish: true }), { cache })
   t.is(pids(ended).length, 1)
   await finish(ended)
+})
+
+test('finish: false of one compile is not that of another of the same bytes', async (t) => {
+  const cache = folder(t)
+  const modules = [{ file, options: { finish: false } }, { file }]
+  const ended = await frozen(t, job({ modules }), { cache })
+  t.is(named(ended, 'handedOff').length, 1)
+  await finish(ended)
+  await warm(t, cache)
 })
 
 // ── Many at once ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,4 +359,39 @@ test('it ends whatever it is given', async (t) => {
     t.deepEqual([signal, output], [null, ''], name)
     t.deepEqual([...litter(cache), ...entries(cache)], [], name)
   }
+})
+
+test('a module that takes too long ends it, and those behind it go to another', async (t) => {
+  const made = folder(t)
+  const [stuck, next, last] = ['stuck', 'next', 'last'].map((name) => path.join(made, `${name}.spool`))
+  for (const spool of [stuck, next, last]) fs.writeFileSync(spool, '')
+  const log = path.join(made, 'log')
+  const preload = path.join(made, 'preload.js')
+  // The limit is over at once where it is for the module that is stuck; the addon is another.
+  fs.writeFileSync(preload, `
+    const { appendFileSync } = require('node:fs')
+    const { isMainThread } = require('node:worker_threads')
+    const original = setTimeout
+    globalThis.setTimeout = (call, time, spools) => original(call, spools[0].includes('stuck') ? 0 : time, spools)
+    const binding = ${JSON.stringify(require.resolve('../binding.js'))}
+    const forever = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
+    if (isMainThread) require.cache[binding] = { exports: {
+      locateCache: () => null,
+      configure() {},
+      finish(spool) {
+        appendFileSync(${JSON.stringify(log)}, process.pid + ' ' + spool + '\\n')
+        if (spool.includes('stuck')) forever()
+      },
+      cacheRecordCounts() { appendFileSync(${JSON.stringify(log)}, process.pid + ' counted\\n') },
+    } }`)
+  const env = environment({ NODE_OPTIONS: `--require ${preload}` })
+  const child = spawn(process.execPath, [FINISH, next, stuck, last], { env, stdio: 'ignore' })
+  t.deepEqual(await once(child, 'close'), [null, 'SIGKILL'])
+  const lines = () => fs.readFileSync(log, 'utf8').trimEnd().split('\n').map((line) => line.split(' '))
+  await until(() => lines().at(-1)[1] === 'counted', 'another process has done the rest')
+  t.deepEqual(lines().map(([, what]) => what), [next, stuck, last, 'counted'])
+  const [a, b, c, d] = lines().map(([pid]) => Number(pid))
+  t.deepEqual([a, b, c === b, d], [child.pid, child.pid, false, c])
+  t.false(fs.existsSync(stuck))
+  t.true(fs.existsSync(last), 'the addon would have taken it')
 })

@@ -280,6 +280,21 @@ test('a finisher waits for the end of the process that has left it the module', 
 
 // ── One copy in memory ──────────────────────────────────────────────────────────────────────────────────────────────
 
+test('who has compiled an artifact, and who has waited for it, have it marked as mapped', async (t) => {
+  const { cache } = await empty(t)
+  const children = Array.from({ length: 3 }, () => {
+    const env = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0' })
+    return spawn(process.execPath, [MAPPED, file, JSON.stringify(CALLS)], { env, stdio: ['pipe', 'ignore', 'inherit'] })
+  })
+  t.teardown(() => children.forEach((child) => child.kill('SIGKILL')))
+  const pids = children.map(({ pid }) => pid)
+  await until(() => pids.every((pid) => mappings(pid, '.cwasm').length > 0), 'all have mapped it')
+  // Who has just looked at it is done with that.
+  const [entry] = entries(cache)
+  await until(() => locks(entry).holders.length <= pids.length, 'one lock a process')
+  t.deepEqual(locks(entry).holders.sort(), pids.sort())
+})
+
 test("processes, and their worker threads, share an artifact's pages", async (t) => {
   const cache = folder(t)
   const [stored] = named(await run(job(), { cache }), 'cachedModule')

@@ -1,12 +1,13 @@
 'use strict'
 
 // The end of a process. A command that is over before the optimizing tier must still leave a warm cache: its
-// unfinished modules go to detached processes (./finish.js), one each, that nobody waits for.
+// unfinished modules go to a detached process (./finish.js) that nobody waits for.
 //
 // Promise: never throws, never keeps the process, and waits only for what was fetched and compiled to be on disk. A worker's
 // modules are the process's, and are handed off when that ends: by the main thread if it has loaded this package, else by
 // native code, to which the worker says how. WASM_COMPILE_CACHE_FINISH=0 switches it off.
 
+const fs = require('node:fs')
 const path = require('node:path')
 const { isMainThread } = require('node:worker_threads')
 
@@ -34,9 +35,9 @@ function finisherEnvironment() {
   return env
 }
 
-function spawnFinisher(native, spool) {
+function spawnFinisher(native, spools) {
   const { spawn } = require('node:child_process')
-  const child = spawn(process.execPath, [FINISH, spool], {
+  const child = spawn(process.execPath, [FINISH, ...spools], {
     // Not the caller's folder: it may be about to be removed.
     cwd: path.parse(process.execPath).root,
     detached: true,
@@ -50,11 +51,24 @@ function spawnFinisher(native, spool) {
   return child.pid
 }
 
+/** The process that was started; undefined where none can be. */
+function tryToSpawn(native, spools) {
+  try {
+    return spawnFinisher(native, spools)
+  } catch {
+    return undefined
+  }
+}
+
 function handOff(native) {
   if (!isMainThread || !mayFinish()) return
-  for (const spool of native.handOff()) {
-    const pid = spawnFinisher(native, spool)
-    if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })
+  for (const spools of native.handOff()) {
+    const pid = tryToSpawn(native, spools)
+    for (const spool of spools) {
+      if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })
+      // Nobody else would take it; the next run compiles again.
+      else fs.rmSync(spool, { force: true })
+    }
   }
 }
 
@@ -72,19 +86,14 @@ function install(native = require('../binding.js')) {
   installed = true
   assign(native)
   process.on('exit', () => {
-    try {
-      handOff(native)
-      if (isMainThread) {
-        native.resourcesKept()
-        native.cacheRecordCounts()
+    const last = [() => handOff(native)]
+    if (isMainThread) last.push(() => native.resourcesKept(), () => native.cacheRecordCounts())
+    for (const step of [...last, () => events.close()]) {
+      try {
+        step()
+      } catch {
+        // The program's own result stands, and nobody is left to be told; the next run compiles again.
       }
-    } catch {
-      // The program's own result stands; the next run compiles again.
-    }
-    try {
-      events.close()
-    } catch {
-      // Nobody is left to be told.
     }
   })
 }

@@ -15,6 +15,9 @@ function unsupported(feature, reason) {
 
 const mayFallBack = ({ native: { fallback } }) => fallback
 
+/** Whether nobody may compile the bytes (WASM_COMPILE_CACHE_ONLY=1): native finds them in the cache, or refuses them. */
+const mustBeCached = (bytes, { native: { minSize } }) => native.mustBeCached(bytes.byteLength, minSize)
+
 // Imports that the built-in engine resolves itself (JS API, "builtins"). It alone knows which those are: where one is
 // among them, Module.imports leaves it out.
 function usesStringBuiltins(bytes, standard) {
@@ -37,6 +40,7 @@ const wantsAllBytes = (options) =>
  * @param {object} options as ./options.js reads them
  */
 function refusalOf(bytes, options) {
+  if (mustBeCached(bytes, options)) return undefined
   if (options.standard !== undefined && usesStringBuiltins(bytes, options.standard)) {
     return unsupported('js-string-builtins', 'Imports of JS string builtins are not supported')
   }
@@ -57,9 +61,9 @@ function final(error, theirs, where) {
 }
 
 /** Whether the built-in engine is to be asked about what this one refused. */
-function asks(error, options) {
-  if (error.code === 'ERR_WASM_INVALID_MODULE') return true
-  return error.code === 'ERR_WASM_UNSUPPORTED' && mayFallBack(options)
+function asks(error, bytes, options) {
+  if (error.code === 'ERR_WASM_UNSUPPORTED' ? !mayFallBack(options) : error.code !== 'ERR_WASM_INVALID_MODULE') return false
+  return !mustBeCached(bytes, options)
 }
 
 function tell({ feature = 'unknown', offset }, bytes, source) {
@@ -83,7 +87,7 @@ function taken(module, error, bytes, options) {
  * @returns {{module: object}}
  */
 function compileNow(error, bytes, options, where) {
-  if (!asks(error, options)) throw error
+  if (!asks(error, bytes, options)) throw error
   let module
   try {
     module = new builtin.Module(bytes, options.standard)
@@ -95,7 +99,7 @@ function compileNow(error, bytes, options, where) {
 
 /** The same in the background; `bytes` is null where they are not all there. */
 async function compileLater(error, bytes, options, where) {
-  if (bytes === null || !asks(error, options)) throw error
+  if (bytes === null || !asks(error, bytes, options)) throw error
   let module
   try {
     module = await builtin.compile(bytes, options.standard)

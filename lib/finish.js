@@ -1,30 +1,43 @@
 'use strict'
 
-// The process that ./exit.js leaves behind: finishes one spooled module at the lowest priority and ends.
+// The process that ./exit.js leaves behind: finishes spooled modules, one after the other, at the lowest priority and ends.
 //
-//   node lib/finish.js <spool file>
+//   node lib/finish.js <spool file>...
 //
-// Promise: it ends. native.finish() blocks this thread, so a worker thread holds the clock, and after ten minutes
-// ends the whole process the hard way, native threads included. It writes nothing to stdio.
+// Promise: it ends. native.finish() blocks this thread, so a worker thread holds the clock. A module that takes more than
+// ten minutes ends the whole process the hard way, native threads included; those behind it go to another one. It writes
+// nothing to stdio.
 
-const { isMainThread, Worker, workerData } = require('node:worker_threads')
+const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 
 const LIMIT = 10 * 60 * 1000 // ms
 
-function watch() {
-  setTimeout(() => {
-    try {
-      // A module that does not finish in time would not the next time either.
-      require('node:fs').rmSync(workerData.spool, { force: true })
-    } finally {
-      process.kill(process.pid, 'SIGKILL')
-    }
-  }, LIMIT)
+/** @param {string[]} spools the first takes too long */
+function giveUp([spool, ...others]) {
+  try {
+    // A module that does not finish in time would not the next time either.
+    require('node:fs').rmSync(spool, { force: true })
+    if (others.length === 0) return
+    const { spawn } = require('node:child_process')
+    spawn(process.execPath, [__filename, ...others], { detached: true, stdio: 'ignore', windowsHide: true })
+  } finally {
+    process.kill(process.pid, 'SIGKILL')
+  }
 }
 
-function finish(spool) {
+function watch() {
+  let timer
+  parentPort.on('message', (spools) => {
+    clearTimeout(timer)
+    timer = setTimeout(giveUp, LIMIT, spools)
+  })
+}
+
+function finish(spools) {
+  const watcher = new Worker(__filename, { stdin: false, stdout: true, stderr: true })
   // The main thread's end must not wait for the watch.
-  new Worker(__filename, { workerData: { spool }, stdin: false, stdout: true, stderr: true }).unref()
+  watcher.unref()
+  watcher.postMessage(spools)
   try {
     const os = require('node:os')
     os.setPriority(os.constants.priority.PRIORITY_LOW)
@@ -34,7 +47,11 @@ function finish(spool) {
   try {
     const native = require('../binding.js')
     require('./options.js').configure(native)
-    native.finish(spool)
+    for (const at of spools.keys()) {
+      watcher.postMessage(spools.slice(at))
+      native.finish(spools[at])
+    }
+    native.cacheRecordCounts()
   } catch {
     process.exit(1)
   }
@@ -42,4 +59,4 @@ function finish(spool) {
 }
 
 if (!isMainThread) watch()
-else if (require.main === module && process.argv[2] !== undefined) finish(process.argv[2])
+else if (require.main === module && process.argv.length > 2) finish(process.argv.slice(2))

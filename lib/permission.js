@@ -9,9 +9,14 @@ const path = require('node:path')
 /** Also true where there is no such model in force. */
 const has = (scope, reference) => process.permission === undefined || process.permission.has(scope, reference)
 
-/** What may be done with the cache: 0 nothing, 1 look up, 2 look up and store (as native's option `cache`). */
+/**
+ * What may be done with the cache: 0 nothing, 1 look up, 2 look up and store (as native's option `cache`).
+ *
+ * @param {string | null} directory null: nobody knows yet where it will be
+ */
 function cacheAccess(directory) {
-  if (process.permission === undefined || directory === null) return 2
+  if (process.permission === undefined) return 2
+  if (directory === null) return 0
   // Permissions for a folder that does not exist yet are those for what would be in it.
   const inside = path.join(directory, 'any')
   if (!has('fs.read', inside)) return 0

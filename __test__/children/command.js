@@ -17,6 +17,7 @@
 // lose      a folder that is removed, with what is in it, once the first module is done
 // chdir     a folder to go to, and to remove, once the package is loaded
 // umask     as it says
+// files     so many can be opened while the first module is compiled; the cache is open by then (Linux only)
 
 const { subscribe } = require('node:diagnostics_channel')
 const fs = require('node:fs')
@@ -73,6 +74,19 @@ function stored() {
   }
 }
 
+/** Opens files until no more than `left` can be opened; what closes them. */
+function exhaust(left) {
+  W.cache.enable()
+  const opened = []
+  try {
+    for (;;) opened.push(fs.openSync('/dev/null'))
+  } catch (error) {
+    if (error.code !== 'EMFILE') throw error
+  }
+  for (const descriptor of opened.splice(0, left)) fs.closeSync(descriptor)
+  return () => opened.forEach((descriptor) => fs.closeSync(descriptor))
+}
+
 function listing(module, sections) {
   const contents = sections.map((name) => W.Module.customSections(module, name).map((one) => Buffer.from(one).toString('hex')))
   return { imports: W.Module.imports(module), exports: W.Module.exports(module), contents }
@@ -80,9 +94,11 @@ function listing(module, sections) {
 
 async function compile({ file, as = 'bytes', options, calls, sections, catches }, index) {
   const before = read()
+  const release = job.files !== undefined && index === 0 ? exhaust(job.files) : () => {}
   let module
   try {
     module = await sources[as](file, options)
+    release()
   } catch (error) {
     if (!catches) throw error
     modules[index] = { error: { name: error.name, code: error.code, message: error.message } }

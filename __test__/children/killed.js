@@ -30,7 +30,7 @@ async function main(file) {
     if (got !== Number(EXPECTED)) throw new Error(`run(20) gave ${got}, not ${EXPECTED}`)
   }
   check()
-  for (const spool of HAND_OFF === '1' ? native.handOff() : []) say('spooled', spool)
+  for (const spool of HAND_OFF === '1' ? native.handOff().flat() : []) say('spooled', spool)
   say('optimizing')
   await W.Module.optimized(module)
   say('stored')

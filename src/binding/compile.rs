@@ -183,9 +183,15 @@ pub fn register(exports: &Exports) {
     exports.function("compileFile", file);
     exports.function("compileBytes", bytes);
     exports.function("handOff", |call| {
-        js::array(call.env, tier::hand_off(), |path| {
-            js::string(call.env, &path.display().to_string())
+        js::array(call.env, tier::hand_off(), |paths| {
+            js::array(call.env, paths, |path| {
+                js::string(call.env, &path.display().to_string())
+            })
         })
+    });
+    exports.function("mustBeCached", |call| {
+        let (size, min_size) = (call.number(0)?, call.number(1)?);
+        js::boolean(call.env, tier::must_be_cached(size as u64, min_size as u64))
     });
     exports.function("mainThreadHandsOff", |call| {
         tier::main_thread_hands_off();

@@ -263,7 +263,7 @@ fn compile(
 ) -> Result<Arc<Loaded>, CompileError> {
     let artifact = Artifact::new(&engine, bytes, &BaseTunables::new(), None)
         .map_err(|error| CompileError::unsupported(error.to_string()))?;
-    Ok(Loaded::new(artifact, engine, positions))
+    Ok(Loaded::new(artifact, engine, positions, None))
 }
 
 /// wasmer's view of the declaration.

@@ -1,5 +1,6 @@
 //! A module and the code it currently has.
 
+use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -32,6 +33,8 @@ pub struct Loaded {
     registration: Option<Registration>,
     pub(super) artifact: ManuallyDrop<Artifact>,
     engine: ManuallyDrop<Engine>,
+    /// Of an artifact that came from the cache. As long as it is open, its lock tells that the artifact is mapped.
+    _file: Option<Arc<File>>,
 }
 
 impl Drop for Loaded {
@@ -52,12 +55,14 @@ impl Loaded {
         artifact: Artifact,
         engine: Engine,
         positions: Option<Positions>,
+        file: Option<Arc<File>>,
     ) -> Arc<Self> {
         exit::watch();
         Arc::new(Self {
             registration: positions.and_then(|positions| Registration::new(&artifact, positions)),
             artifact: ManuallyDrop::new(artifact),
             engine: ManuallyDrop::new(engine),
+            _file: file,
         })
     }
 }
@@ -108,9 +113,14 @@ impl Code {
         }
     }
 
-    /// The code of an artifact that holds the whole module.
-    pub(super) fn of_artifact(artifact: Artifact, engine: Engine, origin: WholeOrigin) -> Self {
-        let loaded = Loaded::new(artifact, engine, Some(Positions::Whole(origin)));
+    /// The code of an artifact that holds the whole module, and came from `file` if that is given.
+    pub(super) fn of_artifact(
+        artifact: Artifact,
+        engine: Engine,
+        origin: WholeOrigin,
+        file: Option<Arc<File>>,
+    ) -> Self {
+        let loaded = Loaded::new(artifact, engine, Some(Positions::Whole(origin)), file);
         let artifact = &loaded.artifact;
         Self {
             tier: Tier::Optimized,

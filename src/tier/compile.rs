@@ -95,8 +95,15 @@ pub fn compile_bytes(bytes: Vec<u8>, options: &CompileOptions) -> Result<Arc<Mod
 }
 
 /// Another engine may have to take over when the module is linked: it then needs the bytes.
+pub(super) fn wants_wire(module: &Module, options: &CompileOptions) -> bool {
+    let declaration = &module.declaration;
+    options.fallback
+        && declaration.imports_state()
+        && !storage::must_be_cached(declaration.size, options.min_size)
+}
+
 fn keep_wire(module: &Module, options: &CompileOptions, bytes: impl FnOnce() -> Arc<Vec<u8>>) {
-    if options.fallback && module.declaration.imports_state() {
+    if wants_wire(module, options) {
         module.wire.get_or_init(bytes);
     }
 }
@@ -110,7 +117,7 @@ pub(super) fn make(
 ) -> Result<Arc<Module>, Refused> {
     let span = Span::start();
     let key = storage::key(&hash, &options.partition);
-    let building = match registry::enter(key, options) {
+    let building = match registry::enter(key, size, options) {
         Entered::Shared(module) => {
             module.listeners.add(&options.events);
             told(&span, &hash, size, options);
@@ -120,30 +127,33 @@ pub(super) fn make(
     };
     let module = match storage::load(&key, hash, size, options) {
         Some(module) => module,
-        None if storage::must_be_cached(size, options) => {
+        None if storage::must_be_cached(size, options.min_size) => {
             return Err(CompileError::NotCached.into());
         }
         None => build(&span)?,
     };
     module.listeners.add(&options.events);
-    building.done(&module);
+    building.done(&module, options);
     told(&span, &hash, size, options);
     Ok(module)
 }
 
-/// The registry's module, or the cache's; nothing is compiled.
+/// The registry's module, or the cache's; nothing is compiled. Where the size is not known, nothing is told of a miss.
 pub(super) fn known(
     hash: [u8; 32],
-    size: u64,
+    size: Option<u64>,
     options: &CompileOptions,
     span: &Span,
 ) -> Option<Arc<Module>> {
     let key = storage::key(&hash, &options.partition);
-    let module = match registry::enter(key, options) {
+    // Most modules that the cache has are to be stored.
+    let entered = registry::enter(key, size.unwrap_or(u64::MAX), options);
+    let size = size.unwrap_or_default();
+    let module = match entered {
         Entered::Shared(module) => module,
         Entered::Build(building) => {
             let module = storage::load(&key, hash, size, options)?;
-            building.done(&module);
+            building.done(&module, options);
             module
         }
     };
@@ -225,10 +235,9 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
         && let Some(hash) = store.stat_index().lookup(&canonical, &before.stat)
     {
         // Without its artifact the record is of no use: what is compiled is what is read below.
-        let module = known(*hash.as_bytes(), before.stat.size, options, &span);
-        let complete = |module: &Arc<Module>| {
-            !options.fallback || !module.declaration.imports_state() || module.wire.get().is_some()
-        };
+        let module = known(*hash.as_bytes(), Some(before.stat.size), options, &span);
+        let complete =
+            |module: &Arc<Module>| !wants_wire(module, options) || module.wire.get().is_some();
         if let Some(module) = module.filter(complete) {
             return Ok(module);
         }
@@ -382,7 +391,7 @@ impl Stream {
         let likely = Likely::start(&options);
         // A module with the same head was cached: this one probably is, too.
         let known = |head: &[u8; 32]| {
-            storage::must_be_cached(u64::MAX, &options)
+            storage::must_be_cached(u64::MAX, options.min_size)
                 || likely.as_ref().is_some_and(Likely::is_found)
                 || options.cache != CacheMode::Off
                     && storage::store(&options).is_some_and(|store| store.heads().known_head(head))

@@ -93,7 +93,7 @@ pub fn compile_known(
         return Ok(None);
     }
     let module = module?;
-    if options.fallback && module.declaration.imports_state() && module.wire.get().is_none() {
+    if compile::wants_wire(&module, options) && module.wire.get().is_none() {
         let Some(bytes) = read() else {
             return Ok(None);
         };
@@ -230,7 +230,7 @@ impl Likely {
         };
         let thread = std::thread::Builder::new()
             .name("wasm-likely".to_owned())
-            .spawn(move || compile::known(hash, 0, &options, &Span::start()));
+            .spawn(move || compile::known(hash, None, &options, &Span::start()));
         Some(Self {
             hash,
             events,

@@ -1,10 +1,10 @@
-//! What a process leaves to another when it ends: its unfinished modules, one detached process each.
+//! What a process leaves to another, detached one when it ends: its unfinished modules.
 //!
 //! Where the main thread has loaded the package, its JavaScript hands off at its end (`lib/exit.js`). Where only worker
 //! threads have, none of them ends with the process, and it is done here while `exit` runs.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 use wasmer_compiler::ArtifactCreate;
@@ -17,7 +17,7 @@ use crate::module::{Declaration, has_handler};
 use crate::stream::{Chunk, Ingest};
 use crate::trace::EventQueue;
 
-/// How to start a process that finishes a module, whose spool file is its last argument.
+/// How to start a process that finishes modules, whose spool files are its last arguments.
 #[derive(Debug, Clone)]
 pub struct Finisher {
     /// The program and its arguments.
@@ -52,16 +52,22 @@ pub fn hand_off_at_exit(finisher: Finisher) {
 pub(super) fn at_exit() {
     let duty = std::mem::replace(&mut *DUTY.lock(), Duty::Nobody);
     if let Duty::AtExit(finisher) = duty {
-        for spool in optimizing::hand_off() {
-            // Else the next run compiles again.
-            let _ = finisher.start(&spool);
+        for spools in optimizing::hand_off() {
+            if finisher.start(&spools).is_err() {
+                // The next run compiles again.
+                for spool in &spools {
+                    let _ = std::fs::remove_file(spool);
+                }
+            }
         }
     }
+    // A main thread has done it by now.
+    storage::record_counts();
 }
 
 impl Finisher {
     #[cfg(unix)]
-    fn start(&self, spool: &Path) -> std::io::Result<()> {
+    fn start(&self, spools: &[PathBuf]) -> std::io::Result<()> {
         use std::io::{Error, ErrorKind};
         use std::os::unix::process::CommandExt;
         use std::process::{Command, Stdio};
@@ -73,7 +79,7 @@ impl Finisher {
         let mut command = Command::new(program);
         command
             .args(arguments)
-            .arg(spool)
+            .args(spools)
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(storage::environment())
@@ -89,7 +95,7 @@ impl Finisher {
 
     /// See `exit.rs`.
     #[cfg(not(unix))]
-    fn start(&self, _spool: &Path) -> std::io::Result<()> {
+    fn start(&self, _spools: &[PathBuf]) -> std::io::Result<()> {
         Ok(())
     }
 }
@@ -108,9 +114,7 @@ pub fn finish_spooled(path: &Path) -> bool {
         likely: None,
         events: EventQueue::new(Box::new(|| {})),
     };
-    let finished = catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false);
-    storage::record_counts();
-    finished
+    catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false)
 }
 
 fn finish(path: &Path, mut options: CompileOptions) -> bool {

@@ -48,7 +48,7 @@ pub fn kit(ty: &FunctionType) -> Result<Arc<Kit>, CompileError> {
     let engine = engine::cranelift_baseline();
     let artifact = Artifact::new(&engine, &importer(ty), &BaseTunables::new(), None)
         .map_err(|error| CompileError::unsupported(error.to_string()))?;
-    let kit = Arc::new(Kit(Loaded::new(artifact, engine, None)));
+    let kit = Arc::new(Kit(Loaded::new(artifact, engine, None, None)));
     kits.insert(ty.clone(), Arc::clone(&kit));
     Ok(kit)
 }

@@ -31,5 +31,5 @@ pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
 pub use storage::{
     Configuration, Difference, Explanation, Failure, ImportError, access, configure, environment,
-    explain, import, key, locate, opened, reconfigure, record_counts,
+    explain, import, key, locate, must_be_cached, opened, reconfigure, record_counts,
 };

@@ -202,10 +202,13 @@ impl Job {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));
                     fields.push(("path", entry.path.display().to_string().into()));
-                    if let Ok((_, code)) = storage::map(entry) {
-                        let event = span.event("cachedModule", fields);
-                        self.module.listeners.emit(&event);
-                        return Ok(code);
+                    match storage::map(entry) {
+                        Ok((_, code)) => {
+                            let event = span.event("cachedModule", fields);
+                            self.module.listeners.emit(&event);
+                            return Ok(code);
+                        }
+                        Err(unloadable) => unloadable.settle(key, &hash, options, &span),
                     }
                 }
                 Ok(None) => {}
@@ -216,7 +219,7 @@ impl Job {
         // SAFETY: the image was just made by our own compiler.
         let artifact = unsafe { Artifact::deserialize(&engine, image.into()) };
         let artifact = artifact.map_err(|error| error.to_string())?;
-        Ok(Code::of_artifact(artifact, engine, origin))
+        Ok(Code::of_artifact(artifact, engine, origin, None))
     }
 }
 
@@ -290,8 +293,10 @@ pub(super) fn write(
     let head = (!ingested.code.is_empty()).then(|| *blake3::hash(before).as_bytes());
     let label = storage::label(ingested.bytes.len() as u64, head, options);
     let entry = store.write(key, ModuleHash::from_bytes(hash), &image, &meta, &label)?;
-    if let Some(head) = &head {
-        store.heads().remember_head(head)?;
+    if let Some(head) = &head
+        && let Err(error) = store.heads().remember_head(head)
+    {
+        storage::tell_failure(options, &error);
     }
     let _ = store.sweep_if_due(std::time::SystemTime::now());
     Ok(Some(entry))
@@ -328,11 +333,18 @@ fn pending() -> Vec<Arc<Job>> {
         .collect()
 }
 
-/// The process ends: writes what a detached process needs to finish each unfinished module, and
-/// returns the paths. Modules that another process has in flight are left out.
-pub fn hand_off() -> Vec<PathBuf> {
-    let mut paths = Vec::new();
-    for job in pending() {
+/// So many bytes of paths are given to one process: Windows takes 32 kB of arguments, Linux 128 kB at least.
+const MAX_PATHS: usize = if cfg!(windows) { 24 << 10 } else { 96 << 10 };
+
+/// The process ends: writes what a detached process needs to finish each unfinished module, and returns the paths, in the
+/// order in which to take them, one list for each process to start. Modules that another process has in flight are left out.
+pub fn hand_off() -> Vec<Vec<PathBuf>> {
+    let mut lists: Vec<Vec<PathBuf>> = Vec::new();
+    let mut room = 0;
+    let mut jobs = pending();
+    // Should the process be ended over a module, it has stored as many others as can be.
+    jobs.sort_by_key(|job| job.size());
+    for job in jobs {
         let options = &job.options;
         let Some(store) = storage::store(options) else {
             continue;
@@ -347,9 +359,21 @@ pub fn hand_off() -> Vec<PathBuf> {
         let source = options.source.floor_char_boundary(MAX_SOURCE_LEN);
         let source = &options.source.as_bytes()[..source];
         match store.spool().spool(&key, partition, bytes, source) {
-            Ok(path) => paths.push(path),
+            Ok(path) => {
+                let needed = path.as_os_str().len() + 1;
+                match lists.last_mut() {
+                    Some(list) if needed <= room => {
+                        room -= needed;
+                        list.push(path);
+                    }
+                    _ => {
+                        room = MAX_PATHS.saturating_sub(needed);
+                        lists.push(vec![path]);
+                    }
+                }
+            }
             Err(error) => storage::tell_failure(options, &error),
         }
     }
-    paths
+    lists
 }

@@ -17,12 +17,27 @@ enum State {
 }
 
 /// What a shared module must have in common: its code's key, and what is done with it. One that is
-/// not to be stored, or not to be optimized, must not stand in for one that is.
+/// not to be stored, finished or optimized must not stand in for one that is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Shared {
     key: ArtifactKey,
     cache: CacheMode,
     optimize: bool,
+    stores: bool,
+    finish: bool,
+}
+
+impl Shared {
+    fn new(key: ArtifactKey, size: u64, options: &CompileOptions) -> Self {
+        let stores = options.optimize && options.stores(size);
+        Self {
+            key,
+            cache: options.cache,
+            optimize: options.optimize,
+            stores,
+            finish: stores && options.finish,
+        }
+    }
 }
 
 struct Registry {
@@ -47,12 +62,8 @@ pub enum Entered {
 pub struct Building(Option<Shared>);
 
 /// Looks the module up, waiting for a thread that is just making it.
-pub fn enter(key: ArtifactKey, options: &CompileOptions) -> Entered {
-    let key = Shared {
-        key,
-        cache: options.cache,
-        optimize: options.optimize,
-    };
+pub fn enter(key: ArtifactKey, size: u64, options: &CompileOptions) -> Entered {
+    let key = Shared::new(key, size, options);
     let mut modules = REGISTRY.modules.lock();
     loop {
         match modules.get(&key) {
@@ -85,7 +96,8 @@ struct Posted {
 }
 
 /// A message that carries a module's token holds no reference to the module, and nothing tells when
-/// it arrives. So this many modules stay for a while after their last owner is gone.
+/// it arrives. So this many modules stay after their last owner is gone, until the first release after that time:
+/// a thread that waits for it would cost more than they do.
 const KEPT: usize = 8;
 const KEPT_FOR: Duration = Duration::from_secs(60);
 
@@ -127,10 +139,15 @@ pub fn release(module: Arc<Module>) {
 
 impl Building {
     /// The module is made.
-    pub fn done(mut self, module: &Arc<Module>) {
+    pub fn done(mut self, module: &Arc<Module>, options: &CompileOptions) {
         if let Some(key) = self.0.take() {
             let ready = State::Ready(Arc::downgrade(module));
-            REGISTRY.modules.lock().insert(key, ready);
+            let mut modules = REGISTRY.modules.lock();
+            modules.remove(&key);
+            // Who entered may not have known its size.
+            let key = Shared::new(key.key, module.declaration.size, options);
+            modules.insert(key, ready);
+            drop(modules);
             REGISTRY.changed.notify_all();
         }
     }

@@ -1,18 +1,22 @@
 //! The process' cache: opened once, told to the tiers.
 
 use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io::Read;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use wasmer_compiler::{Artifact, ArtifactCreate};
+use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
+use wasmer_types::DeserializeError;
 
 use super::code::{Code, Module};
 use super::compile::{CacheMode, CompileOptions};
 use super::{engine, scheduler};
 use crate::cache::{
-    ArtifactKey, CacheError, Entry, Item, Label, Limits, Lookup, ModuleHash, Settings, Store,
+    ArtifactKey, CacheError, Entry, FileStat, Item, Label, Limits, Lookup, ModuleHash, Settings,
+    Store,
 };
 use crate::module::Declaration;
 use crate::trace::{Field, Span};
@@ -73,6 +77,15 @@ pub struct Failure {
     pub code: &'static str,
 }
 
+impl Failure {
+    fn of(error: &CacheError) -> Self {
+        Self {
+            message: error.to_string(),
+            code: error.code(),
+        }
+    }
+}
+
 static STATE: Mutex<State> = Mutex::new(State::Unset);
 
 static CONFIGURED: OnceLock<Configuration> = OnceLock::new();
@@ -106,14 +119,18 @@ pub fn reconfigure(
     };
     let is_taken = !current.disabled;
     if is_taken {
-        if directory.is_some() {
-            current.directory = Store::locate(directory).ok();
-        }
         current.access = access;
         current.max_size = max_size.or(current.max_size);
         current.max_entry_size = max_entry_size.or(current.max_entry_size);
     }
+    let located = directory.filter(|_| is_taken).map(|directory| {
+        Store::locate(Some(directory)).map(|directory| current.directory = Some(directory))
+    });
     settle(&mut state);
+    // What was asked for is not to be somewhere else.
+    if let (Some(Err(error)), State::Closed(_)) = (located, &*state) {
+        *state = State::Failed(Failure::of(&error));
+    }
     is_taken
 }
 
@@ -168,9 +185,9 @@ pub fn access() -> CacheMode {
     configuration().map_or(CacheMode::Off, |configuration| configuration.access)
 }
 
-/// Whether a module of this size must come from the cache.
-pub(super) fn must_be_cached(size: u64, options: &CompileOptions) -> bool {
-    size >= options.min_size && configuration().is_some_and(|configuration| configuration.only)
+/// Whether a module of this size must come from the cache, where those of `min_size` are stored.
+pub fn must_be_cached(size: u64, min_size: u64) -> bool {
+    size >= min_size && configuration().is_some_and(|configuration| configuration.only)
 }
 
 /// Where [`configure`] would put the cache; nothing is opened or made.
@@ -207,10 +224,7 @@ fn open() -> Result<Option<Store>, CacheError> {
             *state = match &opened {
                 Ok(Some(store)) => State::Open(store.clone()),
                 Ok(None) => State::Off,
-                Err(error) => State::Failed(Failure {
-                    message: error.to_string(),
-                    code: error.code(),
-                }),
+                Err(error) => State::Failed(Failure::of(error)),
             };
             opened
         }
@@ -231,10 +245,11 @@ pub fn opened() -> Result<Option<Store>, Failure> {
     }
 }
 
-/// The process ends: what it did with the cache is added to what others did.
+/// The process ends: what it did with the cache is added, once, to what others did.
 pub fn record_counts() {
+    static ONCE: Once = Once::new();
     if let State::Open(store) = &*STATE.lock() {
-        store.record_counts();
+        ONCE.call_once(|| store.record_counts());
     }
 }
 
@@ -336,27 +351,16 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
         return Loading::Unusable;
     };
     let span = Span::start();
-    let fields = vec![
-        ("source", options.source.clone().into()),
-        ("hash", hex::encode(hash).into()),
-    ];
-    let invalid = |reason: String| {
-        let mut fields = fields.clone();
-        fields.push(("reason", reason.into()));
-        options
-            .events
-            .emit(span.event("moduleCacheInvalid", fields));
-    };
     let entry = match store.lookup(key, ModuleHash::from_bytes(hash)) {
         Lookup::Hit(entry) => entry,
         Lookup::Miss => return Loading::Missed(store),
         Lookup::Invalid(reason) => {
-            invalid(reason.as_str().to_owned());
+            tell_invalid(&hash, reason.as_str(), options, &span);
             return Loading::Unusable;
         }
     };
     if entry.is_due && store.is_writable() {
-        verify_again(&store, *key, fields.clone(), options);
+        verify_again(&store, *key, hash, options);
     }
     let path = entry.path.display().to_string();
     let image = entry.image_len;
@@ -373,28 +377,32 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
             options.events.emit(span.event("moduleCacheHit", fields));
             Loading::Loaded(Box::new(declaration), code)
         }
-        Err(reason) => {
-            invalid(reason);
-            store.unload(key);
+        Err(unloadable) => {
+            unloadable.settle(key, &hash, options, &span);
             Loading::Unusable
         }
     }
 }
 
+/// Tells that an artifact cannot be used.
+fn tell_invalid(hash: &[u8; 32], reason: &str, options: &CompileOptions, span: &Span) {
+    let fields = vec![
+        ("source", options.source.clone().into()),
+        ("hash", hex::encode(hash).into()),
+        ("reason", reason.to_owned().into()),
+    ];
+    options
+        .events
+        .emit(span.event("moduleCacheInvalid", fields));
+}
+
 /// Hashes a file that was long relied on again, behind everything else.
-fn verify_again(
-    store: &Store,
-    key: ArtifactKey,
-    fields: Vec<(&'static str, Field)>,
-    options: &CompileOptions,
-) {
-    let (store, events) = (store.clone(), Arc::clone(&options.events));
+fn verify_again(store: &Store, key: ArtifactKey, hash: [u8; 32], options: &CompileOptions) {
+    let (store, options) = (store.clone(), options.clone());
     scheduler::optimizing(Box::new(move || {
         let span = Span::start();
         if let Err(error) = store.verify_again(&key) {
-            let mut fields = fields;
-            fields.push(("reason", error.reason().into()));
-            events.emit(span.event("moduleCacheInvalid", fields));
+            tell_invalid(&hash, error.reason(), &options, &span);
         }
     }));
 }
@@ -449,7 +457,8 @@ pub fn import(
     let key = key(&hash, &label.partition);
     let entry = store.write(&key, ModuleHash::from_bytes(hash), image, meta, label)?;
     if let Some(head) = &label.head {
-        store.heads().remember_head(head)?;
+        // Without it, streams of the module are compiled for nothing.
+        let _ = store.heads().remember_head(head);
     }
     Ok(entry.path)
 }
@@ -495,29 +504,115 @@ fn differences(cached: &[(String, String)]) -> Vec<Difference> {
         .collect()
 }
 
-/// Maps a verified entry.
-pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), String> {
-    let engine = engine::loader();
-    let loaded = catch_unwind(AssertUnwindSafe(|| {
-        if engine::MAPPED_ARTIFACTS {
-            // SAFETY: the entry carries our seal and is never changed in place.
-            unsafe { Artifact::deserialize_file(&engine, entry.map_path()) }
-        } else {
-            let bytes = std::fs::read(entry.map_path())?;
-            let image = bytes[..bytes.len().min(entry.image_len as usize)].to_vec();
-            // SAFETY: as above.
-            unsafe { Artifact::deserialize(&engine, image.into()) }
+/// A verified entry that was not loaded.
+pub(super) struct Unloadable {
+    file: Arc<File>,
+    path: PathBuf,
+    reason: String,
+    /// The artifact is to blame, rather than what the system or this process is short of.
+    is_defective: bool,
+}
+
+impl Unloadable {
+    /// Tells it, and evicts an artifact that nobody could load.
+    pub(super) fn settle(
+        self,
+        key: &ArtifactKey,
+        hash: &[u8; 32],
+        options: &CompileOptions,
+        span: &Span,
+    ) {
+        tell_invalid(hash, &self.reason, options, span);
+        let stat = |metadata: std::io::Result<Metadata>| {
+            metadata.ok().and_then(|metadata| FileStat::of(&metadata))
+        };
+        // Else a writer has put another one there meanwhile.
+        let is_there = || stat(self.file.metadata()) == stat(std::fs::symlink_metadata(&self.path));
+        if self.is_defective
+            && is_there()
+            && let Some(store) = store(options)
+        {
+            store.unload(key);
         }
-    }));
-    let artifact = match loaded {
-        Ok(Ok(artifact)) => artifact,
-        Ok(Err(error)) => return Err(format!("load: {error}")),
-        Err(_) => return Err("load: the loader panicked".to_owned()),
+    }
+}
+
+/// An image and the engine that has it; else why the loader did not take it, `None` if it panicked.
+type LoadedImage = Result<(Artifact, Engine), Option<DeserializeError>>;
+
+fn load_image(load: impl FnOnce(&Engine) -> Result<Artifact, DeserializeError>) -> LoadedImage {
+    let engine = engine::loader();
+    match catch_unwind(AssertUnwindSafe(|| load(&engine))) {
+        Ok(Ok(artifact)) => Ok((artifact, engine)),
+        Ok(Err(error)) => Err(Some(error)),
+        Err(_) => Err(None),
+    }
+}
+
+/// Maps the image of an entry.
+fn mapped(entry: &Entry) -> LoadedImage {
+    // SAFETY: the entry carries our seal and is never changed in place.
+    load_image(|engine| unsafe { Artifact::deserialize_file(engine, entry.map_path()) })
+}
+
+/// Copies the image of an entry, from the very file that was verified.
+fn copied(entry: &Entry) -> LoadedImage {
+    load_image(|engine| {
+        let mut image = Vec::new();
+        image
+            .try_reserve_exact(entry.image_len as usize)
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))?;
+        (&entry.file)
+            .take(entry.image_len)
+            .read_to_end(&mut image)?;
+        // SAFETY: as above.
+        unsafe { Artifact::deserialize(engine, image.into()) }
+    })
+}
+
+/// In words, and whether it proves the artifact bad: what the system or this process is short of does not.
+fn refusal(error: Option<DeserializeError>) -> (String, bool) {
+    use DeserializeError::{CorruptedBinary, Incompatible, InvalidByteLength};
+    let Some(error) = error else {
+        return ("load: the loader panicked".to_owned(), false);
     };
-    let file = Arc::new(entry.file);
-    let info = artifact.create_module_info();
-    let (declaration, origin) =
-        Declaration::carried(info, &entry.meta, &file).ok_or_else(|| "metadata".to_owned())?;
-    let code = Code::of_artifact(artifact, engine, origin);
-    Ok((declaration, code))
+    let is_defective = matches!(
+        error,
+        CorruptedBinary(_) | Incompatible(_) | InvalidByteLength { .. }
+    );
+    (format!("load: {error}"), is_defective)
+}
+
+/// Loads a verified entry.
+pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), Unloadable> {
+    let loaded = if engine::MAPPED_ARTIFACTS {
+        mapped(&entry).or_else(|error| match error {
+            // The loader opens the file again, and no further one may be open.
+            Some(DeserializeError::Io(_)) => copied(&entry),
+            error => Err(error),
+        })
+    } else {
+        copied(&entry)
+    };
+    let Entry {
+        file, path, meta, ..
+    } = entry;
+    let file = Arc::new(file);
+    let (reason, is_defective) = match loaded {
+        Ok((artifact, engine)) => {
+            let info = artifact.create_module_info();
+            if let Some((declaration, origin)) = Declaration::carried(info, &meta, &file) {
+                let code = Code::of_artifact(artifact, engine, origin, Some(file));
+                return Ok((declaration, code));
+            }
+            ("metadata".to_owned(), true)
+        }
+        Err(error) => refusal(error),
+    };
+    Err(Unloadable {
+        file,
+        path,
+        reason,
+        is_defective,
+    })
 }
