@@ -49,11 +49,6 @@ impl Heads {
         }
     }
 
-    /// Forgets a head whose artifact turned out to be gone.
-    pub fn forget_head(&self, hash: &[u8; 32]) {
-        files::discard(&self.path(hash));
-    }
-
     fn path(&self, hash: &[u8; 32]) -> PathBuf {
         self.dir.join(hex::encode(hash))
     }
@@ -64,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_known_from_remembering_to_forgetting() {
+    fn a_head_is_known_once_it_is_remembered() {
         let dir = tempfile::tempdir().unwrap();
         let heads = Heads::new(dir.path().to_owned(), true);
         let (one, two) = ([1; 32], [2; 32]);
@@ -73,9 +68,6 @@ mod tests {
         heads.remember_head(&one).unwrap();
         assert!(heads.known_head(&one));
         assert!(!heads.known_head(&two));
-        heads.forget_head(&one);
-        heads.forget_head(&one);
-        assert!(!heads.known_head(&one));
     }
 
     #[test]

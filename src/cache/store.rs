@@ -269,9 +269,11 @@ impl Store {
 
     fn find(&self, key: &ArtifactKey, module: ModuleHash) -> Lookup {
         match files::open_private(&self.entry_path(key)) {
-            Ok(Some((file, metadata))) => self
-                .look_into(file, &metadata, key, module)
-                .map_or_else(Lookup::Invalid, Lookup::Hit),
+            Ok(Some((file, metadata))) => {
+                limits::mark_mapped(&file);
+                self.look_into(file, &metadata, key, module)
+                    .map_or_else(Lookup::Invalid, Lookup::Hit)
+            }
             Ok(None) => Lookup::Miss,
             Err(reason) => {
                 self.reject(key, None, reason);
@@ -288,7 +290,6 @@ impl Store {
         key: &ArtifactKey,
         module: ModuleHash,
     ) -> Result<Entry, InvalidReason> {
-        limits::mark_mapped(&file);
         let trust = Trust::Noted {
             used: self.writable,
         };
@@ -543,6 +544,7 @@ impl Store {
         let written = pending.write(&parts).and_then(|()| {
             // Opened now: its name may be evicted at once.
             let file = pending.reopen()?;
+            limits::mark_mapped(&file);
             pending.finish(Durability::Durable, Existing::Replace)?;
             let metadata = file.metadata()?;
             Ok((file, metadata))
@@ -634,10 +636,9 @@ impl Store {
         }
     }
 
-    /// The engine did not take a verified artifact: it is evicted, and the hit that it was is none.
-    pub fn unload(&self, key: &ArtifactKey) {
+    /// The engine did not take what a lookup found: the hit that was counted is none.
+    pub fn count_unloadable(&self) {
         self.counters.unloadable();
-        let _ = self.remove(key);
     }
 
     /// All artifacts in the cache, of every version.
@@ -707,6 +708,11 @@ impl Store {
     /// once an hour at most: call it as often as is convenient. `None` if it was not due.
     pub fn sweep_if_due(&self, now: SystemTime) -> Option<sweep::Swept> {
         sweep::if_due(&self.root, &self.dir, now)
+    }
+
+    /// Whether [`Store::sweep_if_due`] would sweep.
+    pub fn is_sweep_due(&self, now: SystemTime) -> bool {
+        sweep::is_due(&self.dir, now)
     }
 
     fn note_path(&self, key: &ArtifactKey) -> PathBuf {

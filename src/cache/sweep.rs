@@ -41,8 +41,7 @@ pub struct Swept {
 /// Sweeps all versions in `root`, of which `dir` is this one's folder, unless somebody does or did within the hour
 /// before `now`.
 pub(super) fn if_due(root: &Path, dir: &Path, now: SystemTime) -> Option<Swept> {
-    let mark = dir.join(MARK);
-    if std::fs::symlink_metadata(&mark).is_ok_and(|metadata| !is_older(&metadata, HOUR, now)) {
+    if !is_due(dir, now) {
         return None;
     }
     // Where there are no locks, two may sweep at once: what one has removed the other does not find.
@@ -50,8 +49,14 @@ pub(super) fn if_due(root: &Path, dir: &Path, now: SystemTime) -> Option<Swept> 
     if matches!(flight, Ok(None)) {
         return None;
     }
-    files::replace(&mark, &[], Durability::Cheap).ok()?;
+    files::replace(&dir.join(MARK), &[], Durability::Cheap).ok()?;
     Some(self::now(root, dir, now))
+}
+
+/// Whether nobody swept within the hour before `now`.
+pub(super) fn is_due(dir: &Path, now: SystemTime) -> bool {
+    std::fs::symlink_metadata(dir.join(MARK))
+        .map_or(true, |metadata| is_older(&metadata, HOUR, now))
 }
 
 /// Sweeps without asking when that was last done.

@@ -358,8 +358,9 @@ pub fn hand_off() -> Vec<Vec<PathBuf>> {
         let bytes = &job.ingested.bytes;
         let source = options.source.floor_char_boundary(MAX_SOURCE_LEN);
         let source = &options.source.as_bytes()[..source];
-        match store.spool().spool(&key, partition, bytes, source) {
-            Ok(path) => {
+        match store.leave(&key, partition, bytes, source) {
+            Ok(None) => {}
+            Ok(Some(path)) => {
                 let needed = path.as_os_str().len() + 1;
                 match lists.last_mut() {
                     Some(list) if needed <= room => {

@@ -226,8 +226,24 @@ fn open() -> Result<Option<Store>, CacheError> {
                 Ok(None) => State::Off,
                 Err(error) => State::Failed(Failure::of(error)),
             };
+            if let Ok(Some(store)) = &opened
+                && store.is_writable()
+            {
+                sweep(store);
+            }
             opened
         }
+    }
+}
+
+/// Sweeps behind everything else, where that is due: a process that finds all it looks for writes nothing.
+fn sweep(store: &Store) {
+    let now = SystemTime::now();
+    if store.is_sweep_due(now) {
+        let store = store.clone();
+        scheduler::optimizing(Box::new(move || {
+            store.sweep_if_due(now);
+        }));
     }
 }
 
@@ -378,6 +394,7 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
             Loading::Loaded(Box::new(declaration), code)
         }
         Err(unloadable) => {
+            store.count_unloadable();
             unloadable.settle(key, &hash, options, &span);
             Loading::Unusable
         }
@@ -532,7 +549,7 @@ impl Unloadable {
             && is_there()
             && let Some(store) = store(options)
         {
-            store.unload(key);
+            let _ = store.remove(key);
         }
     }
 }
