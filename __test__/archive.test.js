@@ -67,11 +67,9 @@ async function refused(t, code, file, options = signed()) {
   return error
 }
 
-const serial = (title, run) => test.serial(title, run)
-
 // ── There and back ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-serial('what was exported is imported, with all that was told of it; once more, it is there already', async (t) => {
+test.serial('what was exported is imported, with all that was told of it; once more, it is there already', async (t) => {
   const report = await cache.import(two, signed())
   t.deepEqual(report.present, [])
   t.deepEqual(report.skipped, [])
@@ -89,7 +87,7 @@ serial('what was exported is imported, with all that was told of it; once more, 
   t.deepEqual(again, { imported: [], present: report.imported.map(({ path: _, ...told }) => told), skipped: [] })
 })
 
-serial('an entry that differs is replaced, and so is one that is damaged', async (t) => {
+test.serial('an entry that differs is replaced, and so is one that is damaged', async (t) => {
   const [[key]] = originals
   const changed = await forge(two, within('changed.tar'), keys.privateKey, ({ entries }, parts) => {
     const name = `${key}.image`
@@ -111,7 +109,7 @@ serial('an entry that differs is replaced, and so is one that is damaged', async
   t.is(onlyOriginals(t), 2)
 })
 
-serial('the same entries make the same archive, of what the manifest says, signed as Ed25519 is', async (t) => {
+test.serial('the same entries make the same archive, of what the manifest says, signed as Ed25519 is', async (t) => {
   await cache.import(two, signed())
   const { file, bytes, entries, omitted, signed: isSigned } = await cache.export(within('again.tar'), { sign: keys.privateKey })
   t.true(isSigned)
@@ -130,7 +128,7 @@ serial('the same entries make the same archive, of what the manifest says, signe
     ({ key, hash, source, partition, bytes: image.bytes + meta.bytes })))
 })
 
-serial('entries by key, by partition; unsigned', async (t) => {
+test.serial('entries by key, by partition; unsigned', async (t) => {
   await cache.import(two, signed())
   const names = async (options) => (await cache.export(within('some.tar'), options)).entries.map(({ key }) => key)
   const [plain] = [...originals].find(([, { partition }]) => partition === '')
@@ -141,7 +139,7 @@ serial('entries by key, by partition; unsigned', async (t) => {
   t.deepEqual((await unpack(within('some.tar'))).map(({ name }) => name).filter((name) => name === 'manifest.sig'), [])
 })
 
-serial('an export of nothing is an error, and an archive of nothing is none', async (t) => {
+test.serial('an export of nothing is an error, and an archive of nothing is none', async (t) => {
   const [file, empty] = [within('none.tar'), within('empty.tar')]
   const code = 'ERR_WASM_ARCHIVE_NO_ENTRY'
   await t.throwsAsync(cache.export(file), { code, message: /^\S+none\.tar is not written: .* ls` shows/ })
@@ -155,7 +153,7 @@ serial('an export of nothing is an error, and an archive of nothing is none', as
   t.deepEqual(await cache.import(empty, signed()), { imported: [], present: [], skipped: [] })
 })
 
-serial('what is damaged is left out, unless it was asked for', async (t) => {
+test.serial('what is damaged is left out, unless it was asked for', async (t) => {
   const file = within('good.tar')
   const [bad, good] = (await cache.import(two, signed())).imported
   const bytes = fs.readFileSync(bad.path)
@@ -170,7 +168,7 @@ serial('what is damaged is left out, unless it was asked for', async (t) => {
   await t.throwsAsync(cache.export(file, { partition: bad.partition }), { code, message: /wasm-compile-cache verify/ })
 })
 
-serial('what opens doors in an address is not shipped', async (t) => {
+test.serial('what opens doors in an address is not shipped', async (t) => {
   const file = within('address.tar')
   const address = 'https://user:secret@example.com/a/module.wasm?token=secret#secret'
   const response = new Response(await answer(7), { headers: { 'content-type': 'application/wasm' } })
@@ -188,7 +186,7 @@ serial('what opens doors in an address is not shipped', async (t) => {
   t.is(cache.entries()[0].source, 'https://example.com/a/module.wasm')
 })
 
-serial('the file may be a URL, and so may the keys', async (t) => {
+test.serial('the file may be a URL, and so may the keys', async (t) => {
   const { pathToFileURL } = require('node:url')
   await cache.import(pathToFileURL(two), { key: pathToFileURL(keys.publicKey) })
   const { file } = await cache.export(pathToFileURL(within('url.tar')), { sign: pathToFileURL(keys.privateKey) })
@@ -197,7 +195,7 @@ serial('the file may be a URL, and so may the keys', async (t) => {
   await t.throwsAsync(cache.import(new URL('https://example.com/cache.tar'), signed()), { code: 'ERR_INVALID_URL_SCHEME' })
 })
 
-serial('an export that fails leaves the old archive, and nothing beside it', async (t) => {
+test.serial('an export that fails leaves the old archive, and nothing beside it', async (t) => {
   await cache.import(two, signed())
   const to = folder(t)
   const file = path.join(to, 'old.tar')
@@ -212,7 +210,7 @@ serial('an export that fails leaves the old archive, and nothing beside it', asy
   t.is(fs.readFileSync(file, 'utf8'), 'old')
 })
 
-serial('an export replaces a file, be it behind a link, and nothing else', async (t) => {
+test.serial('an export replaces a file, be it behind a link, and nothing else', async (t) => {
   await cache.import(two, signed())
   const to = folder(t)
   const [file, link, dangling, pipe] = ['old.tar', 'link', 'dangling', 'pipe'].map((name) => path.join(to, name))
@@ -249,7 +247,7 @@ serial('an export replaces a file, be it behind a link, and nothing else', async
 
 // ── Whose it is ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-serial('without the signature of the named key nothing is taken', async (t) => {
+test.serial('without the signature of the named key nothing is taken', async (t) => {
   await refused(t, 'SIGNATURE', two, { key: others.publicKey })
   const [manifest, signature, ...parts] = await unpack(two)
   const [plain, foreign, short, long, changed] = ['plain', 'foreign', 'short', 'long', 'another'].map((name) => within(`${name}.tar`))
@@ -271,7 +269,7 @@ serial('without the signature of the named key nothing is taken', async (t) => {
   t.is(onlyOriginals(t), 2)
 })
 
-serial('an import says whom it trusts', async (t) => {
+test.serial('an import says whom it trusts', async (t) => {
   const code = 'ERR_INVALID_ARG_VALUE'
   for (const options of [undefined, {}, { trust: false }]) await t.throwsAsync(cache.import(two, options), { code, message: /"key".*"trust: true"/ })
   await t.throwsAsync(cache.import(two, { ...signed(), trust: true }), { code, message: /not both/ })
@@ -288,7 +286,7 @@ serial('an import says whom it trusts', async (t) => {
   t.false(fs.existsSync(within('x.tar')))
 })
 
-serial('keys: what is no Ed25519 key of the right half is refused, with what to do, and without anything of the key', async (t) => {
+test.serial('keys: what is no Ed25519 key of the right half is refused, with what to do, and without anything of the key', async (t) => {
   const rsa = keyPair(at, 'rsa', { modulusLength: 2048 })
   const ec = keyPair(at, 'ec', { namedCurve: 'P-256' })
   const ed448 = keyPair(at, 'ed448')
@@ -327,7 +325,7 @@ serial('keys: what is no Ed25519 key of the right half is refused, with what to 
   t.false(fs.existsSync(within('x.tar')))
 })
 
-serial('an encrypted key takes its passphrase from the environment', async (t) => {
+test.serial('an encrypted key takes its passphrase from the environment', async (t) => {
   await cache.import(two, signed())
   const sign = keys.encrypted('the passphrase')
   const attempt = () => cache.export(within('encrypted.tar'), { sign })
@@ -356,7 +354,7 @@ async function refusedWith(t, code, message, change) {
 
 const ZEROS = '0'.repeat(64)
 
-serial('members that are missing, extra, twice there, at another place or of another kind', async (t) => {
+test.serial('members that are missing, extra, twice there, at another place or of another kind', async (t) => {
   const image = `${[...originals.keys()].sort()[1]}.image`
   await refusedWith(t, 'MISSING', /manifest\.json is missing/, (all) => all.slice(1))
   await refusedWith(t, 'MISSING', /manifest\.json is missing/, () => [])
@@ -379,7 +377,7 @@ serial('members that are missing, extra, twice there, at another place or of ano
   }
 })
 
-serial('names that are paths', async (t) => {
+test.serial('names that are paths', async (t) => {
   for (const name of ['../manifest.json', '/manifest.json', './manifest.json', 'a/manifest.json', '..', 'C:\\manifest.json']) {
     await refusedWith(t, 'PATH', /is a path/, ([first, ...rest]) => [{ ...first, name }, ...rest])
     await refusedWith(t, 'PATH', /is a path/, (all) => [...all, { name, bytes: Buffer.from('x') }])
@@ -390,7 +388,7 @@ serial('names that are paths', async (t) => {
   await refusedWith(t, 'PATH', /is a path/, (all) => [...all, { name: 'plain', pax: { path: '../../x' }, bytes: Buffer.from('x') }])
 })
 
-serial('members of another size, or other bytes', async (t) => {
+test.serial('members of another size, or other bytes', async (t) => {
   const [first] = originals.keys()
   for (const part of ['image', 'meta']) {
     const name = `${first}.${part}`
@@ -433,7 +431,7 @@ const SHAPES = [
   ['negative time', ({ entries }) => void (entries[0].created = -1)],
 ]
 
-serial('manifests of another shape, and those that contradict themselves', async (t) => {
+test.serial('manifests of another shape, and those that contradict themselves', async (t) => {
   for (const [title, change] of SHAPES) {
     const file = await forge(two, path.join(folder(t), 'forged.tar'), keys.privateKey, change)
     const error = await refused(t, 'MANIFEST', file)
@@ -447,7 +445,7 @@ serial('manifests of another shape, and those that contradict themselves', async
   t.is(cache.entries().length, 0)
 })
 
-serial('sizes beyond the limits: before anything is read', async (t) => {
+test.serial('sizes beyond the limits: before anything is read', async (t) => {
   for (const [part, bytes] of [['image', 2 * 2 ** 30 + 1], ['meta', 16 * 2 ** 20 + 1]]) {
     const file = await forge(two, within('large.tar'), keys.privateKey, ({ entries }) => void (entries[0][part].bytes = bytes))
     t.regex((await refused(t, 'TOO_LARGE', file)).message, new RegExp(`${bytes} bytes for its ${part}, and the most is ${bytes - 1}`))
@@ -466,7 +464,7 @@ serial('sizes beyond the limits: before anything is read', async (t) => {
   t.is(cache.entries().length, 0)
 })
 
-serial('what is no archive', async (t) => {
+test.serial('what is no archive', async (t) => {
   fs.writeFileSync(within('text'), 'no archive at all\n'.repeat(100))
   await refused(t, 'MALFORMED', within('text'))
   await refused(t, 'MALFORMED', at)
@@ -479,7 +477,7 @@ serial('what is no archive', async (t) => {
   await t.throwsAsync(cache.import(within('missing.tar'), signed()), { code: 'ENOENT' })
 })
 
-serial('entries for another engine or CPU are skipped, for the field that differs; the others are imported', async (t) => {
+test.serial('entries for another engine or CPU are skipped, for the field that differs; the others are imported', async (t) => {
   const [skipped, taken] = [...originals.keys()].sort()
   const cpu = originals.get(skipped).engine.cpu.split(',')
   for (const [field, value, reason] of [
@@ -519,7 +517,7 @@ async function survives(t, bytes, options, message) {
   return outcome
 }
 
-serial('a bit that is flipped, anywhere: an error, or nothing that it changes', async (t) => {
+test.serial('a bit that is flipped, anywhere: an error, or nothing that it changes', async (t) => {
   const good = fs.readFileSync(one)
   const tally = { refused: 0, imported: 0 }
   for (let index = 0; index < 400; index++) {
@@ -536,7 +534,7 @@ serial('a bit that is flipped, anywhere: an error, or nothing that it changes', 
   t.true(tally.refused > 300, JSON.stringify(tally))
 })
 
-serial('a bit that is flipped in an archive that is trusted: no other code is stored', async (t) => {
+test.serial('a bit that is flipped in an archive that is trusted: no other code is stored', async (t) => {
   const good = fs.readFileSync(one)
   for (let index = 0; index < 200; index++) {
     const bytes = Buffer.from(good)
@@ -545,7 +543,7 @@ serial('a bit that is flipped in an archive that is trusted: no other code is st
   }
 })
 
-serial('an archive that is cut off, wherever: nothing of it is stored', async (t) => {
+test.serial('an archive that is cut off, wherever: nothing of it is stored', async (t) => {
   const good = fs.readFileSync(two)
   const lengths = new Set(Array.from({ length: good.length / 512 }, (_, block) => block * 512))
   for (let index = 0; index < 100; index++) lengths.add(Math.floor((good.length * index) / 100))
@@ -557,7 +555,7 @@ serial('an archive that is cut off, wherever: nothing of it is stored', async (t
   }
 })
 
-serial('hundreds of archives leave no file open and nothing in the cache directory', async (t) => {
+test.serial('hundreds of archives leave no file open and nothing in the cache directory', async (t) => {
   const descriptors = () => (fs.existsSync('/proc/self/fd') ? fs.readdirSync('/proc/self/fd').length : 0)
   const before = descriptors()
   fs.writeFileSync(within('cut.tar'), fs.readFileSync(two).subarray(0, -2048))

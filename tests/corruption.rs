@@ -270,8 +270,11 @@ impl Random {
 
 const PAGE: usize = 4096;
 
-/// What can happen to a file. `others` are files that are right, of another module and of an earlier compile of this one.
-const DAMAGES: [(&str, fn(&mut Random, &mut Vec<u8>, &[Vec<u8>])); 12] = [
+/// Damages a file. The last are files that are right, of another module and of an earlier compile of this one.
+type Damage = fn(&mut Random, &mut Vec<u8>, &[Vec<u8>]);
+
+/// What can happen to a file.
+const DAMAGES: [(&str, Damage); 12] = [
     ("bits flipped", |random, bytes, _| {
         for _ in 0..=random.below(8) {
             let at = random.below(bytes.len());

@@ -105,10 +105,11 @@ impl Swept {
             };
             if let Some(key) = stem_of(lock::EXTENSION) {
                 // Taking a free lock and dropping it removes the file, in the one way that is safe.
-                if cfg!(unix) && is_old(entry, HOUR, now) {
-                    if matches!(Flight::try_acquire(dir, &key), Ok(Some(_))) {
-                        self.files += 1;
-                    }
+                if cfg!(unix)
+                    && is_old(entry, HOUR, now)
+                    && matches!(Flight::try_acquire(dir, &key), Ok(Some(_)))
+                {
+                    self.files += 1;
                 }
             } else if let Some(key) = stem_of(store::NOTE_EXTENSION) {
                 let of = dir.join(format!("{key}.{}", store::ENTRY_EXTENSION));
