@@ -257,7 +257,8 @@ test('a program that ends at once has kept what it fetched', async (t) => {
   t.is((await load(cache, job)).answer, 1001)
   t.is((await load(cache, job)).answer, 1001)
   t.deepEqual(asked(site), [[200, SIZE]])
-  t.deepEqual(litter(cache), [])
+  // A flight that the end interrupts is free at once, and its file goes with a sweep.
+  t.deepEqual(litter(cache).filter((name) => !name.endsWith('.lock')), [])
 })
 
 test('a server that is down: a fresh record serves, a stale one only as far as the server allowed', async (t) => {
