@@ -248,7 +248,7 @@ pub(super) fn evict(
     }
     let pending = units.extract_if(.., |unit| unit.purpose == Purpose::Pending);
     let pending: u64 = pending.map(|unit| unit.len).sum();
-    let can_fit = pending.saturating_add(needed) <= limit;
+    let can_fit = needed == 0 || pending.saturating_add(needed) <= limit;
     for unit in &mut units {
         if unit.purpose == Purpose::Kept && unit.note.is_some() && is_mapped(&unit.path) {
             unit.purpose = Purpose::Mapped;

@@ -630,6 +630,9 @@ fn an_entry_over_a_limit_is_not_stored_and_evicts_only_what_it_must() {
     assert!(is_there(&store, 1));
     drop(put(&tight, 2, 900).unwrap());
     assert!(!is_there(&store, 1));
+    // Who asks for less gets as little as there can be.
+    assert_eq!(store.prune(Some(0), None, SystemTime::now()).units, 1);
+    assert!(!is_there(&store, 2));
 }
 
 #[test]
