@@ -9,7 +9,7 @@ const { setImmediate, setTimeout } = require('node:timers/promises')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
 
-const { MAIN, cli, cliJson, startCli, startProgram } = require('./support/cli.js')
+const { MAIN, cli, cliJson, startCli, startOnTerminal, startProgram } = require('./support/cli.js')
 const { entries, folder } = require('./support/commands.js')
 const { small } = require('./support/mounts.js')
 const { WASM, origin } = require('./support/origin.js')
@@ -122,10 +122,9 @@ test('what a script prints stays plain, with or without NO_COLOR, when nobody lo
 })
 
 if (linux) {
-  // `script` of util-linux gives the command a terminal.
   const onTerminal = async (args, settings) => {
     const command = [process.execPath, MAIN, ...args].map((one) => `'${one}'`).join(' ')
-    const { stdout } = await startProgram(['script', '--quiet', '--return', '--command', command, '/dev/null'], settings).ended
+    const { stdout } = await startOnTerminal(command, settings).ended
     return stdout
   }
 
@@ -260,8 +259,9 @@ if (linux) {
       setTimeout(() => {}, 10_000)
       // As the terminal does it: to its foreground group.
       require('node:child_process').spawn('kill', ['-s', 'INT', '--', '0'], { stdio: 'inherit' })`)
-    const command = `'${process.execPath}' '${MAIN}' run '${file}' < /dev/null`
-    t.like(await startProgram(['script', '--quiet', '--return', '--command', command, '/dev/null']).ended, { code: 11 })
+    // With `exec`, no shell stays in the group to answer the signal as well.
+    const command = `exec '${process.execPath}' '${MAIN}' run '${file}' < /dev/null`
+    t.like(await startOnTerminal(command).ended, { code: 11 })
   })
 }
 
@@ -480,7 +480,7 @@ if (linux) {
     const args = [process.execPath, MAIN, 'warm', DECODER, site.url.href].map((one) => `'${one}'`).join(' ')
     const command = `sh -c "echo \\$\\$ > '${told}'; exec ${args}"; echo $? > '${told}'`
     const settings = { cache: path.join(at, 'cache'), env: { TERM: 'xterm' } }
-    const { stdout } = await startProgram(['script', '--quiet', '--command', command, '/dev/null'], settings).ended
+    const { stdout } = await startOnTerminal(command, settings).ended
     t.regex(stdout, /^.*stored.*webp_dec\.wasm/m)
     t.is(stdout.lastIndexOf('\u001b[?25h') > stdout.lastIndexOf('\u001b[?25l'), true, 'the cursor is shown')
     t.is(fs.readFileSync(told, 'utf8'), `${128 + os.constants.signals.SIGINT}\n`)

@@ -26,6 +26,10 @@ function startProgram([program, ...argv], { cache, env = {}, cwd, detached } = {
   return { child, ended }
 }
 
+/** The same of a command of the shell's on a terminal, which `script` of util-linux makes. `stdout`: all it showed. */
+const startOnTerminal = (command, { env, ...settings } = {}) =>
+  startProgram(['script', '--quiet', '--return', '--command', command, '/dev/null'], { ...settings, env: { ...env, SHELL: '/bin/sh' } })
+
 /** The same of the command line; `under`: a program that starts it. */
 const startCli = (args, { under = [], ...settings } = {}) => startProgram([...under, process.execPath, MAIN, ...args], settings)
 
@@ -38,4 +42,4 @@ async function cliJson([name, ...args], { code = 0, ...settings } = {}) {
   return JSON.parse(ended.stdout)
 }
 
-module.exports = { MAIN, cli, cliJson, startCli, startProgram }
+module.exports = { MAIN, cli, cliJson, startCli, startOnTerminal, startProgram }
