@@ -698,11 +698,16 @@ declare namespace wasm {
     optimizedReady: ModuleEvent<'optimizedReady'> & { readonly from: 'compiler' | 'cache' }
     /** The artifact has been stored. */
     cachedModule: ArtifactEvent<'cachedModule'>
-    /** The artifact was found and mapped: nothing is compiled. */
+    /** The artifact was found and mapped, or else copied: nothing is compiled. */
     moduleCacheHit: ArtifactEvent<'moduleCacheHit'> & {
       /** Whether the artifact was hashed now, or relied on because it is the file that was hashed before. */
       readonly verified: 'now' | 'before'
-      /** How much of `dur` it took to map the artifact, in milliseconds. */
+      /**
+       * Whether the pages of the code are the file's, which all processes share, or a copy of this process' own: on macOS
+       * and Windows, on a file system from which nothing may be executed (`noexec`), and when no further file can be opened.
+       */
+      readonly pages: 'shared' | 'private'
+      /** How much of `dur` it took to map or copy the artifact, in milliseconds. */
       readonly mapping: number
     }
     /** Nothing was found that this engine could use for this partition; not told of modules below `minSize`. */

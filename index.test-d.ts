@@ -164,6 +164,7 @@ if (event.name === 'cachedModule') expectType<string>(event.path)
 if (event.name === 'moduleCacheHit') {
   expectType<number>(event.artifactBytes)
   expectType<'now' | 'before'>(event.verified)
+  expectType<'shared' | 'private'>(event.pages)
   expectType<number>(event.mapping)
 }
 if (event.name === 'moduleCacheMiss') expectType<'absent' | 'other-partition' | 'other-engine'>(event.reason)

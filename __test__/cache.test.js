@@ -13,6 +13,7 @@ const { answer, custom, machine, padded } = require('./support/wat.js')
 const THRESHOLD = 128 * 1024
 const CALLS = [['run', 9], ['run', -1], ['run', 0]]
 const LINUX = process.platform === 'linux'
+const MAPPABLE = !['darwin', 'win32'].includes(process.platform)
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
 test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
@@ -115,6 +116,7 @@ for (const as of ['bytes', 'sync', 'response', 'stream', 'file']) {
     const [event] = named(hot, 'moduleCacheHit')
     t.is(event.path, entries(cache)[0])
     t.is(event.bytes, THRESHOLD)
+    t.is(event.pages, MAPPABLE ? 'shared' : 'private')
     // What the source was does not matter to the next one.
     t.deepEqual(story(await compile(t, cache, whole, undefined, { as: as === 'bytes' ? 'stream' : 'bytes' })), HOT)
     t.is(entries(cache).length, 1)

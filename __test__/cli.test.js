@@ -725,7 +725,7 @@ if (linux) {
       return
     }
     t.is(code, 1, stderr)
-    t.regex(stdout, /^wrong +executable mappings +what was stored cannot be mapped and run\. Advice: is the file system mounted noexec\?$/m)
+    t.regex(stdout, /^wrong +executable mappings +code that one process stored, another copied and ran: no memory is shared\. Advice: is the file system mounted noexec\?$/m)
     t.is(stdout.match(/^wrong/gm).length, 1)
   })
 }

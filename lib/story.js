@@ -28,7 +28,7 @@ const OUTCOMES = {
 const SENTENCES = {
   streamFromResponseCallback: (event) => `all ${formatSize(event.bytes)} have arrived, ${event.chunks} chunk${event.chunks === 1 ? '' : 's'} ${took(event)}`,
   moduleCacheHit: (event) =>
-    `found ${event.path} (${formatSize(event.artifactBytes)}), verified ${event.verified}, and mapped it ${took(event)}; nothing is compiled`,
+    `found ${event.path} (${formatSize(event.artifactBytes)}), verified ${event.verified}, and ${event.pages === 'shared' ? 'mapped' : 'copied'} it ${took(event)}; nothing is compiled`,
   moduleCacheMiss: (event) => `not in the cache (${event.reason}), looked for ${formatDuration(event.dur)}; it is compiled`,
   moduleCacheInvalid: (event) => `what is there cannot be used (${event.reason}), found out ${took(event)}; it is compiled anew`,
   baselineReady: (event) =>

@@ -130,6 +130,9 @@ function removeLeftovers(root) {
   }
 }
 
+/** Whether processes share the code's pages, unless something is in the way. */
+const MAPPABLE = !['darwin', 'win32'].includes(process.platform)
+
 /** One process stores, another one maps and runs. */
 async function roundTrip({ root }, _options, aborted) {
   let folder
@@ -140,9 +143,11 @@ async function roundTrip({ root }, _options, aborted) {
     const failure = first.events.find(({ name }) => name === 'cacheWriteFailed')
     if (failure !== undefined) return bad(`nothing can be stored: ${failure.reason}`, 'look at the lines above')
     const second = await probe(folder, aborted)
-    const hit = second.events.some(({ name }) => name === 'moduleCacheHit')
-    if (!hit) return bad('what was stored cannot be mapped and run', 'is the file system mounted noexec?')
-    return good('code that one process stored, another mapped and ran')
+    const hit = second.events.find(({ name }) => name === 'moduleCacheHit')
+    if (hit === undefined) return bad('what was stored cannot be loaded', 'NODE_DEBUG=wasm-compile-cache shows why')
+    if (hit.pages === 'shared') return good('code that one process stored, another mapped and ran')
+    const copied = 'code that one process stored, another copied and ran'
+    return MAPPABLE ? bad(`${copied}: no memory is shared`, 'is the file system mounted noexec?') : good(copied)
   } catch (error) {
     if (aborted.aborted) return untold('interrupted')
     return bad(error.message.split('\n')[0], 'tell us: this should not happen')

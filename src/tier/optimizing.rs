@@ -202,8 +202,8 @@ impl Job {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));
                     fields.push(("path", entry.path.display().to_string().into()));
-                    match storage::map(entry) {
-                        Ok((_, code)) => {
+                    match storage::load_entry(entry) {
+                        Ok(storage::LoadedEntry { code, .. }) => {
                             let event = span.event("cachedModule", fields);
                             self.module.listeners.emit(&event);
                             return Ok(code);

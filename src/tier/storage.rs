@@ -382,12 +382,17 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
     let image = entry.image_len;
     let verified = if entry.remembered { "before" } else { "now" };
     let mapping = Instant::now();
-    match map(entry) {
-        Ok((declaration, code)) => {
+    match load_entry(entry) {
+        Ok(LoadedEntry {
+            declaration,
+            code,
+            pages,
+        }) => {
             let mut fields = options.fields(&hash, declaration.size);
             fields.push(("artifactBytes", image.into()));
             fields.push(("path", path.into()));
             fields.push(("verified", verified.into()));
+            fields.push(("pages", pages.into()));
             let mapping = mapping.elapsed().as_secs_f64() * 1e3;
             fields.push(("mapping", Field::Number(mapping)));
             options.events.emit(span.event("moduleCacheHit", fields));
@@ -587,29 +592,34 @@ fn copied(entry: &Entry) -> LoadedImage {
     })
 }
 
-/// In words, and whether it proves the artifact bad: what the system or this process is short of does not.
-fn refusal(error: Option<DeserializeError>) -> (String, bool) {
+/// Whether it proves the artifact bad: what the system or this process is short of, or forbids, does not.
+fn is_defect(error: &DeserializeError) -> bool {
     use DeserializeError::{CorruptedBinary, Incompatible, InvalidByteLength};
-    let Some(error) = error else {
-        return ("load: the loader panicked".to_owned(), false);
-    };
-    let is_defective = matches!(
+    matches!(
         error,
         CorruptedBinary(_) | Incompatible(_) | InvalidByteLength { .. }
-    );
-    (format!("load: {error}"), is_defective)
+    )
 }
 
-/// Loads a verified entry.
-pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), Unloadable> {
-    let loaded = if engine::MAPPED_ARTIFACTS {
-        mapped(&entry).or_else(|error| match error {
-            // The loader opens the file again, and no further one may be open.
-            Some(DeserializeError::Io(_)) => copied(&entry),
-            error => Err(error),
-        })
+/// The artifact of a verified entry.
+pub(super) struct LoadedEntry {
+    pub declaration: Declaration,
+    pub code: Code,
+    /// "shared": the code's pages are the file's, for all processes. "private": they are a copy.
+    pub pages: &'static str,
+}
+
+/// Loads a verified entry: mapped where that can be had. It cannot where no further file may be open, as the loader opens
+/// it again, and where the file system lets nothing be executed.
+pub(super) fn load_entry(entry: Entry) -> Result<LoadedEntry, Unloadable> {
+    let copy = || ("private", copied(&entry));
+    let (pages, loaded) = if engine::MAPPED_ARTIFACTS {
+        match mapped(&entry) {
+            Err(Some(error)) if !is_defect(&error) => copy(),
+            loaded => ("shared", loaded),
+        }
     } else {
-        copied(&entry)
+        copy()
     };
     let Entry {
         file, path, meta, ..
@@ -620,11 +630,16 @@ pub(super) fn map(entry: Entry) -> Result<(Declaration, Code), Unloadable> {
             let info = artifact.create_module_info();
             if let Some((declaration, origin)) = Declaration::carried(info, &meta, &file) {
                 let code = Code::of_artifact(artifact, engine, origin, Some(file));
-                return Ok((declaration, code));
+                return Ok(LoadedEntry {
+                    declaration,
+                    code,
+                    pages,
+                });
             }
             ("metadata".to_owned(), true)
         }
-        Err(error) => refusal(error),
+        Err(None) => ("load: the loader panicked".to_owned(), false),
+        Err(Some(error)) => (format!("load: {error}"), is_defect(&error)),
     };
     Err(Unloadable {
         file,
