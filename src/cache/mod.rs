@@ -16,7 +16,7 @@
 //!     <key>.cwasm                       image, metadata, label, footer   footer.rs, label.rs
 //!     <key>.ok                          "verified whole at this stat"    verified.rs
 //!     <key>.lock                        one compile over all processes   lock.rs
-//!     quarantine/<key>.<reason>         defective artifacts              store.rs
+//!     quarantine/<key>.<reason>         defective artifacts              entry.rs
 //!     stat/<path hash>                  stat of a file -> module hash    stat_index.rs
 //!     heads/<hash>                      empty: this head was cached      heads.rs
 //!     spool/<key>.spool                 a module to finish               spool.rs
@@ -38,6 +38,7 @@
 #![forbid(unsafe_code)]
 
 mod counters;
+mod entry;
 mod error;
 mod fields;
 mod file_stat;
@@ -66,6 +67,7 @@ mod wasm_files;
 pub mod properties;
 
 pub use counters::{Counts, MissReason};
+pub use entry::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN};
 pub use error::{CacheError, InvalidReason};
 pub use file_stat::{FileStat, Observation};
 pub use heads::Heads;
@@ -77,6 +79,6 @@ pub use lock::Flight;
 pub use resources::{MAX_POLICY_LEN, Resource, Resources};
 pub use spool::{Spool, Spooled};
 pub use stat_index::StatIndex;
-pub use store::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN, Settings, Store, Usage};
+pub use store::{Settings, Store, Usage};
 pub use sweep::Swept;
 pub use wasm_files::WasmFiles;

@@ -1,8 +1,11 @@
 //! [`Store`] on real files.
 
-use std::fs;
-use std::io::{Read, Write};
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom, Write};
 
+use super::super::entry::{CHUNK, Lookup};
+use super::super::file_stat::FileStat;
+use super::super::verified::Subject;
 use super::*;
 
 const MODULE: ModuleHash = ModuleHash::from_bytes([2; 32]);

@@ -13,7 +13,7 @@ use super::baseline::Baseline;
 use super::code::Module;
 use super::fetched::{Fetched, Keeping, Likely};
 use super::registry::{self, Entered};
-use super::{optimizing, storage};
+use super::{loading, optimizing, storage};
 use crate::cache::{FileStat, ModuleHash, Observation};
 use crate::error::CompileError;
 use crate::module::Declaration;
@@ -125,7 +125,7 @@ pub(super) fn make(
         }
         Entered::Build(building) => building,
     };
-    let module = match storage::load(&key, hash, size, options) {
+    let module = match loading::load(&key, hash, size, options) {
         Some(module) => module,
         None if storage::must_be_cached(size, options.min_size) => {
             return Err(CompileError::NotCached.into());
@@ -152,7 +152,7 @@ pub(super) fn known(
     let module = match entered {
         Entered::Shared(module) => module,
         Entered::Build(building) => {
-            let module = storage::load(&key, hash, size, options)?;
+            let module = loading::load(&key, hash, size, options)?;
             building.done(&module, options);
             module
         }

@@ -11,7 +11,7 @@ use wasmer_compiler::ArtifactCreate;
 
 use super::compile::{CacheMode, CompileOptions};
 use super::optimizing::{self, WAITS, build, origin, whole, write};
-use super::{scheduler, storage};
+use super::{loading, scheduler, storage};
 use crate::cache::ArtifactKey;
 use crate::module::{Declaration, has_handler};
 use crate::stream::{Chunk, Ingest};
@@ -145,7 +145,7 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
             flight = store.flight(&key);
         }
     }
-    if storage::load_code(&key, hash, &options).code().is_some() {
+    if loading::load_code(&key, hash, &options).code().is_some() {
         return true;
     }
     // Where locks do not work, compiling twice is harmless.

@@ -12,6 +12,7 @@ mod fetched;
 mod fingerprint;
 mod finisher;
 mod kit;
+mod loading;
 mod optimizing;
 mod positions;
 mod publish;

@@ -18,7 +18,7 @@ use wasmer_compiler::{
 
 use super::code::{Code, Module};
 use super::compile::CompileOptions;
-use super::{engine, fetched, scheduler, storage};
+use super::{engine, fetched, loading, scheduler, storage};
 use crate::cache::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
 use crate::module::{Declaration, WholeOrigin};
 use crate::stream::Ingested;
@@ -133,7 +133,7 @@ impl Job {
 
     /// Publishes what another process has stored; whether there was something.
     fn find(&self) -> bool {
-        let found = storage::load_code(&self.key(), self.module.hash, &self.options);
+        let found = loading::load_code(&self.key(), self.module.hash, &self.options);
         let Some(code) = found.code() else {
             return false;
         };
@@ -202,8 +202,8 @@ impl Job {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));
                     fields.push(("path", entry.path.display().to_string().into()));
-                    match storage::load_entry(entry) {
-                        Ok(storage::LoadedEntry { code, .. }) => {
+                    match loading::load_entry(entry) {
+                        Ok(loading::LoadedEntry { code, .. }) => {
                             let event = span.event("cachedModule", fields);
                             self.module.listeners.emit(&event);
                             return Ok(code);
