@@ -59,6 +59,11 @@ if (native[ARENA] === undefined) {
     },
     fault: (owner, words, traced) => owner.fault(words, traced),
     pass: (owner, error) => owner.pass(error),
+    // Calls `visit` on deeper and deeper frames, until V8 allows no deeper one.
+    descend: function descend(visit) {
+      visit()
+      descend(visit)
+    },
   })
   Object.defineProperty(native, ARENA, { value: arena })
 }

@@ -81,11 +81,15 @@ impl EnvShared {
 }
 
 /// WebAssembly called the host; it comes back to WebAssembly when the value is dropped.
-pub struct Outside(Option<&'static Watched>);
+pub struct Outside {
+    watched: Option<&'static Watched>,
+    #[cfg(target_os = "linux")]
+    _room: Option<super::nesting::Room>,
+}
 
 impl Drop for Outside {
     fn drop(&mut self) {
-        if let Some(watched) = self.0 {
+        if let Some(watched) = self.watched {
             watched.enter();
         }
     }
@@ -183,7 +187,11 @@ impl EnvState {
         if let Some(watched) = inside {
             watched.leave();
         }
-        Outside(inside)
+        Outside {
+            watched: inside,
+            #[cfg(target_os = "linux")]
+            _room: super::nesting::make_room(self, self.shared.depth.load(Ordering::Relaxed)),
+        }
     }
 
     /// Whether another thread has told the environment to stop: no JavaScript will run in it.
@@ -235,6 +243,7 @@ struct Realm {
     call_import: Reference,
     fault: Reference,
     pass: Reference,
+    descend: Reference,
 }
 
 /// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes, and [`FAILED`].
@@ -340,6 +349,11 @@ impl EnvState {
 
     pub fn pass(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.pass)
+    }
+
+    #[cfg(target_os = "linux")]
+    pub fn descend(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.descend)
     }
 
     /// Where arguments and results pass; null before `init`.
@@ -517,6 +531,7 @@ fn init(call: &Call<'_>) -> Result<Value> {
         call_import: reference("callImport")?,
         fault: reference("fault")?,
         pass: reference("pass")?,
+        descend: reference("descend")?,
     };
     if call.state.realm.set(realm).is_err() {
         return Err(Thrown::Type("init was already called".to_owned()));

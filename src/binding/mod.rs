@@ -12,6 +12,8 @@ mod group;
 mod js;
 mod memory;
 mod module;
+#[cfg(target_os = "linux")]
+mod nesting;
 mod resource;
 mod thrown;
 mod trace;
