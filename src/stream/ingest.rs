@@ -14,9 +14,15 @@ use crate::module::{
     split_elements, wasm_features,
 };
 
-/// Function bodies are handed on in chunks of about this many bytes: large enough that the 0.2 ms
-/// floor of one donor's compile does not count, small enough to keep every core busy.
-const CHUNK_BYTES: usize = 96 * 1024;
+/// Function bodies are handed on in chunks of at least this many bytes, so that the 0.2 ms floor of
+/// one donor's compile does not count, and small enough to keep every core busy.
+const MIN_CHUNK_BYTES: usize = 96 << 10;
+
+/// The largest chunk that a large declaration calls for.
+const MAX_CHUNK_BYTES: usize = 1 << 20;
+
+/// A chunk's bodies are that many times the weight of the declaration, which every donor carries.
+const BODIES_TO_DECLARATION: usize = 4;
 
 const PAGE: u64 = 65_536;
 
@@ -129,6 +135,8 @@ pub struct Ingest {
     next_local: u32,
     chunk: Vec<ChunkFunction>,
     chunk_bytes: Vec<u8>,
+    /// When a chunk is full.
+    full_chunk: usize,
 }
 
 impl Default for Ingest {
@@ -163,6 +171,7 @@ impl Ingest {
             next_local: 0,
             chunk: Vec::new(),
             chunk_bytes: Vec::new(),
+            full_chunk: MIN_CHUNK_BYTES,
         }
     }
 
@@ -296,7 +305,7 @@ impl Ingest {
                     self.payload(bytes, &payload)?;
                 }
             }
-            if self.chunk_bytes.len() >= CHUNK_BYTES {
+            if self.chunk_bytes.len() >= self.full_chunk {
                 self.flush(sink);
             }
             if self.deferred.is_none() && !self.code.is_empty() {
@@ -340,7 +349,10 @@ impl Ingest {
             Payload::StartSection { func, .. } => self.start = Some(*func),
             Payload::CodeSectionStart { range: at, .. } => {
                 self.code = range(at.clone());
-                self.skeleton = Some(Arc::new(self.builder.finish()));
+                let skeleton = self.builder.finish();
+                let wanted = skeleton.weight().saturating_mul(BODIES_TO_DECLARATION);
+                self.full_chunk = wanted.clamp(MIN_CHUNK_BYTES, MAX_CHUNK_BYTES);
+                self.skeleton = Some(Arc::new(skeleton));
             }
             Payload::DataSection(reader) => {
                 (self.data, self.active) = split_data(reader, bytes, &self.memories)?;
@@ -476,5 +488,53 @@ impl Chunk {
             allocations = validator.into_allocations();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasm_encoder::{CodeSection, Function, FunctionSection, Module, TypeSection, ValType};
+
+    use super::*;
+
+    /// The sizes of the chunks of a module with that many types, which are all different.
+    fn chunks(types: u32) -> Vec<usize> {
+        const FUNCTIONS: u32 = 400;
+        const BODY: usize = 8 << 10;
+        let mut section = TypeSection::new();
+        for number in 0..types {
+            let params = (0..12).map(|bit| {
+                if number >> bit & 1 == 0 {
+                    ValType::I32
+                } else {
+                    ValType::I64
+                }
+            });
+            section.ty().function(params, []);
+        }
+        let (mut functions, mut code) = (FunctionSection::new(), CodeSection::new());
+        for _ in 0..FUNCTIONS {
+            let mut body = Function::new([]);
+            body.raw([1; BODY]); // nop
+            body.instructions().end();
+            functions.function(0);
+            code.function(&body);
+        }
+        let mut module = Module::new();
+        module.section(&section).section(&functions).section(&code);
+        let mut sizes = Vec::new();
+        let ingested = Ingest::whole(module.finish(), &mut |chunk| sizes.push(chunk.bytes.len()));
+        assert!(ingested.is_ok());
+        sizes
+    }
+
+    #[test]
+    fn the_larger_the_declaration_the_larger_the_chunks() {
+        let small = chunks(1);
+        assert!(small.len() > 30, "{small:?}");
+        // Two thousand trampolines a chunk would take longer than its bodies.
+        let large = chunks(2_000);
+        assert!((3..8).contains(&large.len()), "{large:?}");
+        assert_eq!(small.iter().sum::<usize>(), large.iter().sum());
     }
 }
