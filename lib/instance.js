@@ -13,6 +13,7 @@ const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.
 const { describeModule, isModule, twinOf } = require('./module.js')
 const { native, builtin, classes } = require('./native.js')
 const { parseSignature } = require('./signature.js')
+const { leaving } = require('./stack.js')
 const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isBuiltinTag, isTag, matchTag, tagAt } = require('./tag.js')
 const { NOT_A_FUNCTION } = require('./value.js')
@@ -239,17 +240,25 @@ const EMPTY = new builtin.Module(binary())
 const create = () => new builtin.Instance(EMPTY)
 
 function Instance(module, importObject = undefined) {
-  const where = 'WebAssembly.Instance()'
-  requireNew(new.target, 'Instance')
-  if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
-  checkImportObject(importObject, where)
-  if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
-  return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
+  try {
+    const where = 'WebAssembly.Instance()'
+    requireNew(new.target, 'Instance')
+    if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
+    checkImportObject(importObject, where)
+    if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
+    return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
+  } catch (error) {
+    throw leaving(error, Instance)
+  }
 }
 
-defineInterface(Instance, 'WebAssembly.Instance', {
+const own = defineInterface(Instance, 'WebAssembly.Instance', {
   get exports() {
-    return exportsOf.get(this) ?? apply(builtinExports, this, [])
+    try {
+      return exportsOf.get(this) ?? apply(builtinExports, this, [])
+    } catch (error) {
+      throw leaving(error, own['get exports'])
+    }
   },
 })
 

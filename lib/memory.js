@@ -7,6 +7,7 @@ const { types } = require('node:util')
 const { binary, importOf, leb128 } = require('./binary.js')
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
 const { installed } = require('./realm.js')
+const { leaving } = require('./stack.js')
 const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
 
 const { apply } = Reflect
@@ -26,19 +27,31 @@ function resized(memory) {
 }
 
 function Memory(descriptor) {
-  requireNew(new.target, 'Memory')
-  // The built-in reads and checks the descriptor.
-  return inheriting(new builtin.Memory(descriptor), this)
+  try {
+    requireNew(new.target, 'Memory')
+    // The built-in reads and checks the descriptor.
+    return inheriting(new builtin.Memory(descriptor), this)
+  } catch (error) {
+    throw leaving(error, Memory)
+  }
 }
 
-defineInterface(Memory, 'WebAssembly.Memory', {
+const own = defineInterface(Memory, 'WebAssembly.Memory', {
   grow(delta) {
-    const previous = apply(memoryGrow, this, [delta])
-    resized(this)
-    return previous
+    try {
+      const previous = apply(memoryGrow, this, [delta])
+      resized(this)
+      return previous
+    } catch (error) {
+      throw leaving(error, own.grow)
+    }
   },
   get buffer() {
-    return apply(memoryBuffer, this, [])
+    try {
+      return apply(memoryBuffer, this, [])
+    } catch (error) {
+      throw leaving(error, own['get buffer'])
+    }
   },
 })
 
@@ -74,9 +87,13 @@ function overrideGrow(memory) {
   const inherited = memory.grow
   const override = {
     grow(delta) {
-      const previous = apply(inherited, this, [delta])
-      resized(this)
-      return previous
+      try {
+        const previous = apply(inherited, this, [delta])
+        resized(this)
+        return previous
+      } catch (error) {
+        throw leaving(error, override)
+      }
     },
   }.grow
   // A frozen object refuses: safe, because memory that native does not know to be there traps.

@@ -11,6 +11,7 @@ const { native, classes } = require('./native.js')
 const { v8 } = require('./webidl.js')
 
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
+const { captureStackTrace } = Error
 const { toString: errorToString } = Error.prototype
 
 /** A frame of wasm, as V8's structured stack traces have it. */
@@ -212,6 +213,8 @@ const INTERNAL = getOwnPropertyDescriptor(new Error(), 'stack').get
  * replaced.
  */
 function noted(error) {
+  const own = defined.get(error)
+  if (own !== undefined && own.get === getOwnPropertyDescriptor(error, 'stack')?.get) return own.stack()
   let sites
   const collect = (_, value) => (sites = value)
   const read = () => {
@@ -227,15 +230,18 @@ function noted(error) {
   return typeof text === 'string' ? { text } : undefined
 }
 
-function defineStack(error, stack) {
-  let value
-  let known = false
+/** Error -> {get, stack}: the accessor that it got here, and what that one shows, as {@link noted} gives it. */
+const defined = new WeakMap()
+
+function defineStack(error, { sites, text }) {
+  let value = text
+  let known = sites === undefined
   // Assigned to a variable they would get its name, which V8's have not.
   const [get, set] = [
     function () {
       if (!known) {
         known = true
-        value = stack()
+        value = format(error, sites)
       }
       return value
     },
@@ -245,6 +251,7 @@ function defineStack(error, stack) {
     },
   ]
   defineProperty(error, 'stack', { get, set, enumerable: false, configurable: true })
+  defined.set(error, { get, stack: () => (known ? { text: value } : { sites }) })
 }
 
 /** Errors whose frames were replaced. */
@@ -254,13 +261,8 @@ function replaceStack(error, calls, limit) {
   const stack = noted(error)
   if (stack === undefined) return
   const { sites, text } = stack
-  if (sites === undefined) {
-    const replaced = replaceText(text, calls, limit)
-    defineStack(error, () => replaced)
-    return
-  }
-  const replaced = replaceFrames(sites, siteName, calls).slice(0, limit)
-  defineStack(error, () => format(error, replaced))
+  if (sites === undefined) defineStack(error, { text: replaceText(text, calls, limit) })
+  else defineStack(error, { sites: replaceFrames(sites, siteName, calls).slice(0, limit) })
 }
 
 const callsNow = (limit) => native.traceFrames(limit).map((frames) => frames.map((frame) => new CallSite(frame)))
@@ -295,6 +297,71 @@ function passed(error) {
   if (limit > 0) replaceStack(error, callsNow(limit), limit)
 }
 
+const isOwn = (frame) => (typeof frame === 'string' ? lineName(frame) : siteName(frame)) !== undefined
+
+/** A function of the language's own, like Array.prototype.map. */
+const isOfLanguage = (frame) => `${frame}`.endsWith('(<anonymous>)')
+
+/** Where the innermost call of this package begins and ends in `frames`, with what it called of the language's own. */
+function ownCall(frames) {
+  const first = frames.findIndex(isOwn)
+  if (first === -1) return undefined
+  let from = first
+  while (from > 0 && isOfLanguage(frames[from - 1])) from--
+  let to = first + 1
+  for (let k = to; k < frames.length && (isOwn(frames[k]) || isOfLanguage(frames[k])); k++) {
+    if (isOwn(frames[k])) to = k + 1
+  }
+  return { from, to }
+}
+
+const framesOf = ({ sites, text }) => sites ?? text.split(AT).slice(1)
+
+/** The frames below that of `fn`; none where it is not on the stack. */
+function callersOf(fn) {
+  const error = new Error()
+  captureStackTrace(error, fn)
+  return framesOf(noted(error))
+}
+
+function hideCall(error, fn) {
+  const limit = currentLimit()
+  const stack = limit === 0 ? undefined : noted(error)
+  if (stack === undefined) return
+  const frames = framesOf(stack)
+  const call = ownCall(frames)
+  if (call === undefined) {
+    defineStack(error, stack)
+  } else if (call.from === 0) {
+    // Made here, or by V8 for us.
+    captureStackTrace(error, fn)
+  } else {
+    // The program's, made by what this call called, unless the frames are of another call of before.
+    const callers = callersOf(fn).slice(0, limit)
+    const isThisCall = frames.slice(call.to, call.to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
+    const kept = isThisCall ? frames.slice(0, call.from).concat(callers).slice(0, limit) : frames.filter((frame) => !isOwn(frame))
+    if (stack.sites !== undefined) defineStack(error, { sites: kept })
+    else defineStack(error, { text: [stack.text.split(AT, 1)[0], ...kept].join(AT) })
+  }
+}
+
+/**
+ * For each error that leaves a function of the API: its stack is that of an error of V8's own function. It begins with
+ * the caller, or where the program was called back, goes on with it; below an asynchronous function there is nobody
+ * once it has returned.
+ *
+ * @param {unknown} error
+ * @param {Function} fn the function of the API that was called
+ */
+function leaving(error, fn) {
+  try {
+    if (isNativeError(error)) hideCall(error, fn)
+  } catch {
+    // The stack is full.
+  }
+  return error
+}
+
 /** An import threw into wasm that has handlers: its callers are those that wait now, wherever the error leaves wasm. */
 function threw(error) {
   if (!isNativeError(error)) return
@@ -306,4 +373,4 @@ function threw(error) {
   }
 }
 
-module.exports = { makeError, passed, threw, trapped }
+module.exports = { leaving, makeError, passed, threw, trapped }
