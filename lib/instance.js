@@ -72,7 +72,9 @@ function readImports(module, importObject, where) {
   if (imports.length > 0 && importObject === undefined) {
     throw new TypeError(`${where}: Imports argument must be present and must be an object`)
   }
-  return imports.map((declared, index) => {
+  // In the stacks of what the getters throw, no method of Array is to be seen.
+  const values = []
+  for (const [index, declared] of imports.entries()) {
     // 3.1-3.3. Get(importObject, moduleName) has to be an object; Get(o, componentName).
     const from = importObject[declared.module]
     if (!isObject(from)) {
@@ -81,8 +83,9 @@ function readImports(module, importObject, where) {
     const value = from[declared.name]
     const mismatch = kindMismatch(declared, value)
     if (mismatch !== undefined) throw new classes.LinkError(`${where}: ${subjectOf(declared, index)}: ${mismatch}`)
-    return value
-  })
+    values.push(value)
+  }
+  return values
 }
 
 /** Import matching of the core specification (module instantiation, step 3). */

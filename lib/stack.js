@@ -148,9 +148,12 @@ function withError(name, value, action) {
 const OWN = `${__dirname}/`
 // Below these, a frame of ./function.js is a call that went into wasm; elsewhere it still read its arguments.
 const ABOVE_WASM = new Set(['adapter.js', 'exception.js', 'group.js', 'native.js', 'stack.js'])
+// Of these nothing is left when the frames of wasm are there. Others are the API's, whose functions have their callers
+// put in the place of their frames as the error leaves them (see `leaving`); until then the frames are kept, not shown.
+const OF_CALLS = new Set([...ABOVE_WASM, 'function.js', 'slab.js', 'value.js'])
 
 /**
- * Frames with those of this package replaced; `nameOf` gives a frame's file if it is one of this package, and `calls`
+ * Frames with those of calls into wasm and out of it replaced; `nameOf` gives a frame's file if it is one of this package, and `calls`
  * has the frames of the calls into wasm, the innermost first.
  */
 function replaceFrames(frames, nameOf, calls) {
@@ -161,6 +164,7 @@ function replaceFrames(frames, nameOf, calls) {
     const name = nameOf(frame)
     if (name === undefined) replaced.push(frame)
     else if (name === 'function.js' && ABOVE_WASM.has(above)) replaced.push(...(calls[next++] ?? []))
+    else if (!OF_CALLS.has(name)) replaced.push(frame)
     above = name
   }
   // V8 had not room for the closure itself.
@@ -180,12 +184,36 @@ function lineName(line) {
 
 const AT = '\n    at '
 
-/** In a stack that was written already; what is before its frames stays as it is. */
-function replaceText(text, calls, limit) {
-  const lines = text.split(AT)
-  const frames = replaceFrames(lines.slice(1), lineName, calls).slice(0, limit)
-  return [lines[0], ...frames].join(AT)
+const isOwn = (frame) => (typeof frame === 'string' ? lineName(frame) : siteName(frame)) !== undefined
+
+/** A function of the language's own, like Array.prototype.map. */
+const isOfLanguage = (frame) => `${frame}`.endsWith('(<anonymous>)')
+
+/** Where the innermost call of this package begins and ends in `frames`, with what it called of the language's own. */
+function ownCall(frames) {
+  const first = frames.findIndex(isOwn)
+  if (first === -1) return undefined
+  let from = first
+  while (from > 0 && isOfLanguage(frames[from - 1])) from--
+  let to = first + 1
+  for (let k = to; k < frames.length && (isOwn(frames[k]) || isOfLanguage(frames[k])); k++) {
+    if (isOwn(frames[k])) to = k + 1
+  }
+  return { from, to }
 }
+
+/** Frames without this package's. */
+function visible(frames, limit) {
+  const call = ownCall(frames)
+  if (call === undefined || call.from >= limit) return frames.slice(0, limit)
+  return frames.slice(0, call.from).concat(visible(frames.slice(call.to), limit - call.from))
+}
+
+const framesOf = ({ sites, text }) => sites ?? text.split(AT).slice(1)
+
+/** In a stack that was written already, what is before its frames stays as it is. */
+const withFrames = ({ sites, text }, frames) =>
+  sites === undefined ? { text: [text.split(AT, 1)[0], ...frames].join(AT) } : { sites: frames }
 
 /** An error of Node's own names its code, too. */
 function headOf(error) {
@@ -213,8 +241,13 @@ const INTERNAL = getOwnPropertyDescriptor(new Error(), 'stack').get
  * replaced.
  */
 function noted(error) {
+  // That it cannot be replaced has to be known before V8 writes it.
+  if (!Object.isExtensible(error)) return undefined
   const own = defined.get(error)
-  if (own !== undefined && own.get === getOwnPropertyDescriptor(error, 'stack')?.get) return own.stack()
+  if (own !== undefined && own.get === getOwnPropertyDescriptor(error, 'stack')?.get) {
+    const stack = own.stack()
+    return stack.sites !== undefined || typeof stack.text === 'string' ? stack : undefined
+  }
   let sites
   const collect = (_, value) => (sites = value)
   const read = () => {
@@ -233,25 +266,27 @@ function noted(error) {
 /** Error -> {get, stack}: the accessor that it got here, and what that one shows, as {@link noted} gives it. */
 const defined = new WeakMap()
 
-function defineStack(error, { sites, text }) {
-  let value = text
-  let known = sites === undefined
+function defineStack(error, stack, limit) {
+  let value
+  let known = false
   // Assigned to a variable they would get its name, which V8's have not.
   const [get, set] = [
     function () {
       if (!known) {
         known = true
-        value = format(error, sites)
+        const frames = visible(framesOf(stack), limit)
+        value = stack.sites === undefined ? withFrames(stack, frames).text : format(error, frames)
       }
       return value
     },
     function (replacement) {
       known = true
       value = replacement
+      stack = { text: replacement }
     },
   ]
   defineProperty(error, 'stack', { get, set, enumerable: false, configurable: true })
-  defined.set(error, { get, stack: () => (known ? { text: value } : { sites }) })
+  defined.set(error, { get, stack: () => (known && stack.sites !== undefined ? { text: value } : stack) })
 }
 
 /** Errors whose frames were replaced. */
@@ -260,9 +295,9 @@ const done = new WeakSet()
 function replaceStack(error, calls, limit) {
   const stack = noted(error)
   if (stack === undefined) return
-  const { sites, text } = stack
-  if (sites === undefined) defineStack(error, { text: replaceText(text, calls, limit) })
-  else defineStack(error, { sites: replaceFrames(sites, siteName, calls).slice(0, limit) })
+  const whole = completed(stack, limit)
+  const nameOf = whole.sites === undefined ? lineName : siteName
+  defineStack(error, withFrames(whole, replaceFrames(framesOf(whole), nameOf, calls)), limit)
 }
 
 const callsNow = (limit) => native.traceFrames(limit).map((frames) => frames.map((frame) => new CallSite(frame)))
@@ -289,34 +324,6 @@ function trapped(words, traced) {
   return makeError(classes.RuntimeError, shorter ? 'function signature mismatch' : words, calls)
 }
 
-/** An error that an import threw leaves wasm. */
-function passed(error) {
-  if (done.has(error)) return
-  done.add(error)
-  const limit = currentLimit()
-  if (limit > 0) replaceStack(error, callsNow(limit), limit)
-}
-
-const isOwn = (frame) => (typeof frame === 'string' ? lineName(frame) : siteName(frame)) !== undefined
-
-/** A function of the language's own, like Array.prototype.map. */
-const isOfLanguage = (frame) => `${frame}`.endsWith('(<anonymous>)')
-
-/** Where the innermost call of this package begins and ends in `frames`, with what it called of the language's own. */
-function ownCall(frames) {
-  const first = frames.findIndex(isOwn)
-  if (first === -1) return undefined
-  let from = first
-  while (from > 0 && isOfLanguage(frames[from - 1])) from--
-  let to = first + 1
-  for (let k = to; k < frames.length && (isOwn(frames[k]) || isOfLanguage(frames[k])); k++) {
-    if (isOwn(frames[k])) to = k + 1
-  }
-  return { from, to }
-}
-
-const framesOf = ({ sites, text }) => sites ?? text.split(AT).slice(1)
-
 /** The frames below that of `fn`; none where it is not on the stack. */
 function callersOf(fn) {
   const error = new Error()
@@ -324,25 +331,25 @@ function callersOf(fn) {
   return framesOf(noted(error))
 }
 
+/** Whether `frames` go on from number `to` with `callers`, as far as there are any. */
+const continues = (frames, to, callers) =>
+  frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
+
 function hideCall(error, fn) {
   const limit = currentLimit()
   const stack = limit === 0 ? undefined : noted(error)
   if (stack === undefined) return
   const frames = framesOf(stack)
   const call = ownCall(frames)
-  if (call === undefined) {
-    defineStack(error, stack)
-  } else if (call.from === 0) {
+  if (call?.from === 0) {
     // Made here, or by V8 for us.
     captureStackTrace(error, fn)
-  } else {
-    // The program's, made by what this call called, unless the frames are of another call of before.
-    const callers = callersOf(fn).slice(0, limit)
-    const isThisCall = frames.slice(call.to, call.to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
-    const kept = isThisCall ? frames.slice(0, call.from).concat(callers).slice(0, limit) : frames.filter((frame) => !isOwn(frame))
-    if (stack.sites !== undefined) defineStack(error, { sites: kept })
-    else defineStack(error, { text: [stack.text.split(AT, 1)[0], ...kept].join(AT) })
+    return
   }
+  // The program's, made by what this call called; or of another call, of before.
+  const callers = call === undefined ? [] : callersOf(fn)
+  const isOfThis = call !== undefined && continues(frames, call.to, callers)
+  defineStack(error, isOfThis ? withFrames(stack, frames.slice(0, call.from).concat(callers)) : stack, limit)
 }
 
 /**
@@ -360,6 +367,28 @@ function leaving(error, fn) {
     // The stack is full.
   }
   return error
+}
+
+const callIn = (frames) => frames.findIndex((frame) => siteName(frame) === 'function.js')
+
+/** `stack` with what is below the import's adapter, where V8 had no room for it beside our frames. */
+function completed(stack, limit) {
+  const { sites } = stack
+  const call = sites?.length === limit ? ownCall(sites) : undefined
+  if (call === undefined) return stack
+  const now = withError('stackTraceLimit', limit + ROOM, () => callersOf(completed))
+  const callers = now.slice(callIn(now))
+  const before = callIn(sites)
+  const to = before === -1 ? call.to : before
+  return continues(sites, to, callers) ? { sites: sites.slice(0, to).concat(callers) } : stack
+}
+
+/** An error that an import threw leaves wasm. */
+function passed(error) {
+  if (done.has(error)) return
+  done.add(error)
+  const limit = currentLimit()
+  if (limit > 0) replaceStack(error, callsNow(limit), limit)
 }
 
 /** An import threw into wasm that has handlers: its callers are those that wait now, wherever the error leaves wasm. */
