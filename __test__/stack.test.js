@@ -27,6 +27,31 @@ for (const tiers of [['baseline'], ['optimized', 'hot']]) {
   })
 }
 
+const apiChild = path.join(__dirname, 'children/api-stacks.js')
+
+async function apiStacksOf(engine, flags) {
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, apiChild, engine], { maxBuffer: 16 * 1024 * 1024 })
+  return JSON.parse(stdout)
+}
+
+// The built-in's streaming functions call the program back from a file of Node's.
+const withoutNode = ([name, stack]) => [
+  name,
+  typeof stack === 'string' ? stack.replace(/\n {4}at node:internal\/wasm_web_api:.*/g, '') : stack,
+]
+const isOfProgram = (frame) => !`${frame}`.startsWith('node:internal/wasm_web_api:')
+
+for (const flags of [[], ['--enable-source-maps']]) {
+  test.serial(`errors that leave the API have the built-in's stacks: node ${flags.join(' ')}`, async (t) => {
+    const [expected, stacks] = await Promise.all(['builtin', 'ours'].map((engine) => apiStacksOf(engine, flags)))
+    t.deepEqual(Object.keys(stacks), Object.keys(expected))
+    for (const [name, [error, stack]] of Object.entries(expected)) {
+      const frames = Array.isArray(stack) ? stack.filter(isOfProgram) : stack
+      t.deepEqual(stacks[name].slice(0, 2), withoutNode([error, frames]), name)
+    }
+  })
+}
+
 /** The package's namespace, loaded into a realm of its own over the one addon, as Jest does for each test file. */
 function loadInto(context) {
   const loaded = new Map()

@@ -35,7 +35,11 @@ function instantiateCompiled(module, importObject) {
 }
 
 async function instantiateFallback(module, importObject) {
-  return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), Instance.prototype)
+  try {
+    return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), Instance.prototype)
+  } catch (error) {
+    throw leaving(error, operations.instantiate)
+  }
 }
 
 /** "Asynchronously instantiate a WebAssembly module". The specification queues a task for step 4, V8 does it now. */

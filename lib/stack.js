@@ -153,10 +153,10 @@ const ABOVE_WASM = new Set(['adapter.js', 'exception.js', 'group.js', 'native.js
 const OF_CALLS = new Set([...ABOVE_WASM, 'function.js', 'slab.js', 'value.js'])
 
 /**
- * Frames with those of calls into wasm and out of it replaced; `nameOf` gives a frame's file if it is one of this package, and `calls`
- * has the frames of the calls into wasm, the innermost first.
+ * Frames with those of calls into wasm and out of it replaced; `calls` has the frames of the calls into wasm, the
+ * innermost first.
  */
-function replaceFrames(frames, nameOf, calls) {
+function replaceFrames(frames, calls) {
   const replaced = []
   let above
   let next = 0
@@ -182,9 +182,12 @@ function lineName(line) {
   return from === -1 ? undefined : /^[^:]*/.exec(line.slice(from + OWN.length))[0]
 }
 
+/** The file of a frame, as a call site or as it was written, if it is one of this package. */
+const nameOf = (frame) => (typeof frame === 'string' ? lineName(frame) : siteName(frame))
+
 const AT = '\n    at '
 
-const isOwn = (frame) => (typeof frame === 'string' ? lineName(frame) : siteName(frame)) !== undefined
+const isOwn = (frame) => nameOf(frame) !== undefined
 
 /** A function of the language's own, like Array.prototype.map. */
 const isOfLanguage = (frame) => `${frame}`.endsWith('(<anonymous>)')
@@ -233,6 +236,9 @@ function format(error, sites) {
   return [headOf(error), ...sites].join(AT)
 }
 
+// Newer versions of Node have a function of their own here.
+const PREPARE = valueOf('prepareStackTrace')
+
 // What V8 from 12 on shows as the accessor of every error's stack; before, it looks like a value.
 const INTERNAL = getOwnPropertyDescriptor(new Error(), 'stack').get
 
@@ -256,9 +262,10 @@ function noted(error) {
     if (property.get === undefined) return property.value
     return property.get === INTERNAL ? apply(INTERNAL, error, []) : undefined
   }
-  // Node's source maps are applied by the function that this one would take the place of.
+  // Node's source maps are applied by the function that this one would take the place of, if not the program's does.
   // eslint-disable-next-line n/no-unsupported-features/node-builtins -- undefined where there is no such switch
-  const text = process.sourceMapsEnabled === true ? read() : withError('prepareStackTrace', collect, read)
+  const mapped = process.sourceMapsEnabled === true && valueOf('prepareStackTrace') === PREPARE
+  const text = mapped ? read() : withError('prepareStackTrace', collect, read)
   if (Array.isArray(sites) && text === sites) return { sites }
   return typeof text === 'string' ? { text } : undefined
 }
@@ -266,27 +273,54 @@ function noted(error) {
 /** Error -> {get, stack}: the accessor that it got here, and what that one shows, as {@link noted} gives it. */
 const defined = new WeakMap()
 
+/** `stack` gives what {@link noted} does; it is called at most once. */
 function defineStack(error, stack, limit) {
+  let given
   let value
   let known = false
+  const give = () => (given ??= stack())
   // Assigned to a variable they would get its name, which V8's have not.
   const [get, set] = [
     function () {
       if (!known) {
         known = true
-        const frames = visible(framesOf(stack), limit)
-        value = stack.sites === undefined ? withFrames(stack, frames).text : format(error, frames)
+        const frames = visible(framesOf(give()), limit)
+        value = given.sites === undefined ? withFrames(given, frames).text : format(error, frames)
       }
       return value
     },
     function (replacement) {
       known = true
       value = replacement
-      stack = { text: replacement }
+      given = { text: replacement }
     },
   ]
   defineProperty(error, 'stack', { get, set, enumerable: false, configurable: true })
-  defined.set(error, { get, stack: () => (known && stack.sites !== undefined ? { text: value } : stack) })
+  defined.set(error, { get, stack: () => (known && given.sites !== undefined ? { text: value } : give()) })
+}
+
+/** Whether `frames` go on from number `to` with `callers`, as far as there are any. */
+const continues = (frames, to, callers) =>
+  frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
+
+// The closures on the way here, of which nothing is to be seen.
+const ROOM = 8
+
+const callIn = (frames) => frames.findIndex((frame) => nameOf(frame) === 'function.js')
+
+/** Gives the frames of a stack, with those below an import's adapter for which V8 had no room beside ours. */
+function completer(stack, limit) {
+  const frames = framesOf(stack)
+  const call = frames.length === limit ? ownCall(frames) : undefined
+  if (call === undefined) return () => frames
+  const now = withError('stackTraceLimit', limit + ROOM, () => new Error())
+  return () => {
+    const below = framesOf(noted(now))
+    const callers = below.slice(callIn(below))
+    const before = callIn(frames)
+    const to = before === -1 ? call.to : before
+    return continues(frames, to, callers) ? frames.slice(0, to).concat(callers) : frames
+  }
 }
 
 /** Errors whose frames were replaced. */
@@ -295,15 +329,11 @@ const done = new WeakSet()
 function replaceStack(error, calls, limit) {
   const stack = noted(error)
   if (stack === undefined) return
-  const whole = completed(stack, limit)
-  const nameOf = whole.sites === undefined ? lineName : siteName
-  defineStack(error, withFrames(whole, replaceFrames(framesOf(whole), nameOf, calls)), limit)
+  const complete = completer(stack, limit)
+  defineStack(error, () => withFrames(stack, replaceFrames(complete(), calls)), limit)
 }
 
 const callsNow = (limit) => native.traceFrames(limit).map((frames) => frames.map((frame) => new CallSite(frame)))
-
-// The closures on the way here, of which nothing is to be seen.
-const ROOM = 8
 
 /** An error of this realm whose stack shows nothing of this package. */
 function makeError(Class, message, calls = () => []) {
@@ -331,10 +361,6 @@ function callersOf(fn) {
   return framesOf(noted(error))
 }
 
-/** Whether `frames` go on from number `to` with `callers`, as far as there are any. */
-const continues = (frames, to, callers) =>
-  frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
-
 function hideCall(error, fn) {
   const limit = currentLimit()
   const stack = limit === 0 ? undefined : noted(error)
@@ -349,7 +375,8 @@ function hideCall(error, fn) {
   // The program's, made by what this call called; or of another call, of before.
   const callers = call === undefined ? [] : callersOf(fn)
   const isOfThis = call !== undefined && continues(frames, call.to, callers)
-  defineStack(error, isOfThis ? withFrames(stack, frames.slice(0, call.from).concat(callers)) : stack, limit)
+  const shown = isOfThis ? withFrames(stack, frames.slice(0, call.from).concat(callers)) : stack
+  defineStack(error, () => shown, limit)
 }
 
 /**
@@ -367,20 +394,6 @@ function leaving(error, fn) {
     // The stack is full.
   }
   return error
-}
-
-const callIn = (frames) => frames.findIndex((frame) => siteName(frame) === 'function.js')
-
-/** `stack` with what is below the import's adapter, where V8 had no room for it beside our frames. */
-function completed(stack, limit) {
-  const { sites } = stack
-  const call = sites?.length === limit ? ownCall(sites) : undefined
-  if (call === undefined) return stack
-  const now = withError('stackTraceLimit', limit + ROOM, () => callersOf(completed))
-  const callers = now.slice(callIn(now))
-  const before = callIn(sites)
-  const to = before === -1 ? call.to : before
-  return continues(sites, to, callers) ? { sites: sites.slice(0, to).concat(callers) } : stack
 }
 
 /** An error that an import threw leaves wasm. */

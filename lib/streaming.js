@@ -234,7 +234,7 @@ function makeStreaming({
       throw signal.reason
     }
     try {
-      return moduleOf(await new Compilation({ native, events, where, options }).run(source))
+      return await new Compilation({ native, events, where, options }).run(source)
     } finally {
       events.drain()
     }
@@ -243,7 +243,7 @@ function makeStreaming({
   async function compileStreaming(source, options) {
     try {
       const where = 'WebAssembly.compileStreaming()'
-      return compile(source, readOptions(options, where), where)
+      return moduleOf(await compile(source, readOptions(options, where), where))
     } catch (error) {
       throw leaving(error, functions.compileStreaming)
     }
@@ -255,7 +255,7 @@ function makeStreaming({
       // Before the source is looked at: a caller's mistake must not cost the download.
       if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
       const read = readOptions(options, where)
-      const module = await compile(source, read, where)
+      const module = moduleOf(await compile(source, read, where))
       if (read.signal?.aborted) throw read.signal.reason
       const instance = await instantiateModule(module, imports)
       return { module, instance }

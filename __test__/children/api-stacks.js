@@ -149,9 +149,9 @@ async function makeCases() {
     'in a method of Array, of a module': () => [9].map(exports.table.get, exports.table),
     'an error of before': () => new W.Instance(module, { get m() { throw before } }),
     'an error of another call': () => new W.Instance(module, { get m() { throw kept } }),
-    'a frozen error': () => new W.Instance(module, { get m() { throw Object.freeze(new Error('frozen')) } }),
     'an error whose stack was read': () => new W.Instance(module, { get m() { throw read(new Error('read')) } }),
     'an error whose stack was written': () => new W.Instance(module, { get m() { throw Object.assign(new Error(), { stack: 'x' }) } }),
+    'an error that is given': (error = null) => new W.Instance(module, { get m() { throw error } }),
     'no error': () => new W.Instance(module, { get m() { throw { stack: 'its own' } } }),
   }
   const apply = (fn, self) => Reflect.apply(fn, self, [])
@@ -241,6 +241,13 @@ async function main() {
     for (const [name, action] of Object.entries(async)) stacks[`${way}: ${name}`] = facts(await rejected(action))
     Error.stackTraceLimit = stackTraceLimit
     delete Error.prepareStackTrace
+  }
+  // Of an error that cannot be changed, nothing is.
+  for (const change of [Object.freeze, Object.preventExtensions]) {
+    const unchangeable = change(new Error('unchangeable'))
+    const { stack } = unchangeable
+    const error = caught(() => sync['an error that is given'](unchangeable))
+    stacks[change.name] = [error === unchangeable, error.stack === stack, change(new Error('unread')).message]
   }
   Object.freeze(Error)
   for (const [name, action] of Object.entries(sync)) {
