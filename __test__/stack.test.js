@@ -52,6 +52,24 @@ for (const flags of [[], ['--enable-source-maps']]) {
   })
 }
 
+// The built-in's has a line of the program above it, or of wasm.
+const UNCAUGHT = {
+  'new WebAssembly.Module(Buffer.of(1, 2, 3, 4))': /^CompileError: /,
+  'new WebAssembly.Memory({ initial: 1, maximum: 1 }).grow(5)': /^RangeError: /,
+  'new WebAssembly.Instance(new WebAssembly.Module(trapping)).exports.f()': /^RuntimeError: unreachable\n {4}at wasm:/,
+}
+
+test('above an uncaught error no line of this package is printed', async (t) => {
+  const trapping = [...new Uint8Array(await assemble('(module (func (export "f") (unreachable)))'))]
+  for (const [text, expected] of Object.entries(UNCAUGHT)) {
+    const program = `const trapping = Uint8Array.of(${trapping}); ${text}`
+    const register = path.join(__dirname, '../register.js')
+    const { stderr } = await t.throwsAsync(promisify(execFile)(process.execPath, ['--require', register, '--eval', program]))
+    t.regex(stderr.trim(), expected)
+    t.false(stderr.includes(lib), stderr)
+  }
+})
+
 /** The package's namespace, loaded into a realm of its own over the one addon, as Jest does for each test file. */
 function loadInto(context) {
   const loaded = new Map()

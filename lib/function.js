@@ -36,7 +36,7 @@ function toNumber(value, call) {
   try {
     return +value
   } catch (error) {
-    throw leaving(error, functions.get(call))
+    throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
   }
 }
 
@@ -54,7 +54,7 @@ const CALLS = new Map([
   [
     ':',
     (call, group) => () => {
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
@@ -63,7 +63,7 @@ const CALLS = new Map([
     (call, group) => (a) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
@@ -74,7 +74,7 @@ const CALLS = new Map([
       if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
       I32[4] = b
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
@@ -87,7 +87,7 @@ const CALLS = new Map([
       I32[0] = a
       I32[4] = b
       I32[8] = c
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
@@ -102,14 +102,14 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       I32[12] = d
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     ':i',
     (call, group) => () => {
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -119,7 +119,7 @@ const CALLS = new Map([
     (call, group) => (a) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -131,7 +131,7 @@ const CALLS = new Map([
       if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
       I32[4] = b
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -145,7 +145,7 @@ const CALLS = new Map([
       I32[0] = a
       I32[4] = b
       I32[8] = c
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -161,7 +161,7 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       I32[12] = d
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -187,7 +187,7 @@ function callWithNumbers(call, group, { params, results }) {
       if (typeof values[k] !== 'number') values[k] = toNumber(values[k], call)
     }
     for (let k = 0; k < length; k++) views[k][places[k]] = values[k]
-    call(group)
+    call(group) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
     return result === undefined ? undefined : result[0]
   }
@@ -198,7 +198,7 @@ function callBySignature(call, group, { params, results, opaque, references }) {
   // 1. If a parameter or result is v128 or exnref, throw a TypeError (before any argument is looked at).
   if (opaque) {
     return () => {
-      throw leaving(new TypeError(INCOMPATIBLE), functions.get(call))
+      throw leaving(new TypeError(INCOMPATIBLE), functions.get(call)) // node-do-not-add-exception-line
     }
   }
   const coerce = (values) => {
@@ -206,14 +206,14 @@ function callBySignature(call, group, { params, results, opaque, references }) {
     try {
       return toRawAll(params, values, group)
     } catch (error) {
-      throw leaving(error, functions.get(call))
+      throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
     } finally {
       if (references) group.references.end()
     }
   }
   return (...values) => {
     writeAll(params, coerce(values))
-    call(group)
+    call(group) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
     // One result is itself, none undefined, several an Array.
     if (results.length === 0) return undefined

@@ -64,7 +64,7 @@ function Global(descriptor, value = undefined) {
     state.held = value
     return empty
   } catch (error) {
-    throw leaving(error, Global)
+    throw leaving(error, Global) // node-do-not-add-exception-line
   }
 }
 
@@ -104,7 +104,7 @@ const own = defineInterface(Global, 'WebAssembly.Global', {
       if (state === undefined) return functionFromBuiltin(apply(builtinValueOf, this, []))
       return load(this, state, 'WebAssembly.Global.valueOf()')
     } catch (error) {
-      throw leaving(error, own.valueOf)
+      throw leaving(error, own.valueOf) // node-do-not-add-exception-line
     }
   },
   get value() {
@@ -113,7 +113,7 @@ const own = defineInterface(Global, 'WebAssembly.Global', {
       if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, []))
       return load(this, state, accessor('get'))
     } catch (error) {
-      throw leaving(error, own['get value'])
+      throw leaving(error, own['get value']) // node-do-not-add-exception-line
     }
   },
   set value(value) {
@@ -139,7 +139,7 @@ const own = defineInterface(Global, 'WebAssembly.Global', {
       write(letter, 0, raw)
       native.globalSet(address)
     } catch (error) {
-      throw leaving(error, own['set value'])
+      throw leaving(error, own['set value']) // node-do-not-add-exception-line
     }
   },
 })

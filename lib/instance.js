@@ -251,7 +251,7 @@ function Instance(module, importObject = undefined) {
     if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
     return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
   } catch (error) {
-    throw leaving(error, Instance)
+    throw leaving(error, Instance) // node-do-not-add-exception-line
   }
 }
 
@@ -260,7 +260,7 @@ const own = defineInterface(Instance, 'WebAssembly.Instance', {
     try {
       return exportsOf.get(this) ?? apply(builtinExports, this, [])
     } catch (error) {
-      throw leaving(error, own['get exports'])
+      throw leaving(error, own['get exports']) // node-do-not-add-exception-line
     }
   },
 })

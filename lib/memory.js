@@ -32,7 +32,7 @@ function Memory(descriptor) {
     // The built-in reads and checks the descriptor.
     return inheriting(new builtin.Memory(descriptor), this)
   } catch (error) {
-    throw leaving(error, Memory)
+    throw leaving(error, Memory) // node-do-not-add-exception-line
   }
 }
 
@@ -43,14 +43,14 @@ const own = defineInterface(Memory, 'WebAssembly.Memory', {
       resized(this)
       return previous
     } catch (error) {
-      throw leaving(error, own.grow)
+      throw leaving(error, own.grow) // node-do-not-add-exception-line
     }
   },
   get buffer() {
     try {
       return apply(memoryBuffer, this, [])
     } catch (error) {
-      throw leaving(error, own['get buffer'])
+      throw leaving(error, own['get buffer']) // node-do-not-add-exception-line
     }
   },
 })
@@ -58,7 +58,15 @@ const own = defineInterface(Memory, 'WebAssembly.Memory', {
 // What a newer V8 adds (toFixedLengthBuffer, toResizableBuffer) is the built-in's.
 for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(builtin.Memory.prototype))) {
   if (Object.hasOwn(Memory.prototype, name)) continue
-  const { [name]: forward } = { [name]() { return apply(member.value, this, arguments) } }
+  const { [name]: forward } = {
+    [name]() {
+      try {
+        return apply(member.value, this, arguments)
+      } catch (error) {
+        throw leaving(error, forward) // node-do-not-add-exception-line
+      }
+    },
+  }
   Object.defineProperty(Memory.prototype, name, { ...member, value: forward })
 }
 
@@ -92,7 +100,7 @@ function overrideGrow(memory) {
         resized(this)
         return previous
       } catch (error) {
-        throw leaving(error, override)
+        throw leaving(error, override) // node-do-not-add-exception-line
       }
     },
   }.grow

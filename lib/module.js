@@ -115,7 +115,7 @@ function Module(bytes, options = undefined) {
     requireNew(new.target, 'Module')
     return moduleOf(compileNow(bytes, readOptions(options, where), where), this)
   } catch (error) {
-    throw leaving(error, Module)
+    throw leaving(error, Module) // node-do-not-add-exception-line
   }
 }
 
@@ -136,7 +136,7 @@ const statics = {
       if (state === undefined) return builtinStatics.imports(module)
       return state.imports.map(({ module: from, name, kind }) => ({ module: from, name, kind }))
     } catch (error) {
-      throw leaving(error, own.imports)
+      throw leaving(error, own.imports) // node-do-not-add-exception-line
     }
   },
 
@@ -146,7 +146,7 @@ const statics = {
       if (state === undefined) return builtinStatics.exports(module)
       return state.exports.map(({ name, kind }) => ({ name, kind }))
     } catch (error) {
-      throw leaving(error, own.exports)
+      throw leaving(error, own.exports) // node-do-not-add-exception-line
     }
   },
 
@@ -160,7 +160,7 @@ const statics = {
       if (state === undefined) return builtinStatics.customSections(module, sectionName)
       return native.moduleCustomSections(state.handle, `${sectionName}`)
     } catch (error) {
-      throw leaving(error, own.customSections)
+      throw leaving(error, own.customSections) // node-do-not-add-exception-line
     }
   },
 }

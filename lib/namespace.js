@@ -38,7 +38,7 @@ async function instantiateFallback(module, importObject) {
   try {
     return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), Instance.prototype)
   } catch (error) {
-    throw leaving(error, operations.instantiate)
+    throw leaving(error, operations.instantiate) // node-do-not-add-exception-line
   }
 }
 
@@ -48,7 +48,7 @@ async function instantiateModule(module, importObject) {
     if (describeModule(module) !== undefined) checkImportObject(importObject, INSTANTIATE)
     return instantiateCompiled(module, importObject)
   } catch (error) {
-    throw leaving(error, operations.instantiate)
+    throw leaving(error, operations.instantiate) // node-do-not-add-exception-line
   }
 }
 
@@ -67,7 +67,7 @@ async function instantiateBytes(bytes, importObject, options) {
     // To await an Instance would ask it for its `then`.
     return { module, instance: types.isPromise(instance) ? await instance : instance }
   } catch (error) {
-    throw leaving(error, operations.instantiate)
+    throw leaving(error, operations.instantiate) // node-do-not-add-exception-line
   }
 }
 
@@ -76,7 +76,7 @@ async function compileBytes(bytes, options) {
     const where = 'WebAssembly.compile()'
     return moduleOf(await compileInBackground(bytes, readOptions(options, where), where))
   } catch (error) {
-    throw leaving(error, operations.compile)
+    throw leaving(error, operations.compile) // node-do-not-add-exception-line
   }
 }
 
@@ -95,7 +95,7 @@ const operations = {
       const read = readOptions(options, where)
       return view.length > 0 && fallback.validate(view, read)
     } catch (error) {
-      throw leaving(error, operations.validate)
+      throw leaving(error, operations.validate) // node-do-not-add-exception-line
     }
   },
 

@@ -384,6 +384,9 @@ function hideCall(error, fn) {
  * the caller, or where the program was called back, goes on with it; below an asynchronous function there is nobody
  * once it has returned.
  *
+ * To be thrown in a line with the comment `node-do-not-add-exception-line`: above an uncaught error Node prints the line
+ * that threw it, which would be ours, but none that says so (GetErrorSource of node_errors.cc).
+ *
  * @param {unknown} error
  * @param {Function} fn the function of the API that was called
  */

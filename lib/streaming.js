@@ -245,7 +245,7 @@ function makeStreaming({
       const where = 'WebAssembly.compileStreaming()'
       return moduleOf(await compile(source, readOptions(options, where), where))
     } catch (error) {
-      throw leaving(error, functions.compileStreaming)
+      throw leaving(error, functions.compileStreaming) // node-do-not-add-exception-line
     }
   }
 
@@ -260,7 +260,7 @@ function makeStreaming({
       const instance = await instantiateModule(module, imports)
       return { module, instance }
     } catch (error) {
-      throw leaving(error, functions.instantiateStreaming)
+      throw leaving(error, functions.instantiateStreaming) // node-do-not-add-exception-line
     }
   }
 

@@ -91,7 +91,7 @@ function Table(descriptor, value = undefined) {
     hold(empty, state, 0, apply(builtinLength, empty, []), value)
     return empty
   } catch (error) {
-    throw leaving(error, Table)
+    throw leaving(error, Table) // node-do-not-add-exception-line
   }
 }
 
@@ -122,7 +122,7 @@ const own = defineInterface(Table, 'WebAssembly.Table', {
       const state = states.get(this)
       return state === undefined ? apply(builtinLength, this, []) : sizeOf(this, state)
     } catch (error) {
-      throw leaving(error, own['get length'])
+      throw leaving(error, own['get length']) // node-do-not-add-exception-line
     }
   },
 
@@ -147,7 +147,7 @@ const own = defineInterface(Table, 'WebAssembly.Table', {
       if (previous === -1) throw new RangeError(`WebAssembly.Table.grow(): failed to grow table by ${count}`)
       return previous
     } catch (error) {
-      throw leaving(error, own.grow)
+      throw leaving(error, own.grow) // node-do-not-add-exception-line
     }
   },
 
@@ -170,7 +170,7 @@ const own = defineInterface(Table, 'WebAssembly.Table', {
       }
       native.tableSet(state.group.handle, state.id, at, toRaw(state.element, element, state.group))
     } catch (error) {
-      throw leaving(error, own.set)
+      throw leaving(error, own.set) // node-do-not-add-exception-line
     }
   },
 
@@ -187,7 +187,7 @@ const own = defineInterface(Table, 'WebAssembly.Table', {
       checkIndex(this, state, at, 'get')
       return referenceToJS(state.element, native.tableGet(state.group.handle, state.id, at), state.group)
     } catch (error) {
-      throw leaving(error, own.get)
+      throw leaving(error, own.get) // node-do-not-add-exception-line
     }
   },
 })

@@ -71,7 +71,7 @@ function Tag(descriptor) {
     const tag = inheriting(new builtin.Tag(watched), bare ? Object.create(Tag.prototype) : this)
     return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
   } catch (error) {
-    throw leaving(error, Tag)
+    throw leaving(error, Tag) // node-do-not-add-exception-line
   }
 }
 

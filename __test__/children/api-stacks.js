@@ -91,6 +91,7 @@ async function makeCases() {
     'Memory.grow of a module': () => exports.memory.grow(5),
     'Memory.grow, a conversion': () => memory.grow(unconvertible),
     'Memory.grow of nothing': () => W.Memory.prototype.grow.call({}, 1),
+    'Memory.toFixedLengthBuffer': () => W.Memory.prototype.toFixedLengthBuffer?.call({}),
     'Memory.buffer': () => apply(getter(W.Memory, 'buffer'), {}),
     'Table without new': () => W.Table({ initial: 1, element: 'anyfunc' }),
     'Table of nothing': () => new W.Table(),
