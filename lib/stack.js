@@ -316,7 +316,9 @@ function completer(stack, limit) {
   const now = withError('stackTraceLimit', limit + ROOM, () => new Error())
   return () => {
     const below = framesOf(noted(now))
-    const callers = below.slice(callIn(below))
+    const at = callIn(below)
+    if (at === -1) return frames
+    const callers = below.slice(at)
     const before = callIn(frames)
     const to = before === -1 ? call.to : before
     return continues(frames, to, callers) ? frames.slice(0, to).concat(callers) : frames
@@ -372,11 +374,13 @@ function hideCall(error, fn) {
     captureStackTrace(error, fn)
     return
   }
-  // The program's, made by what this call called; or of another call, of before.
-  const callers = call === undefined ? [] : callersOf(fn)
-  const isOfThis = call !== undefined && continues(frames, call.to, callers)
-  const shown = isOfThis ? withFrames(stack, frames.slice(0, call.from).concat(callers)) : stack
+  // First of all, for V8 has shown what it noted, and there may be no room on the stack for what follows.
+  let shown = stack
   defineStack(error, () => shown, limit)
+  if (call === undefined) return
+  // The program's, made by what this call called; or of another call, of before.
+  const callers = callersOf(fn)
+  if (continues(frames, call.to, callers)) shown = withFrames(stack, frames.slice(0, call.from).concat(callers))
 }
 
 /**
@@ -418,4 +422,4 @@ function threw(error) {
   }
 }
 
-module.exports = { leaving, makeError, passed, threw, trapped }
+module.exports = { leaving, passed, threw, trapped }
