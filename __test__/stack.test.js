@@ -27,6 +27,49 @@ for (const tiers of [['baseline'], ['optimized', 'hot']]) {
   })
 }
 
+const apiChild = path.join(__dirname, 'children/api-stacks.js')
+
+async function apiStacksOf(engine, flags) {
+  const { stdout } = await promisify(execFile)(process.execPath, [...flags, apiChild, engine], { maxBuffer: 16 * 1024 * 1024 })
+  return JSON.parse(stdout)
+}
+
+// The built-in's streaming functions call the program back from a file of Node's.
+const withoutNode = ([name, stack]) => [
+  name,
+  typeof stack === 'string' ? stack.replace(/\n {4}at node:internal\/wasm_web_api:.*/g, '') : stack,
+]
+const isOfProgram = (frame) => !`${frame}`.startsWith('node:internal/wasm_web_api:')
+
+for (const flags of [[], ['--enable-source-maps']]) {
+  test.serial(`errors that leave the API have the built-in's stacks: node ${flags.join(' ')}`, async (t) => {
+    const [expected, stacks] = await Promise.all(['builtin', 'ours'].map((engine) => apiStacksOf(engine, flags)))
+    t.deepEqual(Object.keys(stacks), Object.keys(expected))
+    for (const [name, [error, stack]] of Object.entries(expected)) {
+      const frames = Array.isArray(stack) ? stack.filter(isOfProgram) : stack
+      t.deepEqual(stacks[name].slice(0, 2), withoutNode([error, frames]), name)
+    }
+  })
+}
+
+// The built-in's has a line of the program above it, or of wasm.
+const UNCAUGHT = {
+  'new WebAssembly.Module(Buffer.of(1, 2, 3, 4))': /^CompileError: /,
+  'new WebAssembly.Memory({ initial: 1, maximum: 1 }).grow(5)': /^RangeError: /,
+  'new WebAssembly.Instance(new WebAssembly.Module(trapping)).exports.f()': /^RuntimeError: unreachable\n {4}at wasm:/,
+}
+
+test('above an uncaught error no line of this package is printed', async (t) => {
+  const trapping = [...new Uint8Array(await assemble('(module (func (export "f") (unreachable)))'))]
+  for (const [text, expected] of Object.entries(UNCAUGHT)) {
+    const program = `const trapping = Uint8Array.of(${trapping}); ${text}`
+    const register = path.join(__dirname, '../register.js')
+    const { stderr } = await t.throwsAsync(promisify(execFile)(process.execPath, ['--require', register, '--eval', program]))
+    t.regex(stderr.trim(), expected)
+    t.false(stderr.includes(lib), stderr)
+  }
+})
+
 /** The package's namespace, loaded into a realm of its own over the one addon, as Jest does for each test file. */
 function loadInto(context) {
   const loaded = new Map()

@@ -6,7 +6,6 @@ const { isNativeError } = require('node:util').types
 const events = require('./events.js')
 const fallback = require('./fallback.js')
 const { native, classes } = require('./native.js')
-const { makeError } = require('./stack.js')
 const { bytesOf } = require('./webidl.js')
 
 /** What native may throw, of this realm. */
@@ -24,7 +23,7 @@ function worded(error, where) {
   const { name, message } = error
   const Class = Object.hasOwn(CLASSES, name) ? CLASSES[name] : undefined
   if (Class === undefined || message.startsWith('WebAssembly.') || message === STACK_IS_FULL) return error
-  const own = makeError(Class, `${where}: ${message}`)
+  const own = new Class(`${where}: ${message}`)
   // V8's have none of them: ours are for those who ask, not for those who print the error.
   for (const key of ['code', 'feature', 'offset']) {
     const property = Object.getOwnPropertyDescriptor(error, key)
@@ -58,9 +57,9 @@ function compileNow(source, options, where) {
 /** "Asynchronously compile a WebAssembly module". The bytes are copied before it returns. */
 function compileInBackground(source, options, where) {
   const { signal } = options
+  const bytes = bytesToCompile(source, where)
+  if (signal?.aborted) throw signal.reason
   return new Promise((resolve, reject) => {
-    const bytes = bytesToCompile(source, where)
-    if (signal?.aborted) throw signal.reason
     const refusal = fallback.refusalOf(bytes, options)
     if (refusal !== undefined) {
       resolve(fallback.compileLater(refusal, bytes.slice(), options, where))

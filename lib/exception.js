@@ -8,6 +8,7 @@
 const { isNativeError } = require('node:util').types
 const { native, builtin } = require('./native.js')
 const { NAMES } = require('./signature.js')
+const { leaving } = require('./stack.js')
 const { JSTag, bindTag, isBound, knownTags, tagAt, tagParams } = require('./tag.js')
 const { read, toRaw, write } = require('./value.js')
 
@@ -84,10 +85,14 @@ const isReadable = (letters) => !letters.some(isOpaque)
 // The built-in's getArg knows such a value as the externref that stands in its place (see ./tag.js).
 function hideOpaque(exception, letters) {
   const checked = (tag, index) => {
-    const value = apply(getArg, exception, [tag, index])
-    const letter = letters[index >>> 0]
-    if (isOpaque(letter)) throw new TypeError(`WebAssembly.Exception.getArg(): Invalid type ${NAMES.get(letter)}`)
-    return value
+    try {
+      const value = apply(getArg, exception, [tag, index])
+      const letter = letters[index >>> 0]
+      if (isOpaque(letter)) throw new TypeError(`WebAssembly.Exception.getArg(): Invalid type ${NAMES.get(letter)}`)
+      return value
+    } catch (error) {
+      throw leaving(error, checked) // node-do-not-add-exception-line
+    }
   }
   Object.defineProperty(exception, 'getArg', { value: checked, writable: true, configurable: true })
 }

@@ -5,10 +5,9 @@
 
 const events = require('./events.js')
 const { native, builtin, classes } = require('./native.js')
-const { makeError } = require('./stack.js')
 
 function unsupported(feature, reason) {
-  const error = makeError(classes.CompileError, `${reason}; the built-in engine is used with { fallback: 'builtin' }`)
+  const error = new classes.CompileError(`${reason}; the built-in engine is used with { fallback: 'builtin' }`)
   const hidden = (value) => ({ value, writable: true, configurable: true })
   return Object.defineProperties(error, { code: hidden('ERR_WASM_UNSUPPORTED'), feature: hidden(feature) })
 }
@@ -56,7 +55,7 @@ const NAMED = /^WebAssembly\.\w+\(\): /
 /** V8's error where it refuses the bytes as well, in the name of the function that was called; else ours. */
 function final(error, theirs, where) {
   if (!(theirs instanceof classes.CompileError)) return error
-  const own = makeError(classes.CompileError, theirs.message.replace(NAMED, () => `${where}: `))
+  const own = new classes.CompileError(theirs.message.replace(NAMED, () => `${where}: `))
   return Object.defineProperty(own, 'code', Object.getOwnPropertyDescriptor(error, 'code'))
 }
 

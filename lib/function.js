@@ -18,6 +18,7 @@
 
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
+const { leaving } = require('./stack.js')
 const { INCOMPATIBLE, read, readAll, toRawAll, writeAll } = require('./value.js')
 const { SLOPPY } = require('./webidl.js')
 
@@ -26,6 +27,18 @@ const { RuntimeError } = classes
 
 /** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
 const records = new WeakMap()
+
+/** What calls native -> the function object that it is for. */
+const functions = new WeakMap()
+
+/** ToNumber of an argument; unary plus throws for BigInt and Symbol, as ToNumber does. */
+function toNumber(value, call) {
+  try {
+    return +value
+  } catch (error) {
+    throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
+  }
+}
 
 const describeFunction = (value) => records.get(value)
 
@@ -41,62 +54,62 @@ const CALLS = new Map([
   [
     ':',
     (call, group) => () => {
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'i:',
     (call, group) => (a) => {
-      if (typeof a !== 'number') a = +a
+      if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'ii:',
     (call, group) => (a, b) => {
-      if (typeof a !== 'number') a = +a
-      if (typeof b !== 'number') b = +b
+      if (typeof a !== 'number') a = toNumber(a, call)
+      if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
       I32[4] = b
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'iii:',
     (call, group) => (a, b, c) => {
-      if (typeof a !== 'number') a = +a
-      if (typeof b !== 'number') b = +b
-      if (typeof c !== 'number') c = +c
+      if (typeof a !== 'number') a = toNumber(a, call)
+      if (typeof b !== 'number') b = toNumber(b, call)
+      if (typeof c !== 'number') c = toNumber(c, call)
       I32[0] = a
       I32[4] = b
       I32[8] = c
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'iiii:',
     (call, group) => (a, b, c, d) => {
-      if (typeof a !== 'number') a = +a
-      if (typeof b !== 'number') b = +b
-      if (typeof c !== 'number') c = +c
-      if (typeof d !== 'number') d = +d
+      if (typeof a !== 'number') a = toNumber(a, call)
+      if (typeof b !== 'number') b = toNumber(b, call)
+      if (typeof c !== 'number') c = toNumber(c, call)
+      if (typeof d !== 'number') d = toNumber(d, call)
       I32[0] = a
       I32[4] = b
       I32[8] = c
       I32[12] = d
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     ':i',
     (call, group) => () => {
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -104,9 +117,9 @@ const CALLS = new Map([
   [
     'i:i',
     (call, group) => (a) => {
-      if (typeof a !== 'number') a = +a
+      if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -114,11 +127,11 @@ const CALLS = new Map([
   [
     'ii:i',
     (call, group) => (a, b) => {
-      if (typeof a !== 'number') a = +a
-      if (typeof b !== 'number') b = +b
+      if (typeof a !== 'number') a = toNumber(a, call)
+      if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
       I32[4] = b
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -126,13 +139,13 @@ const CALLS = new Map([
   [
     'iii:i',
     (call, group) => (a, b, c) => {
-      if (typeof a !== 'number') a = +a
-      if (typeof b !== 'number') b = +b
-      if (typeof c !== 'number') c = +c
+      if (typeof a !== 'number') a = toNumber(a, call)
+      if (typeof b !== 'number') b = toNumber(b, call)
+      if (typeof c !== 'number') c = toNumber(c, call)
       I32[0] = a
       I32[4] = b
       I32[8] = c
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -140,15 +153,15 @@ const CALLS = new Map([
   [
     'iiii:i',
     (call, group) => (a, b, c, d) => {
-      if (typeof a !== 'number') a = +a
-      if (typeof b !== 'number') b = +b
-      if (typeof c !== 'number') c = +c
-      if (typeof d !== 'number') d = +d
+      if (typeof a !== 'number') a = toNumber(a, call)
+      if (typeof b !== 'number') b = toNumber(b, call)
+      if (typeof c !== 'number') c = toNumber(c, call)
+      if (typeof d !== 'number') d = toNumber(d, call)
       I32[0] = a
       I32[4] = b
       I32[8] = c
       I32[12] = d
-      call(group)
+      call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -171,10 +184,10 @@ function callWithNumbers(call, group, { params, results }) {
   return (...values) => {
     if (values.length < length) values = values.concat(absent)
     for (let k = 0; k < length; k++) {
-      if (typeof values[k] !== 'number') values[k] = +values[k]
+      if (typeof values[k] !== 'number') values[k] = toNumber(values[k], call)
     }
     for (let k = 0; k < length; k++) views[k][places[k]] = values[k]
-    call(group)
+    call(group) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
     return result === undefined ? undefined : result[0]
   }
@@ -185,22 +198,22 @@ function callBySignature(call, group, { params, results, opaque, references }) {
   // 1. If a parameter or result is v128 or exnref, throw a TypeError (before any argument is looked at).
   if (opaque) {
     return () => {
-      throw new TypeError(INCOMPATIBLE)
+      throw leaving(new TypeError(INCOMPATIBLE), functions.get(call)) // node-do-not-add-exception-line
     }
   }
-  const coerce = references
-    ? (values) => {
-        group.references.begin()
-        try {
-          return toRawAll(params, values, group)
-        } finally {
-          group.references.end()
-        }
-      }
-    : (values) => toRawAll(params, values, group)
+  const coerce = (values) => {
+    if (references) group.references.begin()
+    try {
+      return toRawAll(params, values, group)
+    } catch (error) {
+      throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
+    } finally {
+      if (references) group.references.end()
+    }
+  }
   return (...values) => {
     writeAll(params, coerce(values))
-    call(group)
+    call(group) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
     // One result is itself, none undefined, several an Array.
     if (results.length === 0) return undefined
@@ -220,6 +233,7 @@ function createExportedFunction(group, address) {
     name: { value: String(native.functionIndex(group.handle, address)), configurable: true },
     ...SLOPPY,
   })
+  functions.set(call, exported)
   records.set(exported, { group, address, signature })
   return exported
 }

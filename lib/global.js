@@ -11,6 +11,7 @@ const { CODES, binary, importOf } = require('./binary.js')
 const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
+const { leaving } = require('./stack.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
 const { accepts, defineInterface, inheriting, isObject, observed, requireNew, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
@@ -46,21 +47,25 @@ function decidingGroup(global) {
 const isOurs = (value) => describeFunction(value) !== undefined
 
 function Global(descriptor, value = undefined) {
-  requireNew(new.target, 'Global')
-  const seen = {}
-  const watched = isObject(descriptor)
-    ? observed(descriptor, (key, member) => (seen[key] = key === 'value' ? `${member}` : member))
-    : descriptor
-  if (!isOurs(value)) {
-    const given = Array.prototype.slice.call(arguments, 1)
-    return adopt(inheriting(new builtin.Global(watched, ...given), this), seen)
+  try {
+    requireNew(new.target, 'Global')
+    const seen = {}
+    const watched = isObject(descriptor)
+      ? observed(descriptor, (key, member) => (seen[key] = key === 'value' ? `${member}` : member))
+      : descriptor
+    if (!isOurs(value)) {
+      const given = Array.prototype.slice.call(arguments, 1)
+      return adopt(inheriting(new builtin.Global(watched, ...given), this), seen)
+    }
+    // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
+    const empty = adopt(inheriting(new builtin.Global(watched), this), seen)
+    const state = states.get(empty)
+    if (state?.letter !== 'c') return adopt(inheriting(new builtin.Global(seen, value), this), seen)
+    state.held = value
+    return empty
+  } catch (error) {
+    throw leaving(error, Global) // node-do-not-add-exception-line
   }
-  // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
-  const empty = adopt(inheriting(new builtin.Global(watched), this), seen)
-  const state = states.get(empty)
-  if (state?.letter !== 'c') return adopt(inheriting(new builtin.Global(seen, value), this), seen)
-  state.held = value
-  return empty
 }
 
 function adopt(global, { value, mutable }) {
@@ -92,38 +97,50 @@ function checkFunction(letter, value, where) {
   if (letter === 'c' && value !== null && !isOurs(value)) throw new TypeError(`${where}: ${NOT_A_FUNCTION}`)
 }
 
-defineInterface(Global, 'WebAssembly.Global', {
+const own = defineInterface(Global, 'WebAssembly.Global', {
   valueOf() {
-    const state = states.get(this)
-    if (state === undefined) return functionFromBuiltin(apply(builtinValueOf, this, []))
-    return load(this, state, 'WebAssembly.Global.valueOf()')
+    try {
+      const state = states.get(this)
+      if (state === undefined) return functionFromBuiltin(apply(builtinValueOf, this, []))
+      return load(this, state, 'WebAssembly.Global.valueOf()')
+    } catch (error) {
+      throw leaving(error, own.valueOf) // node-do-not-add-exception-line
+    }
   },
   get value() {
-    const state = states.get(this)
-    if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, []))
-    return load(this, state, accessor('get'))
+    try {
+      const state = states.get(this)
+      if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, []))
+      return load(this, state, accessor('get'))
+    } catch (error) {
+      throw leaving(error, own['get value']) // node-do-not-add-exception-line
+    }
   },
   set value(value) {
-    const state = states.get(this)
-    if (state === undefined) {
-      apply(builtinSet, this, isOurs(value) ? [functionForBuiltin(value)] : arguments)
-      return
+    try {
+      const state = states.get(this)
+      if (state === undefined) {
+        apply(builtinSet, this, isOurs(value) ? [functionForBuiltin(value)] : arguments)
+        return
+      }
+      const { letter, group, address } = state
+      if (group === null) {
+        const held = letter === 'c' && isOurs(value) ? value : undefined
+        apply(builtinSet, this, held === undefined ? arguments : [null])
+        state.held = held
+        return
+      }
+      const where = accessor('set')
+      if (!state.mutable) throw new TypeError(`${where}: Can't set the value of an immutable global.`)
+      if (arguments.length === 0) throw new TypeError(`${where}: Argument 0 is required`)
+      if (isOpaque(letter)) throw invalidType(letter, 'set', where)
+      checkFunction(letter, value, where)
+      const raw = toRaw(letter, value, group)
+      write(letter, 0, raw)
+      native.globalSet(address)
+    } catch (error) {
+      throw leaving(error, own['set value']) // node-do-not-add-exception-line
     }
-    const { letter, group, address } = state
-    if (group === null) {
-      const held = letter === 'c' && isOurs(value) ? value : undefined
-      apply(builtinSet, this, held === undefined ? arguments : [null])
-      state.held = held
-      return
-    }
-    const where = accessor('set')
-    if (!state.mutable) throw new TypeError(`${where}: Can't set the value of an immutable global.`)
-    if (arguments.length === 0) throw new TypeError(`${where}: Argument 0 is required`)
-    if (isOpaque(letter)) throw invalidType(letter, 'set', where)
-    checkFunction(letter, value, where)
-    const raw = toRaw(letter, value, group)
-    write(letter, 0, raw)
-    native.globalSet(address)
   },
 })
 

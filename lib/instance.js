@@ -13,6 +13,7 @@ const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.
 const { describeModule, isModule, twinOf } = require('./module.js')
 const { native, builtin, classes } = require('./native.js')
 const { parseSignature } = require('./signature.js')
+const { leaving } = require('./stack.js')
 const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isBuiltinTag, isTag, matchTag, tagAt } = require('./tag.js')
 const { NOT_A_FUNCTION } = require('./value.js')
@@ -71,7 +72,9 @@ function readImports(module, importObject, where) {
   if (imports.length > 0 && importObject === undefined) {
     throw new TypeError(`${where}: Imports argument must be present and must be an object`)
   }
-  return imports.map((declared, index) => {
+  // In the stacks of what the getters throw, no method of Array is to be seen.
+  const values = []
+  for (const [index, declared] of imports.entries()) {
     // 3.1-3.3. Get(importObject, moduleName) has to be an object; Get(o, componentName).
     const from = importObject[declared.module]
     if (!isObject(from)) {
@@ -80,8 +83,9 @@ function readImports(module, importObject, where) {
     const value = from[declared.name]
     const mismatch = kindMismatch(declared, value)
     if (mismatch !== undefined) throw new classes.LinkError(`${where}: ${subjectOf(declared, index)}: ${mismatch}`)
-    return value
-  })
+    values.push(value)
+  }
+  return values
 }
 
 /** Import matching of the core specification (module instantiation, step 3). */
@@ -239,17 +243,25 @@ const EMPTY = new builtin.Module(binary())
 const create = () => new builtin.Instance(EMPTY)
 
 function Instance(module, importObject = undefined) {
-  const where = 'WebAssembly.Instance()'
-  requireNew(new.target, 'Instance')
-  if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
-  checkImportObject(importObject, where)
-  if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
-  return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
+  try {
+    const where = 'WebAssembly.Instance()'
+    requireNew(new.target, 'Instance')
+    if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
+    checkImportObject(importObject, where)
+    if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
+    return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
+  } catch (error) {
+    throw leaving(error, Instance) // node-do-not-add-exception-line
+  }
 }
 
-defineInterface(Instance, 'WebAssembly.Instance', {
+const own = defineInterface(Instance, 'WebAssembly.Instance', {
   get exports() {
-    return exportsOf.get(this) ?? apply(builtinExports, this, [])
+    try {
+      return exportsOf.get(this) ?? apply(builtinExports, this, [])
+    } catch (error) {
+      throw leaving(error, own['get exports']) // node-do-not-add-exception-line
+    }
   },
 })
 

@@ -7,6 +7,7 @@ const { types } = require('node:util')
 const { binary, importOf, leb128 } = require('./binary.js')
 const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
 const { installed } = require('./realm.js')
+const { leaving } = require('./stack.js')
 const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
 
 const { apply } = Reflect
@@ -26,26 +27,46 @@ function resized(memory) {
 }
 
 function Memory(descriptor) {
-  requireNew(new.target, 'Memory')
-  // The built-in reads and checks the descriptor.
-  return inheriting(new builtin.Memory(descriptor), this)
+  try {
+    requireNew(new.target, 'Memory')
+    // The built-in reads and checks the descriptor.
+    return inheriting(new builtin.Memory(descriptor), this)
+  } catch (error) {
+    throw leaving(error, Memory) // node-do-not-add-exception-line
+  }
 }
 
-defineInterface(Memory, 'WebAssembly.Memory', {
+const own = defineInterface(Memory, 'WebAssembly.Memory', {
   grow(delta) {
-    const previous = apply(memoryGrow, this, [delta])
-    resized(this)
-    return previous
+    try {
+      const previous = apply(memoryGrow, this, [delta])
+      resized(this)
+      return previous
+    } catch (error) {
+      throw leaving(error, own.grow) // node-do-not-add-exception-line
+    }
   },
   get buffer() {
-    return apply(memoryBuffer, this, [])
+    try {
+      return apply(memoryBuffer, this, [])
+    } catch (error) {
+      throw leaving(error, own['get buffer']) // node-do-not-add-exception-line
+    }
   },
 })
 
 // What a newer V8 adds (toFixedLengthBuffer, toResizableBuffer) is the built-in's.
 for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(builtin.Memory.prototype))) {
   if (Object.hasOwn(Memory.prototype, name)) continue
-  const { [name]: forward } = { [name]() { return apply(member.value, this, arguments) } }
+  const { [name]: forward } = {
+    [name]() {
+      try {
+        return apply(member.value, this, arguments)
+      } catch (error) {
+        throw leaving(error, forward) // node-do-not-add-exception-line
+      }
+    },
+  }
   Object.defineProperty(Memory.prototype, name, { ...member, value: forward })
 }
 
@@ -74,9 +95,13 @@ function overrideGrow(memory) {
   const inherited = memory.grow
   const override = {
     grow(delta) {
-      const previous = apply(inherited, this, [delta])
-      resized(this)
-      return previous
+      try {
+        const previous = apply(inherited, this, [delta])
+        resized(this)
+        return previous
+      } catch (error) {
+        throw leaving(error, override) // node-do-not-add-exception-line
+      }
     },
   }.grow
   // A frozen object refuses: safe, because memory that native does not know to be there traps.

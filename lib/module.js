@@ -14,6 +14,7 @@ const { tell } = require('./fallback.js')
 const { native, builtin, classes } = require('./native.js')
 const { readOptions } = require('./options.js')
 const { installed } = require('./realm.js')
+const { leaving } = require('./stack.js')
 const { defineInterface, inheriting, requireNew } = require('./webidl.js')
 
 const builtinStatics = builtin.Module
@@ -109,9 +110,13 @@ function moduleOf({ handle, module }, self = PLAIN) {
 }
 
 function Module(bytes, options = undefined) {
-  const where = 'WebAssembly.Module()'
-  requireNew(new.target, 'Module')
-  return moduleOf(compileNow(bytes, readOptions(options, where), where), this)
+  try {
+    const where = 'WebAssembly.Module()'
+    requireNew(new.target, 'Module')
+    return moduleOf(compileNow(bytes, readOptions(options, where), where), this)
+  } catch (error) {
+    throw leaving(error, Module) // node-do-not-add-exception-line
+  }
 }
 
 /** What a module of ours is made of; undefined for one of the built-in engine. */
@@ -126,25 +131,37 @@ function stateOf(value, method) {
 
 const statics = {
   imports(module) {
-    const state = stateOf(module, 'imports')
-    if (state === undefined) return builtinStatics.imports(module)
-    return state.imports.map(({ module: from, name, kind }) => ({ module: from, name, kind }))
+    try {
+      const state = stateOf(module, 'imports')
+      if (state === undefined) return builtinStatics.imports(module)
+      return state.imports.map(({ module: from, name, kind }) => ({ module: from, name, kind }))
+    } catch (error) {
+      throw leaving(error, own.imports) // node-do-not-add-exception-line
+    }
   },
 
   exports(module) {
-    const state = stateOf(module, 'exports')
-    if (state === undefined) return builtinStatics.exports(module)
-    return state.exports.map(({ name, kind }) => ({ name, kind }))
+    try {
+      const state = stateOf(module, 'exports')
+      if (state === undefined) return builtinStatics.exports(module)
+      return state.exports.map(({ name, kind }) => ({ name, kind }))
+    } catch (error) {
+      throw leaving(error, own.exports) // node-do-not-add-exception-line
+    }
   },
 
   // The second parameter has no default, so that `length` is 2; V8 wants it present and not undefined.
   customSections(module, sectionName) {
-    const state = stateOf(module, 'customSections')
-    if (sectionName === undefined) {
-      throw new TypeError('WebAssembly.Module.customSections(): Argument 1 is required')
+    try {
+      const state = stateOf(module, 'customSections')
+      if (sectionName === undefined) {
+        throw new TypeError('WebAssembly.Module.customSections(): Argument 1 is required')
+      }
+      if (state === undefined) return builtinStatics.customSections(module, sectionName)
+      return native.moduleCustomSections(state.handle, `${sectionName}`)
+    } catch (error) {
+      throw leaving(error, own.customSections) // node-do-not-add-exception-line
     }
-    if (state === undefined) return builtinStatics.customSections(module, sectionName)
-    return native.moduleCustomSections(state.handle, `${sectionName}`)
   },
 }
 
@@ -172,7 +189,7 @@ const extras = {
   },
 }
 
-defineInterface(Module, 'WebAssembly.Module', {}, statics)
+const own = defineInterface(Module, 'WebAssembly.Module', {}, statics)
 for (const [name, value] of Object.entries(extras)) {
   Object.defineProperty(Module, name, { value, writable: true, configurable: true })
 }

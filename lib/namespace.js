@@ -13,6 +13,7 @@ const { instantiateBuiltin } = require('./link-builtin.js')
 const { Module, describeModule, isModule, moduleOf } = require('./module.js')
 const { native, builtin } = require('./native.js')
 const { readOptions } = require('./options.js')
+const { leaving } = require('./stack.js')
 const { makeStreaming } = require('./streaming.js')
 const { Table } = require('./table.js')
 const { Tag } = require('./tag.js')
@@ -34,33 +35,49 @@ function instantiateCompiled(module, importObject) {
 }
 
 async function instantiateFallback(module, importObject) {
-  return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), Instance.prototype)
+  try {
+    return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), Instance.prototype)
+  } catch (error) {
+    throw leaving(error, operations.instantiate) // node-do-not-add-exception-line
+  }
 }
 
 /** "Asynchronously instantiate a WebAssembly module". The specification queues a task for step 4, V8 does it now. */
 async function instantiateModule(module, importObject) {
-  if (describeModule(module) !== undefined) checkImportObject(importObject, INSTANTIATE)
-  return instantiateCompiled(module, importObject)
+  try {
+    if (describeModule(module) !== undefined) checkImportObject(importObject, INSTANTIATE)
+    return instantiateCompiled(module, importObject)
+  } catch (error) {
+    throw leaving(error, operations.instantiate) // node-do-not-add-exception-line
+  }
 }
 
 /** "Instantiate a promise of a module": the imports are read when the module is there. */
 async function instantiateBytes(bytes, importObject, options) {
-  if (bytesOf(bytes) === undefined) {
-    // V8 mentions the Module to what is no object, or a Proxy.
-    const or = isObject(bytes) && !types.isProxy(bytes) ? '' : ' or a WebAssembly.Module object'
-    throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source${or}`)
+  try {
+    if (bytesOf(bytes) === undefined) {
+      // V8 mentions the Module to what is no object, or a Proxy.
+      const or = isObject(bytes) && !types.isProxy(bytes) ? '' : ' or a WebAssembly.Module object'
+      throw new TypeError(`${INSTANTIATE}: Argument 0 must be a buffer source${or}`)
+    }
+    checkImportObject(importObject, INSTANTIATE)
+    const read = readOptions(options, INSTANTIATE)
+    const module = moduleOf(await compileInBackground(bytes, read, INSTANTIATE))
+    const instance = instantiateCompiled(module, importObject)
+    // To await an Instance would ask it for its `then`.
+    return { module, instance: types.isPromise(instance) ? await instance : instance }
+  } catch (error) {
+    throw leaving(error, operations.instantiate) // node-do-not-add-exception-line
   }
-  checkImportObject(importObject, INSTANTIATE)
-  const read = readOptions(options, INSTANTIATE)
-  const module = moduleOf(await compileInBackground(bytes, read, INSTANTIATE))
-  const instance = instantiateCompiled(module, importObject)
-  // To await an Instance would ask it for its `then`.
-  return { module, instance: types.isPromise(instance) ? await instance : instance }
 }
 
 async function compileBytes(bytes, options) {
-  const where = 'WebAssembly.compile()'
-  return moduleOf(await compileInBackground(bytes, readOptions(options, where), where))
+  try {
+    const where = 'WebAssembly.compile()'
+    return moduleOf(await compileInBackground(bytes, readOptions(options, where), where))
+  } catch (error) {
+    throw leaving(error, operations.compile) // node-do-not-add-exception-line
+  }
 }
 
 // Optional parameters have defaults, so that `length` counts the required ones. None is an async function itself: those
@@ -71,11 +88,15 @@ const operations = {
   },
 
   validate(bytes, options = undefined) {
-    const where = 'WebAssembly.validate()'
-    const view = bytesOf(bytes)
-    if (view === undefined) throw new TypeError(`${where}: Argument 0 must be a buffer source`)
-    const read = readOptions(options, where)
-    return view.length > 0 && fallback.validate(view, read)
+    try {
+      const where = 'WebAssembly.validate()'
+      const view = bytesOf(bytes)
+      if (view === undefined) throw new TypeError(`${where}: Argument 0 must be a buffer source`)
+      const read = readOptions(options, where)
+      return view.length > 0 && fallback.validate(view, read)
+    } catch (error) {
+      throw leaving(error, operations.validate) // node-do-not-add-exception-line
+    }
   },
 
   instantiate(source, importObject = undefined, options = undefined) {

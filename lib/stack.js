@@ -11,6 +11,7 @@ const { native, classes } = require('./native.js')
 const { v8 } = require('./webidl.js')
 
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
+const { captureStackTrace } = Error
 const { toString: errorToString } = Error.prototype
 
 /** A frame of wasm, as V8's structured stack traces have it. */
@@ -147,12 +148,15 @@ function withError(name, value, action) {
 const OWN = `${__dirname}/`
 // Below these, a frame of ./function.js is a call that went into wasm; elsewhere it still read its arguments.
 const ABOVE_WASM = new Set(['adapter.js', 'exception.js', 'group.js', 'native.js', 'stack.js'])
+// Of these nothing is left when the frames of wasm are there. Others are the API's, whose functions have their callers
+// put in the place of their frames as the error leaves them (see `leaving`); until then the frames are kept, not shown.
+const OF_CALLS = new Set([...ABOVE_WASM, 'function.js', 'slab.js', 'value.js'])
 
 /**
- * Frames with those of this package replaced; `nameOf` gives a frame's file if it is one of this package, and `calls`
- * has the frames of the calls into wasm, the innermost first.
+ * Frames with those of calls into wasm and out of it replaced; `calls` has the frames of the calls into wasm, the
+ * innermost first.
  */
-function replaceFrames(frames, nameOf, calls) {
+function replaceFrames(frames, calls) {
   const replaced = []
   let above
   let next = 0
@@ -160,6 +164,7 @@ function replaceFrames(frames, nameOf, calls) {
     const name = nameOf(frame)
     if (name === undefined) replaced.push(frame)
     else if (name === 'function.js' && ABOVE_WASM.has(above)) replaced.push(...(calls[next++] ?? []))
+    else if (!OF_CALLS.has(name)) replaced.push(frame)
     above = name
   }
   // V8 had not room for the closure itself.
@@ -177,14 +182,41 @@ function lineName(line) {
   return from === -1 ? undefined : /^[^:]*/.exec(line.slice(from + OWN.length))[0]
 }
 
+/** The file of a frame, as a call site or as it was written, if it is one of this package. */
+const nameOf = (frame) => (typeof frame === 'string' ? lineName(frame) : siteName(frame))
+
 const AT = '\n    at '
 
-/** In a stack that was written already; what is before its frames stays as it is. */
-function replaceText(text, calls, limit) {
-  const lines = text.split(AT)
-  const frames = replaceFrames(lines.slice(1), lineName, calls).slice(0, limit)
-  return [lines[0], ...frames].join(AT)
+const isOwn = (frame) => nameOf(frame) !== undefined
+
+/** A function of the language's own, like Array.prototype.map. */
+const isOfLanguage = (frame) => `${frame}`.endsWith('(<anonymous>)')
+
+/** Where the innermost call of this package begins and ends in `frames`, with what it called of the language's own. */
+function ownCall(frames) {
+  const first = frames.findIndex(isOwn)
+  if (first === -1) return undefined
+  let from = first
+  while (from > 0 && isOfLanguage(frames[from - 1])) from--
+  let to = first + 1
+  for (let k = to; k < frames.length && (isOwn(frames[k]) || isOfLanguage(frames[k])); k++) {
+    if (isOwn(frames[k])) to = k + 1
+  }
+  return { from, to }
 }
+
+/** Frames without this package's. */
+function visible(frames, limit) {
+  const call = ownCall(frames)
+  if (call === undefined || call.from >= limit) return frames.slice(0, limit)
+  return frames.slice(0, call.from).concat(visible(frames.slice(call.to), limit - call.from))
+}
+
+const framesOf = ({ sites, text }) => sites ?? text.split(AT).slice(1)
+
+/** In a stack that was written already, what is before its frames stays as it is. */
+const withFrames = ({ sites, text }, frames) =>
+  sites === undefined ? { text: [text.split(AT, 1)[0], ...frames].join(AT) } : { sites: frames }
 
 /** An error of Node's own names its code, too. */
 function headOf(error) {
@@ -204,6 +236,9 @@ function format(error, sites) {
   return [headOf(error), ...sites].join(AT)
 }
 
+// Newer versions of Node have a function of their own here.
+const PREPARE = valueOf('prepareStackTrace')
+
 // What V8 from 12 on shows as the accessor of every error's stack; before, it looks like a value.
 const INTERNAL = getOwnPropertyDescriptor(new Error(), 'stack').get
 
@@ -212,6 +247,13 @@ const INTERNAL = getOwnPropertyDescriptor(new Error(), 'stack').get
  * replaced.
  */
 function noted(error) {
+  // That it cannot be replaced has to be known before V8 writes it.
+  if (!Object.isExtensible(error)) return undefined
+  const own = defined.get(error)
+  if (own !== undefined && own.get === getOwnPropertyDescriptor(error, 'stack')?.get) {
+    const stack = own.stack()
+    return stack.sites !== undefined || typeof stack.text === 'string' ? stack : undefined
+  }
   let sites
   const collect = (_, value) => (sites = value)
   const read = () => {
@@ -220,31 +262,67 @@ function noted(error) {
     if (property.get === undefined) return property.value
     return property.get === INTERNAL ? apply(INTERNAL, error, []) : undefined
   }
-  // Node's source maps are applied by the function that this one would take the place of.
+  // Node's source maps are applied by the function that this one would take the place of, if not the program's does.
   // eslint-disable-next-line n/no-unsupported-features/node-builtins -- undefined where there is no such switch
-  const text = process.sourceMapsEnabled === true ? read() : withError('prepareStackTrace', collect, read)
+  const mapped = process.sourceMapsEnabled === true && valueOf('prepareStackTrace') === PREPARE
+  const text = mapped ? read() : withError('prepareStackTrace', collect, read)
   if (Array.isArray(sites) && text === sites) return { sites }
   return typeof text === 'string' ? { text } : undefined
 }
 
-function defineStack(error, stack) {
+/** Error -> {get, stack}: the accessor that it got here, and what that one shows, as {@link noted} gives it. */
+const defined = new WeakMap()
+
+/** `stack` gives what {@link noted} does; it is called at most once. */
+function defineStack(error, stack, limit) {
+  let given
   let value
   let known = false
+  const give = () => (given ??= stack())
   // Assigned to a variable they would get its name, which V8's have not.
   const [get, set] = [
     function () {
       if (!known) {
         known = true
-        value = stack()
+        const frames = visible(framesOf(give()), limit)
+        value = given.sites === undefined ? withFrames(given, frames).text : format(error, frames)
       }
       return value
     },
     function (replacement) {
       known = true
       value = replacement
+      given = { text: replacement }
     },
   ]
   defineProperty(error, 'stack', { get, set, enumerable: false, configurable: true })
+  defined.set(error, { get, stack: () => (known && given.sites !== undefined ? { text: value } : give()) })
+}
+
+/** Whether `frames` go on from number `to` with `callers`, as far as there are any. */
+const continues = (frames, to, callers) =>
+  frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
+
+// The closures on the way here, of which nothing is to be seen.
+const ROOM = 8
+
+const callIn = (frames) => frames.findIndex((frame) => nameOf(frame) === 'function.js')
+
+/** Gives the frames of a stack, with those below an import's adapter for which V8 had no room beside ours. */
+function completer(stack, limit) {
+  const frames = framesOf(stack)
+  const call = frames.length === limit ? ownCall(frames) : undefined
+  if (call === undefined) return () => frames
+  const now = withError('stackTraceLimit', limit + ROOM, () => new Error())
+  return () => {
+    const below = framesOf(noted(now))
+    const at = callIn(below)
+    if (at === -1) return frames
+    const callers = below.slice(at)
+    const before = callIn(frames)
+    const to = before === -1 ? call.to : before
+    return continues(frames, to, callers) ? frames.slice(0, to).concat(callers) : frames
+  }
 }
 
 /** Errors whose frames were replaced. */
@@ -253,20 +331,11 @@ const done = new WeakSet()
 function replaceStack(error, calls, limit) {
   const stack = noted(error)
   if (stack === undefined) return
-  const { sites, text } = stack
-  if (sites === undefined) {
-    const replaced = replaceText(text, calls, limit)
-    defineStack(error, () => replaced)
-    return
-  }
-  const replaced = replaceFrames(sites, siteName, calls).slice(0, limit)
-  defineStack(error, () => format(error, replaced))
+  const complete = completer(stack, limit)
+  defineStack(error, () => withFrames(stack, replaceFrames(complete(), calls)), limit)
 }
 
 const callsNow = (limit) => native.traceFrames(limit).map((frames) => frames.map((frame) => new CallSite(frame)))
-
-// The closures on the way here, of which nothing is to be seen.
-const ROOM = 8
 
 /** An error of this realm whose stack shows nothing of this package. */
 function makeError(Class, message, calls = () => []) {
@@ -285,6 +354,53 @@ function trapped(words, traced) {
   // V8 14 shortened it.
   const shorter = v8 >= 14 && words === 'null function or function signature mismatch'
   return makeError(classes.RuntimeError, shorter ? 'function signature mismatch' : words, calls)
+}
+
+/** The frames below that of `fn`; none where it is not on the stack. */
+function callersOf(fn) {
+  const error = new Error()
+  captureStackTrace(error, fn)
+  return framesOf(noted(error))
+}
+
+function hideCall(error, fn) {
+  const limit = currentLimit()
+  const stack = limit === 0 ? undefined : noted(error)
+  if (stack === undefined) return
+  const frames = framesOf(stack)
+  const call = ownCall(frames)
+  if (call?.from === 0) {
+    // Made here, or by V8 for us.
+    captureStackTrace(error, fn)
+    return
+  }
+  // First of all, for V8 has shown what it noted, and there may be no room on the stack for what follows.
+  let shown = stack
+  defineStack(error, () => shown, limit)
+  if (call === undefined) return
+  // The program's, made by what this call called; or of another call, of before.
+  const callers = callersOf(fn)
+  if (continues(frames, call.to, callers)) shown = withFrames(stack, frames.slice(0, call.from).concat(callers))
+}
+
+/**
+ * For each error that leaves a function of the API: its stack is that of an error of V8's own function. It begins with
+ * the caller, or where the program was called back, goes on with it; below an asynchronous function there is nobody
+ * once it has returned.
+ *
+ * To be thrown in a line with the comment `node-do-not-add-exception-line`: above an uncaught error Node prints the line
+ * that threw it, which would be ours, but none that says so (GetErrorSource of node_errors.cc).
+ *
+ * @param {unknown} error
+ * @param {Function} fn the function of the API that was called
+ */
+function leaving(error, fn) {
+  try {
+    if (isNativeError(error)) hideCall(error, fn)
+  } catch {
+    // The stack is full.
+  }
+  return error
 }
 
 /** An error that an import threw leaves wasm. */
@@ -306,4 +422,4 @@ function threw(error) {
   }
 }
 
-module.exports = { makeError, passed, threw, trapped }
+module.exports = { leaving, passed, threw, trapped }

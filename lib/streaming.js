@@ -13,6 +13,7 @@ const { compileInBackground, worded } = require('./compile.js')
 const fallback = require('./fallback.js')
 const resources = require('./resources.js')
 const sources = require('./sources.js')
+const { leaving } = require('./stack.js')
 const { isObject } = require('./webidl.js')
 
 // Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
@@ -233,31 +234,39 @@ function makeStreaming({
       throw signal.reason
     }
     try {
-      return moduleOf(await new Compilation({ native, events, where, options }).run(source))
+      return await new Compilation({ native, events, where, options }).run(source)
     } finally {
       events.drain()
     }
   }
 
   async function compileStreaming(source, options) {
-    const where = 'WebAssembly.compileStreaming()'
-    return compile(source, readOptions(options, where), where)
+    try {
+      const where = 'WebAssembly.compileStreaming()'
+      return moduleOf(await compile(source, readOptions(options, where), where))
+    } catch (error) {
+      throw leaving(error, functions.compileStreaming) // node-do-not-add-exception-line
+    }
   }
 
   async function instantiateStreaming(source, imports, options) {
-    const where = 'WebAssembly.instantiateStreaming()'
-    // Before the source is looked at: a caller's mistake must not cost the download.
-    if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
-    const read = readOptions(options, where)
-    const module = await compile(source, read, where)
-    if (read.signal?.aborted) throw read.signal.reason
-    const instance = await instantiateModule(module, imports)
-    return { module, instance }
+    try {
+      const where = 'WebAssembly.instantiateStreaming()'
+      // Before the source is looked at: a caller's mistake must not cost the download.
+      if (imports !== undefined && !isObject(imports)) throw new TypeError(`${where}: Argument 1 must be an object`)
+      const read = readOptions(options, where)
+      const module = moduleOf(await compile(source, read, where))
+      if (read.signal?.aborted) throw read.signal.reason
+      const instance = await instantiateModule(module, imports)
+      return { module, instance }
+    } catch (error) {
+      throw leaving(error, functions.instantiateStreaming) // node-do-not-add-exception-line
+    }
   }
 
   // Defaults keep `length` at 1, and methods have no [[Construct]] and Function.prototype for a prototype, all as in the
   // built-in namespace.
-  return {
+  const functions = {
     compileStreaming(source, options = undefined) {
       return compileStreaming(source, options)
     },
@@ -265,6 +274,7 @@ function makeStreaming({
       return instantiateStreaming(source, imports, options)
     },
   }
+  return functions
 }
 
 module.exports = { makeStreaming }

@@ -8,6 +8,7 @@
 
 const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
+const { leaving } = require('./stack.js')
 const { NOT_A_FUNCTION, referenceToJS, toRaw } = require('./value.js')
 const { accepts, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
@@ -68,26 +69,30 @@ function checkIndex(table, state, index, method) {
 }
 
 function Table(descriptor, value = undefined) {
-  requireNew(new.target, 'Table')
-  const seen = {}
-  const watched = isObject(descriptor)
-    ? observed(descriptor, (key, member) => {
-        if (key === 'element') member = `${member}`
-        else if (isObject(member)) member = +member
-        seen[key] = member
-        return member
-      })
-    : descriptor
-  if (!isOurs(value)) return adopt(inheriting(new builtin.Table(watched, ...rest(arguments)), this), seen)
+  try {
+    requireNew(new.target, 'Table')
+    const seen = {}
+    const watched = isObject(descriptor)
+      ? observed(descriptor, (key, member) => {
+          if (key === 'element') member = `${member}`
+          else if (isObject(member)) member = +member
+          seen[key] = member
+          return member
+        })
+      : descriptor
+    if (!isOurs(value)) return adopt(inheriting(new builtin.Table(watched, ...rest(arguments)), this), seen)
 
-  // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
-  const empty = adopt(inheriting(new builtin.Table(watched), this), seen)
-  const state = states.get(empty)
-  if (state === undefined || state.element === 'r') {
-    return adopt(inheriting(new builtin.Table(seen, value), this), seen)
+    // The built-in takes its own functions only. So it reads the descriptor, and the value comes after.
+    const empty = adopt(inheriting(new builtin.Table(watched), this), seen)
+    const state = states.get(empty)
+    if (state === undefined || state.element === 'r') {
+      return adopt(inheriting(new builtin.Table(seen, value), this), seen)
+    }
+    hold(empty, state, 0, apply(builtinLength, empty, []), value)
+    return empty
+  } catch (error) {
+    throw leaving(error, Table) // node-do-not-add-exception-line
   }
-  hold(empty, state, 0, apply(builtinLength, empty, []), value)
-  return empty
 }
 
 const rest = (list) => Array.prototype.slice.call(list, 1)
@@ -111,63 +116,79 @@ function hold(table, { held }, from, to, value) {
 const growBound = ({ group, id, element }, delta, fill) =>
   native.tableGrow(group.handle, id, delta, toRaw(element, fill, group))
 
-defineInterface(Table, 'WebAssembly.Table', {
+const own = defineInterface(Table, 'WebAssembly.Table', {
   get length() {
-    const state = states.get(this)
-    return state === undefined ? apply(builtinLength, this, []) : sizeOf(this, state)
+    try {
+      const state = states.get(this)
+      return state === undefined ? apply(builtinLength, this, []) : sizeOf(this, state)
+    } catch (error) {
+      throw leaving(error, own['get length']) // node-do-not-add-exception-line
+    }
   },
 
   // Defaults keep `length` at 1; V8 tells a missing argument from undefined.
   grow(delta, value = undefined) {
-    const state = states.get(this)
-    if (state === undefined) return apply(builtinGrow, this, forBuiltin(arguments))
-    if (state.group === null) {
-      if (state.element === 'r' || !isOurs(value)) return apply(builtinGrow, this, arguments)
-      const previous = apply(builtinGrow, this, [delta, null])
-      hold(this, state, previous, apply(builtinLength, this, []), value)
+    try {
+      const state = states.get(this)
+      if (state === undefined) return apply(builtinGrow, this, forBuiltin(arguments))
+      if (state.group === null) {
+        if (state.element === 'r' || !isOurs(value)) return apply(builtinGrow, this, arguments)
+        const previous = apply(builtinGrow, this, [delta, null])
+        hold(this, state, previous, apply(builtinLength, this, []), value)
+        return previous
+      }
+      const count = toUnsignedLong(delta, 'WebAssembly.Table.grow(): Argument 0')
+      // V8 11 takes undefined for a missing argument here, and here only.
+      const missing = arguments.length < 2 || (v8 < 12 && value === undefined)
+      const fill = missing ? defaultOf(state) : value
+      if (!fits(state, fill)) throw new TypeError(`WebAssembly.Table.grow(): Argument 1 is invalid: ${NOT_A_FUNCTION}`)
+      const allowed = sizeOf(this, state) + count <= Math.min(state.maximum ?? MAX_ELEMENTS, MAX_ELEMENTS)
+      const previous = allowed ? growBound(state, count, fill) : -1
+      if (previous === -1) throw new RangeError(`WebAssembly.Table.grow(): failed to grow table by ${count}`)
       return previous
+    } catch (error) {
+      throw leaving(error, own.grow) // node-do-not-add-exception-line
     }
-    const count = toUnsignedLong(delta, 'WebAssembly.Table.grow(): Argument 0')
-    // V8 11 takes undefined for a missing argument here, and here only.
-    const missing = arguments.length < 2 || (v8 < 12 && value === undefined)
-    const fill = missing ? defaultOf(state) : value
-    if (!fits(state, fill)) throw new TypeError(`WebAssembly.Table.grow(): Argument 1 is invalid: ${NOT_A_FUNCTION}`)
-    const allowed = sizeOf(this, state) + count <= Math.min(state.maximum ?? MAX_ELEMENTS, MAX_ELEMENTS)
-    const previous = allowed ? growBound(state, count, fill) : -1
-    if (previous === -1) throw new RangeError(`WebAssembly.Table.grow(): failed to grow table by ${count}`)
-    return previous
   },
 
   set(index, value = undefined) {
-    const state = states.get(this)
-    if (state === undefined) return void apply(builtinSet, this, forBuiltin(arguments))
-    if (state.group === null) {
-      if (state.element === 'r') return void apply(builtinSet, this, arguments)
-      const at = typeof index === 'number' ? index : +index
-      apply(builtinSet, this, isOurs(value) ? [at, null] : [at, ...rest(arguments)])
-      hold(this, state, Math.trunc(at), Math.trunc(at) + 1, value)
-      return
+    try {
+      const state = states.get(this)
+      if (state === undefined) return void apply(builtinSet, this, forBuiltin(arguments))
+      if (state.group === null) {
+        if (state.element === 'r') return void apply(builtinSet, this, arguments)
+        const at = typeof index === 'number' ? index : +index
+        apply(builtinSet, this, isOurs(value) ? [at, null] : [at, ...rest(arguments)])
+        hold(this, state, Math.trunc(at), Math.trunc(at) + 1, value)
+        return
+      }
+      const at = toUnsignedLong(index, 'WebAssembly.Table.set(): Argument 0')
+      checkIndex(this, state, at, 'set')
+      const element = arguments.length < 2 ? defaultOf(state) : value
+      if (!fits(state, element)) {
+        throw new TypeError(`WebAssembly.Table.set(): Argument 1 is invalid for table: ${NOT_A_FUNCTION}`)
+      }
+      native.tableSet(state.group.handle, state.id, at, toRaw(state.element, element, state.group))
+    } catch (error) {
+      throw leaving(error, own.set) // node-do-not-add-exception-line
     }
-    const at = toUnsignedLong(index, 'WebAssembly.Table.set(): Argument 0')
-    checkIndex(this, state, at, 'set')
-    const element = arguments.length < 2 ? defaultOf(state) : value
-    if (!fits(state, element)) {
-      throw new TypeError(`WebAssembly.Table.set(): Argument 1 is invalid for table: ${NOT_A_FUNCTION}`)
-    }
-    native.tableSet(state.group.handle, state.id, at, toRaw(state.element, element, state.group))
   },
 
   get(index) {
-    const state = states.get(this)
-    if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, arguments))
-    if (state.group === null) {
-      const at = typeof index === 'number' ? index : +index
-      const value = apply(builtinGet, this, [at])
-      return state.held.get(Math.trunc(at)) ?? value
+    try {
+      const state = states.get(this)
+      if (state === undefined) return functionFromBuiltin(apply(builtinGet, this, arguments))
+      if (state.group === null) {
+        const at = typeof index === 'number' ? index : +index
+        const value = apply(builtinGet, this, [at])
+        return state.held.get(Math.trunc(at)) ?? value
+      }
+      const at = toUnsignedLong(index, 'WebAssembly.Table.get(): Argument 0')
+      checkIndex(this, state, at, 'get')
+      return referenceToJS(state.element, native.tableGet(state.group.handle, state.id, at), state.group)
+    } catch (error) {
+      throw leaving(error, own.get) // node-do-not-add-exception-line
     }
-    const at = toUnsignedLong(index, 'WebAssembly.Table.get(): Argument 0')
-    checkIndex(this, state, at, 'get')
-    return referenceToJS(state.element, native.tableGet(state.group.handle, state.id, at), state.group)
   },
 })
 

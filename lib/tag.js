@@ -7,6 +7,7 @@
 
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
+const { leaving } = require('./stack.js')
 const { accepts, defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
 
 const { is } = builtin.Exception.prototype
@@ -50,24 +51,28 @@ const carriedAs = (letter) => ('cvx'.includes(letter) ? 'externref' : NAMES.get(
 const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
 
 function Tag(descriptor) {
-  requireNew(new.target, 'Tag')
-  // What the built-in would refuse, it shall be asked about as it is; the rest it gets in the form it carries.
-  let letters = ''
-  const parameters = (list) =>
-    observed(list, (key, value) => {
-      if (!isIndex(key)) return value
-      const name = `${value}`
-      const letter = LETTERS.get(name)
-      letters += letter ?? '?'
-      return letter === 'c' ? carriedAs(letter) : name
-    })
-  const watched = isObject(descriptor)
-    ? observed(descriptor, (key, value) => (key === 'parameters' && isObject(value) ? parameters(value) : value))
-    : descriptor
-  // V8 falls back to Tag.prototype here, and to Object.prototype elsewhere.
-  const bare = Object.getPrototypeOf(this) === Object.prototype && !isObject(new.target.prototype)
-  const tag = inheriting(new builtin.Tag(watched), bare ? Object.create(Tag.prototype) : this)
-  return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
+  try {
+    requireNew(new.target, 'Tag')
+    // What the built-in would refuse, it shall be asked about as it is; the rest it gets in the form it carries.
+    let letters = ''
+    const parameters = (list) =>
+      observed(list, (key, value) => {
+        if (!isIndex(key)) return value
+        const name = `${value}`
+        const letter = LETTERS.get(name)
+        letters += letter ?? '?'
+        return letter === 'c' ? carriedAs(letter) : name
+      })
+    const watched = isObject(descriptor)
+      ? observed(descriptor, (key, value) => (key === 'parameters' && isObject(value) ? parameters(value) : value))
+      : descriptor
+    // V8 falls back to Tag.prototype here, and to Object.prototype elsewhere.
+    const bare = Object.getPrototypeOf(this) === Object.prototype && !isObject(new.target.prototype)
+    const tag = inheriting(new builtin.Tag(watched), bare ? Object.create(Tag.prototype) : this)
+    return letters.includes('?') ? tag : adopt(tag, `${letters}:`, null)
+  } catch (error) {
+    throw leaving(error, Tag) // node-do-not-add-exception-line
+  }
 }
 
 defineInterface(Tag, 'WebAssembly.Tag', {})

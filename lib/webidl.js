@@ -28,6 +28,7 @@ const isObject = (value) => (typeof value === 'object' && value !== null) || typ
  * @param {object} members methods and accessors of the prototype; from an object literal they are enumerable, have no
  *   [[Construct]], and their `name` and `length` are right
  * @param {object} statics
+ * @returns {object} the members and statics by their functions' names (`get value`), whatever becomes of the properties
  */
 function defineInterface(constructor, tag, members, statics = {}) {
   const { prototype } = constructor
@@ -37,7 +38,13 @@ function defineInterface(constructor, tag, members, statics = {}) {
   Object.defineProperty(constructor, 'prototype', { writable: false })
   Object.defineProperties(constructor, Object.getOwnPropertyDescriptors(statics))
   resemble(constructor)
+  return Object.fromEntries([members, statics].flatMap(functionsOf).map((fn) => [fn.name, fn]))
 }
+
+const functionsOf = (object) =>
+  Object.values(Object.getOwnPropertyDescriptors(object))
+    .flatMap(({ value, get, set }) => [value, get, set])
+    .filter((member) => member !== undefined)
 
 /** What V8's constructors have beside that: `arguments` and `caller` before 14, a parent (Module, from 13 on). */
 function resemble(constructor) {
