@@ -64,11 +64,21 @@ test.serial('results and memory are those of the built-in', async (t) => {
 
 const ROW = 16_384
 
-const exchange = (name, store) => `(func (export "${name}") (param $own i32) (param $other i32) (param $seen i32) (param $round i32) (local $at i32)
+// $own and $other are the threads' words; 128 bytes behind each its thread says which round it has come to. A thread waits
+// for the other, so that both are at the same point, but not forever: it may not be running.
+const exchange = (name, store) => `(func (export "${name}") (param $own i32) (param $other i32) (param $seen i32) (param $round i32)
+  (local $spins i32) (local $end i32)
+  (local.set $end (i32.add (local.get $seen) (i32.const ${ROW})))
   (loop $next
-    (${store[0]} (i32.add (local.get $own) (local.get $at)) (local.get $round)) ${store.slice(1).map((after) => `(${after})`).join(' ')}
-    (i32.store (i32.add (local.get $seen) (local.get $at)) (i32.atomic.load (i32.add (local.get $other) (local.get $at))))
-    (br_if $next (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 4))) (i32.const ${ROW})))))`
+    (local.set $round (i32.add (local.get $round) (i32.const 1)))
+    (local.set $spins (i32.const 1000))
+    (drop (i32.atomic.rmw.xchg offset=128 (local.get $own) (local.get $round)))
+    (block $there (loop $wait
+      (br_if $there (i32.ge_u (i32.atomic.load offset=128 (local.get $other)) (local.get $round)))
+      (br_if $wait (local.tee $spins (i32.sub (local.get $spins) (i32.const 1))))))
+    ${store}
+    (i32.store (local.get $seen) (i32.atomic.load (local.get $other)))
+    (br_if $next (i32.lt_u (local.tee $seen (i32.add (local.get $seen) (i32.const 4))) (local.get $end)))))`
 
 const THREADS = `(module
   (import "env" "memory" (memory 2 2 shared))
@@ -85,14 +95,14 @@ const THREADS = `(module
         (i32.and (local.get $bit) (i32.atomic.rmw.xor (i32.const 128) (local.get $bit))))))
       (br_if $next (local.tee $rounds (i32.sub (local.get $rounds) (i32.const 1)))))
     (local.get $lost))
-  ${exchange('store', ['i32.atomic.store'])}
-  ${exchange('fence', ['i32.store', 'atomic.fence'])})`
+  ${exchange('store', '(i32.atomic.store (local.get $own) (local.get $round))')}
+  ${exchange('fence', '(i32.store (local.get $own) (local.get $round)) (atomic.fence)')})`
 
 test.serial('no update is lost, and stores are seen in order, between two threads', async (t) => {
   const module = new W.Module(await assemble(THREADS), { optimize: false })
   t.is(W.Module.tier(module), 'baseline')
   const memory = new W.Memory({ initial: 2, maximum: 2, shared: true })
-  const rounds = { contend: 1_000_000, exchange: 500 }
+  const rounds = { contend: 3_000_000, exchange: 500 }
   const workers = [0, 1].map((me) => new Worker(path.join(__dirname, 'children/atomics.js'), { workerData: { compiled: module, memory, me, rounds, ROW } }))
   const told = await Promise.all(workers.map((worker) => once(worker, 'message')))
   t.deepEqual(told.map(([counts]) => counts), [{ lost: 0, store: 0, fence: 0 }, { lost: 0, store: 0, fence: 0 }])

@@ -18,19 +18,23 @@ function meet() {
   for (let spins = 0, seen; (seen = Atomics.load(gate, 0)) < met; ) if (spins++ > 10_000) Atomics.wait(gate, 0, seen, 1)
 }
 
-/** Each thread writes its row's words and reads the other's. At a word, at least one of the two must see the other. */
+/** Each thread writes its word and reads the other's. In each round, at least one of the two must see the other. */
 function missed(exchange) {
-  const [own, other, seen, theirs] = [1 + me, 2 - me, 3 + me, 4 - me].map((row) => row * ROW)
+  const [own, other] = [1024 + me * 512, 1024 + (1 - me) * 512]
+  const [seen, theirs] = [(1 + me) * ROW, (2 - me) * ROW]
   let both = 0
-  for (let round = 1; round <= rounds.exchange; round++) {
+  for (let round = 0; round < (rounds.exchange * ROW) / 4; round += ROW / 4) {
     meet()
     exchange(own, other, seen, round)
     meet()
     if (me === 1) continue
-    for (let at = 0; at < ROW; at += 4) if (words[(seen + at) >> 2] < round && words[(theirs + at) >> 2] < round) both++
+    for (let at = 0; at < ROW / 4; at++) {
+      const current = round + at + 1
+      if (words[seen / 4 + at] < current && words[theirs / 4 + at] < current) both++
+    }
   }
   meet()
-  words.fill(0, ROW >> 2)
+  words.fill(0, 256)
   return both
 }
 
