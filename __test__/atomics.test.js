@@ -102,7 +102,7 @@ test.serial('no update is lost, and stores are seen in order, between two thread
   const module = new W.Module(await assemble(THREADS), { optimize: false })
   t.is(W.Module.tier(module), 'baseline')
   const memory = new W.Memory({ initial: 2, maximum: 2, shared: true })
-  const rounds = { contend: 3_000_000, exchange: 500 }
+  const rounds = { contend: 2_000_000, exchange: 300 }
   const workers = [0, 1].map((me) => new Worker(path.join(__dirname, 'children/atomics.js'), { workerData: { compiled: module, memory, me, rounds, ROW } }))
   const told = await Promise.all(workers.map((worker) => once(worker, 'message')))
   t.deepEqual(told.map(([counts]) => counts), [{ lost: 0, store: 0, fence: 0 }, { lost: 0, store: 0, fence: 0 }])

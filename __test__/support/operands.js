@@ -74,31 +74,28 @@ function functionText(name, operator, text, forms, constants, below, crowded) {
 }
 
 /**
- * The functions of `operators`: each form of each operand, each stack below, few locals and many.
+ * The functions of `operators`: each form of each operand with each stack below, in turn with few locals and with many.
  *
  * @returns {{ name: string, operator: object, right: string, ours: string }[]} `name` says which
  */
 function variants(operators, { edges, stacks }) {
   const functions = []
   for (const operator of operators) {
-    let turn = 0
-    for (const forms of choose(FORMS, operator.operands.length)) {
-      for (const below of stacks) {
-        for (const crowded of [false, true]) {
-          turn++
-          const constants = operator.operands.map((type, at) => {
-            const values = operator.values?.[at] ?? edges[type]
-            return values[(turn * (at * 2 + 1)) % values.length]
-          })
-          const what = forms.map((form, at) => (form === 'constant' ? constants[at] : form))
-          const name = `${operator.name} (${what.join(', ')}) above ${below.join(' ') || 'nothing'}${crowded ? ', many locals' : ''}`
-          const [right, ours] = [operator.inBuiltin ?? operator.text, operator.text].map((text) =>
-            functionText(String(functions.length), operator, text, forms, constants, below, crowded)
-          )
-          functions.push({ name, operator, right, ours })
-        }
-      }
-    }
+    choose(FORMS, operator.operands.length).forEach((forms, form) =>
+      stacks.forEach((below, stack) => {
+        const crowded = (form + stack) % 2 === 1
+        const constants = operator.operands.map((type, at) => {
+          const values = operator.values?.[at] ?? edges[type]
+          return values[(form + stack * (at * 2 + 1)) % values.length]
+        })
+        const what = forms.map((given, at) => (given === 'constant' ? constants[at] : given))
+        const name = `${operator.name} (${what.join(', ')}) above ${below.join(' ') || 'nothing'}${crowded ? ', many locals' : ''}`
+        const [right, ours] = [operator.inBuiltin ?? operator.text, operator.text].map((text) =>
+          functionText(String(functions.length), operator, text, forms, constants, below, crowded)
+        )
+        functions.push({ name, operator, right, ours })
+      })
+    )
   }
   return functions
 }
