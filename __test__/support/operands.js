@@ -8,8 +8,10 @@
 // for Cranelift in both tiers.
 
 const assert = require('node:assert')
+const { isDeepStrictEqual } = require('node:util')
 const W = require('../../index.js')
 const { assemble } = require('../children/modules.js')
+const { ALIKE } = require('../spec/features.js')
 
 const CELLS = 64 // the values below, after the operands' cells
 const DATA = 256 // what memory operators work on
@@ -137,7 +139,28 @@ function outcome(call) {
   try {
     return call()
   } catch (error) {
-    return `${error.constructor.name}: ${error.message}`
+    const message = ALIKE.reduce((words, [ours, builtins]) => words.replace(ours, builtins), error.message)
+    return `${error.constructor.name}: ${message}`
+  }
+}
+
+/** The module in one of the engines, and its memory's bytes, which it may have grown. */
+class Run {
+  constructor(namespace, bytes, imports) {
+    this.module = new namespace.Module(bytes, { optimize: false })
+    const env = imports(namespace)
+    this.memory = env.memory
+    this.exports = new namespace.Instance(this.module, { env }).exports
+  }
+
+  get bytes() {
+    if (this.seen?.buffer !== this.memory.buffer) this.seen = new Uint8Array(this.memory.buffer)
+    return this.seen
+  }
+
+  write(at, values) {
+    if (this.cells?.buffer !== this.memory.buffer) this.cells = new BigInt64Array(this.memory.buffer)
+    this.cells.set(values, at / 8)
   }
 }
 
@@ -146,47 +169,40 @@ function outcome(call) {
  *
  * @param {string} rest of the module, without the functions
  * @param {(namespace: typeof WebAssembly) => object} imports `env.memory` among them
- * @param {(imports: object) => unknown} [state] what is compared after each function, beside the memory
+ * @param {(exports: object) => void} [prepare] is called before each function
+ * @param {(exports: object) => unknown} [state] what is compared after each function, beside the memory
  */
-async function differences(rest, functions, { edges, imports, state }) {
+async function differences(rest, functions, { edges, imports, prepare, state }) {
   const module = (which) => assemble(`(module ${rest} ${functions.map((one) => one[which]).join('\n')})`)
-  const binaries = [await module('right'), await module('ours')]
-  const engines = [builtin, W].map((namespace, at) => {
-    const module = new namespace.Module(binaries[at], { optimize: false })
-    const env = imports(namespace)
-    const { exports } = new namespace.Instance(module, { env })
-    return { exports, env, module, cells: new BigInt64Array(env.memory.buffer), all: Buffer.from(env.memory.buffer) }
-  })
-  assert.strictEqual(W.Module.tier(engines[1].module), 'baseline')
-  const found = []
-  functions.forEach(({ name, operator }, index) => {
-    for (const { cells, all } of engines) {
-      all.fill(0xa5, DATA)
-      cells.set(BELOW, CELLS / 8)
+  const right = new Run(builtin, await module('right'), imports)
+  const ours = new Run(W, await module('ours'), imports)
+  assert.strictEqual(W.Module.tier(ours.module), 'baseline')
+
+  function difference({ operator }, index) {
+    for (const run of [right, ours]) {
+      run.bytes.fill(0xa5, DATA)
+      run.write(CELLS, BELOW)
+      prepare?.(run.exports)
     }
-    const before = found.length
-    for (const row of rows(operator, edges)) {
-      const [right, got] = engines.map(({ exports, env, cells }) => {
-        operator.prepare?.(env)
-        cells.set(row)
-        return outcome(exports[index])
+    for (const operands of rows(operator, edges)) {
+      const [expected, got] = [right, ours].map((run) => {
+        run.write(0, operands)
+        return outcome(run.exports[index])
       })
-      if (right !== got && found.length === before) found.push({ name, row, right, got })
+      if (expected !== got) return { operands, expected, got }
     }
-    const [right, got] = engines.map(({ all, env }) => ({ all, state: state?.(env) }))
-    if (found.length === before && !right.all.equals(got.all)) {
-      const at = right.all.findIndex((byte, place) => byte !== got.all[place])
-      found.push({ name, memory: at, right: right.all.subarray(at, at + 8), got: got.all.subarray(at, at + 8) })
+    if (Buffer.compare(right.bytes, ours.bytes) !== 0) {
+      const at = right.bytes.findIndex((byte, place) => byte !== ours.bytes[place])
+      return { at, expected: right.bytes.slice(at, at + 8), got: ours.bytes.slice(at, at + 8) }
     }
-    if (found.length === before && state) {
-      try {
-        assert.deepStrictEqual(got.state, right.state)
-      } catch {
-        found.push({ name, right: right.state, got: got.state })
-      }
-    }
+    const [expected, got] = [right, ours].map(({ exports }) => state?.(exports))
+    return isDeepStrictEqual(expected, got) ? null : { expected, got }
+  }
+
+  return functions.flatMap((one, index) => {
+    const found = difference(one, index)
+    return found === null ? [] : [{ name: one.name, ...found }]
   })
-  return found
 }
 
 module.exports = { DATA, FLOATS, INTEGERS, MIXED, differences, variants }
