@@ -13,12 +13,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arbitrary::{Result, Unstructured};
 
 use super::counters::Counters;
+use super::entry::{Lookup, MAX_IMAGE_LEN, MAX_META_LEN};
 use super::file_stat::{FileStat, Observation};
 use super::footer::{self, Footer};
 use super::key::{ArtifactKey, ModuleHash};
 use super::label::{self, Label};
 use super::seal::Seals;
-use super::store::{Lookup, MAX_IMAGE_LEN, MAX_META_LEN, Settings, Store};
+use super::store::{Settings, Store};
 use super::verified::Subject;
 use crate::bounded;
 
