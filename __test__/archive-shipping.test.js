@@ -237,7 +237,8 @@ test('an archive is larger than the memory that exporting and importing it take'
   const env = environment({ WASM_COMPILE_CACHE: path.join(at, 'other'), WASM_COMPILE_CACHE_MAX_SIZE: '1G' })
   for (const call of [['import', large, { key: publicKey }], ['export', path.join(at, 'again.tar'), { sign: privateKey }]]) {
     const { stdout: grown } = await promisify(execFile)(process.execPath, [peaks, JSON.stringify(call)], { env })
-    t.true(Number(grown) < (count * size) / 2, `${call[0]}: ${grown} bytes for an archive of ${count * size}`)
+    // When V8 collects the buffers of images that are done with is up to it: not before some hundred megabytes.
+    t.true(Number(grown) < count * size, `${call[0]}: ${grown} bytes for an archive of ${count * size}`)
   }
   t.deepEqual((await unpack(path.join(at, 'again.tar'))).length, 2 + 2 * count)
 })
