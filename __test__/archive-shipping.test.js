@@ -205,43 +205,48 @@ test('an import that is killed, wherever: no litter after a sweep, every entry a
   t.deepEqual(story(await run({ modules: [{ file: module }] }, { cache: other, env: ONLY })), HOT)
 })
 
-test('an archive is larger than the memory that exporting and importing it take', async (t) => {
-  const { at, home, archive, privateKey, publicKey } = shipped(t)
-  const script = path.join(at, 'script.js')
-  const [count, size] = [16, 24 * 2 ** 20]
-  // Keys of modules that there are none of; nobody looks at an image before it is mapped.
-  fs.writeFileSync(script, `
-    const { native } = require(${JSON.stringify(path.join(ROOT, 'lib/native.js'))})
-    const { readOptions } = require(${JSON.stringify(path.join(ROOT, 'lib/options.js'))})
-    const hashes = Array.from({ length: ${count} }, (_, index) => index.toString(16).padStart(64, '0'))
-    console.log(JSON.stringify(hashes.map((hash) => [hash, native.cacheExplain(hash, 200000, readOptions({}, '').native).key])))`)
-  const { stdout } = await promisify(execFile)(process.execPath, [script], { env: environment({ WASM_COMPILE_CACHE: home }) })
-  const large = path.join(at, 'large.tar')
-  const sha256 = digest(Buffer.alloc(size, 7))
-  await forge(archive, large, privateKey, (manifest, parts) => {
-    const [model] = manifest.entries
-    const meta = parts[`${model.key}.meta`]
-    for (const name of Object.keys(parts)) delete parts[name]
-    const image = Buffer.alloc(size, 7)
-    manifest.entries = JSON.parse(stdout).map(([hash, key]) => {
-      Object.assign(parts, { [`${key}.image`]: image, [`${key}.meta`]: meta })
-      return { ...model, hash, key, image: { bytes: size, sha256 } }
+// What /proc tells.
+if (process.platform === 'linux') {
+  test('an archive is larger than the memory that exporting and importing it take', async (t) => {
+    const { at, home, archive, privateKey, publicKey } = shipped(t)
+    const script = path.join(at, 'script.js')
+    const [count, size] = [16, 24 * 2 ** 20]
+    // Keys of modules that there are none of; nobody looks at an image before it is mapped.
+    fs.writeFileSync(script, `
+      const { native } = require(${JSON.stringify(path.join(ROOT, 'lib/native.js'))})
+      const { readOptions } = require(${JSON.stringify(path.join(ROOT, 'lib/options.js'))})
+      const hashes = Array.from({ length: ${count} }, (_, index) => index.toString(16).padStart(64, '0'))
+      console.log(JSON.stringify(hashes.map((hash) => [hash, native.cacheExplain(hash, 200000, readOptions({}, '').native).key])))`)
+    const { stdout } = await promisify(execFile)(process.execPath, [script], { env: environment({ WASM_COMPILE_CACHE: home }) })
+    const large = path.join(at, 'large.tar')
+    const sha256 = digest(Buffer.alloc(size, 7))
+    await forge(archive, large, privateKey, (manifest, parts) => {
+      const [model] = manifest.entries
+      const meta = parts[`${model.key}.meta`]
+      for (const name of Object.keys(parts)) delete parts[name]
+      const image = Buffer.alloc(size, 7)
+      manifest.entries = JSON.parse(stdout).map(([hash, key]) => {
+        Object.assign(parts, { [`${key}.image`]: image, [`${key}.meta`]: meta })
+        return { ...model, hash, key, image: { bytes: size, sha256 } }
+      })
     })
+    const peaks = path.join(at, 'peaks.js')
+    // The peak that resourceUsage() tells of is also that of whoever started the process.
+    fs.writeFileSync(peaks, `
+      const { cache } = require(${JSON.stringify(ROOT)})
+      const [call, ...args] = JSON.parse(process.argv[2])
+      const peak = () => /^VmHWM:\\s+(\\d+) kB$/m.exec(require('node:fs').readFileSync('/proc/self/status', 'utf8'))[1] * 1024
+      const before = peak()
+      cache[call](...args).then(() => console.log(peak() - before))`)
+    const env = environment({ WASM_COMPILE_CACHE: path.join(at, 'other'), WASM_COMPILE_CACHE_MAX_SIZE: '1G' })
+    for (const call of [['import', large, { key: publicKey }], ['export', path.join(at, 'again.tar'), { sign: privateKey }]]) {
+      const { stdout: grown } = await promisify(execFile)(process.execPath, [peaks, JSON.stringify(call)], { env })
+      t.log(`${call[0]}: ${grown} bytes for an archive of ${count * size}`)
+      t.true(Number(grown) < count * size, `${call[0]}: ${grown} bytes for an archive of ${count * size}`)
+    }
+    t.deepEqual((await unpack(path.join(at, 'again.tar'))).length, 2 + 2 * count)
   })
-  const peaks = path.join(at, 'peaks.js')
-  fs.writeFileSync(peaks, `
-    const { cache } = require(${JSON.stringify(ROOT)})
-    const [call, ...args] = JSON.parse(process.argv[2])
-    const before = process.resourceUsage().maxRSS
-    cache[call](...args).then(() => console.log((process.resourceUsage().maxRSS - before) * 1024))`)
-  const env = environment({ WASM_COMPILE_CACHE: path.join(at, 'other'), WASM_COMPILE_CACHE_MAX_SIZE: '1G' })
-  for (const call of [['import', large, { key: publicKey }], ['export', path.join(at, 'again.tar'), { sign: privateKey }]]) {
-    const { stdout: grown } = await promisify(execFile)(process.execPath, [peaks, JSON.stringify(call)], { env })
-    // When V8 collects the buffers of images that are done with is up to it: not before some hundred megabytes.
-    t.true(Number(grown) < count * size, `${call[0]}: ${grown} bytes for an archive of ${count * size}`)
-  }
-  t.deepEqual((await unpack(path.join(at, 'again.tar'))).length, 2 + 2 * count)
-})
+}
 
 // ── The README's story ──────────────────────────────────────────────────────────────────────────────────────────────
 
