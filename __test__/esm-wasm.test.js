@@ -25,7 +25,7 @@ let cache
 test.before(() => {
   cache = mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-esm-'))
 })
-test.after.always(() => rmSync(cache, { recursive: true, force: true }))
+test.after.always(() => rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
 
 /** Runs `program`, an ES module in this folder, in a process; gives what it wrote. */
 async function output(program, flags = []) {

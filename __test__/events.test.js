@@ -18,7 +18,7 @@ const run = promisify(execFile)
 const root = path.dirname(__dirname)
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-events-'))
-test.after.always(() => fs.rmSync(folder, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
 let files = 0
 const temporary = (name = 'file') => path.join(folder, `${files++}-${name}`)
 

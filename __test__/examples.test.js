@@ -17,7 +17,7 @@ const projects = fs.readdirSync(EXAMPLES, { withFileTypes: true })
   .map((entry) => entry.name)
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-examples-'))
-test.after.always(() => fs.rmSync(folder, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
 const home = path.join(folder, 'examples')
 
 // The Node under test is the one that scripts find, and the addon under test the one that was installed.

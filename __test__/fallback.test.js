@@ -58,7 +58,7 @@ const events = []
 subscribe('wasm-compile-cache:fallback', (event) => events.push(event))
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-fallback-'))
-test.after.always(() => fs.rmSync(folder, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
 
 const response = (body) => new Response(body, { headers: { 'content-type': 'application/wasm' } })
 

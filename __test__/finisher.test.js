@@ -28,7 +28,7 @@ const WORKERS_ONLY = path.join(__dirname, 'children/workers-only.js')
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-initial.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+initial.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 const file = path.join(root, 'module.wasm')
 const second = path.join(root, 'second.wasm')
 initial.before(async () => {

@@ -32,7 +32,7 @@ const CALLS = [['run', 20]]
 const FOUND = ['baselineReady', 'moduleCacheHit', 'optimizedReady']
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-flight-'))
-initial.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+initial.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 // A quarter of a second for the optimizing tier.
 const file = path.join(root, 'chain.wasm')
 const second = path.join(root, 'answer.wasm')

@@ -17,7 +17,7 @@ const WITH_MEMORY = [
 ]
 
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-guard-'))
-test.after.always(() => fs.rmSync(cache, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
 
 async function attempts(...flags) {
   const env = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0' })

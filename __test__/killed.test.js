@@ -22,7 +22,7 @@ const MODULES = 16
 const HOUR = 60 * 60 * 1000
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-killed-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 
 const cache = path.join(root, 'cache')
 const random = newRandom(SEED)

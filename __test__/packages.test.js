@@ -17,7 +17,7 @@ let root
 test.before(() => {
   root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-packages-'))
 })
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 
 /** Runs one driver; with a cache directory on our engine, without on the built-in one. */
 async function drive(name, { cache, loops = '1', finish = '0' }) {

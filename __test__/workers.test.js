@@ -10,7 +10,7 @@ const test = require('ava')
 const register = path.join(__dirname, '../register.js')
 // Large enough to be cached, so that terminations meet lookups and writes as well.
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-workers-'))
-test.after.always(() => fs.rmSync(cache, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
 
 const rounds = process.env.ROUNDS ?? '500'
 

@@ -12,7 +12,7 @@ const COMMAND = path.join(__dirname, '../children/command.js')
 /** A temporary folder for as long as the test runs. */
 function folder(t) {
   const made = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-command-'))
-  t.teardown(() => fs.rmSync(made, { recursive: true, force: true }))
+  t.teardown(() => fs.rmSync(made, { recursive: true, force: true, maxRetries: 5 }))
   return made
 }
 

@@ -16,4 +16,5 @@ const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-test
 process.env.WASM_COMPILE_CACHE = directory
 process.env.WASM_COMPILE_CACHE_FINISH = '0'
 
-process.on('exit', () => fs.rmSync(directory, { recursive: true, force: true }))
+// A thread that stores an artifact may be at it until the process is gone.
+process.on('exit', () => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
