@@ -82,7 +82,9 @@ const files = (cache) => (fs.existsSync(cache) ? fs.readdirSync(cache, { recursi
 const entries = (cache) => files(cache).filter((name) => name.endsWith('.cwasm')).map((name) => path.join(cache, name))
 
 /** What nobody must leave behind once all is over. */
-const litter = (cache) => files(cache).filter((name) => /\.spool$|[0-9a-f]{64}\.lock$|\.tmp-/.test(name))
+// The sweeper's lock is none: a process that ends meanwhile leaves it to the next sweep, which takes and removes it.
+const litter = (cache) =>
+  files(cache).filter((name) => /\.spool$|[0-9a-f]{64}\.lock$|\.tmp-/.test(name) && !/(^|\/)0{64}\.lock$/.test(name))
 
 const named = (run, name) => run.events.filter((event) => event.name === name)
 
