@@ -81,8 +81,10 @@ const files = (cache) => (fs.existsSync(cache) ? fs.readdirSync(cache, { recursi
 /** The artifacts' paths. */
 const entries = (cache) => files(cache).filter((name) => name.endsWith('.cwasm')).map((name) => path.join(cache, name))
 
-/** What nobody must leave behind once all is over. */
-// The sweeper's lock is none: a process that ends meanwhile leaves it to the next sweep, which takes and removes it.
+/**
+ * What nobody must leave behind once all is over. The sweeper's lock is none of it: a process that ends meanwhile leaves
+ * it to the next sweep, which takes and removes it.
+ */
 const litter = (cache) =>
   files(cache).filter((name) => /\.spool$|[0-9a-f]{64}\.lock$|\.tmp-/.test(name) && !/(^|\/)0{64}\.lock$/.test(name))
 
