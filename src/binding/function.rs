@@ -208,18 +208,7 @@ pub fn signature_of(text: &str) -> Result<wasmer_types::FunctionType> {
 
 /// An exported function is called.
 unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
-    let mut data = ptr::null_mut();
-    // SAFETY: asks for the data only.
-    unsafe {
-        sys::napi_get_cb_info(
-            env,
-            info,
-            ptr::null_mut(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            &mut data,
-        );
-    }
+    let data = js::callback_data(env, info);
     // SAFETY: `create` passed an entry that lives as long as its group, which the JavaScript
     // wrapper of this function keeps alive.
     let entry = unsafe { &*data.cast::<FunctionEntry>() };

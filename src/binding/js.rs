@@ -85,6 +85,24 @@ impl Exports {
 
 pub type Callback = unsafe extern "C" fn(Env, sys::napi_callback_info) -> Value;
 
+/// What [`raw_function`] was given for the function that is called.
+#[inline]
+pub fn callback_data(env: Env, info: sys::napi_callback_info) -> *mut c_void {
+    let mut data = ptr::null_mut();
+    // SAFETY: asks for the data only.
+    unsafe {
+        sys::napi_get_cb_info(
+            env,
+            info,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            &mut data,
+        );
+    }
+    data
+}
+
 /// A function object over a raw callback.
 pub fn raw_function(env: Env, name: &str, callback: Callback, data: *mut c_void) -> Result<Value> {
     let mut function = ptr::null_mut();

@@ -3,12 +3,14 @@
 //! V8 gives JavaScript 984 kB of a stack that has 8 MiB, as a rule, on a main thread. A call into
 //! WebAssembly and out again takes 0.25 kB of them on the built-in engine and [`LEVEL`] on this one,
 //! most of it in frames of Node-API and V8. So from [`SHALLOW`] levels on, V8's limit moves down by
-//! that much with every further level, and back when the level ends; by [`FARTHEST`] at most, and never
-//! into the last [`RESERVE`] bytes of what the thread really has. Where that is no more than V8 uses already, in
-//! worker threads for instance, nothing happens.
+//! that much with every further level, and back when the level ends; by [`FARTHEST`] at most, and
+//! never into the last [`RESERVE`] bytes of what the thread really has. Where that is no more than
+//! V8 uses already, in worker threads for instance, nothing happens.
 //!
-//! Invariant: outside such levels the limit is V8's own. It cannot be read, so it is measured once
-//! a thread: by calls of JavaScript that go deeper until V8 refuses one.
+//! Invariant: outside such levels the limit is V8's own, to less than 1 kB. It cannot be read, so it
+//! is measured once a thread: by calls of JavaScript that go deeper until V8 refuses one.
+//!
+//! Invariant: no limit that is set is below [`Limit::floor`], nor above the one that was measured.
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::{CStr, c_void};
@@ -111,8 +113,8 @@ impl Limit {
 
     fn set(&self, limit: usize) {
         self.now.set(limit);
-        // SAFETY: this thread's isolate, which lives as long as JavaScript runs; the stack goes on
-        // below `limit` for at least `RESERVE` bytes.
+        // SAFETY: this thread's isolate, which lives as long as JavaScript runs; as `limit` is not
+        // below the floor, the stack goes on below it for at least `RESERVE` bytes.
         unsafe { (self.set)(self.isolate, limit) };
     }
 }
@@ -166,18 +168,7 @@ fn measure(state: &EnvState) -> Option<usize> {
 
 /// Notes where its frame is.
 unsafe extern "C" fn note_frame(env: Env, info: sys::napi_callback_info) -> Value {
-    let mut data = ptr::null_mut();
-    // SAFETY: asks for the data only.
-    unsafe {
-        sys::napi_get_cb_info(
-            env,
-            info,
-            ptr::null_mut(),
-            ptr::null_mut(),
-            ptr::null_mut(),
-            &mut data,
-        );
-    }
+    let data = js::callback_data(env, info);
     // SAFETY: `measure` passed it; leaked.
     let lowest = unsafe { &*data.cast::<Cell<usize>>() };
     let here = 0_u8;
