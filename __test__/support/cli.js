@@ -3,9 +3,10 @@
 
 const { spawn } = require('node:child_process')
 const { once } = require('node:events')
+const fs = require('node:fs')
 const path = require('node:path')
 
-const { environment } = require('./commands.js')
+const { environment, litter } = require('./commands.js')
 
 const MAIN = path.join(__dirname, '../..', require('../../package.json').bin['wasm-compile-cache'])
 
@@ -42,4 +43,12 @@ async function cliJson([name, ...args], { code = 0, ...settings } = {}) {
   return JSON.parse(ended.stdout)
 }
 
-module.exports = { MAIN, cli, cliJson, startCli, startOnTerminal, startProgram }
+/** What is left in the cache directory that should not be, once what ended processes left is old enough and was swept. */
+async function leftOver(cache) {
+  const hoursAgo = new Date(Date.now() - 2 * 3600_000)
+  for (const name of litter(cache)) fs.utimesSync(path.join(cache, name), hoursAgo, hoursAgo)
+  await cliJson(['prune'], { cache })
+  return litter(cache)
+}
+
+module.exports = { MAIN, cli, cliJson, leftOver, startCli, startOnTerminal, startProgram }
