@@ -1,47 +1,37 @@
 'use strict'
-// The command line as a black box: real caches, real modules, text and JSON.
+// The command line as a black box: real caches, real modules, text and JSON. `warm` and `doctor` have files of their own
+// (cli-warm.test.js, cli-doctor.test.js), and so have `export` and `import` (archive-shipping.test.js).
 
 const { once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
-const { setImmediate, setTimeout } = require('node:timers/promises')
+const { setTimeout } = require('node:timers/promises')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
 
 const { MAIN, cli, cliJson, startCli, startOnTerminal, startProgram } = require('./support/cli.js')
 const { entries, folder } = require('./support/commands.js')
 const { small } = require('./support/mounts.js')
-const { WASM, origin } = require('./support/origin.js')
 const { answer } = require('./support/wat.js')
 
 const ROOT = path.join(__dirname, '..')
 const WEBP = path.join(ROOT, 'node_modules/@jsquash/webp/codec')
 const DECODER = path.join(WEBP, 'dec/webp_dec.wasm')
 const ENCODER = path.join(WEBP, 'enc/webp_enc_simd.wasm')
-const TINY = 'tiny.wasm'
-const DRIVER = path.join(__dirname, 'packages/webp.js')
 const COMMANDS = ['run', 'warm', 'ls', 'stats', 'verify', 'prune', 'clear', 'dir', 'explain', 'export', 'import', 'trace', 'doctor']
 
 const linux = process.platform === 'linux'
 
-/** A folder with the modules of tests beside each other. */
-let modules
 /** A cache that holds the decoder and the encoder, the latter in the partition "p". Not to be changed. */
 let filled
 
 test.before(async () => {
-  const at = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-cli-'))
-  modules = path.join(at, 'modules')
-  filled = path.join(at, 'cache')
-  fs.mkdirSync(path.join(modules, 'below'), { recursive: true })
-  fs.copyFileSync(DECODER, path.join(modules, 'decoder.wasm'))
-  fs.copyFileSync(DECODER, path.join(modules, 'below/again.wasm'))
-  fs.writeFileSync(path.join(modules, TINY), await answer(42))
+  filled = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-cli-'))
   await cliJson(['warm', DECODER], { cache: filled })
   await cliJson(['warm', ENCODER, '--partition', 'p'], { cache: filled })
 })
-test.after.always(() => modules && fs.rmSync(path.dirname(modules), { recursive: true, force: true }))
+test.after.always(() => filled && fs.rmSync(filled, { recursive: true, force: true }))
 
 const script = (t, code) => {
   const file = path.join(folder(t), 'script.js')
@@ -353,174 +343,6 @@ test('trace: processes that outlive the script, what they have half written, a f
   }
 })
 
-// ── warm ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-test('warm: files, folders, file: URLs; what is stored, and what is not, and why', async (t) => {
-  const cache = path.join(folder(t), 'cache')
-  const address = pathToFileURL(DECODER).href.replace('file', 'FILE')
-  const outcomes = await cliJson(['warm', modules, address], { cache })
-  t.deepEqual(outcomes.map(({ source, status }) => [path.relative(modules, source), status]), [
-    [path.join('below', 'again.wasm'), 'stored'],
-    ['decoder.wasm', 'same'],
-    [TINY, 'skipped'],
-    [path.relative(modules, DECODER), 'same'],
-  ])
-  t.is(outcomes[0].bytes, fs.statSync(DECODER).size)
-  t.true(outcomes[0].artifactBytes > outcomes[0].bytes)
-  t.is(outcomes[2].reason, 'smaller than 128 kB')
-  t.is(entries(cache).length, 1)
-
-  const { code, stdout, stderr } = await cli(['warm', '--min-size', '0', 'below/again.wasm', TINY], { cache, cwd: modules })
-  t.is(code, 0)
-  t.is(stderr, '', 'no bar without a terminal')
-  t.regex(lines({ stdout })[0], /^cached +135 kB +.*again\.wasm/)
-  t.regex(lines({ stdout })[1], /^stored +\d+ bytes +.*tiny\.wasm +\S+ \S+ of code, \S+ m?s$/)
-  t.is(entries(cache).length, 2)
-})
-
-test('warm: a package stands for its modules', async (t) => {
-  const cache = path.join(folder(t), 'cache')
-  const cwd = folder(t)
-  const installed = path.join(cwd, 'node_modules/some-package')
-  fs.mkdirSync(path.join(installed, 'dist'), { recursive: true })
-  fs.mkdirSync(path.join(installed, 'node_modules/other'), { recursive: true })
-  // One that hides its package.json.
-  fs.writeFileSync(path.join(installed, 'package.json'), '{"name": "some-package", "exports": {".": "./index.js"}}')
-  fs.copyFileSync(DECODER, path.join(installed, 'dist/module.wasm'))
-  fs.copyFileSync(ENCODER, path.join(installed, 'node_modules/other/module.wasm'))
-  fs.mkdirSync(path.join(cwd, 'below'))
-  const outcomes = await cliJson(['warm', 'some-package'], { cache, cwd: path.join(cwd, 'below') })
-  t.deepEqual(outcomes.map(({ source }) => source), [path.join(fs.realpathSync(installed), 'dist/module.wasm')])
-  t.is(entries(cache).length, 1)
-})
-
-test('warm: what is in a package, whatever its "exports" say', async (t) => {
-  const settings = { cache: copied(t), cwd: ROOT }
-  for (const target of ['@jsquash/webp/codec/dec', '@jsquash/webp/codec/dec/webp_dec.wasm']) {
-    const warmed = await cliJson(['warm', target], settings)
-    t.deepEqual(warmed.map(({ source }) => source), [fs.realpathSync(DECODER)], target)
-  }
-  const [{ reason }] = await cliJson(['warm', '@jsquash/webp/missing'], { ...settings, code: 1 })
-  t.regex(reason, /no package that is installed here/)
-})
-
-test('warm: links, those that lead round in circles too, and names in upper case', async (t) => {
-  const at = fs.realpathSync(folder(t))
-  const [outside, inside] = [path.join(at, 'outside'), path.join(at, 'inside')]
-  for (const made of [outside, inside]) fs.mkdirSync(made)
-  fs.copyFileSync(DECODER, path.join(outside, 'decoder.WASM'))
-  const link = (to, name) => fs.symlinkSync(to, path.join(inside, name), fs.existsSync(to) && fs.statSync(to).isDirectory() ? 'junction' : 'file')
-  link(outside, 'folder')
-  link(outside, 'folder-again')
-  link(inside, 'itself')
-  if (process.platform !== 'win32') {
-    link(path.join(outside, 'decoder.WASM'), 'decoder.wasm')
-    link(path.join(at, 'missing'), 'nowhere.wasm')
-    fs.symlinkSync('round.wasm', path.join(inside, 'round.wasm'))
-  }
-  const warmed = await cliJson(['warm', inside], { cache: copied(t) })
-  const files = process.platform === 'win32' ? [] : ['decoder.wasm']
-  t.deepEqual(warmed.map(({ source }) => path.relative(inside, source)), [...files, path.join('folder', 'decoder.WASM')])
-})
-
-test('warm: what cannot be compiled fails, and the rest is compiled', async (t) => {
-  const cache = path.join(folder(t), 'cache')
-  const at = folder(t)
-  const broken = path.join(at, 'broken.wasm')
-  fs.writeFileSync(broken, 'not a module')
-  fs.mkdirSync(path.join(at, 'empty'))
-  const targets = [broken, path.join(at, 'missing.wasm'), path.join(at, 'empty'), 'ava', DECODER]
-  const { code, stdout } = await cli(['warm', ...targets], { cache, cwd: ROOT })
-  t.is(code, 1)
-  const told = lines({ stdout })
-  const about = (text) => told.find((line) => line.includes(text))
-  t.regex(about('broken.wasm'), /^failed .*expected magic word/)
-  t.regex(about('missing.wasm'), /^failed .*is no file, no folder, no address, and no package/)
-  t.regex(about('empty'), /^failed .*has no \.wasm file/)
-  t.regex(about('the package ava'), /^failed .*has no \.wasm file/)
-  t.regex(about('webp_dec.wasm'), /^stored /)
-})
-
-test('warm: what this engine does not compile is skipped, for the feature', async (t) => {
-  const file = path.join(folder(t), 'legacy.wasm')
-  // (module (func try end)), in the legacy form.
-  fs.writeFileSync(file, Buffer.from('0061736d01000000010401600000030201000a0701050006400b0b', 'hex'))
-  const [outcome] = await cliJson(['warm', '--min-size', '0', file], { cache: path.join(folder(t), 'cache') })
-  t.is(outcome.status, 'skipped')
-  t.regex(outcome.reason, /legacy-exceptions/)
-})
-
-test('warm: an address that redirects, one with a fragment, and one that nobody answers', async (t) => {
-  const respond = ({ url }) =>
-    url === '/' ? { status: 302, headers: { location: '/module.wasm' } } : { headers: WASM, body: fs.readFileSync(DECODER) }
-  const site = await origin(t, '', {}, respond)
-  const [redirected, fragment] = [site.at('/').href, `${site.url.href}#x`]
-  const outcomes = async (settings) => {
-    const warmed = await cliJson(['warm', redirected, fragment], { cache: path.join(folder(t), 'cache'), ...settings })
-    return warmed.map(({ source, status, code }) => [source, status, code])
-  }
-  t.deepEqual(await outcomes(), [[redirected, 'stored', undefined], [fragment, 'same', undefined]])
-  t.deepEqual((await outcomes({ env: { WASM_COMPILE_CACHE_MAX_SIZE: '1k' }, code: 1 }))[0], [redirected, 'failed', 'ERR_WASM_CACHE_TOO_LARGE'])
-
-  await site.stop()
-  const [{ status, code, reason }] = await cliJson(['warm', site.url.href], { cache: folder(t), code: 1 })
-  t.deepEqual([status, code], ['failed', 'ECONNREFUSED'])
-  t.regex(reason, /^fetch failed: .*ECONNREFUSED/)
-})
-
-if (linux) {
-  test('warm: Ctrl-C leaves the terminal as it was, tells what is done, and ends by the signal', async (t) => {
-    const at = folder(t)
-    const told = path.join(at, 'status')
-    // Never answers; the decoder is stored by then.
-    const site = await origin(t, '', {}, () => {
-      process.kill(Number(fs.readFileSync(told, 'utf8')), 'SIGINT')
-      return null
-    })
-    const args = [process.execPath, MAIN, 'warm', DECODER, site.url.href].map((one) => `'${one}'`).join(' ')
-    const command = `sh -c "echo \\$\\$ > '${told}'; exec ${args}"; echo $? > '${told}'`
-    const settings = { cache: path.join(at, 'cache'), env: { TERM: 'xterm' } }
-    const { stdout } = await startOnTerminal(command, settings).ended
-    t.regex(stdout, /^.*stored.*webp_dec\.wasm/m)
-    t.is(stdout.lastIndexOf('\u001b[?25h') > stdout.lastIndexOf('\u001b[?25l'), true, 'the cursor is shown')
-    t.is(fs.readFileSync(told, 'utf8'), `${128 + os.constants.signals.SIGINT}\n`)
-
-    fs.rmSync(told)
-    const { child, ended } = startCli(['warm', '--json', site.url.href, DECODER], settings)
-    fs.writeFileSync(told, `${child.pid}`)
-    const { stdout: json, signal } = await ended
-    t.deepEqual([JSON.parse(json), signal], [[], 'SIGINT'])
-  })
-}
-
-const NETWORK = linux && process.getuid() === 0
-
-test('warm, then run without a network and without both compilers: hits, and nothing else', async (t) => {
-  const cache = path.join(folder(t), 'cache')
-  const warmed = await cliJson(['warm', '@jsquash/webp'], { cache, cwd: ROOT })
-  t.deepEqual(new Set(warmed.map(({ status }) => status)), new Set(['stored']))
-  const only = { WASM_COMPILE_CACHE_ONLY: '1' }
-  // Where no network namespace can be made, every connection and look-up of a name fails.
-  const cut = script(t, `
-    const refuse = () => { throw new Error('the network is cut off') }
-    require('node:net').Socket.prototype.connect = refuse
-    require('node:dns').lookup = refuse`)
-  const env = { ...only, NODE_OPTIONS: `--require ${JSON.stringify(cut)}` }
-  const under = NETWORK ? ['unshare', '--net'] : []
-  const events = path.join(folder(t), 'trace.json')
-  const hot = await cli(['trace', '--output', events, DRIVER], { cache, env, under })
-  t.is(hot.code, 0, hot.stderr)
-  const names = JSON.parse(fs.readFileSync(events, 'utf8')).traceEvents.map(({ name }) => name)
-  t.deepEqual(names.sort(), ['compiledModule', 'compiledModule', 'moduleCacheHit', 'moduleCacheHit'])
-
-  const { told: builtin } = await require('./support/programs.js').program(DRIVER, [])
-  t.is(JSON.parse(hot.stdout).digest, builtin.digest)
-
-  const cold = await cli(['run', DRIVER], { cache: path.join(folder(t), 'cold'), env, under })
-  t.not(cold.code, 0, 'the compilers are cut off')
-  t.regex(cold.stderr, /is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1/)
-})
-
 // ── Looking ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('dir prints where the cache is, and makes nothing', async (t) => {
@@ -572,7 +394,8 @@ test('explain: hits, and misses with their reasons', async (t) => {
   t.regex(told.stdout, /^miss {2}.*: it is stored for another partition only\n/)
   t.regex(told.stdout, /^ +partition: p there, '' here$/m)
 
-  const tiny = path.join(modules, TINY)
+  const tiny = path.join(folder(t), 'tiny.wasm')
+  fs.writeFileSync(tiny, await answer(42))
   t.is((await cliJson(['explain', tiny], { cache: filled, code: 1 })).reason, 'too-small')
   t.is((await cliJson(['explain', tiny, '--min-size', '0'], { cache: filled, code: 1 })).reason, 'absent')
 })
@@ -638,94 +461,3 @@ test('clear removes everything', async (t) => {
   t.deepEqual(entries(cache), [])
   t.regex((await cli(['clear'], { cache })).stdout, /^0 files removed, 0 bytes$/m)
 })
-
-// ── doctor ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-test('doctor: all is well', async (t) => {
-  const cache = path.join(folder(t), 'cache')
-  const { ok, checks } = await cliJson(['doctor'], { cache })
-  t.true(ok)
-  const detail = (name) => checks.find((check) => check.name === name).detail
-  t.regex(detail('Node'), new RegExp(`^${process.versions.node}, V8`))
-  t.regex(detail('engine'), /wasmer \d/)
-  t.regex(detail('fallback'), /tail-call/)
-  t.true(detail('directory').startsWith(`${cache}, mode 0700`))
-  t.regex(detail('space'), /^0 entries, 0 bytes of .*; .* free on the disk$/)
-  t.deepEqual(entries(cache), [], 'nothing stays behind')
-  const { code, stdout } = await cli(['doctor'], { cache })
-  t.is(code, 0)
-  t.regex(stdout, /^ok +executable mappings +code that one process stored, another mapped and ran$/m)
-})
-
-test('doctor: a directory that others may write to, and a file in it', async (t) => {
-  if (process.platform === 'win32') return t.pass('Windows has no such modes')
-  const cache = copied(t)
-  fs.chmodSync(path.join(cache, fs.readdirSync(cache)[0]), 0o777)
-  const inside = await cliJson(['doctor'], { cache, code: 1 })
-  t.deepEqual(inside.checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['directory'])
-  fs.chmodSync(cache, 0o777)
-  const { code, stdout } = await cli(['doctor'], { cache })
-  t.is(code, 1)
-  t.regex(stdout, /^wrong +directory +.*others may write to .*Advice: /m)
-  t.regex(stdout, /^- +executable mappings +not looked at/m)
-})
-
-test('doctor: memories without guards, a cache that is off, a limit that is none', async (t) => {
-  const wrong = async (env) => {
-    const { checks } = await cliJson(['doctor'], { cache: folder(t), env, code: 1 })
-    return checks.filter(({ ok }) => ok === false).map(({ name }) => name)
-  }
-  t.deepEqual(await wrong({ NODE_OPTIONS: '--disable-wasm-trap-handler' }), ['guard regions'])
-  t.deepEqual(await wrong({ WASM_DISABLE_COMPILE_CACHE: '1' }), ['directory'])
-  t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: 'much' }), ['environment'])
-  t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: '1M' }), ['space'])
-  t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: 'much' }), ['environment'])
-  t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '1' }), ['space'])
-})
-
-test('doctor: nothing stays behind of one that is interrupted, nor of one that was killed', async (t) => {
-  const cache = copied(t)
-  const own = () => fs.readdirSync(cache).filter((name) => name.includes('doctor'))
-  const { child, ended } = startCli(['doctor'], { cache })
-  while (own().length === 0 && child.exitCode === null) await setImmediate()
-  const [left] = own()
-  child.kill()
-  if (process.platform !== 'win32') {
-    t.like(await ended, { code: null, signal: 'SIGTERM' })
-    t.deepEqual(own(), [])
-  }
-  await ended
-
-  for (const name of [left, `${left}-young`]) fs.mkdirSync(path.join(cache, name, 'below'), { recursive: true, mode: 0o700 })
-  const old = new Date(Date.now() - 2 * 3600_000)
-  fs.utimesSync(path.join(cache, left), old, old)
-  await cliJson(['doctor'], { cache })
-  t.deepEqual(own(), [`${left}-young`])
-})
-
-test('doctor: locks that cannot be had', async (t) => {
-  const cache = copied(t)
-  const [lock] = fs.readdirSync(cache).filter((name) => name.endsWith('.lock'))
-  fs.rmSync(path.join(cache, lock))
-  fs.mkdirSync(path.join(cache, lock), { mode: 0o700 })
-  const { checks } = await cliJson(['doctor'], { cache, code: 1 })
-  t.deepEqual(checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['locks'])
-})
-
-if (linux) {
-  test('doctor: a file system from which nothing may be executed', async (t) => {
-    const disk = folder(t)
-    // In a mount namespace of its own, which ends with the command, and for users who are not root with a user namespace.
-    const mount = 'mount -t tmpfs -o noexec,mode=0700 none "$0" && exec "$@"'
-    const under = ['unshare', '--user', '--map-root-user', '--mount', 'sh', '-c', mount, disk]
-    const { code, stdout, stderr } = await cli(['doctor', '--directory', path.join(disk, 'cache')], { under })
-    if (stdout === '') {
-      t.log(`no file system can be mounted here: ${stderr.trim()}`)
-      t.regex(stderr, /^(unshare|mount): /)
-      return
-    }
-    t.is(code, 1, stderr)
-    t.regex(stdout, /^wrong +executable mappings +code that one process stored, another copied and ran: no memory is shared\. Advice: is the file system mounted noexec\?$/m)
-    t.is(stdout.match(/^wrong/gm).length, 1)
-  })
-}
