@@ -261,7 +261,11 @@ if (process.platform !== 'win32') {
     fs.mkdirSync(bin)
     fs.writeFileSync(path.join(bin, 'npx'), `#!/bin/sh\nshift\nexec ${JSON.stringify(process.execPath)} ${JSON.stringify(MAIN)} "$@"\n`, { mode: 0o755 })
     fs.cpSync(path.join(ROOT, 'node_modules/@jsquash/webp'), path.join(ci, 'node_modules/@jsquash/webp'), { recursive: true })
-    fs.symlinkSync(ROOT, path.join(ci, 'node_modules/wasm-compile-cache'))
+    // Without the checkout's node_modules, which no installation has.
+    const installed = path.join(ci, 'node_modules/wasm-compile-cache')
+    fs.mkdirSync(installed)
+    fs.copyFileSync(path.join(ROOT, 'package.json'), path.join(installed, 'package.json'))
+    for (const file of ['index.js', 'register.js']) fs.symlinkSync(path.join(ROOT, file), path.join(installed, file))
     // The modules come from the project's packages, as in the driver.
     fs.writeFileSync(path.join(ci, 'app.js'), `require(${JSON.stringify(DRIVER)})`)
     fs.copyFileSync(publicKey, path.join(ci, 'public.pem'))
