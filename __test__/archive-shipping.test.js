@@ -32,7 +32,7 @@ test.before(async () => {
   await cliJson(['warm', module, '@jsquash/webp'], { cache: home, cwd: ROOT })
   await cliJson(['export', archive, '--sign', made.privateKey], { cache: home })
 })
-test.after.always(() => made && fs.rmSync(made.at, { recursive: true, force: true }))
+test.after.always(() => made && fs.rmSync(made.at, { recursive: true, force: true, maxRetries: 5 }))
 
 /** The same, with a folder of the test's own. */
 const shipped = (t) => ({ ...made, at: folder(t) })

@@ -41,7 +41,7 @@ test.before(async () => {
   two = (await cache.export(within('two.tar'), { sign: keys.privateKey })).file
   for (const { key } of cache.entries()) originals.set(key, native.cacheRead(key))
 })
-test.after.always(() => at && fs.rmSync(at, { recursive: true, force: true }))
+test.after.always(() => at && fs.rmSync(at, { recursive: true, force: true, maxRetries: 5 }))
 test.beforeEach(() => cache.clear())
 
 const signed = () => ({ key: keys.publicKey })

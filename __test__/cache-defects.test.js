@@ -15,7 +15,7 @@ const CALLS = [['run', 9], ['run', -1]]
 const FOOTER = 128 // bytes at the end of an artifact (src/cache/footer.rs)
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 const file = path.join(root, 'machine.wasm')
 const other = path.join(root, 'other.wasm')
 

@@ -13,7 +13,7 @@ const ROOT = process.getuid?.() === 0
 const CALLS = [['run', 9], ['run', -1]]
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 const file = path.join(root, 'machine.wasm')
 
 let expected

@@ -16,7 +16,7 @@ const LINUX = process.platform === 'linux'
 const MAPPABLE = !['darwin', 'win32'].includes(process.platform)
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 
 function write(name, bytes) {
   const file = path.join(root, name)

@@ -20,7 +20,7 @@ const ARTIFACTS = 96
 const ROUNDS = ['bytes', 'sync', 'response', 'stream', 'bytes']
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 const file = path.join(root, 'machine.wasm')
 
 let expected

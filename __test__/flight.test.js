@@ -69,8 +69,8 @@ async function warm(t, cache) {
 async function empty(t, which = file) {
   const [aside, cache] = [folder(t), folder(t)]
   await run({ modules: [{ file: which }] }, { cache: aside })
-  // The folders are made by whoever looks something up.
-  await run({ modules: [{ file: which, options: { optimize: false } }], end: 'return' }, { cache })
+  // The folders are made by whoever looks something up, who sweeps them, too.
+  await run({ modules: [{ file: which, options: { cache: 'read-only' } }] }, { cache })
   const [entry] = entries(aside)
   return { cache, lock: path.join(cache, path.relative(aside, entry).replace(/\.cwasm$/, '.lock')) }
 }

@@ -74,7 +74,7 @@ test.before(async () => {
 
 test.after.always(() => {
   server?.close()
-  if (folder !== undefined) fs.rmSync(folder, { recursive: true, force: true })
+  if (folder !== undefined) fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
 })
 
 test('the README has snippets', (t) => {
@@ -118,7 +118,7 @@ test('the README shows every command of the command line', (t) => {
   t.deepEqual([...new Set(shown.map(({ command }) => command.split(' ')[0]))].sort(), commands.sort())
 })
 
-test('the commands of the README print what it shows', async (t) => {
+test.serial('the commands of the README print what it shows', async (t) => {
   const cache = path.join(folder, 'the-cache')
   const inReadme = [['/home/me/.cache/wasm-compile-cache', cache], ['/app', fs.realpathSync(folder)]]
   const env = { ...process.env, WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0' }

@@ -47,25 +47,25 @@ const part = (cache, name) =>
 
 test('200, then 304 without a body, then no request, then after a new deployment 200', async (t) => {
   const cache = folder(t)
-  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60' })
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600' })
   const job = { url: site.url.href }
   t.deepEqual(how(await load(cache, job)), [1001, 'fetched', ...COLD])
   t.deepEqual(asked(site), [[200, SIZE]])
 
-  site.later = 61_000
-  const hot = await load(cache, { ...job, later: 61_000 })
+  site.later = 3_660_000
+  const hot = await load(cache, { ...job, later: 3_660_000 })
   t.deepEqual(how(hot), [1001, 'revalidated', ...HOT])
   t.is(hot.tier, 'optimized')
   t.deepEqual(asked(site), [[304, 0]])
 
   // The 304 has made it fresh again.
-  t.deepEqual(how(await load(cache, { ...job, later: 90_000 })), [1001, 'fresh', ...HOT])
+  t.deepEqual(how(await load(cache, { ...job, later: 5_400_000 })), [1001, 'fresh', ...HOT])
   t.deepEqual(asked(site), [])
 
-  Object.assign(site, { body: second, headers: { ...site.headers, etag: '"2"' }, later: 200_000 })
-  t.deepEqual(how(await load(cache, { ...job, later: 200_000 })), [1002, 'changed', ...COLD])
+  Object.assign(site, { body: second, headers: { ...site.headers, etag: '"2"' }, later: 12_000_000 })
+  t.deepEqual(how(await load(cache, { ...job, later: 12_000_000 })), [1002, 'changed', ...COLD])
   t.deepEqual(asked(site), [[200, SIZE]])
-  t.deepEqual(how(await load(cache, { ...job, later: 201_000 })), [1002, 'fresh', ...HOT])
+  t.deepEqual(how(await load(cache, { ...job, later: 12_060_000 })), [1002, 'fresh', ...HOT])
   t.deepEqual(asked(site), [])
   t.deepEqual(litter(cache), [])
 })
@@ -79,7 +79,7 @@ test('a server without ETags is asked by its Last-Modified', async (t) => {
 
 test('what a program fetched itself serves a later URL, by a 304, and that a later one without a request', async (t) => {
   const cache = folder(t)
-  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60' })
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600' })
   const job = { url: site.url.href }
   t.deepEqual(how(await load(cache, { ...job, as: 'response' })), [1001, undefined, ...COLD])
   t.deepEqual(how(await load(cache, job)), [1001, 'revalidated', ...HOT])
@@ -131,7 +131,7 @@ test('an artifact that was evicted is made of the bytes that were kept', async (
 })
 
 test('without artifact and bytes no condition is sent, fresh or not', async (t) => {
-  for (const control of ['no-cache', 'max-age=60']) {
+  for (const control of ['no-cache', 'max-age=3600']) {
     const cache = folder(t)
     const site = await origin(t, first, { etag: '"1"', 'cache-control': control })
     const job = { url: site.url.href }
@@ -175,7 +175,7 @@ test('bytes that were damaged are fetched again, and the artifact alone is enoug
 
 test('a record that was damaged, or is of another address, is none', async (t) => {
   const cache = folder(t)
-  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60' })
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600' })
   const job = { url: site.url.href }
   await load(cache, job)
   const [record] = part(cache, 'url')
@@ -195,7 +195,7 @@ test('a record that was damaged, or is of another address, is none', async (t) =
 
 test('partitions have records of their own', async (t) => {
   const cache = folder(t)
-  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60' })
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600' })
   const job = { url: site.url.href }
   const options = { partition: 'another' }
   t.deepEqual(how(await load(cache, job)), [1001, 'fetched', ...COLD])
@@ -206,7 +206,7 @@ test('partitions have records of their own', async (t) => {
 
 test('cache: false and "read-only" record nothing; "read-only" uses what is there, and changes nothing', async (t) => {
   const cache = folder(t)
-  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60' })
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600' })
   const job = { url: site.url.href }
   for (const option of [false, 'read-only']) await load(cache, { ...job, options: { cache: option } })
   t.deepEqual([...part(cache, 'url'), ...part(cache, 'wasm')], [])
@@ -215,7 +215,7 @@ test('cache: false and "read-only" record nothing; "read-only" uses what is ther
   const [record] = part(cache, 'url')
   const before = fs.readFileSync(record)
   t.deepEqual(how(await load(cache, { ...job, options: { cache: 'read-only' } })), [1001, 'fresh', ...HOT])
-  const readOnly = { ...job, later: 61_000, options: { cache: 'read-only' } }
+  const readOnly = { ...job, later: 3_660_000, options: { cache: 'read-only' } }
   t.deepEqual(how(await load(cache, readOnly)), [1001, 'revalidated', ...HOT])
   site.headers = { etag: '"2"', 'cache-control': 'no-store' }
   t.deepEqual(how(await load(cache, readOnly)), [1001, 'changed', ...HOT])
@@ -245,7 +245,7 @@ test('a Response that varies without an ETag is not recorded: nobody knows what 
 test('what is not stored as a module is not kept as a resource either', async (t) => {
   for (const options of [{ minSize: SIZE + 1 }, { optimize: false }]) {
     const cache = folder(t)
-    const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60' })
+    const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600' })
     await load(cache, { url: site.url.href, options })
     t.deepEqual([...part(cache, 'url'), ...part(cache, 'wasm')], [])
   }
@@ -253,7 +253,7 @@ test('what is not stored as a module is not kept as a resource either', async (t
 
 test('a program that ends at once has kept what it fetched', async (t) => {
   const cache = folder(t)
-  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60' })
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600' })
   const job = { url: site.url.href, end: 'exit' }
   t.is((await load(cache, job)).answer, 1001)
   t.is((await load(cache, job)).answer, 1001)
@@ -264,13 +264,13 @@ test('a program that ends at once has kept what it fetched', async (t) => {
 
 test('a server that is down: a fresh record serves, a stale one only as far as the server allowed', async (t) => {
   const cache = folder(t)
-  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=60, stale-if-error=100' })
+  const site = await origin(t, first, { etag: '"1"', 'cache-control': 'max-age=3600, stale-if-error=6000' })
   const job = { url: site.url.href }
   await load(cache, job)
   await site.stop()
   t.deepEqual(how(await load(cache, job)), [1001, 'fresh', ...HOT])
-  t.deepEqual(how(await load(cache, { ...job, later: 100_000 })), [1001, 'stale', ...HOT])
-  const { error } = await load(cache, { ...job, later: 161_000 })
+  t.deepEqual(how(await load(cache, { ...job, later: 6_000_000 })), [1001, 'stale', ...HOT])
+  const { error } = await load(cache, { ...job, later: 9_660_000 })
   t.like(error, { name: 'TypeError', message: 'fetch failed', cause: 'ECONNREFUSED' })
 })
 
@@ -280,12 +280,12 @@ test('a clock that was put back makes nothing fresh', async (t) => {
   const job = { url: site.url.href }
   for (const later of [0, 30_000]) await load(cache, { ...job, later })
   t.deepEqual(asked(site), [[200, SIZE]])
-  t.deepEqual(how(await load(cache, { ...job, later: -30_000 })), [1001, 'revalidated', ...HOT])
+  t.deepEqual(how(await load(cache, { ...job, later: -3_600_000 })), [1001, 'revalidated', ...HOT])
 })
 
 test('after a redirection the server is always asked, and where that leads now is what counts', async (t) => {
   const cache = folder(t)
-  const headers = { etag: '"1"', 'cache-control': 'max-age=60' }
+  const headers = { etag: '"1"', 'cache-control': 'max-age=3600' }
   const site = await origin(t, first, headers, (request, site) =>
     request.url === '/latest.wasm' ? { status: 302, headers: { location: site.target } } : standard(request, site))
   site.target = '/one.wasm'

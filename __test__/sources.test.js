@@ -176,7 +176,7 @@ async function isAnswer(t, source) {
 
 const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-sources-')), 'a module.wasm')
 fs.writeFileSync(file, answer)
-test.after.always(() => fs.rmSync(path.dirname(file), { recursive: true }))
+test.after.always(() => fs.rmSync(path.dirname(file), { recursive: true, maxRetries: 5 }))
 
 function shared() {
   const buffer = new SharedArrayBuffer(answer.length + 8)

@@ -58,6 +58,7 @@ for (const mode of MODES) {
   let results
 
   test.serial(`${mode}: what the built-in passes passes`, async (t) => {
+    t.timeout(15 * 60 * 1000)
     results = await run(mode)
     log(t, results)
     // Node 20's built-in passes 82,000 commands, and newer ones more: no script was lost on the way.

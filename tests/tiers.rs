@@ -163,7 +163,6 @@ impl Callee for End {
     unsafe fn call(&self, values: *mut RawValue) -> Result<(), Raised> {
         let watch = &self.0;
         watch.calls.set(watch.calls.get() + 1);
-        drop(watch.gate.take());
         // `step` was called after the slot had changed: this call of it is to end.
         let end = watch.swapped.get();
         let step = *watch.step.get().expect("instantiated");
@@ -172,6 +171,8 @@ impl Callee for End {
             watch.module.wait_optimized().expect("is optimized");
             watch.kept.set(watch.old_code.strong_count() > 0);
         }
+        // Opened when the body was looked at: the first call is always one of the old code.
+        drop(watch.gate.take());
         let value = RawValue::from(i32::from(!end));
         // SAFETY: by the trait's contract there is room for the result.
         unsafe { values.write(value) };

@@ -158,7 +158,7 @@ for (const tier of tiers) {
       t.true(error instanceof W.RuntimeError, message)
       return error
     }
-    trapped(throwNull, 'throw_ref of null')
+    t.is(trapped(throwNull, 'throw_ref of null').message, 'rethrowing null value')
     trapped(own, 'of the function itself')
     f.body = unreachable
     const error = trapped(catchAll, 'of an exported function')

@@ -1,7 +1,7 @@
 'use strict'
 // node full-disk.js <directory on a small file system of its own> <job in JSON>: does the job of command.js with the
-// cache there, four times: to make the directory (without the optimizing tier, so that nothing is stored), while the
-// disk is full, and twice when there is space again. Prints what became of each.
+// cache there, four times: to make the directory (and store nothing), while the disk is full, and twice when there is
+// space again. Prints what became of each.
 
 const { execFileSync } = require('node:child_process')
 const fs = require('node:fs')
@@ -34,8 +34,8 @@ function fill() {
 }
 
 const { modules } = JSON.parse(job)
-const unstored = modules.map((module) => ({ ...module, options: { ...module.options, optimize: false } }))
-const first = run(JSON.stringify({ modules: unstored, end: 'return' }))
+const unstored = modules.map((module) => ({ ...module, options: { ...module.options, cache: 'read-only' } }))
+const first = run(JSON.stringify({ modules: unstored }))
 fill()
 const full = run(job)
 fs.rmSync(filler)

@@ -8,7 +8,7 @@
 const { assemble, small } = require('./modules.js')
 
 const total = Number(process.env.INSTANCES ?? 10_000)
-const ROUNDS = 6
+const ROUNDS = 10
 const memory = process.env.MEMORY === '1'
 const ours = globalThis.WebAssembly.Module.tier !== undefined
 const liveStores = () => (ours ? require('../../binding.js').liveStores() : 0)

@@ -204,5 +204,6 @@ check('create a host function, throw: handlers of the module meet any JavaScript
 check('traps are not caught by handlers', (W, { all, link }) => {
   if (!exceptions(W)) return 'try_table is not in this V8'
   const e = link(CATCHER, { i: { t: new W.Tag({ parameters: ['i32'] }), f: link('(func (export "f") unreachable)').f } })
-  return all({ all: () => e.all(), again: () => e.again() })
+  const thrown = link('(func (export "null") (block $caught (result exnref) (try_table (catch_all_ref $caught) (throw_ref (ref.null exn))) (return)) (drop))')
+  return all({ all: () => e.all(), again: () => e.again(), null: () => thrown.null() })
 })

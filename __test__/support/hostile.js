@@ -18,7 +18,7 @@ const UNDER = ROOT ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : []
 function subject(test) {
   const made = { file: '', expected: [] }
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-  test.after.always(() => fs.rmSync(root, { recursive: true, force: true }))
+  test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
   test.before(async () => {
     // For programs of other users, too.
     fs.chmodSync(root, 0o755)

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::files::{self, TEMP_PREFIX, each};
+use super::lock::{self, Held};
 use super::store::{ENTRY_EXTENSION, NOTE_EXTENSION, QUARANTINE};
-use super::{counters, lock, spool, wasm_files};
+use super::{counters, spool, wasm_files};
 
 /// Held while room is made.
 const LOCK_FILE: &str = "limit.lock";
@@ -317,7 +318,7 @@ impl Evicted {
 
 /// Waits for the right to make room in `root`; `None` where there are no locks, or whoever has it does not go on: the
 /// limit may then be passed by what is written at the same time, until the next write.
-pub(super) fn right(root: &Path) -> Option<File> {
+pub(super) fn right(root: &Path) -> Option<Held> {
     lock::wait(&lock_path(root)).ok()
 }
 

@@ -19,13 +19,23 @@ pub(super) const MOMENT: Duration = Duration::from_millis(1);
 /// Rounds of finding that the lock file was removed by its last holder.
 const ATTEMPTS: u32 = 64;
 
+/// A locked file, until dropped.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing does not unlock while a child that has been forked, and has not yet become its program, has a copy.
+        let _ = self.0.unlock();
+    }
+}
+
 /// The right to compile one module, until dropped.
 ///
 /// Invariant: at most one flight of a key exists over all processes and threads, and a killed holder's is free at once.
 #[derive(Debug)]
 pub struct Flight {
-    /// Locked.
-    file: File,
+    file: Held,
     path: PathBuf,
 }
 
@@ -80,13 +90,11 @@ impl Drop for Flight {
     fn drop(&mut self) {
         // Removed before it is unlocked: whoever locks this file later sees that it lost its name, and starts over.
         #[cfg(unix)]
-        if still_named(&self.file, &self.path).unwrap_or_default() {
+        if still_named(&self.file.0, &self.path).unwrap_or_default() {
             let _ = std::fs::remove_file(&self.path);
         }
         #[cfg(not(unix))]
-        let _ = &self.path;
-        // Closing does not unlock while a child that has been forked, and has not yet become its program, has a copy.
-        let _ = self.file.unlock();
+        let _ = (&self.path, &self.file);
     }
 }
 
@@ -97,7 +105,7 @@ fn lock_path(dir: &Path, key: &ArtifactKey) -> PathBuf {
 }
 
 /// Locks `path`, waiting up to a second.
-pub(super) fn wait(path: &Path) -> io::Result<File> {
+pub(super) fn wait(path: &Path) -> io::Result<Held> {
     for _ in 0..200 {
         if let Some(file) = try_lock(path)? {
             return Ok(file);
@@ -107,13 +115,17 @@ pub(super) fn wait(path: &Path) -> io::Result<File> {
     Err(io::ErrorKind::TimedOut.into())
 }
 
-fn try_lock(path: &Path) -> io::Result<Option<File>> {
+fn try_lock(path: &Path) -> io::Result<Option<Held>> {
     let mut patience = PATIENCE;
     for _ in 0..ATTEMPTS {
         let file = open(path, true)?;
         match file.try_lock() {
-            Ok(()) if still_named(&file, path)? => return Ok(Some(file)),
-            Ok(()) => {}
+            Ok(()) => {
+                let held = Held(file);
+                if still_named(&held.0, path)? {
+                    return Ok(Some(held));
+                }
+            }
             Err(TryLockError::WouldBlock) if patience > 0 => {
                 patience -= 1;
                 std::thread::sleep(MOMENT);
@@ -126,7 +138,7 @@ fn try_lock(path: &Path) -> io::Result<Option<File>> {
 }
 
 /// Waits until nobody holds the lock file at `path`, and takes it if its holder died.
-fn inherit(path: &Path) -> io::Result<Option<File>> {
+fn inherit(path: &Path) -> io::Result<Option<Held>> {
     let file = match open(path, false) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
@@ -140,7 +152,8 @@ fn inherit(path: &Path) -> io::Result<Option<File>> {
     // wait for each other.
     file.unlock()?;
     uninterrupted(|| file.lock())?;
-    Ok(still_named(&file, path)?.then_some(file))
+    let held = Held(file);
+    Ok(still_named(&held.0, path)?.then_some(held))
 }
 
 /// A signal whose handler ran on this thread ends a wait.
@@ -256,6 +269,18 @@ mod tests {
         assert!(flights.into_inner() > 0);
     }
 
+    #[test]
+    fn what_was_waited_for_is_free_when_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = wait(&path).unwrap();
+        // As a child has one between its fork and its exec.
+        let _copy = held.0.try_clone().unwrap();
+        assert!(try_lock(&path).unwrap().is_none());
+        drop(held);
+        assert!(try_lock(&path).unwrap().is_some());
+    }
+
     /// A process that has the flight of [`KEY`] until it is killed.
     #[cfg(unix)]
     fn holder(dir: &Path) -> std::process::Child {
@@ -312,7 +337,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let flight = Flight::try_acquire(dir.path(), &KEY).unwrap().unwrap();
         // As a child has one between its fork and its exec.
-        let _copy = flight.file.try_clone().unwrap();
+        let _copy = flight.file.0.try_clone().unwrap();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| assert!(Flight::wait(dir.path(), &KEY).unwrap().is_none()));

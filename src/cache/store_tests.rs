@@ -181,8 +181,16 @@ fn a_fresh_file_is_verified_each_time_until_it_has_settled() {
     write(&store, b"image", b"").unwrap();
     let good = fs::read(store.entry_path(&KEY)).unwrap();
     plant(&store, &good);
+    // As fresh as can be, however long this thread is kept from going on.
+    let file = files::open_private(&store.entry_path(&KEY))
+        .unwrap()
+        .unwrap()
+        .0;
+    let ahead = SystemTime::now() + Duration::from_secs(3600);
+    file.set_modified(ahead).unwrap();
     assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
     assert!(!store.note_path(&KEY).exists());
+    file.set_modified(SystemTime::now()).unwrap();
     std::thread::sleep(verified::SETTLE);
     assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
     assert!(hit(store.lookup(&KEY, MODULE)).remembered);

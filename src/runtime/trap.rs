@@ -86,7 +86,7 @@ fn words(code: TrapCode) -> Option<&'static str> {
         TrapCode::IntegerDivisionByZero => "divide by zero",
         TrapCode::BadConversionToInteger => "float unrepresentable in integer range",
         TrapCode::UnreachableCodeReached => "unreachable",
-        TrapCode::UninitializedExnRef => "dereferencing a null pointer",
+        TrapCode::UninitializedExnRef => "rethrowing null value",
         TrapCode::HostInterrupt => "Atomics.wait cannot be called in this context",
         _ => "unknown trap",
     })
