@@ -3,10 +3,11 @@
 //! write works.
 //!
 //! A child process (this file, started again) uses the store, and is traced: see [`tracer`]. What it does is in
-//! [`scenario`]. Nothing depends on time: the calls are counted.
+//! [`scenario`], and what it then holds in [`holdings`]. Nothing depends on time: the calls are counted.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod holdings;
 mod scenario;
 mod sequence;
 mod tracer;
@@ -18,7 +19,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 
-use scenario::{Held, SCENARIOS, Scenario};
+use holdings::Held;
+use scenario::{SCENARIOS, Scenario};
 use tracer::{Blow, Call, Ended};
 
 const TEST: &str = "the_cache_is_right_wherever_its_writer_is_stopped";
@@ -120,8 +122,8 @@ struct Reference {
 }
 
 fn swept_names(root: &Path) -> Result<BTreeSet<String>, String> {
-    scenario::sweep(root)?;
-    Ok(scenario::names(root).into_iter().collect())
+    holdings::sweep(root)?;
+    Ok(holdings::names(root).into_iter().collect())
 }
 
 fn reference(index: usize) -> Result<Reference, String> {
@@ -129,18 +131,18 @@ fn reference(index: usize) -> Result<Reference, String> {
     let untouched = prepared(scenario);
     expect(
         "before",
-        scenario::held(&root(&untouched))?,
+        holdings::held(&root(&untouched))?,
         scenario.before,
     )?;
     let before = swept_names(&root(&untouched))?;
 
     let dir = prepared(scenario);
     let root = root(&dir);
-    let there = scenario::names(&root);
+    let there = holdings::names(&root);
     let Ended { calls, said } = run(index, &dir, Blow::None);
     expect("said", said.as_deref(), Some(scenario.says))?;
     expect("left over", litter(&root, &there), Vec::new())?;
-    expect("after", scenario::held(&root)?, scenario.after)?;
+    expect("after", holdings::held(&root)?, scenario.after)?;
     let durable = sequence::check(&calls, &root)?;
     expect("durable files", durable, scenario.durable)?;
     let names = [before, swept_names(&root)?];
@@ -161,7 +163,7 @@ fn expect<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> 
 
 /// What a process that goes on must not leave.
 fn litter(root: &Path, was_there: &[String]) -> Vec<String> {
-    let mut names = scenario::names(root);
+    let mut names = holdings::names(root);
     names.retain(|name| name.contains(".tmp-") && !was_there.contains(name));
     names
 }
@@ -183,7 +185,7 @@ fn case(index: usize, reference: &Reference, blow: Blow) -> Result<(), String> {
     let scenario = &SCENARIOS[index];
     let dir = prepared(scenario);
     let root = root(&dir);
-    let there = scenario::names(&root);
+    let there = holdings::names(&root);
     let Ended { calls, said } = run(index, &dir, blow);
     let at = match blow {
         Blow::None => return Err("no blow".into()),
@@ -201,7 +203,7 @@ fn case(index: usize, reference: &Reference, blow: Blow) -> Result<(), String> {
     if said.is_some() && !removes {
         expect("left over", litter(&root, &there), Vec::new())?;
     }
-    let held = scenario::held(&root)?;
+    let held = holdings::held(&root)?;
     if said.as_deref() == Some(scenario.says) && !removes {
         // What is refused may stay, and is refused again; nobody is told that a count is lost.
         let Held { refused, hits, .. } = held;
@@ -238,13 +240,13 @@ fn case(index: usize, reference: &Reference, blow: Blow) -> Result<(), String> {
     }) {
         return Err(format!("{name} is gone when all is swept"));
     }
-    let kept = scenario::held(&root)?;
+    let kept = holdings::held(&root)?;
     expect(
         "entries after the sweep",
         [kept.a, kept.b],
         [held.a, held.b],
     )?;
-    scenario::write_next(&root)
+    holdings::write_next(&root)
 }
 
 /// Does all jobs on several threads; the errors.
