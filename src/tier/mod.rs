@@ -18,6 +18,8 @@ mod positions;
 mod publish;
 mod registry;
 mod scheduler;
+#[cfg(feature = "singlepass")]
+mod singlepass;
 mod storage;
 
 pub use code::{Code, Loaded, Module, Tier};
