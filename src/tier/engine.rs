@@ -25,6 +25,11 @@ fn build(config: Box<dyn CompilerConfig>) -> Engine {
         .engine()
 }
 
+/// Whether Singlepass compiles what it can. It writes no unwind table for macOS on ARM64, and there exceptions would end
+/// at its frames.
+pub const SINGLEPASS: bool =
+    cfg!(feature = "singlepass") && !cfg!(all(target_vendor = "apple", target_arch = "aarch64"));
+
 /// Singlepass, for one donor.
 #[cfg(feature = "singlepass")]
 pub fn singlepass() -> Engine {

@@ -50,7 +50,10 @@ const MACHINES: [Machine; 2] = [
             let register = (rex & 4) << 1 | (modrm >> 3) & 7;
             // Of the others, the two numberings differ; callees save these.
             assert!(matches!(register, 3 | 12..16), "register {register}");
-            (u16::from(register), i64::from(i32::from_le_bytes([a, b, c, d])))
+            (
+                u16::from(register),
+                i64::from(i32::from_le_bytes([a, b, c, d])),
+            )
         },
     },
     Machine {
