@@ -19,7 +19,7 @@ use support::unit::Unit;
 use support::world::{Chain, Places, Verdict};
 use support::{across, inside, upper};
 use wasm_compile_cache::runtime::{Callee, ExportValue, Group, Import, Raised, init_traps};
-use wasm_compile_cache::tier::{Code, Module, Tier};
+use wasm_compile_cache::tier::{Code, Module, SINGLEPASS, Tier};
 use wasm_encoder::{
     BlockType, CodeSection, EntityType, ExportKind, ExportSection, FunctionSection, ImportSection,
     Module as Encoder, TypeSection, ValType,
@@ -45,11 +45,7 @@ fn every_signature_crosses_the_tiers_inside_an_instance() {
     println!("{} runs", verdict.runs);
     // The proof would be empty if Singlepass compiled nothing of it.
     let share = share.cranelift / share.all;
-    let expected = if cfg!(feature = "singlepass") {
-        0.5..0.8
-    } else {
-        0.0..0.1
-    };
+    let expected = if SINGLEPASS { 0.5..0.8 } else { 0.0..0.1 };
     assert!(expected.contains(&share), "Cranelift's share is {share}");
 }
 

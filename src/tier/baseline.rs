@@ -205,7 +205,7 @@ impl Shared {
             allocations = returned;
             catches |= lowered.catches;
             match lowered.tier {
-                BodyTier::Singlepass if cfg!(feature = "singlepass") => {
+                BodyTier::Singlepass if engine::SINGLEPASS => {
                     singlepass.push((function.local, lowered));
                 }
                 _ => cranelift.push((function.local, lowered)),
@@ -218,7 +218,7 @@ impl Shared {
         self.compile_donor(singlepass, engine::singlepass, |bodies| {
             skeleton.singlepass_donor(bodies)
         })?;
-        if cfg!(feature = "singlepass") {
+        if engine::SINGLEPASS {
             let bytes: usize = cranelift.iter().map(|(_, body)| body.bytes.len()).sum();
             self.state.lock().cranelift_bytes += bytes as u64;
         }

@@ -25,6 +25,11 @@ fn build(config: Box<dyn CompilerConfig>) -> Engine {
         .engine()
 }
 
+/// Whether Singlepass compiles what it can. It writes no unwind table for macOS on ARM64, and there exceptions would end
+/// at its frames.
+pub const SINGLEPASS: bool =
+    cfg!(feature = "singlepass") && !cfg!(all(target_vendor = "apple", target_arch = "aarch64"));
+
 /// Singlepass, for one donor.
 #[cfg(feature = "singlepass")]
 pub fn singlepass() -> Engine {
@@ -34,17 +39,24 @@ pub fn singlepass() -> Engine {
     config
         .canonicalize_nans(false)
         .num_threads(NonZero::<usize>::MIN);
-    build(Box::new(config))
+    build(Box::new(super::singlepass::Config {
+        compiler: Box::new(config),
+        instead: Box::new(cranelift_baseline_config()),
+    }))
 }
 
 /// Cranelift without optimizations: the baseline of what Singlepass cannot compile, and all
 /// trampolines.
 pub fn cranelift_baseline() -> Engine {
+    build(Box::new(cranelift_baseline_config()))
+}
+
+fn cranelift_baseline_config() -> Cranelift {
     let mut config = Cranelift::new();
     config
         .opt_level(CraneliftOptLevel::None)
         .num_threads(NonZero::<usize>::MIN);
-    build(Box::new(config))
+    config
 }
 
 /// Whether artifacts are ELF images that are mapped from their file. wasmer maps them on Unix,

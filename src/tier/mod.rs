@@ -18,11 +18,13 @@ mod positions;
 mod publish;
 mod registry;
 mod scheduler;
+#[cfg(feature = "singlepass")]
+mod singlepass;
 mod storage;
 
 pub use code::{Code, Loaded, Module, Tier};
 pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
-pub use engine::fingerprint;
+pub use engine::{SINGLEPASS, fingerprint};
 pub use fetched::{Fetched, Keeping, Known, compile_known, forget, look_up, wait_kept};
 pub use finisher::{Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off};
 pub use kit::{Kit, kit};
