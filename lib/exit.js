@@ -81,7 +81,7 @@ function assign(native) {
 }
 
 /** Registers the one handler of 'exit'; once per thread. */
-function install(native = require('../binding.js')) {
+function install(native = require('./addon.js')) {
   if (installed) return
   installed = true
   assign(native)
