@@ -12,6 +12,7 @@ const path = require('node:path')
 const { isMainThread } = require('node:worker_threads')
 
 const events = require('./events.js')
+const { adopt, areWaitedFor } = require('./orphans.js')
 const { mayHandOff } = require('./permission.js')
 
 // Not for the finisher: what would load this package into it a second time, make it write files of its own, or
@@ -25,7 +26,7 @@ const FINISH = path.join(__dirname, 'finish.js')
 
 let installed = false
 
-const mayFinish = () => started.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff()
+const mayFinish = () => started.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff() && areWaitedFor()
 
 function finisherEnvironment() {
   const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
@@ -74,7 +75,11 @@ function handOff(native) {
 
 /** Says who will hand off. */
 function assign(native) {
-  if (isMainThread) return native.mainThreadHandsOff()
+  if (isMainThread) {
+    native.mainThreadHandsOff()
+    adopt(native)
+    return
+  }
   if (!mayFinish()) return
   const given = Object.entries(finisherEnvironment()).filter(([, value]) => value !== undefined)
   native.handOffAtExit([process.execPath, FINISH], given.map(([name, value]) => `${name}=${value}`))
