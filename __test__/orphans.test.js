@@ -21,7 +21,7 @@ function container(t, argv, cache) {
   const all = environment({ WASM_COMPILE_CACHE: cache })
   delete all.WASM_COMPILE_CACHE_FINISH
   return new Promise((resolve, reject) => {
-    execFile('unshare', [...user, '--pid', '--fork', '--mount-proc', ...argv], { env: all }, (error, stdout, stderr) => {
+    execFile('unshare', [...user, '--pid', '--fork', '--kill-child', '--mount-proc', ...argv], { env: all, timeout: 120_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
       if (error === null) return resolve(JSON.parse(stdout.trimEnd().split('\n').at(-1)))
       if (!/^unshare: |ENOENT/.test(stderr || error.message)) return reject(new Error(`${error.message}\n${stdout}${stderr}`))
       t.log(`no process can be process 1 here: ${stderr || error.message}`)
@@ -35,7 +35,7 @@ function container(t, argv, cache) {
 async function early(t) {
   const file = path.join(folder(t), 'module.wasm')
   fs.writeFileSync(file, padded(await machine(), 128 * 1024))
-  return { modules: [{ file, calls: [['run', 9]] }], busy: true, end: 'exit' }
+  return { modules: [{ file, calls: [['run', 9]] }], busy: true, end: 'return' }
 }
 
 test('where process 1 waits for nobody, commands leave nobody', async (t) => {

@@ -5,7 +5,8 @@
 //
 // Promise: never throws, never keeps the process, and waits only for what was fetched and compiled to be on disk. A worker's
 // modules are the process's, and are handed off when that ends: by the main thread if it has loaded this package, else by
-// native code, to which the worker says how. WASM_COMPILE_CACHE_FINISH=0 switches it off.
+// native code, to which the worker says how. Nobody is left behind whose end nobody would notice (./orphans.js).
+// WASM_COMPILE_CACHE_FINISH=0 switches it off.
 
 const fs = require('node:fs')
 const path = require('node:path')
