@@ -12,9 +12,12 @@ const CHILD = require.resolve('./children/signals.js')
 
 const MODULE = `(module
   (import "env" "call" (func $call))
-  (memory 1)
+  (memory (export "memory") 1 1 shared)
   (func (export "call") (call $call))
-  (func (export "loop") (loop $again (br $again)))
+  (func (export "loop") 
+    (i32.atomic.store (i32.const 0) (i32.const 1))
+    (drop (memory.atomic.notify (i32.const 0) (i32.const 1)))
+    (loop $again (br $again)))
   (func (export "divide") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
   (func (export "unreachable") (unreachable))
   (func (export "load") (param i32) (result i32) (i32.load (local.get 0))))`

@@ -2,12 +2,11 @@
 // node [--require register] signals.js <module file> <signal> <job>: uses WebAssembly, and does what the job says with the
 // signal. It prints what it lives to see. The module is that of ../signals.test.js.
 
-const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const { runInNewContext } = require('node:vm')
 const { Worker, isMainThread, workerData } = require('node:worker_threads')
 
-const [file, name, job] = isMainThread ? process.argv.slice(2) : workerData
+const [file, name, job, buffer] = isMainThread ? process.argv.slice(2) : workerData
 const signal = /^\d+$/.test(name) ? Number(name) : name
 
 const print = (line) => fs.writeSync(1, `${line}\n`)
@@ -45,16 +44,23 @@ const jobs = {
     wasm.calls(send)
     wasm.call()
   },
-  /** In compiled code. */
+  /** In compiled code, which says so in its memory. */
   looping(wasm) {
-    spawn('sh', ['-c', `sleep 0.1; kill -${name.replace('SIG', '')} ${process.pid}`])
+    new Worker(__filename, { workerData: [file, name, 'send', wasm.memory.buffer] })
     wasm.loop()
   },
+  send() {
+    Atomics.wait(new Int32Array(buffer), 0, 0)
+    send()
+  },
   listening(wasm) {
-    process.on(signal, heard)
+    const alive = setInterval(() => {}, 1000)
+    process.once(signal, () => {
+      heard()
+      clearInterval(alive)
+    })
     trap(wasm)
     send()
-    setTimeout(() => process.off(signal, heard), 100)
   },
   unlistened(wasm) {
     process.on(signal, heard)
