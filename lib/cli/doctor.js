@@ -49,8 +49,8 @@ function engine({ native }) {
 const guards = ({ native }) =>
   native.hostGuardsMemories()
     ? good('V8 guards its memories')
-    : bad('V8 does not guard its memories, or they cannot be seen: modules go to the built-in engine, or their memories are refused',
-        'run Node without --disable-wasm-trap-handler, without a limit of the address space (ulimit -v), and with /proc')
+    : bad('V8 does not guard its memories: modules with a memory go to the built-in engine, or are refused',
+        'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)')
 
 const fallbacks = ({ native }) => untold(`what needs ${native.unsupportedFeatures().join(', ')} goes to the built-in engine`)
 
