@@ -24,6 +24,9 @@ declare global {
  *
  * Cold (nothing cached), the baseline tier compiles while the bytes arrive, and the optimizing tier replaces its code
  * in the background, inside the running instances. Hot (the artifact was found in the cache), nothing is compiled.
+ *
+ * Where it cannot be loaded, importing it throws an `Error` whose `code` is `'ERR_WASM_NO_WEBASSEMBLY'` (`node --jitless`),
+ * `'ERR_WASM_ADDONS_DISABLED'` (`--no-addons`) or `'ERR_WASM_NO_ADDON'` (it is not installed, or does not fit the system).
  */
 declare namespace wasm {
   // ── Compiling ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -53,7 +56,7 @@ declare namespace wasm {
     /**
      * Whether a process that ends before the optimizing tier is done hands the module to a detached process of low
      * priority, one for all its modules, which finishes and stores it. Default: `true`; the variable `WASM_COMPILE_CACHE_FINISH=0` switches it off
-     * for all modules.
+     * for all modules. No process is left where nobody would wait for it (process 1 of a container is no init).
      */
     finish?: boolean
     /**

@@ -1,5 +1,6 @@
 // Importing this installs the package in the place of `globalThis.WebAssembly`:
 //   node --require wasm-compile-cache/register program.js
+// It never throws: where the package cannot be used, the program runs without it, and a warning says why.
 //
 // Its types are the global's from then on: the functions take this package's sources and options, as overloads beside
 // those of TypeScript's "dom" library. Without that library these declarations are all there is of the global.

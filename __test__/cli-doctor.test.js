@@ -47,12 +47,14 @@ test('doctor: a directory that others may write to, and a file in it', async (t)
   t.regex(stdout, /^- +executable mappings +not looked at/m)
 })
 
-test('doctor: memories without guards, a cache that is off, a limit that is none', async (t) => {
+test('doctor: an addon that cannot be loaded, memories without guards, a cache that is off, a limit that is none', async (t) => {
   const wrong = async (env) => {
     const { checks } = await cliJson(['doctor'], { cache: folder(t), env, code: 1 })
     return checks.filter(({ ok }) => ok === false).map(({ name }) => name)
   }
   t.deepEqual(await wrong({ NODE_OPTIONS: '--disable-wasm-trap-handler' }), ['guard regions'])
+  t.deepEqual(await wrong({ NODE_OPTIONS: '--no-addons' }), ['addon'])
+  t.deepEqual(await wrong({ NODE_OPTIONS: '--jitless' }), ['addon'])
   t.deepEqual(await wrong({ WASM_DISABLE_COMPILE_CACHE: '1' }), ['directory'])
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: 'much' }), ['environment'])
   t.deepEqual(await wrong({ WASM_COMPILE_CACHE_MAX_SIZE: '1M' }), ['space'])

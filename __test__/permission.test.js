@@ -2,12 +2,14 @@
 // node --permission: a program that may load addons runs as ever, and what it may not do with Node's own modules is not
 // done for it.
 
+const { execFile } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
+const { promisify } = require('node:util')
 const test = require('ava')
 
 const { TEXT } = require('./children/drop-in/outcome.js')
-const { entries, folder } = require('./support/commands.js')
+const { entries, environment, folder } = require('./support/commands.js')
 const { linux, mentioning, over, until } = require('./support/processes.js')
 const { REGISTER, ROOT, moduleFile, program } = require('./support/programs.js')
 
@@ -137,4 +139,32 @@ test('a file: URL that may not be read is the error that Node has for it', async
   const file = await moduleFile(t, TEXT)
   const { told } = await program('permission.js', [file, 'optimized'], { flags: allow(SQL) })
   t.is(told.error, 'ERR_ACCESS_DENIED')
+})
+
+test("the README's command is all that a program needs, and its parts are needed", async (t) => {
+  const app = folder(t)
+  const modules = path.join(app, 'node_modules')
+  const addon = fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))
+  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'lib', ...addon]) {
+    fs.cpSync(path.join(ROOT, name), path.join(modules, 'wasm-compile-cache', name), { recursive: true })
+  }
+  const { dependencies } = require('../package.json')
+  for (const name of Object.keys(dependencies)) {
+    fs.cpSync(path.join(ROOT, 'node_modules', name), path.join(modules, name), { recursive: true })
+  }
+  fs.writeFileSync(path.join(app, 'app.js'), 'console.log(typeof WebAssembly.Module.tier)')
+  const [, command] = /^ {4}node (--permission .*)$/m.exec(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'))
+  const words = command.split(' ').map((word) => word.replace(/^(.*=)?\/app\//, (_, option = '') => `${option}${fs.realpathSync(app)}/`))
+  const given = major < 22
+    ? words.map((word) => word.replace('--permission', '--experimental-permission').replace('/node_modules', '/*'))
+    : words
+  const run = (argv) => promisify(execFile)(process.execPath, argv, { cwd: app, env: environment({ WASM_COMPILE_CACHE: path.join(app, 'cache') }) })
+  const { stdout, stderr } = await run(given)
+  t.is(stdout, 'function\n')
+  t.notRegex(stderr, /WasmCompileCacheWarning/)
+
+  const withoutAddons = await run(given.filter((word) => word !== '--allow-addons'))
+  t.is(withoutAddons.stdout, 'undefined\n')
+  t.regex(withoutAddons.stderr, /ERR_WASM_ADDONS_DISABLED/)
+  await t.throwsAsync(run(given.filter((word) => !word.startsWith('--allow-fs-read'))), { message: /ERR_ACCESS_DENIED/ })
 })

@@ -61,7 +61,7 @@ function drain() {
 }
 
 /** Begins to listen to the native side; once per thread. */
-function start(binding = require('../binding.js')) {
+function start(binding = require('./addon.js')) {
   if (native !== null) return
   native = binding
   trace.start()

@@ -5,13 +5,15 @@
 //
 // Promise: never throws, never keeps the process, and waits only for what was fetched and compiled to be on disk. A worker's
 // modules are the process's, and are handed off when that ends: by the main thread if it has loaded this package, else by
-// native code, to which the worker says how. WASM_COMPILE_CACHE_FINISH=0 switches it off.
+// native code, to which the worker says how. Nobody is left behind whose end nobody would notice (./orphans.js).
+// WASM_COMPILE_CACHE_FINISH=0 switches it off.
 
 const fs = require('node:fs')
 const path = require('node:path')
 const { isMainThread } = require('node:worker_threads')
 
 const events = require('./events.js')
+const { adopt, areWaitedFor } = require('./orphans.js')
 const { mayHandOff } = require('./permission.js')
 
 // Not for the finisher: what would load this package into it a second time, make it write files of its own, or
@@ -25,7 +27,7 @@ const FINISH = path.join(__dirname, 'finish.js')
 
 let installed = false
 
-const mayFinish = () => started.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff()
+const mayFinish = () => started.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff() && areWaitedFor()
 
 function finisherEnvironment() {
   const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
@@ -74,14 +76,18 @@ function handOff(native) {
 
 /** Says who will hand off. */
 function assign(native) {
-  if (isMainThread) return native.mainThreadHandsOff()
+  if (isMainThread) {
+    native.mainThreadHandsOff()
+    adopt(native)
+    return
+  }
   if (!mayFinish()) return
   const given = Object.entries(finisherEnvironment()).filter(([, value]) => value !== undefined)
   native.handOffAtExit([process.execPath, FINISH], given.map(([name, value]) => `${name}=${value}`))
 }
 
 /** Registers the one handler of 'exit'; once per thread. */
-function install(native = require('../binding.js')) {
+function install(native = require('./addon.js')) {
   if (installed) return
   installed = true
   assign(native)

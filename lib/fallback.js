@@ -45,7 +45,7 @@ function refusalOf(bytes, options) {
   }
   // Without guard regions no code of ours may touch a memory; with { fallback: 'error' } linking says so.
   if (mayFallBack(options) && !native.hostGuardsMemories()) {
-    return unsupported('unguarded-memories', 'The memories of this process have no guard regions')
+    return unsupported('unguarded-memories', 'No guard regions can be seen behind the memories of this process')
   }
   return undefined
 }

@@ -45,7 +45,7 @@ function finish(spools) {
     // Where priorities are not ours to set, it runs at the one it has.
   }
   try {
-    const native = require('../binding.js')
+    const native = require('./addon.js')
     require('./options.js').configure(native)
     for (const at of spools.keys()) {
       watcher.postMessage(spools.slice(at))

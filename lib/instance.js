@@ -115,7 +115,8 @@ const isTheirs = ({ kind, type }, value) =>
 
 /**
  * An instance of the built-in engine in the place of ours, for a module that is to share state with its instances (the
- * side modules of a program whose main module it compiled); undefined where the bytes were not kept for that.
+ * side modules of a program whose main module it compiled), or whose memories are not guarded; undefined where the bytes
+ * were not kept for that.
  */
 function linkElsewhere(module, values) {
   const { imports } = describeModule(module)
@@ -220,9 +221,13 @@ function link(instance, module, values, where) {
 
   let raws
   try {
+    // First, because it is refused where no guard region can be seen, and nothing of the imports may belong to us then.
+    memories.forEach(attachMemory)
     const bound = imports.map((declaration, index) => bindImport(declaration, values[index], group))
     raws = native.instantiate(handle, group.handle, bound, defined.map(attachMemory), v8)
   } catch (error) {
+    const elsewhere = error.code === 'ERR_WASM_NO_GUARD_REGION' ? linkElsewhere(module, values) : undefined
+    if (elsewhere !== undefined) return inheriting(elsewhere, instance)
     throw worded(error, where)
   }
   const start = native.startFunction(handle, group.handle)

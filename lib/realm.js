@@ -9,6 +9,10 @@ const KEY = Symbol.for('wasm-compile-cache.realm')
 
 if (globalThis[KEY] === undefined) {
   const builtin = globalThis.WebAssembly
+  if (typeof builtin !== 'object' || builtin === null) {
+    const message = 'There is no WebAssembly here (node --jitless, or --noexpose-wasm): wasm-compile-cache has nothing to stand in for'
+    throw Object.assign(new Error(message), { code: 'ERR_WASM_NO_WEBASSEMBLY' })
+  }
   const interfaces = Object.entries(Object.getOwnPropertyDescriptors(builtin)).filter(([, { value }]) => value?.prototype)
   const parents = interfaces.map(([name, { value }]) => [name, Object.getPrototypeOf(value.prototype)])
   // `installed`: the namespaces that were put in the built-in's place, the one in force last. `parents`: what the

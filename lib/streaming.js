@@ -224,7 +224,7 @@ function makeStreaming({
   moduleOf,
   instantiateModule,
   readOptions,
-  native = require('../binding.js'),
+  native = require('./addon.js'),
   events = require('./events.js'),
 }) {
   async function compile(source, options, where) {

@@ -14,7 +14,8 @@ const { seconds } = require('./run.js')
 /** Loads the addon in a process of its own, so that a broken one cannot take npm's script with it. */
 function loadable() {
   const loader = path.join(__dirname, '..', 'binding.js')
-  return spawnSync(process.execPath, ['-e', 'require(process.argv[1])', loader], { stdio: 'ignore' }).status === 0
+  // Whatever NODE_OPTIONS says of addons: it is another process that will load this one.
+  return spawnSync(process.execPath, ['--addons', '-e', 'require(process.argv[1])', loader], { stdio: 'ignore' }).status === 0
 }
 
 async function main() {

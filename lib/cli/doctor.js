@@ -25,6 +25,11 @@ function node() {
   return Number(major) >= 20 ? good(`${version}, V8 ${v8}`) : bad(version, 'Node 20 is the oldest that is supported')
 }
 
+const WITHOUT_ADDON = {
+  ERR_WASM_NO_WEBASSEMBLY: 'run Node without --jitless and --noexpose-wasm',
+  ERR_WASM_ADDONS_DISABLED: 'run Node without --no-addons; node --permission takes --allow-addons',
+}
+
 /** The addon; without it nothing else can be looked at. */
 function addon(found) {
   const platform = `${process.platform}-${process.arch}`
@@ -32,7 +37,7 @@ function addon(found) {
     found.native = require('../native.js').native
     return good(platform)
   } catch (error) {
-    return bad(`${platform}: ${error.message.split('\n')[0]}`, 'npm rebuild wasm-compile-cache')
+    return bad(`${platform}: ${error.message}`, WITHOUT_ADDON[error.code] ?? 'npm rebuild wasm-compile-cache')
   }
 }
 

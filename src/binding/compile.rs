@@ -208,6 +208,10 @@ pub fn register(exports: &Exports) {
         let path = call.text(0)?;
         js::boolean(call.env, tier::finish_spooled(Path::new(&path)))
     });
+    exports.function("waitForFinisher", |call| {
+        tier::wait_for_finisher(call.number(0)? as i32);
+        js::undefined(call.env)
+    });
 }
 
 pub fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {

@@ -484,6 +484,7 @@ pub fn register(exports: &Exports) {
     exports.function("drainEvents", drain_events);
     exports.function("onEvents", on_events);
     exports.function("claimWarning", claim_warning);
+    exports.function("retakeFault", retake_fault);
     exports.raw("empty", empty);
     exports.function("liveStores", |call| {
         js::number(call.env, crate::runtime::live_groups() as f64)
@@ -565,6 +566,12 @@ fn event_object(env: Env, event: Event) -> Result<Value> {
 fn claim_warning(call: &Call<'_>) -> Result<Value> {
     static CLAIMED: AtomicBool = AtomicBool::new(false);
     js::boolean(call.env, !CLAIMED.swap(true, Ordering::Relaxed))
+}
+
+/// A program listens to the signal, or does no longer: libuv has replaced its handler.
+fn retake_fault(call: &Call<'_>) -> Result<Value> {
+    crate::runtime::retake_fault(call.number(0)? as i32);
+    js::undefined(call.env)
 }
 
 fn on_events(call: &Call<'_>) -> Result<Value> {

@@ -168,9 +168,20 @@ pub(super) fn see_host_handler() {
     HOST_HANDLER.store(host_handler(), Ordering::Release);
 }
 
-/// Whether the host's memories have guard regions at all; what [`has_guard_region`] asks first.
+/// Whether the host's memories have guard regions at all, and they can be seen; what [`has_guard_region`] asks first.
 pub fn host_guards_memories() -> bool {
-    HOST_HANDLER.load(Ordering::Acquire)
+    HOST_HANDLER.load(Ordering::Acquire) && can_look()
+}
+
+/// Whether [`regions`] would find anything: without `/proc`, or a descriptor that is left, it does not.
+#[cfg(target_os = "linux")]
+fn can_look() -> bool {
+    std::fs::File::open("/proc/self/maps").is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn can_look() -> bool {
+    true
 }
 
 #[cfg(unix)]

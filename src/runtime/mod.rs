@@ -6,6 +6,7 @@
 mod active;
 mod call;
 mod exception;
+mod faults;
 mod frames;
 mod group;
 mod host;
@@ -22,6 +23,7 @@ mod unwind;
 
 pub use call::call;
 pub use exception::{InFlight, Serial};
+pub use faults::retake as retake_fault;
 pub use frames::Frames;
 pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};

@@ -2,6 +2,7 @@
 //!
 //! A real-time signal that nobody else uses: libuv can install any other one's handler over ours when a program listens
 //! to it, and two copies of this library would have to pass theirs on to each other. Node's inspector has `SIGUSR1`.
+//! Whoever sends it to the process without being asked ends it, as without us.
 
 #[cfg(all(
     target_os = "linux",
@@ -41,8 +42,13 @@ mod linux {
 
     use libc::{c_int, c_void, siginfo_t, ucontext_t};
 
+    use crate::runtime::faults::end_by;
     use crate::runtime::interrupt::{Verdict, end, judge};
     use crate::runtime::stack::is_native_code;
+
+    /// The code of a signal that we send to ourselves. The kernel lets a process give any negative one, and nobody else's
+    /// functions give this (`sigaction(2)`).
+    const OURS: c_int = c_int::from_be_bytes(*b"\xffwcc");
 
     fn thread() -> i32 {
         // SAFETY: always succeeds. The C library's function for it is a young one.
@@ -69,8 +75,13 @@ mod linux {
         if action(signal).is_none_or(|action| action.sa_sigaction != handler()) {
             return false;
         }
+        // SAFETY: all zeros is valid.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        info.si_code = OURS;
+        let info = &raw const info;
         // SAFETY: at worst there is no such thread.
-        let sent = unsafe { libc::syscall(libc::SYS_tgkill, process(), thread, signal) };
+        let sent =
+            unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, process(), thread, signal, info) };
         sent == 0
     }
 
@@ -123,7 +134,12 @@ mod linux {
     }
 
     /// Allocates nothing, locks nothing and panics nowhere.
-    extern "C" fn on_signal(_signal: c_int, _info: *const siginfo_t, context: *mut c_void) {
+    extern "C" fn on_signal(signal: c_int, info: *const siginfo_t, context: *mut c_void) {
+        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
+        if unsafe { (*info).si_code } != OURS {
+            end_by(signal);
+            return;
+        }
         // SAFETY: the kernel passes it for SA_SIGINFO handlers.
         let context = unsafe { &mut *context.cast::<ucontext_t>() };
         let (pc, sp) = place(context);

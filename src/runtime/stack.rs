@@ -26,12 +26,12 @@ use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
 pub(super) const STACK: usize = 4 << 20;
 
 /// Prepares for signals, whose handler must not allocate, and installs wasmer's handlers, which turn
-/// hardware faults into traps; they pass on what is not theirs, V8's included.
+/// hardware faults into traps.
 pub fn init_traps() {
     super::memory::see_host_handler();
     #[cfg(target_os = "linux")]
     linux::native_code();
-    wasmer_vm::init_traps();
+    super::faults::install();
 }
 
 /// A backtrace takes some 10 KiB. No zone where there is no handler for it.

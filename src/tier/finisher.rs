@@ -100,8 +100,27 @@ impl Finisher {
     }
 }
 
+/// What `lib/orphans.js` knows a finisher by, which may be another version's.
+#[cfg(target_os = "linux")]
+const NAME: &std::ffi::CStr = c"wasm-finisher";
+
+/// Takes notice of the end of a finisher that was given to this process, so that it goes.
+pub fn wait_for(process: i32) {
+    #[cfg(unix)]
+    if let Some(process) = rustix::process::Pid::from_raw(process) {
+        let _ = rustix::process::waitpid(Some(process), rustix::process::WaitOptions::NOHANG);
+    }
+    #[cfg(not(unix))]
+    let _ = process;
+}
+
 /// What the detached process does with such a path: whether the artifact is in the cache now.
 pub fn finish_spooled(path: &Path) -> bool {
+    #[cfg(target_os = "linux")]
+    // SAFETY: a string that is only read.
+    unsafe {
+        libc::prctl(libc::PR_SET_NAME, NAME.as_ptr())
+    };
     let options = CompileOptions {
         partition: String::new(),
         cache: CacheMode::ReadWrite,

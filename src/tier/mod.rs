@@ -26,7 +26,10 @@ pub use code::{Code, Loaded, Module, Tier};
 pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
 pub use engine::{SINGLEPASS, fingerprint};
 pub use fetched::{Fetched, Keeping, Known, compile_known, forget, look_up, wait_kept};
-pub use finisher::{Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off};
+pub use finisher::{
+    Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off,
+    wait_for as wait_for_finisher,
+};
 pub use kit::{Kit, kit};
 pub use optimizing::{hand_off, when_flushed};
 pub use positions::{Position, position};

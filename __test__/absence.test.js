@@ -1,0 +1,115 @@
+'use strict'
+// Where there is no WebAssembly, or the addon cannot be loaded, register lets the program run as without it, and require
+// says what is missing.
+
+const { execFile } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+const test = require('ava')
+
+const { environment, folder, warned } = require('./support/commands.js')
+const { REGISTER, ROOT } = require('./support/programs.js')
+
+const major = Number(process.versions.node.split('.')[0])
+
+function node(argv, env = {}) {
+  return new Promise((resolve) => {
+    execFile(process.execPath, argv, { env: environment(env) }, (error, stdout, stderr) => {
+      const { warnings, rest } = warned({ stderr })
+      resolve({ code: error?.code ?? 0, stdout, warnings, stderr: rest })
+    })
+  })
+}
+
+/** The package as it is installed, without its addon. */
+function copy(t) {
+  const into = path.join(folder(t), 'node_modules/wasm-compile-cache')
+  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'lib']) {
+    fs.cpSync(path.join(ROOT, name), path.join(into, name), { recursive: true })
+  }
+  return into
+}
+
+// A thread that inherits everything, one that is given arguments, and what each of them sees of WebAssembly.
+const PROGRAM = `
+  const { Worker } = require('node:worker_threads')
+  const look = 'console.log(typeof WebAssembly, globalThis.WebAssembly?.Module.tier === undefined)'
+  eval(look)
+  const start = (...[options, ...rest]) => {
+    if (options !== undefined) new Worker(look, { eval: true, ...options }).on('exit', () => start(...rest))
+  }
+  start({}, { execArgv: ['--require', process.argv[1]] })`
+
+async function ran(t, flags, env, register = REGISTER) {
+  const argv = ['-e', PROGRAM, register]
+  const plain = await node([...flags, ...argv], env)
+  const ours = await node([...flags, '--require', register, ...argv], env)
+  t.is(ours.stdout.split('\n').length, 4)
+  t.like(ours, { code: 0, stdout: plain.stdout, stderr: plain.stderr })
+  return ours.warnings
+}
+
+/** What `require` and `import` throw. */
+async function thrown(t, flags, packageFolder = ROOT) {
+  const index = path.join(packageFolder, 'index.js')
+  const show = '({ constructor, name, code, message }) => console.log(JSON.stringify([constructor === Error, name, code, message]))'
+  const required = await node([...flags, '-e', `try { require(${JSON.stringify(index)}) } catch (error) { (${show})(error) }`])
+  const imported = await node([...flags, '-e', `import(${JSON.stringify(index)}).catch(${show})`])
+  t.is(imported.stdout, required.stdout)
+  const [isError, name, code, message] = JSON.parse(required.stdout)
+  t.deepEqual([isError, name], [true, 'Error'])
+  return { code, message }
+}
+
+const WITHOUT_WEBASSEMBLY = major < 24 ? ['--jitless', '--noexpose-wasm'] : ['--jitless']
+
+for (const flag of WITHOUT_WEBASSEMBLY) {
+  test(`without WebAssembly (${flag}) register does nothing`, async (t) => {
+    t.deepEqual(await ran(t, [flag], {}), [])
+    const { code, message } = await thrown(t, [flag])
+    t.is(code, 'ERR_WASM_NO_WEBASSEMBLY')
+    t.true(message.includes(flag))
+  })
+}
+
+test('without WebAssembly by NODE_OPTIONS, and without a cache, register does nothing', async (t) => {
+  t.deepEqual(await ran(t, [], { NODE_OPTIONS: '--jitless', WASM_DISABLE_COMPILE_CACHE: '1' }), [])
+})
+
+test('where Node loads no addons, register says so once, and the program runs', async (t) => {
+  for (const env of [{}, { WASM_DISABLE_COMPILE_CACHE: '1' }]) {
+    const [warning, ...others] = await ran(t, ['--no-addons'], env)
+    t.deepEqual(others, [])
+    t.like(warning, { name: 'WasmCompileCacheWarning', code: 'ERR_WASM_ADDONS_DISABLED' })
+    t.regex(warning.message, /--no-addons.*Node's own engine$/)
+  }
+  t.is((await thrown(t, ['--no-addons'])).code, 'ERR_WASM_ADDONS_DISABLED')
+  t.deepEqual(await ran(t, ['--no-addons', '--no-warnings'], {}), [])
+})
+
+test('a thread that may load no addons runs as without this package', async (t) => {
+  const code = `new (require('node:worker_threads').Worker)('console.log(WebAssembly.Module.tier)', { eval: true, execArgv: ['--no-addons'] })`
+  const { stdout, warnings } = await node(['--require', REGISTER, '-e', code])
+  t.is(stdout, 'undefined\n')
+  t.deepEqual(warnings.map((warning) => warning.code), ['ERR_WASM_ADDONS_DISABLED'])
+})
+
+test('an addon that is missing, or broken, is told as what it is, and the program runs', async (t) => {
+  const into = copy(t)
+  const missing = await ran(t, [], {}, path.join(into, 'register.js'))
+  t.deepEqual(missing.map(({ code }) => code), ['ERR_WASM_NO_ADDON'])
+  t.regex(missing[0].message, /it is not installed/)
+
+  const [addon] = fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))
+  fs.writeFileSync(path.join(into, addon), 'no library')
+  const broken = await ran(t, [], {}, path.join(into, 'register.js'))
+  t.deepEqual(broken.map(({ code }) => code), ['ERR_WASM_NO_ADDON'])
+  t.true(broken[0].message.includes(addon), 'it says which file')
+  t.notRegex(broken[0].message, /not installed|npm\/cli/)
+  const { code, message } = await thrown(t, [], into)
+  t.is(code, 'ERR_WASM_NO_ADDON')
+  t.true(broken[0].message.startsWith(message))
+
+  fs.rmSync(path.join(into, 'binding.js'))
+  t.is((await thrown(t, [], into)).code, 'ERR_WASM_NO_ADDON')
+})

@@ -1,0 +1,22 @@
+'use strict'
+
+// The signals of hardware faults, which native's handlers turn into traps where it was wasm. Once a program listens to one
+// of them, or no longer does, libuv has replaced native's handler; here it is put back over libuv's. Only the main thread
+// can listen to signals.
+
+const { constants: { signals } } = require('node:os')
+const { isMainThread } = require('node:worker_threads')
+
+const FAULTS = ['SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV']
+
+/** Node has the same listeners, which were there first. libuv acts upon the first listener of a signal, and the last. */
+function install(native) {
+  if (!isMainThread) return
+  for (const event of ['newListener', 'removeListener']) {
+    process.on(event, (name) => {
+      if (FAULTS.includes(name) && process.listenerCount(name) === 0) native.retakeFault(signals[name])
+    })
+  }
+}
+
+module.exports = { install }
