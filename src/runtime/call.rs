@@ -44,7 +44,6 @@ pub unsafe fn call(
     // SAFETY: only the unwinding half of the ABI differs: what wasmer throws passes through.
     let enter =
         unsafe { std::mem::transmute::<*const (), VMTrampoline>(stack::enter as *const ()) };
-    let entry = (&raw const entry).cast();
     // SAFETY: body, context and trampoline belong together (`Code::trampolines`), `values` fits by
     // the caller's promise, and the entry lives until the call ended.
     let outcome = unsafe {
@@ -53,12 +52,12 @@ pub unsafe fn call(
             &CONFIG,
             vmctx,
             enter,
-            entry,
+            (&raw const entry).cast(),
             values.cast(),
         )
     };
     if let Err(trap) = &outcome {
-        zone.record(trap);
+        zone.record(&entry, trap);
     }
     outcome
 }

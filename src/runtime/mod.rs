@@ -22,7 +22,6 @@ mod unwind;
 
 pub use call::call;
 pub use exception::{InFlight, Serial};
-pub use frames::Frames;
 pub use group::{FunctionMeta, Group, live_groups};
 pub use host::{Callee, Raised};
 pub use instance::{ExportValue, Import, InstantiateError};

@@ -110,24 +110,26 @@ impl WasmThread {
         self.0
     }
 
-    /// Notes the frames of the calls under way, which all wait for the host: for [`Self::trace`].
+    /// Has [`Self::trace`] begin with the calls under way, which all wait for the host.
     pub fn note_callers(self) {
         // SAFETY: this thread's, which is alive.
         let zone = unsafe { &*self.0 };
-        zone.record_waiting();
+        zone.notes.forget();
     }
 
-    /// The frames of the calls that were under way when one failed last, innermost first, at most
-    /// `limit` of each.
-    pub fn trace(self, limit: usize) -> Vec<Vec<Position>> {
+    /// The frames of the call that failed, unless another was made since, and of the calls under way,
+    /// innermost first: at most `limit` frames, of at most `calls` calls.
+    pub fn trace(self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
         // SAFETY: this thread's, which is alive.
         let zone = unsafe { &*self.0 };
-        zone.notes.trace(limit)
+        zone.trace(limit, calls)
     }
 
     /// The instruction that failed last, where its trap codes do not say what it is.
     pub fn failed_site(self) -> Option<Site> {
-        self.trace(1).first()?.first()?.site
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.0 };
+        zone.failed_at()?.site
     }
 }
 
@@ -166,6 +168,7 @@ impl Zone {
     #[inline]
     pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Inside<'entry> {
         self.entry.set(entry);
+        self.notes.forget();
         Inside(entry)
     }
 
