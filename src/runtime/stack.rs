@@ -49,8 +49,10 @@ pub(super) struct Entry {
     zone: *const Zone,
     /// Where the zone of the call's stack begins, 0 until that is known.
     start: Cell<usize>,
-    /// The frame of the dynamic trampoline that called the host last, 0 if none did.
+    /// While an import runs, the frame of the dynamic trampoline that called it; 0 otherwise.
     host: Cell<usize>,
+    /// Then what is on the stack lies above it, but for [`SWITCH`].
+    below: Cell<usize>,
     /// The call around this one.
     outer: *const Entry,
 }
@@ -61,7 +63,7 @@ impl Entry {
         self.start.get()
     }
 
-    /// The frame that called the host last, 0 if none did.
+    /// The frame that called the import that is running, or that threw; 0 if none is.
     pub(super) fn host(&self) -> usize {
         self.host.get()
     }
@@ -160,6 +162,7 @@ impl Zone {
             zone: self,
             start: Cell::new(0),
             host: Cell::new(0),
+            below: Cell::new(0),
             outer: self.entry.get(),
         }
     }
@@ -185,11 +188,22 @@ impl Zone {
         std::iter::successors(self.current(), |entry| unsafe { entry.outer.as_ref() })
     }
 
-    /// The call under way calls the host, by the dynamic trampoline whose frame is at `frame`.
-    #[inline]
+    /// The call under way calls an import, by the dynamic trampoline whose frame is at `frame`; called
+    /// by the function that goes to the host's stack.
+    #[inline(always)]
     pub(super) fn calls_host(&self, frame: usize) {
+        let here = 0_u8;
         if let Some(entry) = self.current() {
             entry.host.set(frame);
+            entry.below.set(&raw const here as usize);
+        }
+    }
+
+    /// The import is over, and the call goes on.
+    #[inline]
+    pub(super) fn host_returned(&self) {
+        if let Some(entry) = self.current() {
+            entry.host.set(0);
         }
     }
 
@@ -231,11 +245,15 @@ impl Drop for Inside<'_> {
     }
 }
 
+/// What the way to the host's stack takes of the WebAssembly stack at most, below the function that
+/// goes: the frames of `on_host_stack` and the switch, without arrays.
+const SWITCH: usize = 4096;
+
 /// A call of this thread that is under way.
 pub(super) struct Activation {
     /// An address in the frame, on the host's stack, that entered.
     pub(super) entry: usize,
-    /// Its own stack, as far as it can be read.
+    /// What it may use of its own stack, and can be read.
     pub(super) stack: Range<usize>,
 }
 
@@ -246,9 +264,14 @@ pub(super) fn activations() -> impl Iterator<Item = Activation> {
     zone.entries().map(|entry| {
         let start = entry.start.get();
         let closed = if zone.opened.get() == start { 0 } else { ZONE };
+        let lowest = start + closed;
+        let used = match entry.host.get() {
+            0 => lowest,
+            _ => lowest.max(entry.below.get() - SWITCH),
+        };
         Activation {
             entry: ptr::from_ref(entry) as usize,
-            stack: start + closed..start + STACK,
+            stack: used..start + STACK,
         }
     })
 }
