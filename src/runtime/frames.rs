@@ -31,6 +31,8 @@ use crate::tier::{Position, position};
 
 /// Where a call failed.
 enum Failure {
+    /// It has no frames of interest.
+    Nowhere,
     /// The import threw that it waited for.
     Waiting,
     /// At an instruction, whose frame the stack shows.
@@ -59,8 +61,8 @@ fn positions(addresses: Addresses<'_>, trap: Option<TrapCode>, limit: usize) -> 
 }
 
 impl Failure {
-    fn of(trap: &Trap, fault: Registers) -> Option<Self> {
-        Some(match trap {
+    fn of(trap: &Trap, fault: Registers) -> Self {
+        match trap {
             Trap::User(_) => Self::Waiting,
             Trap::Wasm {
                 pc,
@@ -82,8 +84,8 @@ impl Failure {
                 Self::of_backtrace(backtrace, None)
             }
             // Not an error, or one that got its frames when the import threw it.
-            Trap::UncaughtException { .. } => return None,
-        })
+            Trap::UncaughtException { .. } => Self::Nowhere,
+        }
     }
 
     fn of_backtrace(backtrace: &Backtrace, trap: Option<(usize, TrapCode)>) -> Self {
@@ -109,14 +111,21 @@ pub(super) struct Registers {
     pub(super) link: usize,
 }
 
+/// A call that failed.
+struct Failed {
+    how: Failure,
+    /// Its stack.
+    stack: Stack,
+    /// The frame that called the import that threw.
+    host: usize,
+}
+
 /// What a thread notes while it runs WebAssembly.
 pub(super) struct Notes {
     fault: Cell<Registers>,
-    /// Where the zone begins of the stack that a call has left by failing; 0 if none did, or another
-    /// call has begun since.
-    failed: Cell<usize>,
-    /// How that call failed, and the frame that called the host last in it.
-    failure: RefCell<Option<(Failure, usize)>>,
+    /// Whether the last call failed, and none has begun since.
+    failed: Cell<bool>,
+    failure: RefCell<Failed>,
 }
 
 impl Notes {
@@ -129,8 +138,12 @@ impl Notes {
                 #[cfg(target_arch = "aarch64")]
                 link: 0,
             }),
-            failed: Cell::new(0),
-            failure: RefCell::new(None),
+            failed: Cell::new(false),
+            failure: RefCell::new(Failed {
+                how: Failure::Nowhere,
+                stack: Stack { range: 0..0 },
+                host: 0,
+            }),
         }
     }
 
@@ -143,17 +156,19 @@ impl Notes {
     /// The stack of the call that failed is another's from now on.
     #[inline]
     pub(super) fn forget(&self) {
-        self.failed.set(0);
+        self.failed.set(false);
     }
 
     /// The frames of the call that failed, if it is the last that was made.
     fn failed(&self, limit: usize) -> Option<Vec<Position>> {
-        let start = self.failed.get();
-        let failure = self.failure.borrow();
-        let (failure, host) = failure.as_ref().filter(|_| start != 0)?;
-        let stack = Stack::new(start);
-        let (addresses, trap): (Addresses<'_>, _) = match failure {
-            Failure::Waiting => (Box::new(stack.chain(*host)), None),
+        if !self.failed.get() {
+            return None;
+        }
+        let failed = self.failure.borrow();
+        let stack = failed.stack.clone();
+        let (addresses, trap): (Addresses<'_>, _) = match &failed.how {
+            Failure::Nowhere => (Box::new(iter::empty()), None),
+            Failure::Waiting => (Box::new(stack.chain(failed.host)), None),
             Failure::Fault(registers, code) => {
                 (Box::new(stack.after_fault(*registers)), Some(*code))
             }
@@ -168,11 +183,23 @@ impl Zone {
     /// At the end of a call: notes where it failed.
     #[cold]
     pub(super) fn record(&self, entry: &Entry, trap: &Trap) {
-        let failure = Failure::of(trap, self.notes.fault.take());
-        let start = if failure.is_some() { entry.start() } else { 0 };
-        self.notes.failed.set(start);
-        let failure = failure.map(|failure| (failure, entry.host()));
-        self.notes.failure.replace(failure);
+        let how = Failure::of(trap, self.notes.fault.take());
+        self.fail(entry, how);
+    }
+
+    /// Instead of a call.
+    #[cold]
+    pub(super) fn record_refusal(&self, entry: &Entry) {
+        self.fail(entry, Failure::Nowhere);
+    }
+
+    fn fail(&self, entry: &Entry, how: Failure) {
+        self.notes.failed.set(true);
+        self.notes.failure.replace(Failed {
+            how,
+            stack: Stack::new(entry.start()),
+            host: entry.host(),
+        });
     }
 
     /// The frames of the call that failed, unless another was made since, and of those around it or
@@ -206,6 +233,7 @@ fn waiting(entry: &Entry) -> Addresses<'static> {
 }
 
 /// One WebAssembly stack that nobody runs on.
+#[derive(Clone)]
 struct Stack {
     /// The first byte that may be read, and the first that may not.
     range: std::ops::Range<usize>,

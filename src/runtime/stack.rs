@@ -13,6 +13,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::ptr;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::frames::Notes;
 use crate::module::Site;
@@ -55,6 +56,8 @@ pub(super) struct Entry {
     below: Cell<usize>,
     /// The call around this one.
     outer: *const Entry,
+    /// How many there are around it.
+    depth: usize,
 }
 
 impl Entry {
@@ -164,15 +167,24 @@ impl Zone {
             host: Cell::new(0),
             below: Cell::new(0),
             outer: self.entry.get(),
+            depth: self.current().map_or(0, |outer| outer.depth + 1),
         }
     }
 
-    /// The call is under way until the value is dropped.
+    /// The call is under way until the value is dropped. `None` where there are too many.
     #[inline]
-    pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Inside<'entry> {
+    pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Option<Inside<'entry>> {
+        let level = if entry.depth < SHALLOW {
+            None
+        } else {
+            Some(DeepLevel::new()?)
+        };
         self.entry.set(entry);
         self.notes.forget();
-        Inside(entry)
+        Some(Inside {
+            entry,
+            _level: level,
+        })
     }
 
     /// The innermost call under way.
@@ -229,19 +241,46 @@ impl Zone {
 }
 
 /// A call that is under way.
-pub(super) struct Inside<'entry>(&'entry Entry);
+pub(super) struct Inside<'entry> {
+    entry: &'entry Entry,
+    _level: Option<DeepLevel>,
+}
 
 impl Drop for Inside<'_> {
     /// Takes back the zone if native code got it.
     #[inline]
     fn drop(&mut self) {
         // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0.zone };
-        zone.entry.set(self.0.outer);
+        let zone = unsafe { &*self.entry.zone };
+        zone.entry.set(self.entry.outer);
         let start = zone.opened.replace(0);
         if start != 0 {
             protect(start, false);
         }
+    }
+}
+
+/// Levels that are not counted, because few threads go deeper.
+const SHALLOW: usize = 32;
+
+/// A call under way that has [`SHALLOW`] others of its thread around it.
+struct DeepLevel;
+
+/// All threads'.
+static DEEP_LEVELS: AtomicUsize = AtomicUsize::new(0);
+
+impl DeepLevel {
+    /// `None` where there are as many as the process can have.
+    #[cold]
+    fn new() -> Option<Self> {
+        let level = Self;
+        (DEEP_LEVELS.fetch_add(1, Ordering::Relaxed) < most_levels()).then_some(level)
+    }
+}
+
+impl Drop for DeepLevel {
+    fn drop(&mut self) {
+        DEEP_LEVELS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -292,13 +331,19 @@ fn protect_once(base: usize) {
 pub(super) use linux::handler;
 
 #[cfg(target_os = "linux")]
-use linux::protect;
+use linux::{most_levels, protect};
 
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 pub(super) use linux::is_native_code;
+
+/// As many as there is memory for.
+#[cfg(not(target_os = "linux"))]
+fn most_levels() -> usize {
+    usize::MAX
+}
 
 /// There is no zone.
 #[cfg(not(target_os = "linux"))]
@@ -314,21 +359,55 @@ pub(super) fn handler() -> Option<*const TrapHandlerFn<'static>> {
 mod linux {
     use std::ops::Range;
     use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
     use super::super::frames::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
+    /// Makes pages inaccessible within a mapping (Linux 6.13), where `mprotect` splits it in two.
+    const MADV_GUARD_INSTALL: c_int = 102;
+
+    /// Takes that back.
+    const MADV_GUARD_REMOVE: c_int = 103;
+
+    /// Whether zones are mappings of their own.
+    static SPLITS: AtomicBool = AtomicBool::new(false);
+
     /// Best effort: without its zone a stack works as wasmer made it.
     pub fn protect(start: usize, open: bool) {
-        let protection = if open {
-            PROT_READ | PROT_WRITE
-        } else {
-            PROT_NONE
-        };
-        // SAFETY: the zone is the unused end of a stack that is never unmapped (module head).
-        unsafe { libc::mprotect(start as *mut c_void, ZONE, protection) };
+        let zone = start as *mut c_void;
+        if open {
+            // SAFETY: the zone is the unused end of a stack that is never unmapped (module head). Fails
+            // where it was not this that closed it.
+            unsafe { libc::madvise(zone, ZONE, MADV_GUARD_REMOVE) };
+            // SAFETY: as above.
+            unsafe { libc::mprotect(zone, ZONE, PROT_READ | PROT_WRITE) };
+            return;
+        }
+        // SAFETY: as above.
+        if unsafe { libc::madvise(zone, ZONE, MADV_GUARD_INSTALL) } != 0 {
+            SPLITS.store(true, Ordering::Relaxed);
+            // SAFETY: as above.
+            unsafe { libc::mprotect(zone, ZONE, PROT_NONE) };
+        }
+    }
+
+    /// How many deep levels there can be at a time, as each has a stack, which is two or three mappings.
+    /// A process that has no more of them ends, because V8 cannot do without.
+    pub fn most_levels() -> usize {
+        /// What stays for others.
+        const RESERVE: usize = 8192;
+        /// What Linux allows if nobody said otherwise.
+        const USUAL: usize = 65_530;
+        static MAPPINGS: OnceLock<usize> = OnceLock::new();
+        let mappings = MAPPINGS.get_or_init(|| {
+            let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+            let limit = limit.ok().and_then(|text| text.trim().parse().ok());
+            limit.unwrap_or(USUAL).saturating_sub(RESERVE)
+        });
+        mappings / if SPLITS.load(Ordering::Relaxed) { 3 } else { 2 }
     }
 
     /// Gives native code the zone.
