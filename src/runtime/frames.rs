@@ -232,6 +232,12 @@ fn waiting(entry: &Entry) -> Addresses<'static> {
     Box::new(Stack::new(entry.start()).chain(entry.host()))
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Words that were read of stacks.
+    pub(super) static READS: Cell<usize> = const { Cell::new(0) };
+}
+
 /// One WebAssembly stack that nobody runs on.
 #[derive(Clone)]
 struct Stack {
@@ -254,6 +260,8 @@ impl Stack {
         if !at.is_multiple_of(word) || !self.range.contains(&at) {
             return None;
         }
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         // SAFETY: within the stack, which is never unmapped, and aligned (the invariant).
         Some(unsafe { (at as *const usize).read_volatile() })
     }

@@ -11,6 +11,7 @@ mod group;
 mod host;
 mod instance;
 mod interrupt;
+mod levels;
 mod libcall;
 mod memory;
 mod scan;

@@ -13,9 +13,9 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::ptr;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::frames::Notes;
+use super::levels::{DeepLevel, SHALLOW};
 use crate::module::Site;
 use crate::tier::Position;
 use parking_lot::Mutex;
@@ -177,7 +177,7 @@ impl Zone {
         let level = if entry.depth < SHALLOW {
             None
         } else {
-            Some(DeepLevel::new()?)
+            Some(DeepLevel::begin()?)
         };
         self.entry.set(entry);
         self.notes.forget();
@@ -243,7 +243,7 @@ impl Zone {
 /// A call that is under way.
 pub(super) struct Inside<'entry> {
     entry: &'entry Entry,
-    _level: Option<DeepLevel>,
+    _level: Option<DeepLevel<'static>>,
 }
 
 impl Drop for Inside<'_> {
@@ -257,30 +257,6 @@ impl Drop for Inside<'_> {
         if start != 0 {
             protect(start, false);
         }
-    }
-}
-
-/// Levels that are not counted, because few threads go deeper.
-const SHALLOW: usize = 32;
-
-/// A call under way that has [`SHALLOW`] others of its thread around it.
-struct DeepLevel;
-
-/// All threads'.
-static DEEP_LEVELS: AtomicUsize = AtomicUsize::new(0);
-
-impl DeepLevel {
-    /// `None` where there are as many as the process can have.
-    #[cold]
-    fn new() -> Option<Self> {
-        let level = Self;
-        (DEEP_LEVELS.fetch_add(1, Ordering::Relaxed) < most_levels()).then_some(level)
-    }
-}
-
-impl Drop for DeepLevel {
-    fn drop(&mut self) {
-        DEEP_LEVELS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -331,19 +307,17 @@ fn protect_once(base: usize) {
 pub(super) use linux::handler;
 
 #[cfg(target_os = "linux")]
-use linux::{most_levels, protect};
+use linux::protect;
+
+/// How many mappings a stack is: its guard page, the rest, and the zone where that is one of its own.
+#[cfg(target_os = "linux")]
+pub(super) use linux::mappings;
 
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 pub(super) use linux::is_native_code;
-
-/// As many as there is memory for.
-#[cfg(not(target_os = "linux"))]
-fn most_levels() -> usize {
-    usize::MAX
-}
 
 /// There is no zone.
 #[cfg(not(target_os = "linux"))]
@@ -394,20 +368,8 @@ mod linux {
         }
     }
 
-    /// How many deep levels there can be at a time, as each has a stack, which is two or three mappings.
-    /// A process that has no more of them ends, because V8 cannot do without.
-    pub fn most_levels() -> usize {
-        /// What stays for others.
-        const RESERVE: usize = 8192;
-        /// What Linux allows if nobody said otherwise.
-        const USUAL: usize = 65_530;
-        static MAPPINGS: OnceLock<usize> = OnceLock::new();
-        let mappings = MAPPINGS.get_or_init(|| {
-            let limit = std::fs::read_to_string("/proc/sys/vm/max_map_count");
-            let limit = limit.ok().and_then(|text| text.trim().parse().ok());
-            limit.unwrap_or(USUAL).saturating_sub(RESERVE)
-        });
-        mappings / if SPLITS.load(Ordering::Relaxed) { 3 } else { 2 }
+    pub fn mappings() -> usize {
+        2 + usize::from(SPLITS.load(Ordering::Relaxed))
     }
 
     /// Gives native code the zone.
@@ -500,5 +462,79 @@ mod linux {
             }
         }
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use wasmer_vm::Trap;
+
+    use super::super::frames::READS;
+    use super::*;
+
+    unsafe extern "C" fn trampoline(_: *mut VMContext, _: *const VMFunctionBody, _: *mut RawValue) {
+    }
+
+    const FRAMES: usize = 8;
+
+    /// A stack with a chain of frames, all of which return to address 1; its start and the innermost frame.
+    fn stack() -> (usize, usize) {
+        let words = vec![1_usize; STACK / size_of::<usize>()].leak();
+        let start = words.as_ptr() as usize;
+        let first = words.len() - 2 * FRAMES;
+        for frame in (first..words.len() - 2).step_by(2) {
+            words[frame] = start + (frame + 2) * size_of::<usize>();
+        }
+        (start, start + first * size_of::<usize>())
+    }
+
+    /// Runs `innermost` in so many calls, all of which wait for the host, on one stack.
+    fn nest(zone: &Zone, calls: usize, stack: (usize, usize), innermost: &mut dyn FnMut(&Entry)) {
+        let entry = zone.entry(trampoline, ptr::null());
+        entry.start.set(stack.0);
+        entry.host.set(stack.1);
+        entry.below.set(stack.1);
+        let _inside = zone.begin(&entry).expect("few calls");
+        if calls == 1 {
+            innermost(&entry);
+        } else {
+            nest(zone, calls - 1, stack, innermost);
+        }
+    }
+
+    fn reads(action: impl FnOnce()) -> usize {
+        let before = READS.get();
+        action();
+        READS.get() - before
+    }
+
+    #[test]
+    fn stacks_are_read_as_far_as_is_asked_for() {
+        let (zone, stack) = (Zone::new(), stack());
+        for depth in [20, 2000] {
+            nest(&zone, depth, stack, &mut |entry| {
+                let trap = Trap::user(Box::<dyn Error + Send + Sync>::from("thrown"));
+                assert_eq!(reads(|| zone.record(entry, &trap)), 0);
+                // The call that failed is among those under way here.
+                let traced = reads(|| assert_eq!(zone.trace(10, 18).len(), 18));
+                assert_eq!(traced, 18 * 2 * FRAMES);
+                assert_eq!(reads(|| assert!(zone.trace(0, 18).len() <= 1)), 0);
+            });
+        }
+    }
+
+    #[test]
+    fn a_call_that_waits_uses_its_stack_down_to_where_it_left_it() {
+        // SAFETY: this thread's, which is alive.
+        let (zone, stack) = (unsafe { &*zone() }, stack());
+        nest(zone, 3, stack, &mut |entry| {
+            let used: Vec<_> = activations().map(|activation| activation.stack).collect();
+            assert_eq!(used, vec![stack.1 - SWITCH..stack.0 + STACK; 3]);
+            zone.host_returned();
+            let used: Vec<_> = activations().map(|activation| activation.stack).collect();
+            assert_eq!(used[0], entry.start() + ZONE..stack.0 + STACK);
+        });
     }
 }
