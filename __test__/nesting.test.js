@@ -8,11 +8,12 @@ const test = require('ava')
 const { environment } = require('./support/commands.js')
 
 const CHILD = path.join(__dirname, 'children/nesting.js')
+const LEVELS = path.join(__dirname, 'children/levels.js')
 const FULL = 'RangeError: Maximum call stack size exceeded'
 
-/** What the child found on a main thread whose stack has `kilobytes`. */
-async function run(engine, kilobytes, flags = []) {
-  const command = ['-c', `ulimit -s ${kilobytes} && exec "$@"`, 'sh', process.execPath, ...flags, CHILD, engine]
+/** What a child found on a main thread whose stack has `kilobytes`. */
+async function run(engine, kilobytes, flags = [], child = CHILD) {
+  const command = ['-c', `ulimit -s ${kilobytes} && exec "$@"`, 'sh', process.execPath, ...flags, child, engine]
   const { stdout } = await promisify(execFile)('sh', command, { env: environment({}) })
   return JSON.parse(stdout)
 }
@@ -52,5 +53,15 @@ if (process.platform === 'linux') {
   test('a stack without a limit', async (t) => {
     const { main } = await run('ours', 'unlimited')
     t.true(check(t, main) > 1000)
+  })
+
+  test('more levels than a process has mappings for: the last are refused, and there is memory left', async (t) => {
+    t.timeout(5 * 60 * 1000)
+    for (const { levels, error, same, length } of await run('ours', 'unlimited', ['--stack-size=100000'], LEVELS)) {
+      t.true(levels > 18_000, `${levels}`)
+      t.is(error, FULL)
+      t.true(same)
+      t.is(length, 1_000_000)
+    }
   })
 }

@@ -27,6 +27,58 @@ for (const tiers of [['baseline'], ['optimized', 'hot']]) {
   })
 }
 
+const NESTED = `(module (import "m" "nest" (func $nest (param i32))) (import "m" "f" (func $f))
+  (func (export "nest") (param i32) (call $nest (local.get 0)))
+  (func $deep (export "deep") (param i32)
+    (if (local.get 0) (then (call $deep (i32.sub (local.get 0) (i32.const 1))) (return)))
+    (call $f)))`
+
+/** Runs `bottom` in so many calls of wasm and JavaScript in turns; `f` is what \`deep\` calls. */
+async function nested(depth, bottom, f = () => {}) {
+  const { Instance, Module } = require('../index.js')
+  const nest = (n) => (n === 0 ? bottom(exports) : exports.nest(n - 1))
+  const { exports } = new Instance(new Module(await assemble(NESTED)), { m: { nest, f: () => f() } })
+  exports.nest(depth)
+}
+
+test('no more frames are taken off the stacks than were asked for', async (t) => {
+  const counts = (limit, calls) => native.traceFrames(limit, calls).map((frames) => frames.length)
+  const count = () => {
+    native.noteCallers()
+    return [counts(10, 18), counts(3, 18), counts(10, 2), counts(0, 18)]
+  }
+  let within
+  await nested(
+    500,
+    ({ deep }) => {
+      t.deepEqual(count(), [Array(10).fill(1), [1, 1, 1], [1, 1], []])
+      deep(400)
+      t.deepEqual(within, [[10], [3], [10], []])
+    },
+    () => (within = count())
+  )
+})
+
+test.serial('frames are taken for an error once, however many calls it leaves, and for no other value', async (t) => {
+  const { traceFrames } = native
+  let taken = 0
+  native.traceFrames = (...limits) => {
+    taken++
+    return traceFrames(...limits)
+  }
+  const throwing = (value) => () => {
+    throw value
+  }
+  try {
+    await t.throwsAsync(nested(50, throwing(new Error('once'))), { message: 'once' })
+    t.is(taken, 1)
+    for (const value of [1, 'text', null, { stack: 'own' }]) await t.throwsAsync(nested(50, throwing(value)), { any: true })
+    t.is(taken, 1)
+  } finally {
+    native.traceFrames = traceFrames
+  }
+})
+
 const apiChild = path.join(__dirname, 'children/api-stacks.js')
 
 async function apiStacksOf(engine, flags) {

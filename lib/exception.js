@@ -16,8 +16,6 @@ const { apply } = Reflect
 const { Exception } = builtin
 const { is, getArg } = Exception.prototype
 
-const FIRST_SWEEP = 1024
-
 const unrelated = new builtin.Tag({ parameters: [] })
 
 // Only the built-in's methods can tell: they throw for whatever has not its brand. Without a stack trace that costs a
@@ -106,13 +104,14 @@ class Exceptions {
   /** Number -> the value: an exception that goes through JavaScript and back stays the same in both. */
   #values = new Map()
   #numbers = new WeakMap()
-  #limit = FIRST_SWEEP
+  #limit
   /** An exception with a payload that JavaScript cannot read stays in wasm's store for as long as its object lives. */
   #held
   #anonymousTag
 
   constructor(group) {
     this.#group = group
+    this.#limit = native.exceptionLimit(group.handle)
   }
 
   /** "Create an Exception object from an exception address", or for JSTag the value that was thrown. */
@@ -177,9 +176,10 @@ class Exceptions {
   // Not between the making of an exception and its throwing: nothing holds it then.
   #sweep() {
     if (this.#values.size < this.#limit) return
-    const live = new Set(native.liveExceptions(this.#group.handle))
+    const { handle } = this.#group
+    const live = new Set(native.liveExceptions(handle))
     for (const number of this.#values.keys()) if (!live.has(number)) this.#values.delete(number)
-    this.#limit = Math.max(FIRST_SWEEP, 2 * this.#values.size)
+    this.#limit = this.#values.size + native.exceptionLimit(handle)
   }
 
   #hold(exception, number) {

@@ -162,14 +162,14 @@ function replaceFrames(frames, calls) {
   let next = 0
   for (const frame of frames) {
     const name = nameOf(frame)
-    if (name === undefined) replaced.push(frame)
-    else if (name === 'function.js' && ABOVE_WASM.has(above)) replaced.push(...(calls[next++] ?? []))
-    else if (!OF_CALLS.has(name)) replaced.push(frame)
+    if (name === undefined) replaced.push([frame])
+    else if (name === 'function.js' && ABOVE_WASM.has(above)) replaced.push(calls[next++] ?? [])
+    else if (!OF_CALLS.has(name)) replaced.push([frame])
     above = name
   }
   // V8 had not room for the closure itself.
-  if (ABOVE_WASM.has(above)) replaced.push(...(calls[next] ?? []))
-  return replaced
+  if (ABOVE_WASM.has(above)) replaced.push(calls[next] ?? [])
+  return replaced.flat()
 }
 
 function siteName(site) {
@@ -192,12 +192,13 @@ const isOwn = (frame) => nameOf(frame) !== undefined
 /** A function of the language's own, like Array.prototype.map. */
 const isOfLanguage = (frame) => `${frame}`.endsWith('(<anonymous>)')
 
-/** Where the innermost call of this package begins and ends in `frames`, with what it called of the language's own. */
-function ownCall(frames) {
-  const first = frames.findIndex(isOwn)
-  if (first === -1) return undefined
+/** Where the innermost call of this package from `start` on begins and ends, with what it called of the language's own. */
+function ownCall(frames, start = 0) {
+  let first = start
+  while (first < frames.length && !isOwn(frames[first])) first++
+  if (first === frames.length) return undefined
   let from = first
-  while (from > 0 && isOfLanguage(frames[from - 1])) from--
+  while (from > start && isOfLanguage(frames[from - 1])) from--
   let to = first + 1
   for (let k = to; k < frames.length && (isOwn(frames[k]) || isOfLanguage(frames[k])); k++) {
     if (isOwn(frames[k])) to = k + 1
@@ -207,9 +208,14 @@ function ownCall(frames) {
 
 /** Frames without this package's. */
 function visible(frames, limit) {
-  const call = ownCall(frames)
-  if (call === undefined || call.from >= limit) return frames.slice(0, limit)
-  return frames.slice(0, call.from).concat(visible(frames.slice(call.to), limit - call.from))
+  const shown = []
+  let next = 0
+  while (next < frames.length) {
+    const call = ownCall(frames, next)
+    shown.push(frames.slice(next, call?.from))
+    next = call?.to ?? frames.length
+  }
+  return shown.flat().slice(0, limit)
 }
 
 const framesOf = ({ sites, text }) => sites ?? text.split(AT).slice(1)
@@ -335,7 +341,8 @@ function replaceStack(error, calls, limit) {
   defineStack(error, () => withFrames(stack, replaceFrames(complete(), calls)), limit)
 }
 
-const callsNow = (limit) => native.traceFrames(limit).map((frames) => frames.map((frame) => new CallSite(frame)))
+// V8 notes no more calls than frames.
+const callsNow = (limit) => native.traceFrames(limit, limit + ROOM).map((frames) => frames.map((frame) => new CallSite(frame)))
 
 /** An error of this realm whose stack shows nothing of this package. */
 function makeError(Class, message, calls = () => []) {

@@ -273,6 +273,11 @@ pub fn register(exports: &Exports) {
         let found = group.group.borrow_mut().exception_in_flight(serial);
         js::boolean(call.env, found.is_some())
     });
+    exports.function("exceptionLimit", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let limit = group.group.borrow_mut().exception_limit();
+        js::number(call.env, limit as f64)
+    });
     exports.function("liveExceptions", |call| {
         let group = call.native::<GroupHandle>(0)?;
         let live = group.group.borrow_mut().live_exceptions();

@@ -32,8 +32,8 @@ const SHALLOW: u32 = 32;
 /// What stays for native code, which V8 does not ask for its limit at every call.
 const RESERVE: usize = 512 << 10;
 
-/// So far the limit moves at most. Every level has a stack of WebAssembly's own, which takes three
-/// of the 65,530 mappings that Linux allows a process.
+/// So far the limit moves at most, where the thread's stack has no limit: every level has a stack of
+/// WebAssembly's own, whose memory stays.
 const FARTHEST: usize = 6 << 20;
 
 /// A level that has moved the limit; it moves back when the value is dropped.

@@ -9,8 +9,8 @@ pub fn register(exports: &Exports) {
         js::undefined(call.env)
     });
     exports.function("traceFrames", |call| {
-        let limit = call.address(0)?;
-        let trace = call.state.thread.trace(limit);
+        let (limit, calls) = (call.address(0)?, call.address(1)?);
+        let trace = call.state.thread.trace(limit, calls);
         js::array(call.env, trace, |frames| {
             js::array(call.env, frames, |position| frame(call, &position))
         })

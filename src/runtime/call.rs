@@ -14,10 +14,15 @@ const CONFIG: VMConfig = VMConfig {
     wasm_stack_size: Some(stack::STACK),
 };
 
+/// Nothing was called, because too many calls are under way.
+#[derive(Debug, thiserror::Error)]
+#[error("too many calls are under way")]
+pub(super) struct TooDeep;
+
 /// Calls a function; `values` holds the arguments on the way in and the results on the way out.
 ///
 /// # Errors
-/// The trap, or what the host raised.
+/// The trap, or what the host raised, or [`TooDeep`].
 ///
 /// # Safety
 /// `thread` must be this thread's. `anyfunc` must be alive, on this thread, and stay so during the call; `values` must have room
@@ -40,11 +45,13 @@ pub unsafe fn call(
     // SAFETY: this thread's, which is alive.
     let zone = unsafe { &*thread.zone() };
     let entry = zone.entry(trampoline, body);
-    let _inside = zone.begin(&entry);
+    let Some(_inside) = zone.begin(&entry) else {
+        zone.record_refusal(&entry);
+        return Err(Trap::user(Box::new(TooDeep)));
+    };
     // SAFETY: only the unwinding half of the ABI differs: what wasmer throws passes through.
     let enter =
         unsafe { std::mem::transmute::<*const (), VMTrampoline>(stack::enter as *const ()) };
-    let entry = (&raw const entry).cast();
     // SAFETY: body, context and trampoline belong together (`Code::trampolines`), `values` fits by
     // the caller's promise, and the entry lives until the call ended.
     let outcome = unsafe {
@@ -53,12 +60,12 @@ pub unsafe fn call(
             &CONFIG,
             vmctx,
             enter,
-            entry,
+            (&raw const entry).cast(),
             values.cast(),
         )
     };
     if let Err(trap) = &outcome {
-        zone.record(trap);
+        zone.record(&entry, trap);
     }
     outcome
 }

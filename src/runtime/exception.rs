@@ -30,6 +30,10 @@ pub const CATCHES: bool = cfg!(unix);
 /// Exceptions that are made before the first sweep.
 const FIRST_SWEEP: usize = 1024;
 
+/// For so many words on the stacks another exception is made before the next sweep, so that one costs
+/// the same however deep the calls under way are.
+const WORDS: usize = 512;
+
 /// An exception on its way from the host to WebAssembly's handlers.
 #[derive(Clone, Copy, Debug)]
 pub struct InFlight {
@@ -86,7 +90,7 @@ impl Exceptions {
 
     /// An exception whose payload is to be written.
     fn allocate(&mut self, objects: &mut StoreObjects, tag: InternalStoreHandle<VMTag>) -> u32 {
-        if self.used >= self.limit.max(FIRST_SWEEP) {
+        if self.used >= self.limit() {
             self.sweep(objects);
         }
         let free = self.free.iter_mut().find(|(known, _)| *known == tag);
@@ -157,6 +161,11 @@ impl Exceptions {
         }
     }
 
+    /// How many there may be before it pays to look for those that nothing holds.
+    pub(super) fn limit(&self) -> usize {
+        self.limit.max(FIRST_SWEEP)
+    }
+
     /// Those that JavaScript knows and that something of WebAssembly may still hold.
     pub(super) fn live(&mut self, objects: &StoreObjects) -> Vec<Serial> {
         self.sweep(objects);
@@ -191,7 +200,11 @@ impl Exceptions {
                 hold(*exnref, &mut reached);
             }
         }
-        scan::each_word(&mut |word| hold(word, &mut reached));
+        let mut words = 0;
+        scan::each_word(&mut |word| {
+            words += 1;
+            hold(word, &mut reached);
+        });
         while let Some(exnref) = reached.pop() {
             for value in values_of(objects, exnref, Type::ExceptionRef) {
                 // SAFETY: every bit pattern is a number.
@@ -212,7 +225,7 @@ impl Exceptions {
                 None => self.free.push((tag, vec![exnref])),
             }
         }
-        self.limit = 2 * self.used;
+        self.limit = self.used + self.used.max(words / WORDS);
     }
 }
 

@@ -1,19 +1,26 @@
 //! Which WebAssembly frames were on a thread's stacks when something failed.
 //!
-//! Only addresses are noted here; `tier` knows what they stand for. Both compilers keep a chain of
-//! frame pointers (Cranelift in every function that calls another), so that walking costs next to
-//! nothing. Where wasmer took a backtrace anyway, that is used.
+//! Nothing is walked when a call fails, because most of what is thrown has no stack, and what has one
+//! shows ten frames of it. Where the call failed is noted, and [`Zone::trace`] goes from there as far
+//! as it is asked to. It finds addresses only; `tier` knows what they stand for. Both compilers keep
+//! a chain of frame pointers (Cranelift in every function that calls another), so that walking costs
+//! next to nothing. Where wasmer took a backtrace anyway, that is used.
 //!
-//! A stack is walked after its call ended: nobody else gets it before this thread calls again, and
-//! wasmer's handlers write to its first few hundred bytes only, where this library's own frames
-//! were. Those of outer calls, which wait for an import to return, are untouched.
+//! The stack of a call that failed is walked after that ended: nobody else gets it before this thread
+//! calls again, which forgets the note, and wasmer's handlers write to its first few hundred bytes
+//! only, where this library's own frames were. Those of outer calls, which wait for an import to
+//! return, are untouched.
 //!
 //! A trampoline whose return address `unwind` changed is not walked: what it throws was noted before,
 //! and it returns before anything else of WebAssembly runs.
 //!
 //! Invariant: what is read lies within one stack, above its zone, and is aligned.
+//!
+//! Invariant: no more frames are looked at than are asked for, but those of this library and the
+//! trampolines' around each call's.
 
 use std::cell::{Cell, RefCell};
+use std::iter;
 
 use backtrace::Backtrace;
 use wasmer_types::TrapCode;
@@ -22,27 +29,63 @@ use wasmer_vm::Trap;
 use super::stack::{Entry, STACK, ZONE, Zone};
 use crate::tier::{Position, position};
 
-/// Frames of one call into WebAssembly, innermost first.
-#[derive(Default)]
-pub struct Frames {
-    /// Return addresses, all but perhaps the first.
-    addresses: Vec<usize>,
-    /// The code of the trap at the first address.
-    trap: Option<TrapCode>,
+/// Where a call failed.
+enum Failure {
+    /// It has no frames of interest.
+    Nowhere,
+    /// The import threw that it waited for.
+    Waiting,
+    /// At an instruction, whose frame the stack shows.
+    Fault(Registers, TrapCode),
+    /// At an instruction of which only this much is known.
+    At(usize, TrapCode),
+    /// What wasmer found, the innermost first, with the code of the trap at the first address.
+    Walked(Vec<usize>, Option<TrapCode>),
 }
 
-impl Frames {
-    /// The first `limit` of them, as positions in modules.
-    pub fn positions(&self, limit: usize) -> Vec<Position> {
-        let all = self.addresses.iter().enumerate().map(|(index, address)| {
-            let trap = self.trap.filter(|_| index == 0);
-            (*address > 0).then(|| position(*address, trap)).flatten()
-        });
-        // Above them are trampolines and library functions, below them the trampoline of the call.
-        all.skip_while(Option::is_none)
-            .map_while(|position| position)
-            .take(limit)
-            .collect()
+/// The innermost first; all but perhaps the first are return addresses.
+type Addresses<'call> = Box<dyn Iterator<Item = usize> + 'call>;
+
+/// The first `limit` frames of a call, as positions in modules; `trap` is the code of the trap at the
+/// first address.
+fn positions(addresses: Addresses<'_>, trap: Option<TrapCode>, limit: usize) -> Vec<Position> {
+    let all = addresses.enumerate().map(|(index, address)| {
+        let trap = trap.filter(|_| index == 0);
+        (address > 0).then(|| position(address, trap)).flatten()
+    });
+    // Above them are trampolines and library functions, below them the trampoline of the call.
+    all.skip_while(Option::is_none)
+        .map_while(|position| position)
+        .take(limit)
+        .collect()
+}
+
+impl Failure {
+    fn of(trap: &Trap, fault: Registers) -> Self {
+        match trap {
+            Trap::User(_) => Self::Waiting,
+            Trap::Wasm {
+                pc,
+                backtrace,
+                signal_trap,
+            } => {
+                let code = super::trap::code(trap).unwrap_or(TrapCode::StackOverflow);
+                if *signal_trap == Some(TrapCode::StackOverflow) || backtrace.frames().is_empty() {
+                    if fault.pc == *pc {
+                        Self::Fault(fault, code)
+                    } else {
+                        Self::At(*pc, code)
+                    }
+                } else {
+                    Self::of_backtrace(backtrace, Some((*pc, code)))
+                }
+            }
+            Trap::Lib { backtrace, .. } | Trap::OOM { backtrace } => {
+                Self::of_backtrace(backtrace, None)
+            }
+            // Not an error, or one that got its frames when the import threw it.
+            Trap::UncaughtException { .. } => Self::Nowhere,
+        }
     }
 
     fn of_backtrace(backtrace: &Backtrace, trap: Option<(usize, TrapCode)>) -> Self {
@@ -53,10 +96,7 @@ impl Frames {
         {
             addresses.drain(..first);
         }
-        Self {
-            addresses,
-            trap: trap.map(|(_, code)| code),
-        }
+        Self::Walked(addresses, trap.map(|(_, code)| code))
     }
 }
 
@@ -71,10 +111,21 @@ pub(super) struct Registers {
     pub(super) link: usize,
 }
 
+/// A call that failed.
+struct Failed {
+    how: Failure,
+    /// Its stack.
+    stack: Stack,
+    /// The frame that called the import that threw.
+    host: usize,
+}
+
 /// What a thread notes while it runs WebAssembly.
 pub(super) struct Notes {
     fault: Cell<Registers>,
-    trace: RefCell<Vec<Frames>>,
+    /// Whether the last call failed, and none has begun since.
+    failed: Cell<bool>,
+    failure: RefCell<Failed>,
 }
 
 impl Notes {
@@ -87,7 +138,12 @@ impl Notes {
                 #[cfg(target_arch = "aarch64")]
                 link: 0,
             }),
-            trace: RefCell::new(Vec::new()),
+            failed: Cell::new(false),
+            failure: RefCell::new(Failed {
+                how: Failure::Nowhere,
+                stack: Stack { range: 0..0 },
+                host: 0,
+            }),
         }
     }
 
@@ -97,71 +153,93 @@ impl Notes {
         self.fault.set(registers);
     }
 
-    /// The calls' frames of what was recorded last, innermost first.
-    pub(super) fn trace(&self, limit: usize) -> Vec<Vec<Position>> {
-        let trace = self.trace.borrow();
-        trace.iter().map(|frames| frames.positions(limit)).collect()
+    /// The stack of the call that failed is another's from now on.
+    #[inline]
+    pub(super) fn forget(&self) {
+        self.failed.set(false);
+    }
+
+    /// The frames of the call that failed, if it is the last that was made.
+    fn failed(&self, limit: usize) -> Option<Vec<Position>> {
+        if !self.failed.get() {
+            return None;
+        }
+        let failed = self.failure.borrow();
+        let stack = failed.stack.clone();
+        let (addresses, trap): (Addresses<'_>, _) = match &failed.how {
+            Failure::Nowhere => (Box::new(iter::empty()), None),
+            Failure::Waiting => (Box::new(stack.chain(failed.host)), None),
+            Failure::Fault(registers, code) => {
+                (Box::new(stack.after_fault(*registers)), Some(*code))
+            }
+            Failure::At(pc, code) => (Box::new(iter::once(*pc)), Some(*code)),
+            Failure::Walked(addresses, code) => (Box::new(addresses.iter().copied()), *code),
+        };
+        Some(positions(addresses, trap, limit))
     }
 }
 
 impl Zone {
-    /// At the end of a call: notes where it failed, and what is around it.
+    /// At the end of a call: notes where it failed.
     #[cold]
-    pub(super) fn record(&self, trap: &Trap) {
-        let mut entries = self.entries();
-        let failed = entries.next().map(|entry| self.innermost(entry, trap));
-        // The others wait for the host to return.
-        let trace = failed.into_iter().chain(entries.map(waiting)).collect();
-        self.notes.trace.replace(trace);
+    pub(super) fn record(&self, entry: &Entry, trap: &Trap) {
+        let how = Failure::of(trap, self.notes.fault.take());
+        self.fail(entry, how);
     }
 
-    /// While the host runs: notes what called it.
+    /// Instead of a call.
     #[cold]
-    pub(super) fn record_waiting(&self) {
-        self.notes
-            .trace
-            .replace(self.entries().map(waiting).collect());
+    pub(super) fn record_refusal(&self, entry: &Entry) {
+        self.fail(entry, Failure::Nowhere);
     }
 
-    fn innermost(&self, entry: &Entry, trap: &Trap) -> Frames {
-        let stack = Stack::new(entry.start());
-        match trap {
-            Trap::User(_) => waiting(entry),
-            Trap::Wasm {
-                pc,
-                backtrace,
-                signal_trap,
-            } => {
-                let code = super::trap::code(trap).unwrap_or(TrapCode::StackOverflow);
-                if *signal_trap == Some(TrapCode::StackOverflow) || backtrace.frames().is_empty() {
-                    let fault = self.notes.fault.take();
-                    let addresses = if fault.pc == *pc {
-                        stack.after_fault(fault)
-                    } else {
-                        vec![*pc]
-                    };
-                    return Frames {
-                        addresses,
-                        trap: Some(code),
-                    };
-                }
-                Frames::of_backtrace(backtrace, Some((*pc, code)))
+    fn fail(&self, entry: &Entry, how: Failure) {
+        self.notes.failed.set(true);
+        self.notes.failure.replace(Failed {
+            how,
+            stack: Stack::new(entry.start()),
+            host: entry.host(),
+        });
+    }
+
+    /// The frames of the call that failed, unless another was made since, and of those around it or
+    /// under way, which wait for the host; innermost first. At most `limit` frames, and as many as
+    /// `calls` have.
+    pub(super) fn trace(&self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
+        let mut left = limit;
+        let failed = |left: usize| self.notes.failed(left);
+        let mut trace: Vec<_> = failed(left).into_iter().collect();
+        left -= trace.iter().map(Vec::len).sum::<usize>();
+        for entry in self.entries() {
+            if left == 0 || trace.len() >= calls {
+                break;
             }
-            Trap::Lib { backtrace, .. } | Trap::OOM { backtrace } => {
-                Frames::of_backtrace(backtrace, None)
-            }
-            // Not an error, or one that got its frames when the import threw it.
-            Trap::UncaughtException { .. } => Frames::default(),
+            let frames = positions(waiting(entry), None, left);
+            left -= frames.len();
+            trace.push(frames);
         }
+        trace
+    }
+
+    /// The innermost frame of the call that failed.
+    pub(super) fn failed_at(&self) -> Option<Position> {
+        self.notes.failed(1)?.pop()
     }
 }
 
 /// The frames of a call that waits for the host.
-fn waiting(entry: &Entry) -> Frames {
-    Stack::new(entry.start()).walk(entry.host())
+fn waiting(entry: &Entry) -> Addresses<'static> {
+    Box::new(Stack::new(entry.start()).chain(entry.host()))
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Words that were read of stacks.
+    pub(super) static READS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// One WebAssembly stack that nobody runs on.
+#[derive(Clone)]
 struct Stack {
     /// The first byte that may be read, and the first that may not.
     range: std::ops::Range<usize>,
@@ -182,62 +260,51 @@ impl Stack {
         if !at.is_multiple_of(word) || !self.range.contains(&at) {
             return None;
         }
+        #[cfg(test)]
+        READS.set(READS.get() + 1);
         // SAFETY: within the stack, which is never unmapped, and aligned (the invariant).
         Some(unsafe { (at as *const usize).read_volatile() })
     }
 
     /// The return addresses behind a frame pointer.
-    fn walk(&self, frame: usize) -> Frames {
-        let mut addresses = Vec::new();
-        self.chain(frame, &mut addresses);
-        Frames {
-            addresses,
-            trap: None,
-        }
-    }
-
-    fn chain(&self, mut frame: usize, addresses: &mut Vec<usize>) {
-        while let (Some(outer), Some(address)) =
-            (self.read(frame), self.read(frame + size_of::<usize>()))
-        {
-            addresses.push(address);
-            if outer <= frame {
-                break;
-            }
-            frame = outer;
-        }
+    fn chain(self, frame: usize) -> impl Iterator<Item = usize> {
+        let mut next = Some(frame);
+        iter::from_fn(move || {
+            let frame = next?;
+            let (outer, address) = (self.read(frame)?, self.read(frame + size_of::<usize>())?);
+            next = (outer > frame).then_some(outer);
+            Some(address)
+        })
     }
 
     /// A function that overflowed the stack did so in its prologue, or in the call of another: its
     /// own frame pointer may not be set yet.
     #[cfg(target_arch = "x86_64")]
-    fn after_fault(&self, fault: Registers) -> Vec<usize> {
-        let mut addresses = vec![fault.pc];
+    fn after_fault(self, fault: Registers) -> impl Iterator<Item = usize> {
         let entered = position(fault.pc, Some(TrapCode::StackOverflow)).map(|found| found.entry);
-        match entered.map(|entry| fault.pc.wrapping_sub(entry)) {
+        let caller = match entered.map(|entry| fault.pc.wrapping_sub(entry)) {
             // At `push rbp`, and behind it.
-            Some(0) => addresses.extend(self.read(fault.stack)),
-            Some(1) => addresses.extend(self.read(fault.stack + size_of::<usize>())),
-            _ => {}
-        }
-        self.chain(fault.frame, &mut addresses);
-        addresses
+            Some(0) => self.read(fault.stack),
+            Some(1) => self.read(fault.stack + size_of::<usize>()),
+            _ => None,
+        };
+        iter::once(fault.pc)
+            .chain(caller)
+            .chain(self.chain(fault.frame))
     }
 
     /// As above; the return address is in its register until the prologue stored the pair.
     #[cfg(target_arch = "aarch64")]
-    fn after_fault(&self, fault: Registers) -> Vec<usize> {
-        let mut addresses = vec![fault.pc];
+    fn after_fault(self, fault: Registers) -> impl Iterator<Item = usize> {
         let entered = position(fault.pc, Some(TrapCode::StackOverflow)).map(|found| found.entry);
-        if entered.is_some_and(|entry| fault.pc.wrapping_sub(entry) < 8) {
-            addresses.push(fault.link);
-        }
-        self.chain(fault.frame, &mut addresses);
-        addresses
+        let in_prologue = entered.is_some_and(|entry| fault.pc.wrapping_sub(entry) < 8);
+        iter::once(fault.pc)
+            .chain(in_prologue.then_some(fault.link))
+            .chain(self.chain(fault.frame))
     }
 
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    fn after_fault(&self, fault: Registers) -> Vec<usize> {
-        vec![fault.pc]
+    fn after_fault(self, fault: Registers) -> impl Iterator<Item = usize> {
+        iter::once(fault.pc)
     }
 }

@@ -325,6 +325,11 @@ impl Group {
         self.exceptions.get_mut().pin(serial, pinned);
     }
 
+    /// How many of its exceptions JavaScript may know before it pays to ask for those that are live.
+    pub fn exception_limit(&mut self) -> usize {
+        self.exceptions.get_mut().limit()
+    }
+
     /// The exceptions among those JavaScript was told that something of WebAssembly may hold.
     pub fn live_exceptions(&mut self) -> Vec<Serial> {
         self.exceptions.get_mut().live(&self.objects)

@@ -108,9 +108,12 @@ unsafe extern "C" fn enter(
         unsafe { host.callee.call(values) }
     });
     match outcome {
-        Ok(()) => {}
-        // SAFETY: `frame` is the trampoline's, which called this function.
-        Err(Raised::Exception) => unsafe { unwind::throw_behind(frame) },
+        Ok(()) => zone.host_returned(),
+        Err(Raised::Exception) => {
+            zone.host_returned();
+            // SAFETY: `frame` is the trampoline's, which called this function.
+            unsafe { unwind::throw_behind(frame) }
+        }
         Err(Raised::Pending) => {
             let raised = Box::new(Raised::Pending);
             // SAFETY: dynamic trampolines only run on the WebAssembly stack, and no destructor is

@@ -15,6 +15,7 @@ use std::ptr;
 use std::sync::LazyLock;
 
 use super::frames::Notes;
+use super::levels::{DeepLevel, SHALLOW};
 use crate::module::Site;
 use crate::tier::Position;
 use parking_lot::Mutex;
@@ -49,10 +50,14 @@ pub(super) struct Entry {
     zone: *const Zone,
     /// Where the zone of the call's stack begins, 0 until that is known.
     start: Cell<usize>,
-    /// The frame of the dynamic trampoline that called the host last, 0 if none did.
+    /// While an import runs, the frame of the dynamic trampoline that called it; 0 otherwise.
     host: Cell<usize>,
+    /// Then what is on the stack lies above it, but for [`SWITCH`].
+    below: Cell<usize>,
     /// The call around this one.
     outer: *const Entry,
+    /// How many there are around it.
+    depth: usize,
 }
 
 impl Entry {
@@ -61,7 +66,7 @@ impl Entry {
         self.start.get()
     }
 
-    /// The frame that called the host last, 0 if none did.
+    /// The frame that called the import that is running, or that threw; 0 if none is.
     pub(super) fn host(&self) -> usize {
         self.host.get()
     }
@@ -110,24 +115,26 @@ impl WasmThread {
         self.0
     }
 
-    /// Notes the frames of the calls under way, which all wait for the host: for [`Self::trace`].
+    /// Has [`Self::trace`] begin with the calls under way, which all wait for the host.
     pub fn note_callers(self) {
         // SAFETY: this thread's, which is alive.
         let zone = unsafe { &*self.0 };
-        zone.record_waiting();
+        zone.notes.forget();
     }
 
-    /// The frames of the calls that were under way when one failed last, innermost first, at most
-    /// `limit` of each.
-    pub fn trace(self, limit: usize) -> Vec<Vec<Position>> {
+    /// The frames of the call that failed, unless another was made since, and of the calls under way,
+    /// innermost first: at most `limit` frames, of at most `calls` calls.
+    pub fn trace(self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
         // SAFETY: this thread's, which is alive.
         let zone = unsafe { &*self.0 };
-        zone.notes.trace(limit)
+        zone.trace(limit, calls)
     }
 
     /// The instruction that failed last, where its trap codes do not say what it is.
     pub fn failed_site(self) -> Option<Site> {
-        self.trace(1).first()?.first()?.site
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.0 };
+        zone.failed_at()?.site
     }
 }
 
@@ -158,15 +165,26 @@ impl Zone {
             zone: self,
             start: Cell::new(0),
             host: Cell::new(0),
+            below: Cell::new(0),
             outer: self.entry.get(),
+            depth: self.current().map_or(0, |outer| outer.depth + 1),
         }
     }
 
-    /// The call is under way until the value is dropped.
+    /// The call is under way until the value is dropped. `None` where there are too many.
     #[inline]
-    pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Inside<'entry> {
+    pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Option<Inside<'entry>> {
+        let level = if entry.depth < SHALLOW {
+            None
+        } else {
+            Some(DeepLevel::begin()?)
+        };
         self.entry.set(entry);
-        Inside(entry)
+        self.notes.forget();
+        Some(Inside {
+            entry,
+            _level: level,
+        })
     }
 
     /// The innermost call under way.
@@ -182,11 +200,22 @@ impl Zone {
         std::iter::successors(self.current(), |entry| unsafe { entry.outer.as_ref() })
     }
 
-    /// The call under way calls the host, by the dynamic trampoline whose frame is at `frame`.
-    #[inline]
+    /// The call under way calls an import, by the dynamic trampoline whose frame is at `frame`; called
+    /// by the function that goes to the host's stack.
+    #[inline(always)]
     pub(super) fn calls_host(&self, frame: usize) {
+        let here = 0_u8;
         if let Some(entry) = self.current() {
             entry.host.set(frame);
+            entry.below.set(&raw const here as usize);
+        }
+    }
+
+    /// The import is over, and the call goes on.
+    #[inline]
+    pub(super) fn host_returned(&self) {
+        if let Some(entry) = self.current() {
+            entry.host.set(0);
         }
     }
 
@@ -212,15 +241,18 @@ impl Zone {
 }
 
 /// A call that is under way.
-pub(super) struct Inside<'entry>(&'entry Entry);
+pub(super) struct Inside<'entry> {
+    entry: &'entry Entry,
+    _level: Option<DeepLevel<'static>>,
+}
 
 impl Drop for Inside<'_> {
     /// Takes back the zone if native code got it.
     #[inline]
     fn drop(&mut self) {
         // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0.zone };
-        zone.entry.set(self.0.outer);
+        let zone = unsafe { &*self.entry.zone };
+        zone.entry.set(self.entry.outer);
         let start = zone.opened.replace(0);
         if start != 0 {
             protect(start, false);
@@ -228,11 +260,15 @@ impl Drop for Inside<'_> {
     }
 }
 
+/// What the way to the host's stack takes of the WebAssembly stack at most, below the function that
+/// goes: the frames of `on_host_stack` and the switch, without arrays.
+const SWITCH: usize = 4096;
+
 /// A call of this thread that is under way.
 pub(super) struct Activation {
     /// An address in the frame, on the host's stack, that entered.
     pub(super) entry: usize,
-    /// Its own stack, as far as it can be read.
+    /// What it may use of its own stack, and can be read.
     pub(super) stack: Range<usize>,
 }
 
@@ -243,9 +279,14 @@ pub(super) fn activations() -> impl Iterator<Item = Activation> {
     zone.entries().map(|entry| {
         let start = entry.start.get();
         let closed = if zone.opened.get() == start { 0 } else { ZONE };
+        let lowest = start + closed;
+        let used = match entry.host.get() {
+            0 => lowest,
+            _ => lowest.max(entry.below.get() - SWITCH),
+        };
         Activation {
             entry: ptr::from_ref(entry) as usize,
-            stack: start + closed..start + STACK,
+            stack: used..start + STACK,
         }
     })
 }
@@ -268,6 +309,10 @@ pub(super) use linux::handler;
 #[cfg(target_os = "linux")]
 use linux::protect;
 
+/// How many mappings a stack is: its guard page, the rest, and the zone where that is one of its own.
+#[cfg(target_os = "linux")]
+pub(super) use linux::mappings;
+
 #[cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")
@@ -288,21 +333,43 @@ pub(super) fn handler() -> Option<*const TrapHandlerFn<'static>> {
 mod linux {
     use std::ops::Range;
     use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
     use super::super::frames::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
+    /// Makes pages inaccessible within a mapping (Linux 6.13), where `mprotect` splits it in two.
+    const MADV_GUARD_INSTALL: c_int = 102;
+
+    /// Takes that back.
+    const MADV_GUARD_REMOVE: c_int = 103;
+
+    /// Whether zones are mappings of their own.
+    static SPLITS: AtomicBool = AtomicBool::new(false);
+
     /// Best effort: without its zone a stack works as wasmer made it.
     pub fn protect(start: usize, open: bool) {
-        let protection = if open {
-            PROT_READ | PROT_WRITE
-        } else {
-            PROT_NONE
-        };
-        // SAFETY: the zone is the unused end of a stack that is never unmapped (module head).
-        unsafe { libc::mprotect(start as *mut c_void, ZONE, protection) };
+        let zone = start as *mut c_void;
+        if open {
+            // SAFETY: the zone is the unused end of a stack that is never unmapped (module head). Fails
+            // where it was not this that closed it.
+            unsafe { libc::madvise(zone, ZONE, MADV_GUARD_REMOVE) };
+            // SAFETY: as above.
+            unsafe { libc::mprotect(zone, ZONE, PROT_READ | PROT_WRITE) };
+            return;
+        }
+        // SAFETY: as above.
+        if unsafe { libc::madvise(zone, ZONE, MADV_GUARD_INSTALL) } != 0 {
+            SPLITS.store(true, Ordering::Relaxed);
+            // SAFETY: as above.
+            unsafe { libc::mprotect(zone, ZONE, PROT_NONE) };
+        }
+    }
+
+    pub fn mappings() -> usize {
+        2 + usize::from(SPLITS.load(Ordering::Relaxed))
     }
 
     /// Gives native code the zone.
@@ -395,5 +462,79 @@ mod linux {
             }
         }
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use wasmer_vm::Trap;
+
+    use super::super::frames::READS;
+    use super::*;
+
+    unsafe extern "C" fn trampoline(_: *mut VMContext, _: *const VMFunctionBody, _: *mut RawValue) {
+    }
+
+    const FRAMES: usize = 8;
+
+    /// A stack with a chain of frames, all of which return to address 1; its start and the innermost frame.
+    fn stack() -> (usize, usize) {
+        let words = vec![1_usize; STACK / size_of::<usize>()].leak();
+        let start = words.as_ptr() as usize;
+        let first = words.len() - 2 * FRAMES;
+        for frame in (first..words.len() - 2).step_by(2) {
+            words[frame] = start + (frame + 2) * size_of::<usize>();
+        }
+        (start, start + first * size_of::<usize>())
+    }
+
+    /// Runs `innermost` in so many calls, all of which wait for the host, on one stack.
+    fn nest(zone: &Zone, calls: usize, stack: (usize, usize), innermost: &mut dyn FnMut(&Entry)) {
+        let entry = zone.entry(trampoline, ptr::null());
+        entry.start.set(stack.0);
+        entry.host.set(stack.1);
+        entry.below.set(stack.1);
+        let _inside = zone.begin(&entry).expect("few calls");
+        if calls == 1 {
+            innermost(&entry);
+        } else {
+            nest(zone, calls - 1, stack, innermost);
+        }
+    }
+
+    fn reads(action: impl FnOnce()) -> usize {
+        let before = READS.get();
+        action();
+        READS.get() - before
+    }
+
+    #[test]
+    fn stacks_are_read_as_far_as_is_asked_for() {
+        let (zone, stack) = (Zone::new(), stack());
+        for depth in [20, 2000] {
+            nest(&zone, depth, stack, &mut |entry| {
+                let trap = Trap::user(Box::<dyn Error + Send + Sync>::from("thrown"));
+                assert_eq!(reads(|| zone.record(entry, &trap)), 0);
+                // The call that failed is among those under way here.
+                let traced = reads(|| assert_eq!(zone.trace(10, 18).len(), 18));
+                assert_eq!(traced, 18 * 2 * FRAMES);
+                assert_eq!(reads(|| assert!(zone.trace(0, 18).len() <= 1)), 0);
+            });
+        }
+    }
+
+    #[test]
+    fn a_call_that_waits_uses_its_stack_down_to_where_it_left_it() {
+        // SAFETY: this thread's, which is alive.
+        let (zone, stack) = (unsafe { &*zone() }, stack());
+        nest(zone, 3, stack, &mut |entry| {
+            let used: Vec<_> = activations().map(|activation| activation.stack).collect();
+            assert_eq!(used, vec![stack.1 - SWITCH..stack.0 + STACK; 3]);
+            zone.host_returned();
+            let used: Vec<_> = activations().map(|activation| activation.stack).collect();
+            assert_eq!(used[0], entry.start() + ZONE..stack.0 + STACK);
+        });
     }
 }

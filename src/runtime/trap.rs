@@ -4,6 +4,7 @@ use wasmer_compiler::FRAME_INFO;
 use wasmer_types::TrapCode;
 use wasmer_vm::{Trap, VMExceptionRef};
 
+use super::call::TooDeep;
 use super::host::Raised;
 use super::interrupt::Interrupted;
 use super::libcall;
@@ -29,6 +30,7 @@ pub fn classify(trap: &Trap, site: impl Fn() -> Option<Site>) -> Outcome {
     let code = match trap {
         Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
         Trap::User(error) if error.is::<Interrupted>() => return Outcome::Interrupted,
+        Trap::User(error) if error.is::<TooDeep>() => return Outcome::StackOverflow,
         Trap::User(_) => return Outcome::Trap("a host function failed"),
         Trap::OOM { .. } => return Outcome::Trap("out of memory"),
         Trap::UncaughtException { exnref, .. } => return Outcome::Exception(exnref.clone()),

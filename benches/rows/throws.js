@@ -1,0 +1,34 @@
+'use strict'
+
+const path = require('node:path')
+const { engines } = require('../columns.js')
+const { assemble } = require('../modules.js')
+
+const program = path.join(__dirname, '../programs/throws.js')
+
+const KINDS = { number: 'a number', error: 'a new Error', trap: 'a trap' }
+
+const DEPTHS = [0, 100, 500, 1000, 2000]
+
+const lines = Object.entries(KINDS).flatMap(([kind, title]) =>
+  DEPTHS.map((depth) => [`${kind}-${depth}`, `${title}, ${depth} calls deep`])
+)
+
+module.exports = [
+  {
+    name: 'throws',
+    title: 'throw',
+    unit: 'ns',
+    lines: Object.fromEntries(lines),
+    columns: engines,
+    args: async (directory) => [program, await assemble('throws', directory)],
+    read: (output) => output,
+  },
+  {
+    name: 'nesting',
+    title: 'calls in turns until the stack is full',
+    columns: engines,
+    args: async (directory) => [program, await assemble('throws', directory), 'overflow'],
+    read: (output) => output,
+  },
+]
