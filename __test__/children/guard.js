@@ -1,6 +1,13 @@
 'use strict'
-// node [--disable-wasm-trap-handler] guard.js: tries every way a memory can come to an instance, and prints what came of
-// each: "ran", with the result, or the error's class, name, code and message. The process has to live through all of it.
+// node [--disable-wasm-trap-handler] guard.js [handled | full]: tries every way a memory can come to an instance, and prints
+// what came of each: "ran", with the result, or the error's class, name, code and message. The process has to live through
+// all of it. With "handled" somebody else's handler is in the place of Node's when the package is loaded; with "full" the
+// process has no descriptor left.
+
+const fs = require('node:fs')
+
+const [how] = process.argv.slice(2)
+if (how === 'handled') process.on('SIGSEGV', () => {})
 
 const W = require('../../index.js')
 const { assemble } = require('./modules.js')
@@ -53,9 +60,18 @@ async function attempt(make) {
   }
 }
 
+function takeDescriptors() {
+  try {
+    for (;;) fs.openSync('/dev/null')
+  } catch (error) {
+    if (error.code !== 'EMFILE') throw error
+  }
+}
+
 async function main() {
   const bytes = {}
   for (const [name, text] of Object.entries(texts)) bytes[name] = await assemble(text)
+  if (how === 'full') takeDescriptors()
   const module = (name) => new W.Module(bytes[name])
   const shared = () => new W.Memory({ initial: 1, maximum: 1, shared: true })
   const told = {}

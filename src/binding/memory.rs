@@ -102,8 +102,19 @@ pub fn register(exports: &Exports) {
     exports.function("hostGuardsMemories", |call| {
         js::boolean(call.env, runtime::host_guards_memories())
     });
+    exports.function("seeMemories", see);
     exports.function("memoryAttach", attach);
-    exports.function("memoryResized", resized);
+}
+
+/// Of each memory its bytes.
+fn see(call: &Call<'_>) -> Result<Value> {
+    let memories = js::elements(call.env, call.argument(0))?;
+    let bases = memories.into_iter().map(|bytes| {
+        let (base, _) = js::bytes_of(call.env, bytes)?;
+        Ok(base as usize)
+    });
+    runtime::see_memories(&mut bases.collect::<Result<Vec<_>>>()?);
+    js::undefined(call.env)
 }
 
 fn attach(call: &Call<'_>) -> Result<Value> {
@@ -119,10 +130,4 @@ fn attach(call: &Call<'_>) -> Result<Value> {
     let maximum = (maximum >= 0.0).then_some(maximum as u32);
     let state = MemoryState::new(base, length, shared, maximum, host)?;
     js::external(call.env, MemoryHandle(state))
-}
-
-fn resized(call: &Call<'_>) -> Result<Value> {
-    let memory = call.native::<MemoryHandle>(0)?;
-    memory.0.resized(call.address(1)?);
-    js::undefined(call.env)
 }

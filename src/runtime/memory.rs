@@ -1,31 +1,25 @@
 //! Linear memories that belong to the host's engine.
 //!
 //! Invariant: compiled code has no bounds checks (wasmer's static style), so a memory may only be
-//! reached by code if the address space up to [`RESERVATION`] bytes behind its base is reserved.
-//! [`MemoryState::new`] is the only way in, and checks it.
+//! reached by code if it is guarded. [`MemoryState::new`] is the only way in, and asks `guard.rs`.
 
 use std::fmt;
-use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use region::Protection;
 use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages};
 use wasmer_vm::{
     ExpectedValue, LinearMemory, MaybeInstanceOwned, VMMemory, VMMemoryDefinition, WaiterError,
     on_host_stack,
 };
 
+use super::guard::has_guard_region;
 use crate::error::LinkError;
 
-/// What static-style code can reach: a 32-bit index and wasmer's 2 GiB of offset guard. V8
-/// reserves 8 GiB (seen on Node 20 to 26).
-const RESERVATION: usize = 6 << 30;
-
-const PAGE: usize = 64 * 1024;
+pub(super) const PAGE: usize = 64 * 1024;
 
 /// The engine that owns the memory.
 pub trait MemoryHost: Send + Sync {
@@ -116,7 +110,12 @@ impl MemoryState {
         }
         let length = if shared {
             let mut known = SHARED.lock();
-            known.retain(|_, length| length.strong_count() > 0);
+            if known.len() == known.capacity() {
+                known.retain(|_, length| length.strong_count() > 0);
+                // The next time is when there are as many again.
+                let living = known.len();
+                known.reserve(living + 1);
+            }
             let at = base.as_ptr() as usize;
             let length = known.get(&at).and_then(Weak::upgrade);
             // The host grows before it tells us, so a length beyond the real one is that of another
@@ -147,129 +146,9 @@ impl MemoryState {
         }))
     }
 
-    /// The host grew the memory.
-    pub fn resized(&self, bytes: usize) {
-        self.length.set(bytes);
-    }
-
     fn bytes(&self) -> usize {
         self.length.bytes.load(Ordering::Acquire)
     }
-}
-
-/// Whether the host catches memory faults itself: V8 reserves guard regions only if it does.
-static HOST_HANDLER: AtomicBool = AtomicBool::new(false);
-
-/// Looks for the host's fault handler; to be called before ours is installed.
-///
-/// The map of the address space alone cannot tell: without its handler V8 puts unguarded memories
-/// side by side, and the reserved end of one looks like the guard region of the one before.
-pub(super) fn see_host_handler() {
-    HOST_HANDLER.store(host_handler(), Ordering::Release);
-}
-
-/// Whether the host's memories have guard regions at all, and they can be seen; what [`has_guard_region`] asks first.
-pub fn host_guards_memories() -> bool {
-    HOST_HANDLER.load(Ordering::Acquire) && can_look()
-}
-
-/// Whether [`regions`] would find anything: without `/proc`, or a descriptor that is left, it does not.
-#[cfg(target_os = "linux")]
-fn can_look() -> bool {
-    std::fs::File::open("/proc/self/maps").is_ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-fn can_look() -> bool {
-    true
-}
-
-#[cfg(unix)]
-fn host_handler() -> bool {
-    let signal = if cfg!(target_vendor = "apple") {
-        libc::SIGBUS
-    } else {
-        libc::SIGSEGV
-    };
-    // SAFETY: all zeros is a valid action to be overwritten.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: only asks for the action.
-    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
-    asked == 0 && action.sa_sigaction != libc::SIG_DFL && action.sa_sigaction != libc::SIG_IGN
-}
-
-/// V8's handler is a vectored one there, which cannot be asked for.
-#[cfg(not(unix))]
-fn host_handler() -> bool {
-    true
-}
-
-/// Whether code without bounds checks may run on the memory: everything from its end to
-/// [`RESERVATION`] is reserved address space that nothing can read.
-pub fn has_guard_region(base: *const u8, length: usize, shared: bool) -> bool {
-    if !host_guards_memories() {
-        return false;
-    }
-    let Some(regions) = regions(base) else {
-        return false;
-    };
-    let mut next = base as usize;
-    for (range, protection) in regions {
-        if range.start > next {
-            return false;
-        }
-        let behind = range.end > base as usize + length.next_multiple_of(region::page::size());
-        let allowed = match protection {
-            Protection::NONE => true,
-            // Another thread may be growing a shared memory.
-            Protection::READ_WRITE => shared || !behind,
-            _ => false,
-        };
-        if !allowed {
-            return false;
-        }
-        next = range.end;
-    }
-    next >= base as usize + RESERVATION
-}
-
-/// What lies in the [`RESERVATION`] from `base` on, in order.
-///
-/// Not by the `region` crate, which wants the list to be UTF-8: it has the name of every file that is mapped in it.
-#[cfg(target_os = "linux")]
-fn regions(base: *const u8) -> Option<Vec<(Range<usize>, Protection)>> {
-    let wanted = base as usize..(base as usize).saturating_add(RESERVATION);
-    let list = std::fs::read("/proc/self/maps").ok()?;
-    let mut regions = Vec::new();
-    for line in list.split(|byte| *byte == b'\n') {
-        // "7f5c1000-7f5c2000 rw-p …" (proc_pid_maps(5))
-        let mut fields = line.split(|byte| *byte == b' ');
-        let (Some(range), Some([read, write, execute, ..])) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let (start, end) = str::from_utf8(range).ok()?.split_once('-')?;
-        let address = |digits| usize::from_str_radix(digits, 16).ok();
-        let range = address(start)?..address(end)?;
-        if range.end <= wanted.start || range.start >= wanted.end {
-            continue;
-        }
-        let mut protection = Protection::NONE;
-        protection.set(Protection::READ, *read == b'r');
-        protection.set(Protection::WRITE, *write == b'w');
-        protection.set(Protection::EXECUTE, *execute == b'x');
-        regions.push((range, protection));
-    }
-    Some(regions)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn regions(base: *const u8) -> Option<Vec<(Range<usize>, Protection)>> {
-    let regions = region::query_range(base, RESERVATION).ok()?;
-    let regions = regions.map(|region| {
-        let region = region.ok()?;
-        Some((region.as_range(), region.protection()))
-    });
-    regions.collect()
 }
 
 /// A memory in a store: wasmer's view of a [`MemoryState`].

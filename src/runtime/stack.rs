@@ -29,7 +29,7 @@ pub(super) const STACK: usize = 4 << 20;
 /// Prepares for signals, whose handler must not allocate, and installs wasmer's handlers, which turn
 /// hardware faults into traps.
 pub fn init_traps() {
-    super::memory::see_host_handler();
+    super::guard::see_host_handler();
     #[cfg(target_os = "linux")]
     linux::native_code();
     super::faults::install();

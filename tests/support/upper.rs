@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use region::{Allocation, Protection};
-use wasm_compile_cache::runtime::{ExportValue, Group, MemoryHost, MemoryState, Waited};
+use wasm_compile_cache::runtime::{
+    ExportValue, Group, MemoryHost, MemoryState, Waited, see_memories,
+};
 use wasm_compile_cache::tier::Tier;
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, DataSection, ElementSection, Elements, ExportKind,
@@ -50,6 +52,8 @@ fn reserve() -> (Allocation, Arc<MemoryState>) {
     // SAFETY: the first page of what was just reserved; nothing else knows it.
     unsafe { region::protect(base, PAGE, Protection::READ_WRITE) }.expect("a page");
     let base = NonNull::new(base).expect("an address");
+    // Who catches faults here is not Node.
+    see_memories(&mut [base.as_ptr() as usize, base.as_ptr() as usize + RESERVED]);
     let state = MemoryState::new(base, PAGE, false, Some(1), Box::new(Fixed));
     (reserved, state.expect("is guarded"))
 }
