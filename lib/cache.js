@@ -48,7 +48,9 @@ function objectOf(options, where) {
 function configurationOf(given) {
   const options = objectOf(typeof given === 'string' ? { directory: given } : given, ENABLE)
   checkNames(options, ENABLE_OPTIONS, ENABLE)
-  const { directory, mode = 'read-write' } = options
+  const { directory: named, mode = 'read-write' } = options
+  // As Node's own modules have paths.
+  const directory = typeof named === 'string' ? named.toWellFormed() : named
   if (directory !== undefined && (typeof directory !== 'string' || directory === '')) {
     throw argumentError('ERR_INVALID_ARG_TYPE', `${ENABLE}: The option "directory" must be a path, got ${directory === '' ? "''" : typeof directory}`)
   }

@@ -80,6 +80,8 @@ function readOptions(options, where) {
     importedStringConstants,
   } = options
   if (typeof partition !== 'string') throw wrongType(where, 'partition', 'a string', partition)
+  // Partitions are kept as UTF-8, in which two that have lone surrogates could be one.
+  if (!partition.isWellFormed()) throw wrongValue(where, 'The option "partition" must not have a lone surrogate')
   if (typeof cache !== 'boolean' && typeof cache !== 'string') {
     throw wrongType(where, 'cache', 'true, false or "read-only"', cache)
   }
