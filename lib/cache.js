@@ -6,8 +6,9 @@
 // be, and for a system that refuses.
 
 const events = require('./events.js')
+const { NO_LIMIT, environment } = require('./environment.js')
 const { native } = require('./native.js')
-const { NO_LIMIT, argumentError, environment } = require('./options.js')
+const { argumentError } = require('./options.js')
 const { cacheAccess } = require('./permission.js')
 
 const READ_ONLY = 1

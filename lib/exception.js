@@ -6,7 +6,7 @@
 // Native numbers the exceptions of a link group; a number is never used again.
 
 const { isNativeError } = require('node:util').types
-const { native, builtin } = require('./native.js')
+const { native, builtin, helperModule } = require('./native.js')
 const { NAMES } = require('./signature.js')
 const { leaving } = require('./stack.js')
 const { JSTag, bindTag, isBound, knownTags, tagAt, tagParams } = require('./tag.js')
@@ -59,7 +59,7 @@ function throwAgain() {
  * none does, and nobody but a handler of the built-in can tell (Isolate::is_catchable_by_wasm).
  */
 function isCatchable(value) {
-  catchAll ??= new builtin.Instance(new builtin.Module(CATCH_ALL), { '': { '': throwAgain } }).exports.f
+  catchAll ??= new builtin.Instance(helperModule(CATCH_ALL), { '': { '': throwAgain } }).exports.f
   thrown = value
   try {
     return catchAll() === 1

@@ -16,6 +16,7 @@
 // the collector sees them, so that a group (and with it the imports that native holds weakly) outlives its last wasm
 // frame, even when the optimizer has inlined the closure and nothing else holds it.
 
+const { shared } = require('./copies.js')
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { leaving } = require('./stack.js')
@@ -26,7 +27,7 @@ const { wait } = Atomics
 const { RuntimeError } = classes
 
 /** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
-const records = new WeakMap()
+const records = shared('functions', () => new WeakMap())
 
 /** What calls native -> the function object that it is for. */
 const functions = new WeakMap()

@@ -10,7 +10,8 @@
 // a call that failed.
 
 const native = require('../binding.js')
-const { configure } = require('./options.js')
+const { shared } = require('./copies.js')
+const { configure } = require('./environment.js')
 const { builtin } = require('./realm.js')
 
 const { apply } = Reflect
@@ -69,11 +70,16 @@ if (native[ARENA] === undefined) {
 }
 configure(native)
 
+// Modules of our own go to every realm, and some may compile none.
+const HelperModule = shared('the Module of helpers', () => builtin.Module)
+const helperModule = (bytes) => new HelperModule(bytes)
+
 module.exports = {
   native,
   FAILED: 4095,
   builtin,
   classes: { CompileError, LinkError, RuntimeError, Exception },
+  helperModule,
   memoryGrow,
   memoryBuffer,
   // Enough values for any signature: V8 limits a function to 1000 parameters and 1000 results.

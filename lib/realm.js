@@ -1,20 +1,18 @@
 'use strict'
 
-// The built-in WebAssembly of this realm, and who stands in its place.
-//
-// Owns: one record on the realm's global object, shared by every copy and version of this package that is loaded in
-// it. A copy that is loaded after another one's install() would otherwise take that one's namespace for the built-in.
+// This realm's record. Copies and versions of this package that are loaded in one realm share it: one that is loaded after
+// another one's install() would otherwise take that one's namespace for the built-in.
+
+const { createRecord, records } = require('./realms.js')
 
 const KEY = Symbol.for('wasm-compile-cache.realm')
 
-if (globalThis[KEY] === undefined) {
-  const builtin = globalThis.WebAssembly
-  const interfaces = Object.entries(Object.getOwnPropertyDescriptors(builtin)).filter(([, { value }]) => value?.prototype)
-  const parents = interfaces.map(([name, { value }]) => [name, Object.getPrototypeOf(value.prototype)])
-  // `installed`: the namespaces that were put in the built-in's place, the one in force last. `parents`: what the
-  // built-in's prototypes inherit from while none is (see ./install.js).
-  const record = { builtin, installed: [], parents: Object.fromEntries(parents) }
+function recordOfThisRealm() {
+  const known = globalThis[KEY] ?? records.get(globalThis.WebAssembly)
+  if (known !== undefined) return known
+  const record = createRecord(globalThis.WebAssembly)
   Object.defineProperty(globalThis, KEY, { value: record })
+  return record
 }
 
-module.exports = globalThis[KEY]
+module.exports = recordOfThisRealm()
