@@ -6,6 +6,7 @@
 // Native numbers the exceptions of a link group; a number is never used again.
 
 const { isNativeError } = require('node:util').types
+const { NAMED } = require('./binary.js')
 const { native, builtin, helperModule } = require('./native.js')
 const { NAMES } = require('./signature.js')
 const { leaving } = require('./stack.js')
@@ -44,7 +45,8 @@ const CATCH_ALL = Uint8Array.of(
   ...[2, 5, 1, 0, 0, 0, 0],
   ...[3, 2, 1, 1],
   ...[7, 5, 1, 1, 0x66, 0, 1],
-  ...[10, 14, 1, 12, 0, 0x06, 0x7f, 0x10, 0, 0x41, 0, 0x19, 0x41, 1, 0x0b, 0x0b]
+  ...[10, 14, 1, 12, 0, 0x06, 0x7f, 0x10, 0, 0x41, 0, 0x19, 0x41, 1, 0x0b, 0x0b],
+  ...NAMED
 )
 
 let thrown
