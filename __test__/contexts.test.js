@@ -110,6 +110,22 @@ test('uninstall() leaves node:vm as it was', async (t) => {
   t.is(count(), 'undefined')
 })
 
+test('where its files cannot be read, a context has the built-in', async (t) => {
+  const program = `
+    const fs = require('node:fs')
+    const { readFileSync } = fs
+    fs.readFileSync = () => { throw Object.assign(new Error('too many open files'), { code: 'EMFILE' }) }
+    process.on('warning', ({ name, code, message }) => console.log(JSON.stringify([name, code, message])))
+    const vm = require('node:vm')
+    console.log(vm.runInNewContext('[typeof WebAssembly.Module.tier, WebAssembly.validate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]))].join()'))
+    fs.readFileSync = readFileSync
+    console.log(vm.runInNewContext('typeof WebAssembly.Module.tier'))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['--require', REGISTER, '-e', program], { env: environment({}) })
+  const [seen, later, warning] = stdout.trim().split('\n')
+  t.deepEqual([seen, later], ['undefined,true', 'function'])
+  t.deepEqual(JSON.parse(warning), ['WasmCompileCacheWarning', 'ERR_WASM_CONTEXT', 'A vm context keeps the built-in WebAssembly: too many open files'])
+})
+
 test('copies that a test runner loads in a context, beside the one that is there', async (t) => {
   const { ours: copy, builtin, after } = await told(['--require', REGISTER], 'drop-in/realms.js')
   t.is(builtin.inside.seen.engine, 'ours')

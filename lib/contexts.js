@@ -18,6 +18,8 @@ const { knowRealmOf, leaving } = require('./stack.js')
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
 const { toString: sourceOf } = Function.prototype
 
+const WARNING = { type: 'WasmCompileCacheWarning', code: 'ERR_WASM_CONTEXT' }
+
 /** Members that are ours, as in ./namespace.js; and those that are left out there. */
 const REPLACED = ['compile', 'validate', 'instantiate', 'Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag']
 const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
@@ -126,9 +128,16 @@ function adopt(context, contextObject, compiles) {
   let own
   const load = () => {
     if (own !== undefined) return own
-    const copy = loadInto(context, record)
-    own = copy.namespace
+    let copy
+    try {
+      copy = loadInto(context, record)
+    } catch (error) {
+      // The files are not there any more, or the process has no descriptor left.
+      process.emitWarning(`A vm context keeps the built-in WebAssembly: ${error.message}`, WARNING)
+    }
+    own = copy?.namespace ?? builtin
     for (const name of REPLACED) defineProperty(namespace, name, getOwnPropertyDescriptor(own, name))
+    if (copy === undefined) return own
     record.installed.unshift(namespace)
     copy.inherit(record.installed.at(-1))
     return own
