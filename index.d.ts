@@ -38,7 +38,7 @@ declare namespace wasm {
   interface CompileOptions {
     /**
      * The second half of the cache's key, as in Chrome, whose cache is keyed by the resource and by the site that asks:
-     * artifacts of one partition are not found from another. Default: `''`.
+     * artifacts of one partition are not found from another. A lone surrogate in it is an error. Default: `''`.
      */
     partition?: string
     /**

@@ -78,6 +78,8 @@ test('a string is the directory, relative to the current folder', async (t) => {
   const cwd = fs.realpathSync(folder(t))
   t.deepEqual(await program('return cache.enable("below/cache")', { cwd }), { status: 'enabled', directory: path.join(cwd, 'below/cache') })
   const cache = place(t)
+  const broken = await program('return cache.enable("below/x\\ud800")', { cwd })
+  t.deepEqual(broken, { status: 'enabled', directory: path.join(cwd, 'below/x\ufffd') }, 'as Node has such a path')
   t.deepEqual(await program('return cache.enable()', { cache }), { status: 'enabled', directory: cache })
 })
 

@@ -337,6 +337,14 @@ test('an IncomingMessage is held to the rules of a Response, in the same words',
   message.resume()
 })
 
+test('names with a lone surrogate: what only looks like a Response or a file is read all the same', async (t) => {
+  const body = () => ({ ok: true, status: 200, headers: new Map([['content-type', 'application/wasm']]), body: answer })
+  await isAnswer(t, { ...body(), url: 'https://example.org/\ud800' })
+  await isAnswer(t, { ...body(), url: 'https://example.org/\ud800', type: 'basic', redirected: false, headers: new Headers({ ...WASM, etag: '"1"' }) })
+  const stream = Readable.from([answer])
+  await isAnswer(t, Object.assign(stream, { path: '/x\udc00' }))
+})
+
 test('a used stream is refused', async (t) => {
   const url = await serve(t, (request, reply) => reply.writeHead(200, WASM).end(answer))
   const message = await get(url)

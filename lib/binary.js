@@ -31,6 +31,9 @@ const importOf = (module, field, kind, description) =>
 
 const exportFunction = (field, index) => section(7, [1, ...name(field), 0, index])
 
-const binary = (...sections) => new Uint8Array([...PREAMBLE, ...sections.flat()])
+/** A name section. Debuggers have a script for every module of the built-in engine, and this is whose it is. */
+const NAMED = custom('name', [0, ...(([length, ...rest]) => [length + 1, length, ...rest])(name('wasm-compile-cache'))])
 
-module.exports = { CODES, binary, custom, exportFunction, functionType, importOf, leb128 }
+const binary = (...sections) => new Uint8Array([...PREAMBLE, ...sections.flat(), ...NAMED])
+
+module.exports = { CODES, NAMED, binary, custom, exportFunction, functionType, importOf, leb128 }

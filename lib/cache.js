@@ -6,8 +6,9 @@
 // be, and for a system that refuses.
 
 const events = require('./events.js')
+const { NO_LIMIT, environment } = require('./environment.js')
 const { native } = require('./native.js')
-const { NO_LIMIT, argumentError, environment } = require('./options.js')
+const { argumentError } = require('./options.js')
 const { cacheAccess } = require('./permission.js')
 
 const READ_ONLY = 1
@@ -48,7 +49,9 @@ function objectOf(options, where) {
 function configurationOf(given) {
   const options = objectOf(typeof given === 'string' ? { directory: given } : given, ENABLE)
   checkNames(options, ENABLE_OPTIONS, ENABLE)
-  const { directory, mode = 'read-write' } = options
+  const { directory: named, mode = 'read-write' } = options
+  // As Node's own modules have paths.
+  const directory = typeof named === 'string' ? named.toWellFormed() : named
   if (directory !== undefined && (typeof directory !== 'string' || directory === '')) {
     throw argumentError('ERR_INVALID_ARG_TYPE', `${ENABLE}: The option "directory" must be a path, got ${directory === '' ? "''" : typeof directory}`)
   }

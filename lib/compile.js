@@ -6,6 +6,7 @@ const { isNativeError } = require('node:util').types
 const events = require('./events.js')
 const fallback = require('./fallback.js')
 const { native, classes } = require('./native.js')
+const { compiles } = require('./realm.js')
 const { bytesOf } = require('./webidl.js')
 
 /** What native may throw, of this realm. */
@@ -33,6 +34,7 @@ function worded(error, where) {
 }
 
 function bytesToCompile(source, where) {
+  if (!compiles) throw new classes.CompileError(`${where}: Wasm code generation disallowed by embedder`)
   const bytes = bytesOf(source)
   if (bytes === undefined) throw new TypeError(`${where}: Argument 0 must be a buffer source`)
   if (bytes.length === 0) throw new classes.CompileError(`${where}: BufferSource argument is empty`)

@@ -6,7 +6,8 @@
 // Native numbers the exceptions of a link group; a number is never used again.
 
 const { isNativeError } = require('node:util').types
-const { native, builtin } = require('./native.js')
+const { NAMED } = require('./binary.js')
+const { native, builtin, helperModule } = require('./native.js')
 const { NAMES } = require('./signature.js')
 const { leaving } = require('./stack.js')
 const { JSTag, bindTag, isBound, knownTags, tagAt, tagParams } = require('./tag.js')
@@ -42,7 +43,8 @@ const CATCH_ALL = Uint8Array.of(
   ...[2, 5, 1, 0, 0, 0, 0],
   ...[3, 2, 1, 1],
   ...[7, 5, 1, 1, 0x66, 0, 1],
-  ...[10, 14, 1, 12, 0, 0x06, 0x7f, 0x10, 0, 0x41, 0, 0x19, 0x41, 1, 0x0b, 0x0b]
+  ...[10, 14, 1, 12, 0, 0x06, 0x7f, 0x10, 0, 0x41, 0, 0x19, 0x41, 1, 0x0b, 0x0b],
+  ...NAMED
 )
 
 let thrown
@@ -57,7 +59,7 @@ function throwAgain() {
  * none does, and nobody but a handler of the built-in can tell (Isolate::is_catchable_by_wasm).
  */
 function isCatchable(value) {
-  catchAll ??= new builtin.Instance(new builtin.Module(CATCH_ALL), { '': { '': throwAgain } }).exports.f
+  catchAll ??= new builtin.Instance(helperModule(CATCH_ALL), { '': { '': throwAgain } }).exports.f
   thrown = value
   try {
     return catchAll() === 1

@@ -46,7 +46,7 @@ function finish(spools) {
   }
   try {
     const native = require('./addon.js')
-    require('./options.js').configure(native)
+    require('./environment.js').configure(native)
     for (const at of spools.keys()) {
       watcher.postMessage(spools.slice(at))
       native.finish(spools[at])

@@ -4,7 +4,7 @@
 //
 // The closures below are written out by arity because they are the hottest JavaScript of the package: a loop over
 // the signature costs several times the native call it prepares. They hold for i32 parameters with one i32 result or
-// none; everything else takes the loop.
+// none; everything else takes the loop. A profiler shows the name that a closure has in this text.
 //
 // Invariant: all coercions of a call come before its first write to the arena, and nothing of the user's runs between
 // that write and the call, or between the call and the last read.
@@ -16,6 +16,7 @@
 // the collector sees them, so that a group (and with it the imports that native holds weakly) outlives its last wasm
 // frame, even when the optimizer has inlined the closure and nothing else holds it.
 
+const { shared } = require('./copies.js')
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { leaving } = require('./stack.js')
@@ -26,7 +27,7 @@ const { wait } = Atomics
 const { RuntimeError } = classes
 
 /** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
-const records = new WeakMap()
+const records = shared('functions', () => new WeakMap())
 
 /** What calls native -> the function object that it is for. */
 const functions = new WeakMap()
@@ -53,34 +54,34 @@ function stop() {
 const CALLS = new Map([
   [
     ':',
-    (call, group) => () => {
+    (call, group) => ({ wasmFunction: () => {
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
-    },
+    } }).wasmFunction,
   ],
   [
     'i:',
-    (call, group) => (a) => {
+    (call, group) => ({ wasmFunction: (a) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
-    },
+    } }).wasmFunction,
   ],
   [
     'ii:',
-    (call, group) => (a, b) => {
+    (call, group) => ({ wasmFunction: (a, b) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
       I32[4] = b
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
-    },
+    } }).wasmFunction,
   ],
   [
     'iii:',
-    (call, group) => (a, b, c) => {
+    (call, group) => ({ wasmFunction: (a, b, c) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
@@ -89,11 +90,11 @@ const CALLS = new Map([
       I32[8] = c
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
-    },
+    } }).wasmFunction,
   ],
   [
     'iiii:',
-    (call, group) => (a, b, c, d) => {
+    (call, group) => ({ wasmFunction: (a, b, c, d) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
@@ -104,29 +105,29 @@ const CALLS = new Map([
       I32[12] = d
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
-    },
+    } }).wasmFunction,
   ],
   [
     ':i',
-    (call, group) => () => {
+    (call, group) => ({ wasmFunction: () => {
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
-    },
+    } }).wasmFunction,
   ],
   [
     'i:i',
-    (call, group) => (a) => {
+    (call, group) => ({ wasmFunction: (a) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
-    },
+    } }).wasmFunction,
   ],
   [
     'ii:i',
-    (call, group) => (a, b) => {
+    (call, group) => ({ wasmFunction: (a, b) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
@@ -134,11 +135,11 @@ const CALLS = new Map([
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
-    },
+    } }).wasmFunction,
   ],
   [
     'iii:i',
-    (call, group) => (a, b, c) => {
+    (call, group) => ({ wasmFunction: (a, b, c) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
@@ -148,11 +149,11 @@ const CALLS = new Map([
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
-    },
+    } }).wasmFunction,
   ],
   [
     'iiii:i',
-    (call, group) => (a, b, c, d) => {
+    (call, group) => ({ wasmFunction: (a, b, c, d) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
@@ -164,7 +165,7 @@ const CALLS = new Map([
       call(group) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
-    },
+    } }).wasmFunction,
   ],
 ])
 
@@ -181,7 +182,7 @@ function callWithNumbers(call, group, { params, results }) {
   const places = params.map((letter, k) => NUMBERS[letter].step * k)
   const absent = params.map(() => undefined)
   const result = results.length === 1 ? NUMBERS[results[0]].view : undefined
-  return (...values) => {
+  const wasmFunction = (...values) => {
     if (values.length < length) values = values.concat(absent)
     for (let k = 0; k < length; k++) {
       if (typeof values[k] !== 'number') values[k] = toNumber(values[k], call)
@@ -191,6 +192,7 @@ function callWithNumbers(call, group, { params, results }) {
     if (U32[FAILED] !== 0) stop()
     return result === undefined ? undefined : result[0]
   }
+  return wasmFunction
 }
 
 // "Call an Exported Function"
@@ -211,7 +213,7 @@ function callBySignature(call, group, { params, results, opaque, references }) {
       if (references) group.references.end()
     }
   }
-  return (...values) => {
+  const wasmFunction = (...values) => {
     writeAll(params, coerce(values))
     call(group) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
@@ -220,6 +222,7 @@ function callBySignature(call, group, { params, results, opaque, references }) {
     if (results.length === 1) return read(results[0], 0, group)
     return readAll(results, group)
   }
+  return wasmFunction
 }
 
 /** "Create a new Exported Function". Group.functionAt sees to it that there is one for an address. */

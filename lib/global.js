@@ -8,8 +8,9 @@
 // only, so an immutable one is copied into the others, and a mutable one decides the group.
 
 const { CODES, binary, importOf } = require('./binary.js')
+const { shared } = require('./copies.js')
 const { describeFunction } = require('./function.js')
-const { native, builtin, classes } = require('./native.js')
+const { native, builtin, classes, helperModule } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { leaving } = require('./stack.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
@@ -26,7 +27,7 @@ const builtinSet = members.value.set
  * Global -> {letter, mutable, held, group, address}. `held`: while unbound, a function of ours, which V8's global does
  * not take. Globals of the built-in engine have no entry.
  */
-const states = new WeakMap()
+const states = shared('globals', () => new WeakMap())
 
 /** Whether the value is a Global of any class, copy or realm: the built-in's own brand decides. */
 const isGlobal = (value) => states.has(value) || accepts(builtinValueOf, value)
@@ -146,7 +147,7 @@ const own = defineInterface(Global, 'WebAssembly.Global', {
 
 /** (module (import "" "" (global type))), for the built-in engine: it alone knows the type of its globals. */
 function isOfType(global, { value: letter, mutable }) {
-  const probe = new builtin.Module(binary(importOf('', '', 'global', [CODES[letter], +mutable])))
+  const probe = helperModule(binary(importOf('', '', 'global', [CODES[letter], +mutable])))
   try {
     new builtin.Instance(probe, { '': { '': global } })
     return true

@@ -27,11 +27,11 @@ class Group {
   #functions = new Map()
   #foreign = new Map()
 
-  /** The function object of an address of this group. */
-  functionAt(address) {
+  /** The function object of an address of this group. `create`: createExportedFunction of the realm that it is for. */
+  functionAt(address, create = createExportedFunction) {
     let exported = this.#functions.get(address)
     if (exported === undefined) {
-      exported = createExportedFunction(this, address)
+      exported = create(this, address)
       this.#functions.set(address, exported)
     }
     return exported
@@ -91,7 +91,8 @@ class Group {
  * @param {Group | undefined} preferred
  */
 function chooseGroup(bound, preferred, caller) {
-  if (bound.length === 0) return preferred ?? new Group()
+  // A group's errors are those of its realm.
+  if (bound.length === 0) return preferred instanceof Group ? preferred : new Group()
   const [first, ...others] = bound
   for (const other of others) {
     if (other.group === first.group) continue

@@ -5,13 +5,14 @@
 const { createAdapter } = require('./adapter.js')
 const { binary } = require('./binary.js')
 const { worded } = require('./compile.js')
-const { describeFunction } = require('./function.js')
+const { shared } = require('./copies.js')
+const { createExportedFunction, describeFunction } = require('./function.js')
 const { bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlobal, matchGlobal } = require('./global.js')
 const { chooseGroup } = require('./group.js')
 const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
 const { describeModule, isModule, twinOf } = require('./module.js')
-const { native, builtin, classes } = require('./native.js')
+const { native, builtin, classes, helperModule } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { leaving } = require('./stack.js')
 const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
@@ -22,7 +23,7 @@ const { defineInterface, inheriting, isObject, requireNew, v8 } = require('./web
 const { apply } = Reflect
 
 /** Instance of ours -> its exports object. */
-const exportsOf = new WeakMap()
+const exportsOf = shared('exports of instances', () => new WeakMap())
 
 // V8 names an import as `Import #0 module="m" function="f"` before 13 (Node 20 and 22), and before 12 adds ` error`.
 const olderEnd = v8 < 12 ? ' error' : ''
@@ -187,7 +188,7 @@ function createExports(declarations, raws, memories, group) {
     const raw = raws[index]
     switch (kind) {
       case 'function':
-        exported[name] = group.functionAt(raw)
+        exported[name] = group.functionAt(raw, createExportedFunction)
         break
       case 'table':
         exported[name] = tableAt(group, raw)
@@ -242,7 +243,7 @@ function checkImportObject(importObject, where) {
   throw new TypeError(`${where}: Argument 1 must be an object`)
 }
 
-const EMPTY = new builtin.Module(binary())
+const EMPTY = shared('a module of nothing', () => helperModule(binary()))
 
 // Every Instance is V8's own; one of ours is V8's instance of a module without anything.
 const create = () => new builtin.Instance(EMPTY)

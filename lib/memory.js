@@ -5,7 +5,8 @@
 const { types } = require('node:util')
 
 const { binary, importOf, leb128 } = require('./binary.js')
-const { native, builtin, classes, memoryBuffer, memoryGrow } = require('./native.js')
+const { shared } = require('./copies.js')
+const { native, builtin, classes, helperModule, memoryBuffer, memoryGrow } = require('./native.js')
 const { installed } = require('./realm.js')
 const { leaving } = require('./stack.js')
 const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
@@ -23,10 +24,10 @@ if (!native.hostGuardsMemories()) {
 }
 
 /** Memory object -> its native handle. */
-const handles = new WeakMap()
+const handles = shared('memories', () => new WeakMap())
 
 /** Memory object -> declared maximum in pages (or undefined), for memories made here for a module. */
-const maxima = new WeakMap()
+const maxima = shared('maxima of memories', () => new WeakMap())
 
 const bufferOf = (memory) => apply(memoryBuffer, memory, [])
 
@@ -108,7 +109,7 @@ function createMemory({ initial, maximum, shared }, caller) {
   return memory
 }
 
-const probes = new Map()
+const probes = shared('modules that import a memory', () => new Map())
 
 /** (module (import "" "" (memory initial maximum))), for the built-in engine; without a maximum where it is undefined. */
 function probeOf({ initial, maximum, shared }) {
@@ -116,7 +117,7 @@ function probeOf({ initial, maximum, shared }) {
   let probe = probes.get(key)
   if (probe === undefined) {
     const type = maximum === undefined ? [0, ...leb128(initial)] : [shared ? 3 : 1, ...leb128(initial), ...leb128(maximum)]
-    probe = new builtin.Module(binary(importOf('', '', 'memory', type)))
+    probe = helperModule(binary(importOf('', '', 'memory', type)))
     probes.set(key, probe)
   }
   return probe
@@ -138,7 +139,7 @@ function checkMaximum(memory, type, subject) {
 }
 
 /** Memories whose addresses have 32 bits. */
-const narrow = new WeakSet()
+const narrow = shared('memories of 32-bit addresses', () => new WeakSet())
 
 // Addresses may have 64 bits: with `index: 'i64'` in Node 22, with `address: 'i64'` from V8 13 on. Such a memory tells by
 // refusing to be imported as another.

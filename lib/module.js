@@ -10,8 +10,9 @@
 
 const { binary, custom, functionType, importOf } = require('./binary.js')
 const { compileNow } = require('./compile.js')
+const { shared } = require('./copies.js')
 const { tell } = require('./fallback.js')
-const { native, builtin, classes } = require('./native.js')
+const { native, builtin, classes, helperModule } = require('./native.js')
 const { readOptions } = require('./options.js')
 const { installed } = require('./realm.js')
 const { leaving } = require('./stack.js')
@@ -25,10 +26,10 @@ const CARRIER = 'wasm-compile-cache.module'
  * Module of ours -> {handle, imports, exports, memories, twin}, the lists as native gives them. `twin`: what the built-in
  * engine made of the same bytes, once it had to.
  */
-const states = new WeakMap()
+const states = shared('modules', () => new WeakMap())
 
 /** Modules of the built-in engine that were asked for their carrier's section before. */
-const foreign = new WeakSet()
+const foreign = shared('modules of the built-in engine', () => new WeakSet())
 
 /** The token of a carrier, '' for another module of the built-in engine, undefined for anything else. */
 function tokenOf(value) {
@@ -47,8 +48,7 @@ function isModule(value) {
   if (token === undefined) return false
   if (token === '') {
     foreign.add(value)
-    // Another thread sent it, for nobody here has the built-in's class any more.
-    if (installed.length > 0) Object.setPrototypeOf(value, Module.prototype)
+    if (installed.length > 0) receive(value)
     return true
   }
   const handle = native.moduleByToken(token)
@@ -61,8 +61,13 @@ function isModule(value) {
       { code: 'ERR_WASM_MODULE_GONE' }
     )
   }
-  adopt(Object.setPrototypeOf(value, Module.prototype), handle)
+  adopt(receive(value), handle)
   return true
+}
+
+/** Gives our prototype to what V8 made of another thread's message; another realm's, and a subclass's, have their own. */
+function receive(module) {
+  return Object.getPrototypeOf(module) === builtinStatics.prototype ? Object.setPrototypeOf(module, Module.prototype) : module
 }
 
 function adopt(module, handle) {
@@ -85,7 +90,7 @@ function twinOf(module) {
   if (state.twin === undefined) {
     const bytes = native.moduleBytes(state.handle)
     if (bytes === null) return undefined
-    state.twin = new builtin.Module(bytes)
+    state.twin = helperModule(bytes)
     tell({ feature: 'state-of-the-built-in-engine' }, bytes, '')
   }
   return state.twin
@@ -134,7 +139,7 @@ const statics = {
     try {
       const state = stateOf(module, 'imports')
       if (state === undefined) return builtinStatics.imports(module)
-      return state.imports.map(({ module: from, name, kind }) => ({ module: from, name, kind }))
+      return Array.from(state.imports, ({ module: from, name, kind }) => ({ module: from, name, kind }))
     } catch (error) {
       throw leaving(error, own.imports) // node-do-not-add-exception-line
     }
@@ -144,7 +149,7 @@ const statics = {
     try {
       const state = stateOf(module, 'exports')
       if (state === undefined) return builtinStatics.exports(module)
-      return state.exports.map(({ name, kind }) => ({ name, kind }))
+      return Array.from(state.exports, ({ name, kind }) => ({ name, kind }))
     } catch (error) {
       throw leaving(error, own.exports) // node-do-not-add-exception-line
     }
@@ -158,11 +163,22 @@ const statics = {
         throw new TypeError('WebAssembly.Module.customSections(): Argument 1 is required')
       }
       if (state === undefined) return builtinStatics.customSections(module, sectionName)
-      return native.moduleCustomSections(state.handle, `${sectionName}`)
+      return inThisRealm(native.moduleCustomSections(state.handle, `${sectionName}`), module)
     } catch (error) {
       throw leaving(error, own.customSections) // node-do-not-add-exception-line
     }
   },
+}
+
+/** Native's buffers are those of the realm that loaded the addon; the built-in tells of this one's, by the carrier's section. */
+function inThisRealm(buffers, module) {
+  if (buffers instanceof Array) return buffers
+  const [{ constructor }] = builtinStatics.customSections(module, CARRIER)
+  return Array.from(buffers, (buffer) => {
+    const own = new constructor(buffer.byteLength)
+    new Uint8Array(own).set(new Uint8Array(buffer))
+    return own
+  })
 }
 
 // Documented extras. Not enumerable: what walks the standard's members does not meet them.

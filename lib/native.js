@@ -13,8 +13,9 @@ const { isSharedArrayBuffer } = require('node:util').types
 
 const { builtin } = require('./realm.js')
 const native = require('./addon.js')
+const { shared } = require('./copies.js')
+const { configure } = require('./environment.js')
 const faults = require('./faults.js')
-const { configure } = require('./options.js')
 
 const { apply } = Reflect
 
@@ -81,11 +82,16 @@ if (native[ARENA] === undefined) {
 }
 configure(native)
 
+// Modules of our own go to every realm, and some may compile none.
+const HelperModule = shared('the Module of helpers', () => builtin.Module)
+const helperModule = (bytes) => new HelperModule(bytes)
+
 module.exports = {
   native,
   FAILED: 4095,
   builtin,
   classes: { CompileError, LinkError, RuntimeError, Exception },
+  helperModule,
   memoryGrow,
   memoryBuffer,
   // Enough values for any signature: V8 limits a function to 1000 parameters and 1000 results.

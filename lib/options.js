@@ -1,16 +1,9 @@
 'use strict'
 
-// The user's options and the environment's, checked and put into the form the native side takes.
+// The user's options, checked and put into the form the native side takes.
 
-const path = require('node:path')
-
-const { cacheAccess } = require('./permission.js')
-const { parseSize } = require('./quantities.js')
 const { installed } = require('./realm.js')
 const { isObject } = require('./webidl.js')
-
-// As the native side has it for a limit that nobody gave.
-const NO_LIMIT = -1
 
 const CACHE = new Map([
   [false, 0],
@@ -80,6 +73,8 @@ function readOptions(options, where) {
     importedStringConstants,
   } = options
   if (typeof partition !== 'string') throw wrongType(where, 'partition', 'a string', partition)
+  // Partitions are kept as UTF-8, in which two that have lone surrogates could be one.
+  if (!partition.isWellFormed()) throw wrongValue(where, 'The option "partition" must not have a lone surrogate')
   if (typeof cache !== 'boolean' && typeof cache !== 'string') {
     throw wrongType(where, 'cache', 'true, false or "read-only"', cache)
   }
@@ -112,41 +107,4 @@ function readOptions(options, where) {
   }
 }
 
-const {
-  WASM_COMPILE_CACHE,
-  WASM_COMPILE_CACHE_MAX_ENTRY_SIZE,
-  WASM_COMPILE_CACHE_MAX_SIZE,
-  WASM_COMPILE_CACHE_ONLY,
-  WASM_DISABLE_COMPILE_CACHE,
-} = process.env
-
-/** Bytes; NO_LIMIT where the user says nothing. What cannot be read is told: a limit that is none would fill the disk. */
-function sizeOf(variable, text) {
-  if (!text) return NO_LIMIT
-  const size = parseSize(text)
-  if (size !== undefined) return size
-  process.emitWarning(`${variable} is not a size like 500M or 2G: ${text}. It is ignored`, { code: 'ERR_WASM_CACHE_SIZE' })
-  return NO_LIMIT
-}
-
-const environment = {
-  /** Absolute, because the program may change its folder; null: the user's cache folder. */
-  directory: WASM_COMPILE_CACHE ? path.resolve(WASM_COMPILE_CACHE) : null,
-  enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
-  maxSize: sizeOf('WASM_COMPILE_CACHE_MAX_SIZE', WASM_COMPILE_CACHE_MAX_SIZE),
-  maxEntrySize: sizeOf('WASM_COMPILE_CACHE_MAX_ENTRY_SIZE', WASM_COMPILE_CACHE_MAX_ENTRY_SIZE),
-  /** Nothing that the cache could hold is compiled. */
-  only: WASM_COMPILE_CACHE_ONLY === '1',
-}
-
-/**
- * Tells the native side what the environment says of the cache. The process' first call counts, until enable() of
- * ./cache.js, before the cache is used, says otherwise.
- */
-function configure(native) {
-  const { directory, enabled, maxSize, maxEntrySize, only } = environment
-  const access = cacheAccess(native.locateCache(directory))
-  native.configure({ directory, access, maxSize, maxEntrySize, only, disabled: !enabled })
-}
-
-module.exports = { NO_LIMIT, argumentError, readOptions, configure, environment }
+module.exports = { argumentError, readOptions }

@@ -249,11 +249,14 @@ const isRequest = (value) =>
   typeof value.method === 'string' && typeof value.url === 'string' && /^https?:/.test(value.url) &&
   isFunction(value.headers?.forEach) && isFunction(value.clone)
 
-/** The address of a URL object or a Request, without its fragment; undefined for anything else. */
+/**
+ * The address of a URL object or a Request, without its fragment; undefined for anything else. Well-formed, as the objects
+ * that these stand for have it.
+ */
 function httpAddress(value) {
   if (!isObject(value)) return undefined
   const href = isHttpURL(value) ? value.href : isRequest(value) ? value.url : undefined
-  return href?.split('#', 1)[0]
+  return href?.split('#', 1)[0].toWellFormed()
 }
 
 const isResponseLike = (value) => 'body' in value || (isObject(value.headers) && isFunction(value.arrayBuffer))

@@ -7,6 +7,7 @@
 // what the error says of itself at that moment.
 
 const { isNativeError } = require('node:util').types
+const { shared } = require('./copies.js')
 const { native, classes } = require('./native.js')
 const { v8 } = require('./webidl.js')
 
@@ -248,6 +249,17 @@ const PREPARE = valueOf('prepareStackTrace')
 // What V8 from 12 on shows as the accessor of every error's stack; before, it looks like a value.
 const INTERNAL = getOwnPropertyDescriptor(new Error(), 'stack').get
 
+/** That of every realm that is known; any of them does for an error of any realm. */
+const internals = shared('accessors of stacks', () => new WeakSet())
+
+/** @param {Error} error one of V8's, as it made it, of a realm that has one more of them */
+function knowRealmOf(error) {
+  const { get } = getOwnPropertyDescriptor(error, 'stack')
+  if (get !== undefined) internals.add(get)
+}
+
+knowRealmOf(new Error())
+
 /**
  * What V8 noted: `sites`, or `text` if that was written already; undefined if the stack is not V8's, or cannot be
  * replaced.
@@ -266,7 +278,7 @@ function noted(error) {
     const property = getOwnPropertyDescriptor(error, 'stack')
     if (property?.configurable !== true) return undefined
     if (property.get === undefined) return property.value
-    return property.get === INTERNAL ? apply(INTERNAL, error, []) : undefined
+    return internals.has(property.get) ? apply(INTERNAL, error, []) : undefined
   }
   // Node's source maps are applied by the function that this one would take the place of, if not the program's does.
   // eslint-disable-next-line n/no-unsupported-features/node-builtins -- undefined where there is no such switch
@@ -277,7 +289,7 @@ function noted(error) {
 }
 
 /** Error -> {get, stack}: the accessor that it got here, and what that one shows, as {@link noted} gives it. */
-const defined = new WeakMap()
+const defined = shared('stacks', () => new WeakMap())
 
 /** `stack` gives what {@link noted} does; it is called at most once. */
 function defineStack(error, stack, limit) {
@@ -332,7 +344,7 @@ function completer(stack, limit) {
 }
 
 /** Errors whose frames were replaced. */
-const done = new WeakSet()
+const done = shared('errors whose frames were replaced', () => new WeakSet())
 
 function replaceStack(error, calls, limit) {
   const stack = noted(error)
@@ -429,4 +441,4 @@ function threw(error) {
   }
 }
 
-module.exports = { leaving, passed, threw, trapped }
+module.exports = { knowRealmOf, leaving, passed, threw, trapped }

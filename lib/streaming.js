@@ -83,7 +83,7 @@ class Compilation {
     if (retrieved.handle !== undefined) return this.#done(retrieved)
     const input = sources.open(retrieved.response)
     this.#input = input
-    const options = { ...this.#options.native, source: this.#options.native.source || input.name }
+    const options = { ...this.#options.native, source: this.#options.native.source || input.name.toWellFormed() }
     const done = (error, handle, refused) => {
       this.#job = null
       if (error === null) this.#done({ handle })

@@ -6,6 +6,7 @@
 // which link group it belongs to, or whether it is ours at all. From then on it lives in that group's store, and V8's
 // table is an empty husk; or, imported by an instance of the built-in engine, it is V8's for good.
 
+const { shared } = require('./copies.js')
 const { describeFunction } = require('./function.js')
 const { native, builtin, classes } = require('./native.js')
 const { leaving } = require('./stack.js')
@@ -34,7 +35,7 @@ const TYPE_NAMES = { c: 'funcref', r: 'externref' }
  * Table -> {element, maximum, held, group, id}. `held`: while unbound, the elements that are functions of ours, which
  * V8's table does not take. Tables of the built-in engine have no entry.
  */
-const states = new WeakMap()
+const states = shared('tables', () => new WeakMap())
 
 /** Whether the value is a Table of any class, copy or realm: the built-in's own brand decides. */
 const isTable = (value) => states.has(value) || accepts(builtinLength, value)

@@ -5,6 +5,7 @@
 // A tag has an id in every group that meets it. That is enough, because an exception goes from group to group as a
 // WebAssembly.Exception, which carries the Tag (see ./exception.js).
 
+const { shared } = require('./copies.js')
 const { native, builtin, classes } = require('./native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { leaving } = require('./stack.js')
@@ -13,11 +14,13 @@ const { accepts, defineInterface, inheriting, isObject, observed, requireNew } =
 const { is } = builtin.Exception.prototype
 
 /** Tag -> {signature, home (the group that defined it, or null), ids: group -> id}. */
-const states = new WeakMap()
+const states = shared('tags', () => new WeakMap())
 
 /** Of all Tags that may still be alive. */
-const references = new Set()
-const collected = new FinalizationRegistry((reference) => references.delete(reference))
+const { references, collected } = shared('references to tags', () => {
+  const set = new Set()
+  return { references: set, collected: new FinalizationRegistry((reference) => set.delete(reference)) }
+})
 
 function* knownTags() {
   for (const reference of references) {

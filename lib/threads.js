@@ -4,7 +4,6 @@
 // there. A thread inherits what Node was started with; what install() did later, or an execArgv of the program's own
 // leaves out, is passed on here.
 
-const { syncBuiltinESMExports } = require('node:module')
 const path = require('node:path')
 const threads = require('node:worker_threads')
 
@@ -56,18 +55,13 @@ Object.setPrototypeOf(Worker, original)
 // Node's module, not a copy that a test runner made for a realm of its own.
 const isNodes = original instanceof Function
 
-function put(value) {
-  threads.Worker = value
-  syncBuiltinESMExports()
-}
-
 /** Has threads that are started from here on load us. */
 function install() {
-  if (isNodes && threads.Worker === original) put(Worker)
+  if (isNodes && threads.Worker === original) threads.Worker = Worker
 }
 
 function uninstall() {
-  if (threads.Worker === Worker) put(original)
+  if (threads.Worker === Worker) threads.Worker = original
 }
 
 module.exports = { install, uninstall }

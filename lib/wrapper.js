@@ -4,22 +4,21 @@
 // the function and exports it again gives it the built-in's form.
 
 const { binary, exportFunction, functionType, importOf } = require('./binary.js')
+const { shared } = require('./copies.js')
 const { describeFunction } = require('./function.js')
-const { builtin } = require('./native.js')
+const { builtin, helperModule } = require('./native.js')
 
 /** Function of ours -> the built-in's form of it, and back. */
-const wrappers = new WeakMap()
-const originals = new WeakMap()
+const wrappers = shared('wrappers of functions', () => new WeakMap())
+const originals = shared('functions of wrappers', () => new WeakMap())
 
 /** Signature -> (module (import "" "" (func (type 0))) (export "" (func 0))) */
-const modules = new Map()
+const modules = shared('modules of wrappers', () => new Map())
 
 function moduleFor(signature) {
   let module = modules.get(signature.text)
   if (module === undefined) {
-    module = new builtin.Module(
-      binary(functionType(signature), importOf('', '', 'function', [0]), exportFunction('', 0))
-    )
+    module = helperModule(binary(functionType(signature), importOf('', '', 'function', [0]), exportFunction('', 0)))
     modules.set(signature.text, module)
   }
   return module

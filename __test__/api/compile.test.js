@@ -57,6 +57,11 @@ ours('options are checked by name and by type', async (t) => {
   const invalid = (code, message) => ({ instanceOf: TypeError, code, message })
   await t.throwsAsync(W.compile(EMPTY, { partion: 'x' }), invalid('ERR_INVALID_ARG_VALUE', /"partion"/))
   await t.throwsAsync(W.compile(EMPTY, { partition: 1 }), invalid('ERR_INVALID_ARG_TYPE', /"partition"/))
+  // Kept as UTF-8, they could not be told from a partition with U+FFFD in their place.
+  for (const partition of ['\ud800', 'x\udc00y', '\udc00\ud800']) {
+    await t.throwsAsync(W.compile(EMPTY, { partition }), invalid('ERR_INVALID_ARG_VALUE', /"partition" must not have a lone surrogate/))
+  }
+  await t.notThrowsAsync(W.compile(EMPTY, { partition: '\ufffd\u{1f600}' }))
   await t.throwsAsync(W.compile(EMPTY, { cache: 'sometimes' }), invalid('ERR_INVALID_ARG_VALUE', /"cache"/))
   await t.throwsAsync(W.compile(EMPTY, { minSize: '1' }), invalid('ERR_INVALID_ARG_TYPE', /"minSize"/))
   await t.throwsAsync(W.compile(EMPTY, { minSize: -1 }), invalid('ERR_INVALID_ARG_VALUE', /"minSize"/))

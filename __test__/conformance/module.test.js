@@ -148,6 +148,12 @@ check('customSections(moduleObject, sectionName) [#dom-module-customsections] 3:
   return each(['one', 'two', '', 'on', 'One', 'one\0', '\u{1f600}', 'name'], (name) => read(W.Module.customSections(module, name)))
 }, [[[1, 2], []], [[3]], [[9]], [], [], [], [[4]], []])
 
+check('customSections 3: a name with a lone surrogate is no section\'s, for those are UTF-8', (W, { each }) => {
+  const module = new W.Module(bytes(...custom('\ufffd', 1), ...custom('x\ufffdy', 2), ...custom('\u{1f600}', 3)))
+  const names = ['\ufffd', '\ud800', '\udc00', '\ud83d', 'x\ud800y', 'x\ufffdy', '\udc00\ud800', '\ude00\ud83d', '\ud83d\ude00']
+  return each(names, (name) => read(W.Module.customSections(module, name)))
+}, [[[1]], [], [], [], [], [[2]], [], [], [[3]]])
+
 check('customSections 2: sectionName is a DOMString', (W, { each }) => {
   const module = new W.Module(SECTIONS)
   const values = [null, 1, {}, ['one'], { toString: () => 'two' }, { [Symbol.toPrimitive]: (hint) => (hint === 'string' ? 'one' : 'no') }, Object('two'), Symbol('one'), { toString: () => Symbol('s') }, { toString() { throw new RangeError('mine') } }]

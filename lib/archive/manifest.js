@@ -19,6 +19,8 @@ const HEX = /^[0-9a-f]{64}$/
 
 const isObject = (value) => typeof value === 'object' && value !== null && !Array.isArray(value)
 const isText = (value) => typeof value === 'string'
+// A lone surrogate is nothing that a cache holds; JSON has escapes for it.
+const isWellFormed = (value) => isText(value) && value.isWellFormed()
 const isHex = (value) => isText(value) && HEX.test(value)
 const isAmount = (value) => Number.isSafeInteger(value) && value >= 0
 
@@ -26,9 +28,9 @@ const isAmount = (value) => Number.isSafeInteger(value) && value >= 0
 const FIELDS = {
   key: [isHex, '64 hexadecimal digits'],
   hash: [isHex, '64 hexadecimal digits'],
-  partition: [isText, 'a string'],
-  source: [isText, 'a string'],
-  engine: [(value) => isObject(value) && Object.values(value).every(isText), 'an object of strings'],
+  partition: [isWellFormed, 'a well-formed string'],
+  source: [isWellFormed, 'a well-formed string'],
+  engine: [(value) => isObject(value) && Object.values(value).every(isWellFormed), 'an object of well-formed strings'],
   wasmBytes: [isAmount, 'a number of bytes'],
   created: [isAmount, 'a number of milliseconds'],
   head: [(value) => value === '' || isHex(value), "64 hexadecimal digits, or ''"],

@@ -9,7 +9,7 @@ module.exports = {
 
   run(_args, { directory }) {
     const { native } = require('../native.js')
-    const { environment } = require('../options.js')
+    const { environment } = require('../environment.js')
     const found = native.locateCache(directory ?? environment.directory)
     if (found === null) {
       throw new Failure('no cache directory is known for this user: set HOME, or WASM_COMPILE_CACHE', 'ERR_WASM_CACHE_NO_DIRECTORY')

@@ -97,7 +97,7 @@ function space({ cache, root }) {
   const free = bavail * bsize
   const { bytes, limit, entries } = cache.stats()
   const detail = `${entries} entries, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
-  const { NO_LIMIT, environment } = require('../options.js')
+  const { NO_LIMIT, environment } = require('../environment.js')
   const { maxEntrySize } = environment
   if (maxEntrySize !== NO_LIMIT && maxEntrySize < LEAST_ROOM) {
     return bad(`${detail}; none of more than ${formatSize(maxEntrySize)}`, 'raise WASM_COMPILE_CACHE_MAX_ENTRY_SIZE')

@@ -12,7 +12,7 @@ const CODES = { failed: 'ERR_WASM_CACHE_FAILED', disabled: 'ERR_WASM_CACHE_DISAB
  */
 function isWritable(directory) {
   const { native } = require('../native.js')
-  const { environment } = require('../options.js')
+  const { environment } = require('../environment.js')
   const root = native.locateCache(directory ?? environment.directory)
   if (root === null || !fs.existsSync(root)) return undefined
   try {

@@ -314,23 +314,28 @@ pub fn flag_of(env: Env, value: Value) -> Result<bool> {
     Ok(flag)
 }
 
-pub fn text_of(env: Env, value: Value) -> Result<String> {
+/// The text of a string; none where it has a lone surrogate, for which UTF-8 has no form.
+///
+/// Invariant: strings that differ have texts that differ. (Node-API's own conversion makes U+FFFD of every lone
+/// surrogate.)
+pub fn well_formed(env: Env, value: Value) -> Result<Option<String>> {
     let mut length = 0;
     // SAFETY: asks for the length only.
-    check(unsafe { sys::napi_get_value_string_utf8(env, value, ptr::null_mut(), 0, &mut length) })?;
-    let mut bytes = vec![0_u8; length + 1];
-    // SAFETY: `bytes` has room for the text and its NUL.
     check(unsafe {
-        sys::napi_get_value_string_utf8(
-            env,
-            value,
-            bytes.as_mut_ptr().cast(),
-            bytes.len(),
-            &mut length,
-        )
+        sys::napi_get_value_string_utf16(env, value, ptr::null_mut(), 0, &mut length)
     })?;
-    bytes.truncate(length);
-    String::from_utf8(bytes).map_err(|_| Thrown::Type("internal: not UTF-8".to_owned()))
+    let mut units = vec![0_u16; length + 1];
+    // SAFETY: `units` has room for the text and its NUL.
+    check(unsafe {
+        sys::napi_get_value_string_utf16(env, value, units.as_mut_ptr(), units.len(), &mut length)
+    })?;
+    Ok(String::from_utf16(&units[..length]).ok())
+}
+
+/// The text of a string that has to have one.
+pub fn text_of(env: Env, value: Value) -> Result<String> {
+    well_formed(env, value)?
+        .ok_or_else(|| Thrown::Type("a string has a lone surrogate in it".to_owned()))
 }
 
 /// The bytes of a `Uint8Array`, valid until JavaScript runs again.

@@ -78,7 +78,11 @@ pub fn register(exports: &Exports) {
 
 fn custom_sections(call: &Call<'_>) -> Result<Value> {
     let module = &call.native::<ModuleHandle>(0)?.0;
-    let sections = module.declaration.custom_sections(&call.text(1)?);
+    // The names of sections are UTF-8: no section has a name with a lone surrogate.
+    let Some(name) = js::well_formed(call.env, call.argument(1))? else {
+        return js::array(call.env, [], |value| Ok(value));
+    };
+    let sections = module.declaration.custom_sections(&name);
     let sections =
         sections.map_err(|error| Thrown::Type(format!("the cache entry is gone: {error}")))?;
     js::array(call.env, sections, |section| {

@@ -1,0 +1,214 @@
+'use strict'
+
+// Our namespace in the vm contexts that the program makes, and the program's objects with it: a Module that is compiled
+// outside of a context can be instantiated inside.
+//
+// A context gets a copy of this package's JavaScript, evaluated in its realm, so that what it makes and throws is of that
+// realm; what is kept of an object, all copies know (./copies.js). Contexts are many, and few of them use WebAssembly: the
+// members of a context's namespace are accessors until one of them is used.
+
+const fs = require('node:fs')
+const path = require('node:path')
+const { types } = require('node:util')
+const vm = require('node:vm')
+
+const { createRecord, records } = require('./realms.js')
+const { knowRealmOf, leaving } = require('./stack.js')
+
+const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
+const { toString: sourceOf } = Function.prototype
+
+const WARNING = { type: 'WasmCompileCacheWarning', code: 'ERR_WASM_CONTEXT' }
+
+/** Members that are ours, as in ./namespace.js; and those that are left out there. */
+const REPLACED = ['compile', 'validate', 'instantiate', 'Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag']
+const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
+
+/** Files that have nothing of a realm in what they give. */
+const REALMLESS = new Set(['binary', 'copies', 'environment', 'events', 'realms', 'streaming'].map((name) => `./${name}.js`))
+
+// The accessors are the context's own functions: one of this realm's would be a way out of the context.
+const ENTER = `'use strict';
+({
+  namespace: WebAssembly,
+  error: (() => {
+    try { null.x } catch (error) { return error }
+  })(),
+  accessor: (read, write) => ({
+    get() { return read() },
+    set(value) { write(this, value) },
+    enumerable: false,
+    configurable: true,
+  }),
+})`
+
+// What a file finds by name is not what the program put into the context under that name, nor what it made of it: what
+// errors and results belong to is asked of the language, and of the rest any realm's will do.
+const INTRINSICS = `'use strict'
+const classOf = (fail) => {
+  try { fail() } catch (error) { return error.constructor }
+}
+const TypeError = classOf(() => null.x)
+const Object = ({}).constructor
+return {
+  Array: [].constructor,
+  Error: Object.getPrototypeOf(TypeError),
+  Object,
+  Promise: (async () => {})().constructor,
+  RangeError: classOf(() => { [].length = -1 }),
+  TypeError,
+}`
+
+const OUTSIDE = {
+  Atomics, BigInt, BigInt64Array, Boolean, Buffer, FinalizationRegistry, Float32Array, Float64Array, Function, Int32Array, Map,
+  Math, Number, Proxy, Reflect, Set, SharedArrayBuffer, String, Symbol, Uint8Array, Uint32Array, WeakMap, WeakRef, WeakSet,
+  process, queueMicrotask,
+}
+
+/** What V8 made of a file the first time: file -> {source, cachedData}. */
+const compiled = new Map()
+
+function compileIn(context, file, parameters) {
+  const known = compiled.get(file)
+  const source = known?.source ?? fs.readFileSync(file, 'utf8')
+  const options = { filename: file, parsingContext: context }
+  if (known !== undefined) return vm.compileFunction(source, parameters, { ...options, cachedData: known.cachedData })
+  const fn = vm.compileFunction(source, parameters, { ...options, produceCachedData: true })
+  // A copy, for V8's is that context's.
+  compiled.set(file, { source, cachedData: Buffer.from(fn.cachedData) })
+  return fn
+}
+
+/** A copy of this package in the realm of `context`: what ./inheritance.js gives there. */
+function loadInto(context, record) {
+  const intrinsics = vm.compileFunction(INTRINSICS, [], { parsingContext: context })()
+  const globals = { ...OUTSIDE, ...intrinsics }
+  const parameters = ['require', 'module', '__filename', '__dirname', ...Object.keys(globals)]
+  const values = Object.values(globals)
+  const modules = new Map([['./realm.js', record]])
+  const load = (name) => {
+    if (!name.startsWith('./') || REALMLESS.has(name)) return require(name)
+    if (!modules.has(name)) {
+      const file = path.join(__dirname, name)
+      const module = { exports: {} }
+      compileIn(context, file, parameters)(load, module, file, __dirname, ...values)
+      modules.set(name, module.exports)
+    }
+    return modules.get(name)
+  }
+  return load('./inheritance.js')
+}
+
+let enterScript
+
+/** The built-in WebAssembly of a context and what makes accessors there; undefined where the program has its own. */
+function enter(context, contextObject) {
+  // A sandbox's own member of that name is not to be read; that of a Proxy cannot be looked for without being seen.
+  if (context === contextObject && !types.isProxy(context) && 'WebAssembly' in context) return undefined
+  try {
+    const found = (enterScript ??= new vm.Script(ENTER, { filename: __filename })).runInContext(context)
+    const { namespace, error } = found
+    knowRealmOf(error)
+    if (records.has(namespace) || getPrototypeOf(namespace) !== getPrototypeOf(found)) return undefined
+    return apply(sourceOf, getOwnPropertyDescriptor(namespace, 'Module').value, []).includes('[native code]') ? found : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Makes the namespace of a new context ours, as soon as it is used. */
+function adopt(context, contextObject, compiles) {
+  const found = enter(context, contextObject)
+  if (found === undefined) return
+  const { namespace, accessor } = found
+  const builtin = Object.create(null, Object.getOwnPropertyDescriptors(namespace))
+  const record = createRecord(namespace, builtin, compiles)
+  records.set(namespace, record)
+
+  let own
+  const load = () => {
+    if (own !== undefined) return own
+    let copy
+    try {
+      copy = loadInto(context, record)
+    } catch (error) {
+      // The files are not there any more, or the process has no descriptor left.
+      process.emitWarning(`A vm context keeps the built-in WebAssembly: ${error.message}`, WARNING)
+    }
+    own = copy?.namespace ?? builtin
+    for (const name of REPLACED) defineProperty(namespace, name, getOwnPropertyDescriptor(own, name))
+    if (copy === undefined) return own
+    record.installed.unshift(namespace)
+    copy.inherit(record.installed.at(-1))
+    return own
+  }
+  for (const name of REPLACED) {
+    const write = (receiver, value) => {
+      load()
+      Reflect.set(namespace, name, value, receiver)
+    }
+    defineProperty(namespace, name, accessor(() => load()[name], write))
+  }
+  for (const name of LEFT_OUT) Reflect.deleteProperty(namespace, name)
+}
+
+const { createContext: nodesCreate } = vm
+const { runInNewContext: nodesRun } = vm.Script.prototype
+
+/** @returns what vm.createContext does */
+function create(contextObject, list) {
+  const context = apply(nodesCreate, vm, list)
+  adopt(context, contextObject, list[1]?.codeGeneration?.wasm !== false)
+  return context
+}
+
+/** A context by the options of those that make one and run a script in it; undefined where Node refuses them. */
+function createFor(contextObject = {}, options = undefined) {
+  try {
+    const { contextName: name, contextOrigin: origin, contextCodeGeneration: codeGeneration, microtaskMode } = options ?? {}
+    return create(contextObject, [contextObject, { name, origin, codeGeneration, microtaskMode }])
+  } catch {
+    return undefined
+  }
+}
+
+function createContext(contextObject = {}, options = undefined) {
+  try {
+    return create(contextObject, options === undefined ? [contextObject] : [contextObject, options])
+  } catch (error) {
+    throw leaving(error, createContext) // node-do-not-add-exception-line
+  }
+}
+
+// vm.runInNewContext calls it, too.
+const { runInNewContext } = {
+  runInNewContext(contextObject, options) {
+    try {
+      const context = createFor(contextObject, options)
+      return apply(nodesRun, this, context === undefined ? arguments : [context, options])
+    } catch (error) {
+      throw leaving(error, runInNewContext) // node-do-not-add-exception-line
+    }
+  },
+}
+
+// Node's module, not a copy that a test runner made for a realm of its own.
+const isNodes = nodesCreate instanceof Function
+
+function replace(target, name, from, to) {
+  const descriptor = getOwnPropertyDescriptor(target, name)
+  if (isNodes && descriptor?.value === from) defineProperty(target, name, { ...descriptor, value: to })
+}
+
+/** Has contexts that are made from here on get our namespace. */
+function install() {
+  replace(vm, 'createContext', nodesCreate, createContext)
+  replace(vm.Script.prototype, 'runInNewContext', nodesRun, runInNewContext)
+}
+
+function uninstall() {
+  replace(vm, 'createContext', createContext, nodesCreate)
+  replace(vm.Script.prototype, 'runInNewContext', runInNewContext, nodesRun)
+}
+
+module.exports = { install, uninstall }
