@@ -20,7 +20,7 @@ mod registry;
 mod scheduler;
 mod storage;
 
-pub use code::{Code, Loaded, Module, Tier};
+pub use code::{Code, Loaded, Module, Tier, pieces_of_code};
 pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
 pub use engine::fingerprint;
 pub use fetched::{Fetched, Keeping, Known, compile_known, forget, look_up, wait_kept};
