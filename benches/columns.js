@@ -45,4 +45,7 @@ const compiling = [
   { key: 'cold', label: 'ours, cold', ours: 'cold' },
 ]
 
-module.exports = { compiling, engines, standard, tiers }
+/** For what is too small to be cached. */
+const uncached = [builtin, { key: 'cold', label: 'ours', ours: 'cold' }]
+
+module.exports = { compiling, engines, standard, tiers, uncached }

@@ -8,7 +8,7 @@
 //
 // A Module that this engine could not compile is the built-in engine's own, with our prototype.
 
-const { binary, custom, functionType, importOf } = require('./binary.js')
+const { CODES, binary, custom, importOf } = require('./binary.js')
 const { compileNow } = require('./compile.js')
 const { shared } = require('./copies.js')
 const { tell } = require('./fallback.js')
@@ -81,8 +81,19 @@ function adopt(module, handle) {
   return module
 }
 
-const NO_PARAMETERS = functionType({ params: [], results: [] })
-const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can instantiate it', '', 'function', [0])
+// A global: for a function the built-in engine would compile a wrapper.
+const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can instantiate it', '', 'global', [CODES.i, 0])
+
+const TOKEN_LENGTH = 32
+
+/** A carrier but for its token, which comes last. */
+const CARRIER_OF_NONE = binary(NOBODY_HAS, custom(CARRIER, new Array(TOKEN_LENGTH).fill(0)))
+
+function carrierOf(token) {
+  const carrier = CARRIER_OF_NONE.slice()
+  carrier.set(Buffer.from(token, 'latin1'), carrier.length - TOKEN_LENGTH)
+  return carrier
+}
 
 /** The built-in engine's twin of a module of ours; undefined where the bytes were not kept for that. */
 function twinOf(module) {
@@ -109,9 +120,7 @@ function moduleOf({ handle, module }, self = PLAIN) {
     foreign.add(module)
     return inheriting(module, self)
   }
-  const token = [...Buffer.from(native.moduleToken(handle))]
-  const carrier = binary(NO_PARAMETERS, NOBODY_HAS, custom(CARRIER, token))
-  return adopt(inheriting(new builtin.Module(carrier), self), handle)
+  return adopt(inheriting(new builtin.Module(carrierOf(native.moduleToken(handle))), self), handle)
 }
 
 function Module(bytes, options = undefined) {

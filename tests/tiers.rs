@@ -265,3 +265,36 @@ fn the_baseline_code_is_given_back_when_its_thread_is_idle() {
     assert_eq!(endless.group.inspect(), (1, 2, 2));
     assert_eq!(endless.watch.calls.get(), 2);
 }
+
+/// A module of its own to the process.
+fn lonely(name: &str) -> Vec<u8> {
+    let mut module = Encoder::new();
+    module.section(&wasm_encoder::CustomSection {
+        name: name.into(),
+        data: (&[]).into(),
+    });
+    module.finish()
+}
+
+#[test]
+fn a_module_that_all_have_dropped_is_not_optimized() {
+    init_traps();
+    let gate = Gate::close();
+    let dropped = Arc::downgrade(&compile(&lonely("dropped"), "", true).module);
+    let awaited = compile(&lonely("awaited"), "", true).module;
+    assert!(dropped.upgrade().is_none(), "the queue keeps it");
+
+    // Who waits for it wants it, although nobody else has it.
+    let (told, hears) = std::sync::mpsc::channel();
+    awaited.when_optimized(Box::new(move |outcome| {
+        let _ = told.send(outcome);
+    }));
+    let awaited = {
+        let weak = Arc::downgrade(&awaited);
+        drop(awaited);
+        weak
+    };
+    assert!(awaited.upgrade().is_some(), "it is waited for");
+    drop(gate);
+    assert_eq!(hears.recv(), Ok(Ok(())));
+}

@@ -3,7 +3,7 @@
 //
 // name     for BENCH_ONLY
 // title    for people
-// unit     'ms' (default) or 'ns'
+// unit     'ms' (default), or what `read` gives
 // columns  ../columns.js; default `standard`
 // modules  () => files the program compiles: what is compiled before a hot run
 // args     (directory) => the program and its arguments; directory is for what it has to make first
@@ -12,4 +12,8 @@
 // lines    key → title, where one process measures several things
 // notes    (results) => sentences to print below
 
-module.exports = ['esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls', 'throws', 'instances'].flatMap((name) => require(`./${name}.js`))
+const NAMES = [
+  'esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls', 'throws', 'instances', 'small-modules',
+]
+
+module.exports = NAMES.flatMap((name) => require(`./${name}.js`))

@@ -489,6 +489,12 @@ pub fn register(exports: &Exports) {
     exports.function("liveStores", |call| {
         js::number(call.env, crate::runtime::live_groups() as f64)
     });
+    exports.function("piecesOfCode", |call| {
+        let (living, made) = crate::tier::pieces_of_code();
+        js::array(call.env, [living, made], |count| {
+            js::number(call.env, count as f64)
+        })
+    });
 }
 
 /// The empty Node-API call, which benchmarks measure calls against.

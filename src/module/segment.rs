@@ -27,6 +27,15 @@ pub struct ActiveData {
     pub image: Vec<u8>,
 }
 
+impl ActiveData {
+    /// Whether instances can be made: every offset has a value, whatever the globals are, because expressions have neither
+    /// branches nor traps.
+    pub fn is_evaluable(&self) -> bool {
+        let mut segments = self.segments.iter();
+        segments.all(|segment| segment.offset.evaluate(|_| 0).is_some())
+    }
+}
+
 /// One active segment, or several that were joined.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ActiveSegment {

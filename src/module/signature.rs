@@ -1,6 +1,8 @@
 //! Signatures: their text form, and which of them both compilers pass alike.
 
-use wasmer_types::{FunctionType, Type};
+use wasmer_compiler::wasmparser::{FuncType, ValType};
+use wasmer_compiler::wptype_to_type;
+use wasmer_types::{FunctionType, Type, WasmResult};
 
 /// The letter of a value type in a signature's text, as the JavaScript side reads it.
 pub fn letter(ty: Type) -> char {
@@ -36,6 +38,19 @@ pub fn signature_text(ty: &FunctionType) -> String {
     let params = ty.params().iter().map(|ty| letter(*ty));
     let results = ty.results().iter().map(|ty| letter(*ty));
     params.chain(std::iter::once(':')).chain(results).collect()
+}
+
+/// The validator's type as wasmer has it.
+///
+/// # Errors
+/// wasmer has no such value.
+pub fn function_type(ty: &FuncType) -> WasmResult<FunctionType> {
+    let values = |types: &[ValType]| {
+        let types = types.iter().map(|ty| wptype_to_type(*ty));
+        types.collect::<WasmResult<Vec<_>>>()
+    };
+    let params = values(ty.params())?;
+    Ok(FunctionType::new(params, values(ty.results())?))
 }
 
 /// Whether Singlepass and Cranelift pass this signature in the same places (x86-64, seen in every

@@ -15,7 +15,9 @@ use wasm_encoder::{CodeSection, Encode, Module as Encoder, RawSection, SectionId
 use wasmer_compiler::wasmparser::{
     BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit, TypeRef, ValType,
 };
-use wasmer_types::{TableType, Type};
+use wasmer_types::{FunctionType, TableType, Type, WasmResult};
+
+use super::signature::function_type;
 
 /// See the module head.
 #[derive(Default)]
@@ -187,6 +189,25 @@ impl Skeleton {
     /// Position of a function among the local ones, `None` for an import.
     pub fn local_index(&self, function: u32) -> Option<u32> {
         function.checked_sub(self.imported_functions)
+    }
+
+    /// The signatures of all types, and whether functions of them are imported.
+    ///
+    /// # Errors
+    /// wasmer has no such value.
+    pub fn signatures(&self) -> WasmResult<Vec<(FunctionType, bool)>> {
+        let types = self.types.iter().flatten();
+        let signatures = types.map(|ty| Ok((function_type(ty)?, false)));
+        let mut signatures = signatures.collect::<WasmResult<Vec<_>>>()?;
+        for ty in self.imported_function_types() {
+            signatures[*ty as usize].1 = true;
+        }
+        Ok(signatures)
+    }
+
+    /// The type indices of the imported functions.
+    pub fn imported_function_types(&self) -> &[u32] {
+        &self.functions[..self.imported_functions as usize]
     }
 
     /// How many bytes of bodies take as long to compile as the declaration itself.

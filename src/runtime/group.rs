@@ -53,7 +53,7 @@ pub(super) struct Member {
     pub(super) slots: Slots,
     pub(super) instance: InternalStoreHandle<VMInstance>,
     /// Keeps the instance's trampolines mapped.
-    pub(super) _trampolines: Arc<Loaded>,
+    pub(super) _trampolines: Arc<[Arc<Loaded>]>,
 }
 
 /// A global that JavaScript made.

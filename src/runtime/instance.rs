@@ -85,7 +85,7 @@ fn incompatible(text: impl ToString) -> InstantiateError {
 struct Made {
     instance: VMInstance,
     slots: Slots,
-    trampolines: Arc<Loaded>,
+    trampolines: Arc<[Arc<Loaded>]>,
     functions: Vec<InternalStoreHandle<VMFunction>>,
 }
 

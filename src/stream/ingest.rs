@@ -356,6 +356,10 @@ impl Ingest {
             }
             Payload::DataSection(reader) => {
                 (self.data, self.active) = split_data(reader, bytes, &self.memories)?;
+                if !self.active.is_evaluable() {
+                    let text = "the offset of a data segment is no constant expression over i32";
+                    return Err(CompileError::unsupported(text));
+                }
             }
             Payload::CustomSection(reader) => {
                 let data = reader.data_offset() as usize;

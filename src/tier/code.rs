@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Condvar, Mutex};
@@ -25,42 +26,51 @@ pub enum Tier {
     Optimized,
 }
 
-/// Code in executable memory and the engine that owns it.
+/// Code in executable memory: the engine that owns it. The artifact that it came from has copies of the code and much else,
+/// and is not kept.
 ///
-/// Invariant: order of dropping. The artifact's addresses point into the engine's memory, and another artifact may get
-/// the same addresses as soon as they are free.
+/// Invariant: order of dropping. Another artifact may get the same addresses as soon as they are free.
 pub struct Loaded {
     registration: Option<Registration>,
-    pub(super) artifact: ManuallyDrop<Artifact>,
     engine: ManuallyDrop<Engine>,
     /// Of an artifact that came from the cache. As long as it is open, its lock tells that the artifact is mapped.
     _file: Option<Arc<File>>,
 }
 
+/// How many there are, and how many there were.
+static LIVING: AtomicUsize = AtomicUsize::new(0);
+static MADE: AtomicUsize = AtomicUsize::new(0);
+
+/// Pieces of code in this process: those that are mapped, and all that ever were. What a compile took, and gave back, is seen
+/// here.
+pub fn pieces_of_code() -> (usize, usize) {
+    (LIVING.load(Ordering::Relaxed), MADE.load(Ordering::Relaxed))
+}
+
 impl Drop for Loaded {
     fn drop(&mut self) {
+        LIVING.fetch_sub(1, Ordering::Relaxed);
         drop(self.registration.take());
         exit::before(|| {
             // SAFETY: not used again; nothing else drops it.
-            unsafe { ManuallyDrop::drop(&mut self.artifact) };
-            // SAFETY: as above.
             unsafe { ManuallyDrop::drop(&mut self.engine) };
         });
     }
 }
 
 impl Loaded {
-    /// `positions` is of the artifact's own functions; `None` if it has none.
+    /// `engine` has the artifact's code. `positions` is of its own functions; `None` if it has none.
     pub(super) fn new(
-        artifact: Artifact,
+        artifact: &Artifact,
         engine: Engine,
         positions: Option<Positions>,
         file: Option<Arc<File>>,
     ) -> Arc<Self> {
         exit::watch();
+        LIVING.fetch_add(1, Ordering::Relaxed);
+        MADE.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
-            registration: positions.and_then(|positions| Registration::new(&artifact, positions)),
-            artifact: ManuallyDrop::new(artifact),
+            registration: positions.and_then(|positions| Registration::new(artifact, positions)),
             engine: ManuallyDrop::new(engine),
             _file: file,
         })
@@ -86,12 +96,12 @@ pub struct Code {
     pub dynamic_trampolines: BoxedSlice<FunctionIndex, FunctionBodyPtr>,
     /// One a signature.
     pub signatures: BoxedSlice<SignatureIndex, VMSignatureHash>,
-    /// Owns the trampolines; instances keep it for their whole life, because a swap leaves their
+    /// Own the trampolines; instances keep them for their whole life, because a swap leaves their
     /// trampolines in place.
     ///
     /// Invariant: trampolines are always Cranelift's. Both compilers take the slots' convention,
     /// so that no JavaScript entry can meet a trampoline that does not fit its body.
-    pub trampolines: Arc<Loaded>,
+    pub trampolines: Arc<[Arc<Loaded>]>,
     pub(super) _bodies: Vec<Arc<Loaded>>,
 }
 
@@ -120,8 +130,7 @@ impl Code {
         origin: WholeOrigin,
         file: Option<Arc<File>>,
     ) -> Self {
-        let loaded = Loaded::new(artifact, engine, Some(Positions::Whole(origin)), file);
-        let artifact = &loaded.artifact;
+        let loaded = Loaded::new(&artifact, engine, Some(Positions::Whole(origin)), file);
         Self {
             tier: Tier::Optimized,
             info: artifact.create_module_info(),
@@ -130,7 +139,7 @@ impl Code {
             call_trampolines: artifact.finished_function_call_trampolines().clone(),
             dynamic_trampolines: artifact.finished_dynamic_function_trampolines().clone(),
             signatures: artifact.signatures().clone(),
-            trampolines: Arc::clone(&loaded),
+            trampolines: Arc::new([Arc::clone(&loaded)]),
             _bodies: vec![loaded],
         }
     }
@@ -140,8 +149,8 @@ type Callback = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 /// How far the optimizing tier is.
 pub(super) enum Optimizing {
-    /// Not there yet; these want to know.
-    Pending(Vec<Callback>),
+    /// Not there yet; these want to know, and keep the module until they do.
+    Pending(Vec<(Arc<Module>, Callback)>),
     /// Published.
     Done,
     /// It never will be, and why.
@@ -220,10 +229,10 @@ impl Module {
 
     /// Calls back, on any thread, when the optimizing tier was published or given up; at once if
     /// it already was.
-    pub fn when_optimized(&self, callback: Callback) {
+    pub fn when_optimized(self: &Arc<Self>, callback: Callback) {
         let outcome = match &mut *self.optimizing.lock() {
             Optimizing::Pending(callbacks) => {
-                callbacks.push(callback);
+                callbacks.push((Arc::clone(self), callback));
                 return;
             }
             Optimizing::Done => Ok(()),
@@ -255,7 +264,7 @@ impl Module {
         let before = std::mem::replace(&mut *self.optimizing.lock(), next);
         self.optimizing_changed.notify_all();
         if let Optimizing::Pending(callbacks) = before {
-            for callback in callbacks {
+            for (_, callback) in callbacks {
                 callback(outcome.clone());
             }
         }

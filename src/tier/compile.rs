@@ -83,7 +83,7 @@ pub fn compile_bytes(bytes: Vec<u8>, options: &CompileOptions) -> Result<Arc<Mod
     let size = bytes.len() as u64;
     let mut unread = Some(bytes);
     let module = make(hash, size, options, |span| {
-        let baseline = Baseline::new(Box::new(|| {}));
+        let baseline = Baseline::patient();
         let bytes = unread.take().unwrap_or_default();
         let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
         finish(hash, baseline, ingested, options, span)
@@ -176,14 +176,8 @@ pub(super) fn finish(
 ) -> Result<Arc<Module>, Refused> {
     let mut ingested = match ingested {
         Ok(ingested) => ingested,
-        Err(Refused { error, bytes }) => {
-            baseline.cancel();
-            // A function that comes earlier in the module is the error to report.
-            let earlier = baseline
-                .error()
-                .filter(|known| known.offset() < error.offset());
-            return Err(refuse(earlier.unwrap_or(error), bytes));
-        }
+        // A function that comes earlier in the module is the error to report.
+        Err(Refused { error, bytes }) => return Err(refuse(baseline.refuse(error), bytes)),
     };
     let compiled = match baseline.finish(&ingested) {
         Ok(compiled) => compiled,
@@ -192,10 +186,6 @@ pub(super) fn finish(
     let size = ingested.bytes.len() as u64;
     let info = Arc::clone(&compiled.code.info);
     let declaration = Declaration::new(info, &mut ingested, compiled.catches);
-    if declaration.segments().is_err() {
-        let text = "the offset of a data segment is no constant expression over i32";
-        return Err(refuse(CompileError::unsupported(text), ingested.bytes));
-    }
     let module = Module::new(hash, declaration, compiled.code);
     keep_wire(&module, options, || Arc::clone(&ingested.bytes));
     module.listeners.add(&options.events);
@@ -384,7 +374,7 @@ impl Stream {
             rests,
         } = self;
         let span = Span::start();
-        let baseline = Baseline::new(Box::new(move || {
+        let baseline = Baseline::eager(Box::new(move || {
             let _ = wake.send(Message::News);
         }));
         let mut ingest = Ingest::new();
@@ -434,8 +424,7 @@ impl Stream {
                 }
                 continue;
             };
-            baseline.cancel();
-            let error = explain(error, ingest.bytes());
+            let error = explain(baseline.refuse(error), ingest.bytes());
             let kept = options.fallback && matches!(error, CompileError::Unsupported { .. });
             if !kept {
                 return Err(Some(error.into()));

@@ -5,6 +5,7 @@
 //! dropping its engines.
 
 use std::num::NonZero;
+use std::sync::LazyLock;
 
 use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
 use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
@@ -15,7 +16,9 @@ use crate::module::wasmer_features;
 
 /// What code is compiled for: this machine.
 pub(super) fn target() -> Target {
-    Target::default()
+    // Asked once: in a virtual machine each question to the CPU takes microseconds.
+    static TARGET: LazyLock<Target> = LazyLock::new(Target::default);
+    TARGET.clone()
 }
 
 fn build(config: Box<dyn CompilerConfig>) -> Engine {
@@ -33,7 +36,10 @@ pub const SINGLEPASS: bool =
 /// Singlepass, for one donor.
 #[cfg(feature = "singlepass")]
 pub fn singlepass() -> Engine {
-    let mut config = wasmer_compiler_singlepass::Singlepass::new();
+    use wasmer_compiler_singlepass::Singlepass;
+    // Made once: it reads how many cores the system grants.
+    static CONFIG: LazyLock<Singlepass> = LazyLock::new(Singlepass::new);
+    let mut config = CONFIG.clone();
     // Cranelift does not canonicalise either; a NaN's bits may differ between engines, but not
     // between the tiers of one.
     config
@@ -45,6 +51,12 @@ pub fn singlepass() -> Engine {
     }))
 }
 
+fn cranelift() -> Cranelift {
+    // As above.
+    static CONFIG: LazyLock<Cranelift> = LazyLock::new(Cranelift::new);
+    CONFIG.clone()
+}
+
 /// Cranelift without optimizations: the baseline of what Singlepass cannot compile, and all
 /// trampolines.
 pub fn cranelift_baseline() -> Engine {
@@ -52,7 +64,7 @@ pub fn cranelift_baseline() -> Engine {
 }
 
 fn cranelift_baseline_config() -> Cranelift {
-    let mut config = Cranelift::new();
+    let mut config = cranelift();
     config
         .opt_level(CraneliftOptLevel::None)
         .num_threads(NonZero::<usize>::MIN);
@@ -70,12 +82,19 @@ pub fn optimizing(threads: NonZero<usize>) -> Engine {
 
 /// Its settings.
 pub(super) fn optimizing_config(threads: NonZero<usize>) -> Cranelift {
-    let mut config = Cranelift::new();
+    let mut config = cranelift();
     config
         .opt_level(CraneliftOptLevel::Speed)
         .experimental_artifact(MAPPED_ARTIFACTS)
         .num_threads(threads);
     config
+}
+
+/// The same on one thread, for code that stays in this process.
+pub fn optimizing_in_memory() -> Engine {
+    let mut config = optimizing_config(NonZero::<usize>::MIN);
+    config.experimental_artifact(false);
+    build(Box::new(config))
 }
 
 /// An engine that only loads.

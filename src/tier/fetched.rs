@@ -85,7 +85,7 @@ pub fn compile_known(
             gone = true;
             return Err(CompileError::NotCached.into());
         };
-        let baseline = Baseline::new(Box::new(|| {}));
+        let baseline = Baseline::patient();
         let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
         compile::finish(hash, baseline, ingested, options, span)
     });

@@ -22,7 +22,7 @@ mod scheduler;
 mod singlepass;
 mod storage;
 
-pub use code::{Code, Loaded, Module, Tier};
+pub use code::{Code, Loaded, Module, Tier, pieces_of_code};
 pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
 pub use engine::{SINGLEPASS, fingerprint};
 pub use fetched::{Fetched, Keeping, Known, compile_known, forget, look_up, wait_kept};
@@ -35,6 +35,7 @@ pub use optimizing::{hand_off, when_flushed};
 pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
+pub use scheduler::compile_aside;
 pub use storage::{
     Configuration, Difference, Explanation, Failure, ImportError, access, configure, environment,
     explain, import, key, locate, must_be_cached, opened, reconfigure, record_counts,

@@ -30,9 +30,16 @@ pub(super) const WAITS: u32 = 2;
 /// So many bytes of the source go with a module that is handed off: a label keeps no more.
 const MAX_SOURCE_LEN: usize = 2048;
 
+/// Below this size, code that is not stored is not linked to an image either, which takes a millisecond; the tables of
+/// positions that it has instead are large.
+const IN_MEMORY: u64 = 16 << 10;
+
 /// A module on its way through the optimizing tier.
 struct Job {
-    module: Arc<Module>,
+    hash: [u8; 32],
+    /// Where nothing is stored of it and all have dropped it, nothing is to be done.
+    module: Weak<Module>,
+    _stored: Option<Arc<Module>>,
     ingested: Ingested,
     options: CompileOptions,
     /// Since when the optimizing tier has it.
@@ -41,19 +48,22 @@ struct Job {
     flight: Mutex<Option<Flight>>,
 }
 
-/// Jobs that are not stored yet, for [`hand_off`].
+/// Jobs whose code is not stored yet, for [`hand_off`].
 static UNFINISHED: LazyLock<Mutex<Vec<Weak<Job>>>> = LazyLock::new(Mutex::default);
 
 /// Queues a module.
 pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: CompileOptions) {
+    let stores = options.stores(ingested.bytes.len() as u64);
     let job = Arc::new(Job {
-        module: Arc::clone(module),
+        hash: module.hash,
+        module: Arc::downgrade(module),
+        _stored: stores.then(|| Arc::clone(module)),
         ingested,
         options,
         span: OnceLock::new(),
         flight: Mutex::default(),
     });
-    {
+    if stores {
         let mut unfinished = UNFINISHED.lock();
         unfinished.retain(|job| job.strong_count() > 0);
         unfinished.push(Arc::downgrade(&job));
@@ -63,20 +73,27 @@ pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: Compil
 
 impl Job {
     fn key(&self) -> ArtifactKey {
-        storage::key(&self.module.hash, &self.options.partition)
+        storage::key(&self.hash, &self.options.partition)
     }
 
     fn size(&self) -> u64 {
         self.ingested.bytes.len() as u64
     }
 
+    fn stores(&self) -> bool {
+        self.options.stores(self.size())
+    }
+
     /// Queues the job for the optimizing thread. It may wait for somebody else's flight that many times.
     fn queue(self: Arc<Self>, waits: u32) {
         scheduler::optimizing(Box::new(move || {
+            let Some(module) = self.module.upgrade() else {
+                return;
+            };
             self.span.get_or_init(Span::start);
-            let wait = || !self.take_flight() && waits > 0 && self.park(waits);
+            let wait = || !self.take_flight() && waits > 0 && self.park(&module, waits);
             if !catch_unwind(AssertUnwindSafe(wait)).unwrap_or(false) {
-                self.end(|| self.run());
+                self.end(&module, || self.run(&module));
             }
         }));
     }
@@ -101,19 +118,18 @@ impl Job {
 
     /// The store in which others wait for what this job makes.
     fn flights(&self) -> Option<Store> {
-        self.options
-            .stores(self.size())
+        self.stores()
             .then(|| storage::store(&self.options))
             .flatten()
     }
 
     /// Waits on a thread of its own: other modules wait for the optimizing thread. `false` if there is no thread to be had.
-    fn park(self: &Arc<Self>, waits: u32) -> bool {
-        let job = Arc::clone(self);
+    fn park(self: &Arc<Self>, module: &Arc<Module>, waits: u32) -> bool {
+        let (job, module) = (Arc::clone(self), Arc::clone(module));
         let thread = thread::Builder::new().name("wasm-flight".to_owned());
         let spawned = thread.spawn(move || {
-            if catch_unwind(AssertUnwindSafe(|| job.wait())).unwrap_or(false) {
-                job.end(|| Ok(()));
+            if catch_unwind(AssertUnwindSafe(|| job.wait(&module))).unwrap_or(false) {
+                job.end(&module, || Ok(()));
             } else {
                 job.queue(waits - 1);
             }
@@ -122,61 +138,64 @@ impl Job {
     }
 
     /// Waits for the flight that somebody else has; whether it has led to an artifact.
-    fn wait(&self) -> bool {
+    fn wait(&self, module: &Arc<Module>) -> bool {
         let store = self.flights();
         let inherited = store.and_then(|store| store.wait_for_flight(&self.key()).ok()?);
         if inherited.is_some() {
             *self.flight.lock() = inherited;
         }
-        self.find()
+        self.find(module)
     }
 
     /// Publishes what another process has stored; whether there was something.
-    fn find(&self) -> bool {
-        let found = loading::load_code(&self.key(), self.module.hash, &self.options);
+    fn find(&self, module: &Arc<Module>) -> bool {
+        let found = loading::load_code(&self.key(), self.hash, &self.options);
         let Some(code) = found.code() else {
             return false;
         };
-        self.publish(code, "cache");
+        self.publish(module, code, "cache");
         true
     }
 
-    fn run(&self) -> Result<(), String> {
-        if self.find() {
+    fn run(&self, module: &Arc<Module>) -> Result<(), String> {
+        if self.find(module) {
             return Ok(());
         }
         let whole = whole(&self.ingested);
         let origin = origin(&self.ingested, &whole)?;
-        let build = build(&whole, scheduler::optimizing_threads())?;
-        drop(whole);
-        let code = self.store_and_load(&self.key(), &build, origin)?;
+        let code = if !self.stores() && self.size() < IN_MEMORY {
+            in_memory(&whole, origin)?
+        } else {
+            let build = build(&whole, scheduler::optimizing_threads())?;
+            drop(whole);
+            self.store_and_load(module, &self.key(), &build, origin)?
+        };
         // Nobody needs to wait until it is published here.
         drop(self.flight.lock().take());
-        self.publish(code, "compiler");
+        self.publish(module, code, "compiler");
         Ok(())
     }
 
-    fn publish(&self, code: Code, from: &str) {
-        self.module.publish(code);
-        let mut fields = self.options.fields(&self.module.hash, self.size());
+    fn publish(&self, module: &Arc<Module>, code: Code, from: &str) {
+        module.publish(code);
+        let mut fields = self.options.fields(&self.hash, self.size());
         fields.push(("from", from.into()));
         let span = self.span.get_or_init(Span::start);
-        self.module
-            .listeners
-            .emit(&span.event("optimizedReady", fields));
+        module.listeners.emit(&span.event("optimizedReady", fields));
     }
 
     /// The last step.
-    fn end(&self, step: impl FnOnce() -> Result<(), String>) {
+    fn end(&self, module: &Module, step: impl FnOnce() -> Result<(), String>) {
         let outcome = catch_unwind(AssertUnwindSafe(step))
             .unwrap_or_else(|_| Err("the optimizing compiler panicked".to_owned()));
         drop(self.flight.lock().take());
-        self.module.settle(outcome);
+        module.settle(outcome);
     }
 
     /// Mapped from the cache where possible, so that processes share the pages; else from memory.
     fn store_and_load(
         &self,
+        module: &Module,
         key: &ArtifactKey,
         build: &ArtifactBuild,
         origin: WholeOrigin,
@@ -184,10 +203,10 @@ impl Job {
         let options = &self.options;
         let size = self.size();
         let image = build.serialize().map_err(|error| error.to_string())?;
-        if options.stores(size) {
+        if self.stores() {
             let span = Span::start();
-            let declaration = &self.module.declaration;
-            let hash = self.module.hash;
+            let declaration = &module.declaration;
+            let hash = self.hash;
             let origin = &origin;
             match write(
                 key,
@@ -205,7 +224,7 @@ impl Job {
                     match loading::load_entry(entry) {
                         Ok(loading::LoadedEntry { code, .. }) => {
                             let event = span.event("cachedModule", fields);
-                            self.module.listeners.emit(&event);
+                            module.listeners.emit(&event);
                             return Ok(code);
                         }
                         Err(unloadable) => unloadable.settle(key, &hash, options, &span),
@@ -221,6 +240,14 @@ impl Job {
         let artifact = artifact.map_err(|error| error.to_string())?;
         Ok(Code::of_artifact(artifact, engine, origin, None))
     }
+}
+
+/// Compiles what is not stored, and small.
+fn in_memory(whole: &[u8], origin: WholeOrigin) -> Result<Code, String> {
+    let engine = engine::optimizing_in_memory();
+    let artifact = Artifact::new(&engine, whole, &BaseTunables::new(), None);
+    let artifact = artifact.map_err(|error| error.to_string())?;
+    Ok(Code::of_artifact(artifact, engine, origin, None))
 }
 
 /// What the optimizing tier compiles.
@@ -319,8 +346,8 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     for job in jobs {
         let last = Arc::clone(&last);
-        if job.options.stores(job.size()) {
-            job.module.when_optimized(Box::new(move |_| drop(last)));
+        if let Some(module) = job.module.upgrade() {
+            module.when_optimized(Box::new(move |_| drop(last)));
         }
     }
 }
@@ -328,9 +355,7 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
 /// Modules of the process that still wait for the optimizing tier and are to be stored.
 fn pending() -> Vec<Arc<Job>> {
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
-    jobs.into_iter()
-        .filter(|job| job.options.finish && job.options.stores(job.size()))
-        .collect()
+    jobs.into_iter().filter(|job| job.options.finish).collect()
 }
 
 /// So many bytes of paths are given to one process: Windows takes 32 kB of arguments, Linux 128 kB at least.

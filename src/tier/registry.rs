@@ -16,6 +16,15 @@ enum State {
     Ready(Weak<Module>),
 }
 
+impl State {
+    fn lives(&self) -> bool {
+        match self {
+            Self::Building => true,
+            Self::Ready(module) => module.strong_count() > 0,
+        }
+    }
+}
+
 /// What a shared module must have in common: its code's key, and what is done with it. One that is
 /// not to be stored, finished or optimized must not stand in for one that is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,15 +49,41 @@ impl Shared {
     }
 }
 
+#[derive(Default)]
 struct Registry {
-    modules: Mutex<HashMap<Shared, State>>,
+    modules: Mutex<Dying<Shared, State>>,
     changed: Condvar,
 }
 
-static REGISTRY: LazyLock<Registry> = LazyLock::new(|| Registry {
-    modules: Mutex::default(),
-    changed: Condvar::new(),
-});
+/// A map that is rid of what died whenever it may have doubled since: each insertion pays for a constant number of others.
+struct Dying<K, V> {
+    map: HashMap<K, V>,
+    full: usize,
+}
+
+/// So many do not matter.
+const FEW: usize = 64;
+
+impl<K, V> Default for Dying<K, V> {
+    fn default() -> Self {
+        Self {
+            map: HashMap::new(),
+            full: FEW,
+        }
+    }
+}
+
+impl<K: Eq + std::hash::Hash, V> Dying<K, V> {
+    fn insert(&mut self, key: K, value: V, lives: impl Fn(&V) -> bool) {
+        if self.map.len() >= self.full {
+            self.map.retain(|_, value| lives(value));
+            self.full = FEW.max(2 * self.map.len());
+        }
+        self.map.insert(key, value);
+    }
+}
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::default);
 
 /// The answer of [`enter`].
 pub enum Entered {
@@ -66,22 +101,18 @@ pub fn enter(key: ArtifactKey, size: u64, options: &CompileOptions) -> Entered {
     let key = Shared::new(key, size, options);
     let mut modules = REGISTRY.modules.lock();
     loop {
-        match modules.get(&key) {
+        match modules.map.get(&key) {
             Some(State::Building) => REGISTRY.changed.wait(&mut modules),
             Some(State::Ready(module)) => {
                 if let Some(module) = module.upgrade() {
                     return Entered::Shared(module);
                 }
-                modules.remove(&key);
+                modules.map.remove(&key);
             }
             None => break,
         }
     }
-    modules.retain(|_, state| match state {
-        State::Building => true,
-        State::Ready(module) => module.strong_count() > 0,
-    });
-    modules.insert(key, State::Building);
+    modules.insert(key, State::Building, State::lives);
     Entered::Build(Building(Some(key)))
 }
 
@@ -90,7 +121,7 @@ pub type Token = [u8; 16];
 
 #[derive(Default)]
 struct Posted {
-    modules: HashMap<Token, Weak<Module>>,
+    modules: Dying<Token, Weak<Module>>,
     /// Modules whose last owner let go of them, with the time.
     dropped: VecDeque<(Instant, Arc<Module>)>,
 }
@@ -109,9 +140,9 @@ pub fn token(module: &Arc<Module>) -> Token {
         let mut token = Token::default();
         // Without randomness the module is not to be found, and the receiver is told so.
         if getrandom::fill(&mut token).is_ok() {
-            let mut posted = POSTED.lock();
-            posted.modules.retain(|_, module| module.strong_count() > 0);
-            posted.modules.insert(token, Arc::downgrade(module));
+            let module = Arc::downgrade(module);
+            let modules = &mut POSTED.lock().modules;
+            modules.insert(token, module, |module| module.strong_count() > 0);
         }
         token
     })
@@ -119,7 +150,7 @@ pub fn token(module: &Arc<Module>) -> Token {
 
 /// The module of a token.
 pub fn by_token(token: &Token) -> Option<Arc<Module>> {
-    POSTED.lock().modules.get(token)?.upgrade()
+    POSTED.lock().modules.map.get(token)?.upgrade()
 }
 
 /// An owner lets go of the module.
@@ -143,10 +174,10 @@ impl Building {
         if let Some(key) = self.0.take() {
             let ready = State::Ready(Arc::downgrade(module));
             let mut modules = REGISTRY.modules.lock();
-            modules.remove(&key);
+            modules.map.remove(&key);
             // Who entered may not have known its size.
             let key = Shared::new(key.key, module.declaration.size, options);
-            modules.insert(key, ready);
+            modules.insert(key, ready, State::lives);
             drop(modules);
             REGISTRY.changed.notify_all();
         }
@@ -156,8 +187,32 @@ impl Building {
 impl Drop for Building {
     fn drop(&mut self) {
         if let Some(key) = self.0.take() {
-            REGISTRY.modules.lock().remove(&key);
+            REGISTRY.modules.lock().map.remove(&key);
             REGISTRY.changed.notify_all();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_died_is_forgotten_and_what_lives_is_not() {
+        let mut all = Dying::default();
+        let living: Vec<_> = (0..3 * FEW).map(Arc::new).collect();
+        let insert = |all: &mut Dying<usize, Weak<usize>>, number: &Arc<usize>| {
+            all.insert(**number, Arc::downgrade(number), |number| {
+                number.strong_count() > 0
+            });
+        };
+        for number in &living {
+            insert(&mut all, number);
+        }
+        for number in 3 * FEW..100 * FEW {
+            insert(&mut all, &Arc::new(number));
+        }
+        assert!(living.iter().all(|number| all.map.contains_key(number)));
+        assert!(all.map.len() <= 2 * living.len(), "{}", all.map.len());
     }
 }
