@@ -12,9 +12,9 @@
 // Invariant: a frame of this file below one of ./adapter.js or ./stack.js is an exported function's, and stands for the
 // wasm frames of its call (./stack.js).
 //
-// Invariant: the group is an argument of every native call. Native reads it not; but arguments are on the stack, where
-// the collector sees them, so that a group (and with it the imports that native holds weakly) outlives its last wasm
-// frame, even when the optimizer has inlined the closure and nothing else holds it.
+// Invariant: the unit is an argument of every native call. Native reads it not; but arguments are on the stack, where
+// the collector sees them, so that a unit (and with it its group, and the imports that native holds weakly) outlives its
+// last wasm frame, even when the optimizer has inlined the closure and nothing else holds it.
 
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
@@ -25,7 +25,10 @@ const { SLOPPY } = require('./webidl.js')
 const { wait } = Atomics
 const { RuntimeError } = classes
 
-/** Function object -> {group, address, signature}. Ephemerons: what keeps the function keeps its group. */
+/**
+ * Function object -> {group, unit, address, signature, imported}. Ephemerons: what keeps the function keeps its unit.
+ * `imported`: the function of JavaScript's that an instance imported and this one is; undefined for others.
+ */
 const records = new WeakMap()
 
 /** What calls native -> the function object that it is for. */
@@ -53,47 +56,47 @@ function stop() {
 const CALLS = new Map([
   [
     ':',
-    (call, group) => () => {
-      call(group) // node-do-not-add-exception-line
+    (call, unit) => () => {
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'i:',
-    (call, group) => (a) => {
+    (call, unit) => (a) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'ii:',
-    (call, group) => (a, b) => {
+    (call, unit) => (a, b) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
       I32[4] = b
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'iii:',
-    (call, group) => (a, b, c) => {
+    (call, unit) => (a, b, c) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
       I32[0] = a
       I32[4] = b
       I32[8] = c
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     'iiii:',
-    (call, group) => (a, b, c, d) => {
+    (call, unit) => (a, b, c, d) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
@@ -102,57 +105,57 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       I32[12] = d
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
     },
   ],
   [
     ':i',
-    (call, group) => () => {
-      call(group) // node-do-not-add-exception-line
+    (call, unit) => () => {
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
   [
     'i:i',
-    (call, group) => (a) => {
+    (call, unit) => (a) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       I32[0] = a
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
   [
     'ii:i',
-    (call, group) => (a, b) => {
+    (call, unit) => (a, b) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       I32[0] = a
       I32[4] = b
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
   [
     'iii:i',
-    (call, group) => (a, b, c) => {
+    (call, unit) => (a, b, c) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
       I32[0] = a
       I32[4] = b
       I32[8] = c
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
   ],
   [
     'iiii:i',
-    (call, group) => (a, b, c, d) => {
+    (call, unit) => (a, b, c, d) => {
       if (typeof a !== 'number') a = toNumber(a, call)
       if (typeof b !== 'number') b = toNumber(b, call)
       if (typeof c !== 'number') c = toNumber(c, call)
@@ -161,7 +164,7 @@ const CALLS = new Map([
       I32[4] = b
       I32[8] = c
       I32[12] = d
-      call(group) // node-do-not-add-exception-line
+      call(unit) // node-do-not-add-exception-line
       if (U32[FAILED] !== 0) stop()
       return I32[0]
     },
@@ -175,7 +178,7 @@ const NUMBERS = {
 }
 
 // i32, f32 and f64 in any number, with one such result or none: half the general loop's time, or less.
-function callWithNumbers(call, group, { params, results }) {
+function callWithNumbers(call, unit, { params, results }) {
   const { length } = params
   const views = params.map((letter) => NUMBERS[letter].view)
   const places = params.map((letter, k) => NUMBERS[letter].step * k)
@@ -187,14 +190,15 @@ function callWithNumbers(call, group, { params, results }) {
       if (typeof values[k] !== 'number') values[k] = toNumber(values[k], call)
     }
     for (let k = 0; k < length; k++) views[k][places[k]] = values[k]
-    call(group) // node-do-not-add-exception-line
+    call(unit) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
     return result === undefined ? undefined : result[0]
   }
 }
 
 // "Call an Exported Function"
-function callBySignature(call, group, { params, results, opaque, references }) {
+function callBySignature(call, unit, { params, results, opaque, references }) {
+  const { group } = unit
   // 1. If a parameter or result is v128 or exnref, throw a TypeError (before any argument is looked at).
   if (opaque) {
     return () => {
@@ -213,7 +217,7 @@ function callBySignature(call, group, { params, results, opaque, references }) {
   }
   return (...values) => {
     writeAll(params, coerce(values))
-    call(group) // node-do-not-add-exception-line
+    call(unit) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
     // One result is itself, none undefined, several an Array.
     if (results.length === 0) return undefined
@@ -222,19 +226,21 @@ function callBySignature(call, group, { params, results, opaque, references }) {
   }
 }
 
-/** "Create a new Exported Function". Group.functionAt sees to it that there is one for an address. */
-function createExportedFunction(group, address) {
+/** "Create a new Exported Function". Unit.functionAt sees to it that there is one for an address. */
+function createExportedFunction(unit, address) {
+  const { group } = unit
   const signature = parseSignature(native.functionSignature(group.handle, address))
   const call = native.functionCreate(group.handle, address)
   const create = CALLS.get(signature.text) ?? (/^[ifd]*:[ifd]?$/.test(signature.text) ? callWithNumbers : callBySignature)
-  const exported = create(call, group, signature)
+  const exported = create(call, unit, signature)
   Object.defineProperties(exported, {
     length: { value: signature.params.length, configurable: true },
     name: { value: String(native.functionIndex(group.handle, address)), configurable: true },
     ...SLOPPY,
   })
   functions.set(call, exported)
-  records.set(exported, { group, address, signature })
+  const imported = unit.imports[native.functionImport(group.handle, address)]
+  records.set(exported, { group, unit, address, signature, imported })
   return exported
 }
 

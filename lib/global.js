@@ -199,7 +199,6 @@ function bindGlobal(global, letter, group) {
     address = defineValue(group, letter, false, isNull ? null : load(global, state))
   } else {
     address = state.address
-    group.keep.push(global)
   }
   group.globals.set(address, global)
   return address

@@ -59,6 +59,7 @@ if (native[ARENA] === undefined) {
     },
     fault: (owner, words, traced) => owner.fault(words, traced),
     pass: (owner, error) => owner.pass(error),
+    holdUnit: (owner, unit) => owner.hold(unit),
     // Calls `visit` on deeper and deeper frames, until V8 allows no deeper one.
     descend: function descend(visit) {
       visit()

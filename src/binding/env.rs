@@ -243,6 +243,7 @@ struct Realm {
     call_import: Reference,
     fault: Reference,
     pass: Reference,
+    hold_unit: Reference,
     descend: Reference,
 }
 
@@ -349,6 +350,10 @@ impl EnvState {
 
     pub fn pass(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.pass)
+    }
+
+    pub fn hold_unit(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.hold_unit)
     }
 
     #[cfg(target_os = "linux")]
@@ -531,6 +536,7 @@ fn init(call: &Call<'_>) -> Result<Value> {
         call_import: reference("callImport")?,
         fault: reference("fault")?,
         pass: reference("pass")?,
+        hold_unit: reference("holdUnit")?,
         descend: reference("descend")?,
     };
     if call.state.realm.set(realm).is_err() {

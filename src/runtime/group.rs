@@ -1,21 +1,21 @@
 //! Link groups: instances that share one store, because they share tables, tags or functions.
 //!
-//! wasmer's `StoreObjects` only grows, so what is freed together lives in one store, and a group
-//! is dropped as a whole when the last JavaScript wrapper of anything in it is gone.
+//! A group is dropped as a whole when the last JavaScript wrapper of anything in it is gone. What comes and goes before
+//! that is in `unit.rs`.
 //!
 //! Invariant: a group is used by one thread. Everything in it that another thread may write (the
 //! slots) is registered with its module and unregistered in [`Group::drop`], before it is freed.
 
 use std::cell::UnsafeCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmer_types::entity::EntityRef;
 use wasmer_types::{
-    ExportIndex, FunctionType, GlobalIndex, LocalFunctionIndex, RawValue, TableIndex, TableStyle,
-    TableType, TagKind, Type,
+    ExportIndex, FunctionType, GlobalIndex, RawValue, TableIndex, TableStyle, TableType, TagKind,
+    Type,
 };
 use wasmer_vm::{
     InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, VMCallerCheckedAnyfunc,
@@ -25,10 +25,11 @@ use wasmer_vm::{
 
 use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
 use super::host::{Callee, HostFunction};
-use super::interrupt::Library;
 use super::libcall;
 use super::tunables::limited;
-use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
+use super::unit::{Anyfuncs, Host, Part, Region, Unit, UnitId};
+use super::vacant::Vacancies;
+use crate::tier::Mutator;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -46,16 +47,6 @@ pub struct FunctionMeta {
     pub index: u32,
 }
 
-/// An instance of the group.
-pub(super) struct Member {
-    pub(super) module: Arc<Module>,
-    pub(super) id: u64,
-    pub(super) slots: Slots,
-    pub(super) instance: InternalStoreHandle<VMInstance>,
-    /// Keeps the instance's trampolines mapped.
-    pub(super) _trampolines: Arc<Loaded>,
-}
-
 /// A global that JavaScript made.
 struct HostGlobal {
     ty: Type,
@@ -69,34 +60,31 @@ struct KnownTable {
 }
 
 /// See the module head.
+///
+/// The store is dropped before the instances, which lengths of memories are written into.
 pub struct Group {
     pub(super) objects: Box<StoreObjects>,
-    pub(super) members: Vec<Member>,
-    pub(super) libraries: Vec<Library>,
-    #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
-    pub(super) hosts: Vec<Box<HostFunction>>,
-    pub(super) host_functions: HashMap<usize, FunctionMeta>,
+    pub(super) units: Vec<Option<Unit>>,
+    pub(super) vacant_units: Vec<UnitId>,
+    /// By the address of the first.
+    pub(super) regions: BTreeMap<usize, Region>,
+    pub(super) vacancies: Vacancies,
     pub(super) mutator: Arc<dyn Mutator>,
     tables: Vec<KnownTable>,
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
     globals: Vec<HostGlobal>,
-    kits: Vec<Arc<Kit>>,
     /// Boxed: the allocation function of compiled code holds the address.
     pub(super) exceptions: Box<UnsafeCell<Exceptions>>,
-    /// Its instances for [`libcall::unhook`].
-    pub(super) hooked: Vec<usize>,
-    #[expect(clippy::vec_box, reason = "tables hold the addresses")]
-    owned_anyfuncs: Vec<Box<UnsafeCell<VMCallerCheckedAnyfunc>>>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for member in &self.members {
+        for member in self.members() {
             member.module.detach(member.id);
         }
-        libcall::unhook(&self.hooked);
+        let hooked: Vec<_> = self.members().filter_map(|member| member.hooked).collect();
+        libcall::unhook(hooked);
         exception::unhook(self.exceptions.get_mut());
-        self.libraries.clear();
         LIVE.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -110,47 +98,19 @@ impl Group {
         LIVE.fetch_add(1, Ordering::Relaxed);
         Self {
             objects: Box::default(),
-            members: Vec::new(),
-            libraries: Vec::new(),
-            hosts: Vec::new(),
-            host_functions: HashMap::new(),
+            units: Vec::new(),
+            vacant_units: Vec::new(),
+            regions: BTreeMap::new(),
+            vacancies: Vacancies::default(),
             mutator,
             tables: Vec::new(),
             tags: Vec::new(),
             globals: Vec::new(),
-            kits: Vec::new(),
             exceptions: Box::default(),
-            hooked: Vec::new(),
-            owned_anyfuncs: Vec::new(),
         }
     }
 
-    /// Which member's local function has its slot at this address.
-    pub(super) fn member_of(&self, address: usize) -> Option<(&Member, u32)> {
-        self.members.iter().rev().find_map(|member| {
-            let offset = address.checked_sub(member.slots.base as usize)?;
-            let local = offset / size_of::<VMCallerCheckedAnyfunc>();
-            let own = local < member.slots.count
-                && offset.is_multiple_of(size_of::<VMCallerCheckedAnyfunc>());
-            own.then_some((member, local as u32))
-        })
-    }
-
-    /// What is known of the function whose anyfunc has this address; `None` if it is none of the
-    /// group's.
-    pub fn function(&self, address: usize) -> Option<FunctionMeta> {
-        if let Some((member, local)) = self.member_of(address) {
-            let info = &member.module.declaration.info;
-            let index = info.func_index(LocalFunctionIndex::new(local as usize));
-            return Some(FunctionMeta {
-                ty: info.signatures[info.functions[index]].clone(),
-                index: index.as_u32(),
-            });
-        }
-        self.host_functions.get(&address).cloned()
-    }
-
-    /// Makes a host function that tables and globals of the group can hold.
+    /// Makes a host function that tables and globals of the group can hold; the address of its anyfunc.
     ///
     /// # Errors
     /// The signature cannot be compiled.
@@ -158,27 +118,30 @@ impl Group {
         &mut self,
         ty: &FunctionType,
         callee: Box<dyn Callee>,
-    ) -> Result<usize, String> {
+    ) -> Result<(UnitId, usize), String> {
         let kit = crate::tier::kit(ty).map_err(|error| error.to_string())?;
-        let mut host = HostFunction::new(callee);
+        let mut function = HostFunction::new(callee);
         let anyfunc = Box::new(UnsafeCell::new(VMCallerCheckedAnyfunc {
             func_ptr: kit.dynamic_trampoline(),
             type_signature_hash: kit.signature(),
-            vmctx: host.context(),
+            vmctx: function.context(),
             call_trampoline: kit.call_trampoline(),
         }));
         let address = anyfunc.get() as usize;
-        self.hosts.push(host);
-        self.owned_anyfuncs.push(anyfunc);
-        self.kits.push(kit);
-        self.host_functions.insert(
-            address,
-            FunctionMeta {
+        let id = self.reserve_unit();
+        self.map_region(address, 1, id, Anyfuncs::Host);
+        self.units[id] = Some(Unit {
+            part: Part::Host(Host {
                 ty: ty.clone(),
-                index: 0,
-            },
-        );
-        Ok(address)
+                _anyfunc: anyfunc,
+                _function: function,
+                _kit: kit,
+            }),
+            starts: vec![address],
+            imports: Vec::new(),
+            pinned: false,
+        });
+        Ok((id, address))
     }
 
     /// A table that JavaScript made; its id.
@@ -210,6 +173,17 @@ impl Group {
 
     pub(super) fn table_handle(&self, id: usize) -> Option<InternalStoreHandle<VMTable>> {
         Some(self.tables.get(id)?.handle)
+    }
+
+    pub(super) fn table_count(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// The values of the globals of one type that JavaScript made.
+    pub(super) fn host_globals(&self, ty: Type) -> impl Iterator<Item = RawValue> {
+        let own = self.globals.iter().filter(move |own| own.ty == ty);
+        // SAFETY: owned by the group and used by its thread only.
+        own.map(|global| unsafe { global.definition.get().read() }.val)
     }
 
     /// The table with this id.
@@ -294,11 +268,7 @@ impl Group {
 
     /// Whether code of the group has handlers, so that what its imports throw is of interest to it.
     pub fn catches(&self) -> bool {
-        CATCHES
-            && self
-                .members
-                .iter()
-                .any(|member| member.module.declaration.catches)
+        CATCHES && self.members().any(|member| member.module.declaration.catches)
     }
 
     /// Makes an exception with this payload, one slot a value; `None` if there is no such tag.
@@ -334,22 +304,27 @@ impl Group {
     pub fn live_references(&mut self) -> Vec<RawReference> {
         let mut live = Vec::new();
         let mut tables: Vec<_> = self.tables.iter().map(|known| known.handle).collect();
-        let mut globals = Vec::new();
-        for member in &self.members {
+        for unit in self.units.iter_mut().flatten() {
+            let Part::Instance(member) = &mut unit.part else {
+                continue;
+            };
             if !member.module.declaration.holds_externrefs() {
                 continue;
             }
             let info = Arc::clone(&member.module.declaration.info);
-            let instance = member.instance.get_mut(&mut self.objects);
             for index in 0..info.tables.len() - 1 {
                 let export = ExportIndex::Table(TableIndex::new(index));
-                if let VMExtern::Table(handle) = instance.lookup_by_declaration(export) {
+                if let VMExtern::Table(handle) = member.instance.lookup_by_declaration(export) {
                     tables.push(handle);
                 }
             }
             for (index, ty) in info.globals.iter() {
                 if ty.ty == Type::ExternRef {
-                    globals.push((member.instance, index));
+                    let global = global_address(&self.objects, &mut member.instance, index);
+                    // SAFETY: the definition lives as long as the group, or the unit that it keeps.
+                    let value = unsafe { global.read() }.val;
+                    // SAFETY: every word is a valid index.
+                    live.push(unsafe { value.externref });
                 }
             }
         }
@@ -364,19 +339,8 @@ impl Group {
                 );
             }
         }
-        for (instance, index) in globals {
-            let address = self.global_address(instance, index);
-            // SAFETY: the definition lives as long as the group.
-            let value = unsafe { address.read() }.val;
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        for global in self.globals.iter().filter(|own| own.ty == Type::ExternRef) {
-            // SAFETY: owned by the group and used by its thread only.
-            let value = unsafe { global.definition.get().read() }.val;
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
+        // SAFETY: every word is a valid index.
+        live.extend(self.host_globals(Type::ExternRef).map(|value| unsafe { value.externref }));
         let payloads = self.exceptions.get_mut();
         for value in payloads.payload_values(&self.objects, Type::ExternRef) {
             // SAFETY: every word is a valid index.
@@ -386,28 +350,18 @@ impl Group {
         live
     }
 
-    pub(super) fn global_address(
-        &mut self,
-        instance: InternalStoreHandle<VMInstance>,
-        index: GlobalIndex,
-    ) -> NonNull<VMGlobalDefinition> {
-        let instance = instance.get_mut(&mut self.objects);
-        match instance.lookup_by_declaration(ExportIndex::Global(index)) {
-            VMExtern::Global(handle) => handle.get(&self.objects).vmglobal(),
-            _ => unreachable!("a global's declaration is a global"),
-        }
-    }
-
     /// Instances, their slots, and how many slots hold optimized bodies.
     pub fn inspect(&self) -> (usize, usize, usize) {
+        let mut instances = 0;
         let mut slots = 0;
         let mut optimized = 0;
-        for member in &self.members {
+        for member in self.members() {
             let (count, swapped) = member.module.inspect(member.id);
+            instances += 1;
             slots += count;
             optimized += swapped;
         }
-        (self.members.len(), slots, optimized)
+        (instances, slots, optimized)
     }
 
     pub(super) fn anyfunc_of(
@@ -419,6 +373,18 @@ impl Group {
             MaybeInstanceOwned::Host(own) => NonNull::new(own.get()).unwrap_or(NonNull::dangling()),
             MaybeInstanceOwned::Instance(anyfunc) => *anyfunc,
         }
+    }
+}
+
+/// Where the definition of an instance's global lies.
+pub(super) fn global_address(
+    objects: &StoreObjects,
+    instance: &mut VMInstance,
+    index: GlobalIndex,
+) -> NonNull<VMGlobalDefinition> {
+    match instance.lookup_by_declaration(ExportIndex::Global(index)) {
+        VMExtern::Global(handle) => handle.get(objects).vmglobal(),
+        _ => unreachable!("a global's declaration is a global"),
     }
 }
 

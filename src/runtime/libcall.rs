@@ -76,11 +76,11 @@ pub(super) fn hook(instance: &VMInstance, info: &ModuleInfo) -> Option<usize> {
 }
 
 /// The instances are about to be freed.
-pub(super) fn unhook(hooked: &[usize]) {
+pub(super) fn unhook(hooked: impl IntoIterator<Item = usize>) {
     // Nothing is left to forget where the thread is ending.
     let _ = HOOKED.try_with(|all| {
         for vmctx in hooked {
-            all.borrow_mut().remove(vmctx);
+            all.borrow_mut().remove(&vmctx);
         }
     });
 }
