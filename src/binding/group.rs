@@ -105,7 +105,10 @@ impl GroupHandle {
     }
 
     fn sweep(&self, env: Env) -> Result<Value> {
-        let sweep = self.group.borrow_mut().sweep(|unit| self.unit_object(unit).is_some());
+        let sweep = self
+            .group
+            .borrow_mut()
+            .sweep(|unit| self.unit_object(unit).is_some());
         {
             let mut units = self.units.borrow_mut();
             for unit in &sweep.freed {

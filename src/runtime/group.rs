@@ -268,7 +268,10 @@ impl Group {
 
     /// Whether code of the group has handlers, so that what its imports throw is of interest to it.
     pub fn catches(&self) -> bool {
-        CATCHES && self.members().any(|member| member.module.declaration.catches)
+        CATCHES
+            && self
+                .members()
+                .any(|member| member.module.declaration.catches)
     }
 
     /// Makes an exception with this payload, one slot a value; `None` if there is no such tag.
@@ -340,7 +343,10 @@ impl Group {
             }
         }
         // SAFETY: every word is a valid index.
-        live.extend(self.host_globals(Type::ExternRef).map(|value| unsafe { value.externref }));
+        live.extend(
+            self.host_globals(Type::ExternRef)
+                .map(|value| unsafe { value.externref }),
+        );
         let payloads = self.exceptions.get_mut();
         for value in payloads.payload_values(&self.objects, Type::ExternRef) {
             // SAFETY: every word is a valid index.

@@ -376,11 +376,7 @@ impl Group {
         Slots { base, count }
     }
 
-    fn externs(
-        &mut self,
-        code: &Code,
-        imports: Vec<Import>,
-    ) -> Result<Externs, InstantiateError> {
+    fn externs(&mut self, code: &Code, imports: Vec<Import>) -> Result<Externs, InstantiateError> {
         let info = &code.info;
         if imports.len() != info.imports.len() {
             return Err(incompatible("an import is missing"));
@@ -547,21 +543,17 @@ impl Group {
                     let definition = global_address(&self.objects, instance, index);
                     ExportValue::Global(definition.as_ptr() as usize)
                 }
-                declaration => {
-                    match instance.lookup_by_declaration(declaration) {
-                        VMExtern::Table(handle) => {
-                            let declared = match declaration {
-                                ExportIndex::Table(index) => {
-                                    module.declaration.table(index).maximum
-                                }
-                                _ => None,
-                            };
-                            ExportValue::Table(self.table_id(handle, declared))
-                        }
-                        VMExtern::Tag(handle) => ExportValue::Tag(self.tag_id(handle)),
-                        _ => unreachable!("tables and tags are what is left"),
+                declaration => match instance.lookup_by_declaration(declaration) {
+                    VMExtern::Table(handle) => {
+                        let declared = match declaration {
+                            ExportIndex::Table(index) => module.declaration.table(index).maximum,
+                            _ => None,
+                        };
+                        ExportValue::Table(self.table_id(handle, declared))
                     }
-                }
+                    VMExtern::Tag(handle) => ExportValue::Tag(self.tag_id(handle)),
+                    _ => unreachable!("tables and tags are what is left"),
+                },
             });
         }
         exports

@@ -116,10 +116,13 @@ const ANYFUNC: usize = size_of::<VMCallerCheckedAnyfunc>();
 impl Group {
     /// The instances.
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
-        self.units.iter().flatten().filter_map(|unit| match &unit.part {
-            Part::Instance(member) => Some(&**member),
-            Part::Host(_) => None,
-        })
+        self.units
+            .iter()
+            .flatten()
+            .filter_map(|unit| match &unit.part {
+                Part::Instance(member) => Some(&**member),
+                Part::Host(_) => None,
+            })
     }
 
     /// A number for a unit that is about to be made.
@@ -253,7 +256,9 @@ impl Group {
     /// Marks what is reached from what is marked already.
     fn follow(&mut self, found: &mut Found, contents: &mut Vec<(UnitId, Vec<UnitId>)>) {
         while let Some(id) = found.pending.pop() {
-            let Some(unit) = &self.units[id] else { continue };
+            let Some(unit) = &self.units[id] else {
+                continue;
+            };
             for import in &unit.imports {
                 found.add(*import);
             }
@@ -273,7 +278,8 @@ impl Group {
 
     /// The units of which the tables and globals that a unit defines hold functions.
     fn contents_of(&mut self, id: UnitId, visit: &mut impl FnMut(UnitId)) {
-        let Some(Part::Instance(member)) = self.units[id].as_mut().map(|unit| &mut unit.part) else {
+        let Some(Part::Instance(member)) = self.units[id].as_mut().map(|unit| &mut unit.part)
+        else {
             return;
         };
         let info = Arc::clone(&member.module.declaration.info);
@@ -338,7 +344,9 @@ impl Group {
         let mut exporters = HashMap::new();
         let mut units = Vec::new();
         for id in freed {
-            let Some(unit) = self.units[*id].take() else { continue };
+            let Some(unit) = self.units[*id].take() else {
+                continue;
+            };
             self.vacant_units.push(*id);
             for start in &unit.starts {
                 self.regions.remove(start);
@@ -348,7 +356,9 @@ impl Group {
                 contexts.push(context_of(&member.instance));
             }
             for import in &unit.imports {
-                if let Some(Part::Instance(member)) = self.units[*import].as_ref().map(|unit| &unit.part) {
+                if let Some(Part::Instance(member)) =
+                    self.units[*import].as_ref().map(|unit| &unit.part)
+                {
                     exporters.insert(*import, (Arc::clone(&member.module), member.id));
                 }
             }

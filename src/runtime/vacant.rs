@@ -4,8 +4,8 @@
 
 use std::ptr::NonNull;
 
-use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages, TableStyle, TableType, Type};
 use wasmer_types::entity::{EntityRef, PrimaryMap};
+use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages, TableStyle, TableType, Type};
 use wasmer_vm::{
     InternalStoreHandle, LinearMemory, StoreObject, StoreObjects, VMFunction, VMGlobal, VMMemory,
     VMMemoryDefinition, VMTable,

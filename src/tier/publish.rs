@@ -114,7 +114,9 @@ impl Module {
     /// record's address is in one of them.
     pub fn forget_dependents(&self, id: u64, gone: impl Fn(usize) -> bool) {
         if let Some(instance) = self.registered.lock().instances.get_mut(&id) {
-            instance.dependents.retain(|(_, record)| !gone(*record as usize));
+            instance
+                .dependents
+                .retain(|(_, record)| !gone(*record as usize));
         }
     }
 

@@ -1,0 +1,140 @@
+'use strict'
+// node --expose-gc [--require register.js] units.js <scenario>: makes parts of one link group and drops them while the
+// group goes on; prints what is left as JSON.
+
+const { assemble } = require('./modules.js')
+
+const ours = WebAssembly.Module.tier !== undefined
+
+const MAIN = `(module
+  (type $f (func (param i32) (result i32)))
+  (table $t (export "table") 64 funcref)
+  (table $own 4 funcref)
+  (func (export "call") (param i32 i32) (result i32) (call_indirect $t (type $f) (local.get 1) (local.get 0)))
+  (func (export "put") (param i32 funcref) (table.set $t (local.get 0) (local.get 1)))
+  (func (export "hide") (param i32) (table.set $own (i32.const 0) (table.get $t (local.get 0))))
+  (func (export "hidden") (param i32) (result i32) (call_indirect $own (type $f) (local.get 0) (i32.const 0))))`
+
+// Calls its import; `publish` puts the function into the table by itself.
+const BLOCK = `(module
+  (type $f (func (param i32) (result i32)))
+  (import "e" "table" (table 64 funcref))
+  (import "e" "f" (func $import (type $f)))
+  (elem declare func $f)
+  (func $f (export "f") (type $f) (i32.add (i32.const 1) (call $import (local.get 0))))
+  (func (export "publish") (param i32) (table.set (local.get 0) (ref.func $f))))`
+
+// Imports a function of another instance; as a table of its own, which nobody else sees, it has MAIN's only.
+const USER = `(module
+  (type $f (func (param i32) (result i32)))
+  (import "e" "table" (table 64 funcref))
+  (import "e" "f" (func $import (type $f)))
+  (func (export "use") (type $f) (i32.mul (i32.const 2) (call $import (local.get 0)))))`
+
+const WRAPPER = '(module (import "e" "f" (func (param i32) (result i32))) (export "f" (func 0)))'
+
+let collected = 0
+const registry = new FinalizationRegistry(() => collected++)
+
+/** Collections and turns of the event loop, until `done` or for 60 turns. */
+async function collect(done) {
+  for (let turn = 0; turn < 60 && !done(); turn++) {
+    globalThis.gc()
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+const turns = (count) => collect(() => count-- === 0)
+
+/** A function of JavaScript's whose collection counts. */
+function closure(value) {
+  const made = (x) => x + value
+  registry.register(made)
+  return made
+}
+
+function instancesOf(exported) {
+  if (!ours) return null
+  const { describeFunction } = require('../../lib/function.js')
+  return require('../../binding.js').inspect(describeFunction(exported).group.handle).instances
+}
+
+const scenarios = {
+  /** Instances that share a table, each in the place of another one. */
+  async dropped({ main, block }) {
+    const count = 1000
+    let sum = 0
+    for (let i = 0; i < count; i++) {
+      const { f } = new WebAssembly.Instance(block, { e: { table: main.table, f: closure(i) } }).exports
+      main.table.set(i % 64, f)
+      sum += main.call(i % 64, 1)
+      if (i % 100 === 99) await turns(2)
+    }
+    await collect(() => collected === count - 64 && (!ours || instancesOf(main.call) === 65))
+    return { sum, collected, instances: instancesOf(main.call) }
+  },
+
+  /** Functions of JavaScript's that go into a table and out again (Emscripten's addFunction). */
+  async functions({ main, wrapper }) {
+    const count = 1000
+    let sum = 0
+    for (let i = 0; i < count; i++) {
+      main.table.set(i % 8, new WebAssembly.Instance(wrapper, { e: { f: closure(i) } }).exports.f)
+      sum += main.call(i % 8, 1)
+      main.table.set(i % 8, null)
+    }
+    await collect(() => collected === count)
+    return { sum, collected }
+  },
+
+  /** What only WebAssembly can reach stays, is itself, and works. */
+  async reached({ main, block, user }) {
+    const make = (value) => new WebAssembly.Instance(block, { e: { table: main.table, f: closure(value) } }).exports
+    const marked = (fn, mark) => Object.assign(fn, { mark })
+    ;(() => {
+      main.table.set(0, marked(make(10).f, 'in a table'))
+      main.put(1, marked(make(20).f, 'passed'))
+      main.table.set(2, make(30).f)
+      main.hide(2)
+      main.table.set(2, null)
+    })()
+    let idle = make(40)
+    marked(idle.f, 'by itself')
+    let { use } = new WebAssembly.Instance(user, { e: { table: main.table, f: make(50).f } }).exports
+    await turns(6)
+    // Nothing of WebAssembly has reached it so far.
+    idle.publish(3)
+    idle = undefined
+    main.table.set(4, use)
+    use = undefined
+    await turns(6)
+    const marks = [0, 1, 3].map((at) => main.table.get(at).mark)
+    const results = [0, 1, 3, 4].map((at) => main.call(at, 1))
+    return { marks, results, hidden: main.hidden(1), collected }
+  },
+
+  /** The optimizing tier's code goes to instances of which others that imported it are gone. */
+  async swapped({ main, block, user }) {
+    const { f } = new WebAssembly.Instance(block, { e: { table: main.table, f: closure(1) } }).exports
+    for (let i = 0; i < 300; i++) {
+      new WebAssembly.Instance(user, { e: { table: main.table, f } }).exports.use(i)
+      if (i % 100 === 99) await turns(3)
+    }
+    const before = instancesOf(main.call)
+    if (ours) await WebAssembly.Module.optimized(block)
+    return { result: f(1), before }
+  },
+}
+
+async function main() {
+  const [text, block, user, wrapper] = await Promise.all([MAIN, BLOCK, USER, WRAPPER].map((wat) => assemble(wat)))
+  const made = {
+    main: new WebAssembly.Instance(new WebAssembly.Module(text)).exports,
+    block: new WebAssembly.Module(block),
+    user: new WebAssembly.Module(user),
+    wrapper: new WebAssembly.Module(wrapper),
+  }
+  console.log(JSON.stringify(await scenarios[process.argv[2]](made)))
+}
+
+main()
