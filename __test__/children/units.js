@@ -98,15 +98,14 @@ const scenarios = {
       main.hide(2)
       main.table.set(2, null)
     })()
-    let idle = make(40)
-    marked(idle.f, 'by itself')
-    let { use } = new WebAssembly.Instance(user, { e: { table: main.table, f: make(50).f } }).exports
+    const here = { idle: make(40) }
+    marked(here.idle.f, 'by itself')
+    here.user = new WebAssembly.Instance(user, { e: { table: main.table, f: make(50).f } }).exports
     await turns(6)
     // Nothing of WebAssembly has reached it so far.
-    idle.publish(3)
-    idle = undefined
-    main.table.set(4, use)
-    use = undefined
+    here.idle.publish(3)
+    main.table.set(4, here.user.use)
+    here.idle = here.user = undefined
     await turns(6)
     const marks = [0, 1, 3].map((at) => main.table.get(at).mark)
     const results = [0, 1, 3, 4].map((at) => main.call(at, 1))
