@@ -14,6 +14,8 @@ const { createExportedFunction, describeFunction } = require('./function.js')
 const { Slab } = require('./slab.js')
 const { passed, threw, trapped } = require('./stack.js')
 
+const collections = new FinalizationRegistry((group) => group.deref()?.collected())
+
 class Group {
   handle = native.groupNew(this)
   /** What instances need for as long as the store lives: adapters, memories, owners of globals. */
@@ -24,6 +26,8 @@ class Group {
   globals = new Map()
   tables = new Map()
   tags = new Map()
+  #reference
+  #watched = false
   #functions = new Map()
   #foreign = new Map()
 
@@ -42,6 +46,22 @@ class Group {
     const record = describeFunction(value)
     if (record === undefined) return undefined
     return record.group === this ? record.address : this.#adopt(value, record.signature)
+  }
+
+  /** From now on, V8's collections are noticed, when the event loop turns. */
+  watch() {
+    if (this.#watched) return
+    this.#watched = true
+    this.#reference ??= new WeakRef(this)
+    collections.register({}, this.#reference)
+  }
+
+  /** What wasm does not hold any more may be what V8 looks for. */
+  collected() {
+    this.#watched = false
+    this.references.sweep(0)
+    this.#exceptions.sweep()
+    this.watch()
   }
 
   /** An exception that leaves wasm, by its number and its tag's id; its payload is in the arena. */

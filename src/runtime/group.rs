@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmer_types::entity::EntityRef;
 use wasmer_types::{
-    ExportIndex, FunctionType, GlobalIndex, LocalFunctionIndex, RawValue, TableIndex, TableStyle,
-    TableType, TagKind, Type,
+    ExportIndex, FunctionType, GlobalIndex, LocalFunctionIndex, RawValue, TableStyle, TableType,
+    TagKind, Type,
 };
 use wasmer_vm::{
     InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, VMCallerCheckedAnyfunc,
@@ -27,6 +27,7 @@ use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
 use super::host::{Callee, HostFunction};
 use super::interrupt::Library;
 use super::libcall;
+use super::reference::References;
 use super::tunables::limited;
 use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
 
@@ -56,12 +57,6 @@ pub(super) struct Member {
     pub(super) _trampolines: Arc<Loaded>,
 }
 
-/// A global that JavaScript made.
-struct HostGlobal {
-    ty: Type,
-    definition: Box<UnsafeCell<VMGlobalDefinition>>,
-}
-
 /// A table that JavaScript knows.
 struct KnownTable {
     handle: InternalStoreHandle<VMTable>,
@@ -79,7 +74,12 @@ pub struct Group {
     pub(super) mutator: Arc<dyn Mutator>,
     tables: Vec<KnownTable>,
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
-    globals: Vec<HostGlobal>,
+    #[expect(
+        clippy::vec_box,
+        reason = "instances and JavaScript hold the addresses"
+    )]
+    globals: Vec<Box<UnsafeCell<VMGlobalDefinition>>>,
+    pub(super) references: References,
     kits: Vec<Arc<Kit>>,
     /// Boxed: the allocation function of compiled code holds the address.
     pub(super) exceptions: Box<UnsafeCell<Exceptions>>,
@@ -101,7 +101,7 @@ impl Drop for Group {
     }
 }
 
-/// A reference as JavaScript sees it: an anyfunc's address or a slab index, 0 for null.
+/// A reference as JavaScript sees it: the address of an anyfunc, or an externref (see `reference`); 0 for null.
 pub type RawReference = usize;
 
 impl Group {
@@ -118,6 +118,7 @@ impl Group {
             tables: Vec::new(),
             tags: Vec::new(),
             globals: Vec::new(),
+            references: References::default(),
             kits: Vec::new(),
             exceptions: Box::default(),
             hooked: Vec::new(),
@@ -188,6 +189,9 @@ impl Group {
     pub fn table_create(&mut self, ty: &TableType) -> Result<usize, String> {
         let table = VMTable::new(&limited(ty), &TableStyle::CallerChecksSignature)?;
         let handle = InternalStoreHandle::new(&mut self.objects, table);
+        if ty.ty == Type::ExternRef {
+            self.references.watch_table(handle);
+        }
         Ok(self.table_id(handle, ty.maximum))
     }
 
@@ -220,7 +224,7 @@ impl Group {
     fn element(&self, id: usize, raw: RawReference) -> Option<TableElement> {
         Some(match self.table(id)?.ty().ty {
             Type::ExternRef => {
-                // SAFETY: an externref is an opaque index of ours, which wasmer never follows.
+                // SAFETY: an externref is a word of ours, which wasmer never follows.
                 let reference = unsafe { VMExternRef::from_raw(RawValue { externref: raw }) };
                 TableElement::ExternRef(reference)
             }
@@ -264,12 +268,18 @@ impl Group {
     pub fn global_create(&mut self, ty: Type) -> usize {
         let definition = Box::new(UnsafeCell::new(VMGlobalDefinition::new()));
         let address = definition.get();
-        self.globals.push(HostGlobal { ty, definition });
-        if ty == Type::ExceptionRef {
-            let exceptions = self.exceptions.get_mut();
-            exceptions.watch(NonNull::new(address).unwrap_or(NonNull::dangling()));
-        }
+        self.globals.push(definition);
+        self.watch_global(ty, NonNull::new(address).unwrap_or(NonNull::dangling()));
         address as usize
+    }
+
+    /// The collectors of exceptions and of references look at it, if it can hold one.
+    pub(super) fn watch_global(&mut self, ty: Type, definition: NonNull<VMGlobalDefinition>) {
+        match ty {
+            Type::ExceptionRef => self.exceptions.get_mut().watch(definition),
+            Type::ExternRef => self.references.watch_global(definition),
+            _ => {}
+        }
     }
 
     /// A tag that JavaScript made; its id.
@@ -328,62 +338,6 @@ impl Group {
     /// The exceptions among those JavaScript was told that something of WebAssembly may hold.
     pub fn live_exceptions(&mut self) -> Vec<Serial> {
         self.exceptions.get_mut().live(&self.objects)
-    }
-
-    /// Every externref in the group's tables, globals and exceptions.
-    pub fn live_references(&mut self) -> Vec<RawReference> {
-        let mut live = Vec::new();
-        let mut tables: Vec<_> = self.tables.iter().map(|known| known.handle).collect();
-        let mut globals = Vec::new();
-        for member in &self.members {
-            if !member.module.declaration.holds_externrefs() {
-                continue;
-            }
-            let info = Arc::clone(&member.module.declaration.info);
-            let instance = member.instance.get_mut(&mut self.objects);
-            for index in 0..info.tables.len() - 1 {
-                let export = ExportIndex::Table(TableIndex::new(index));
-                if let VMExtern::Table(handle) = instance.lookup_by_declaration(export) {
-                    tables.push(handle);
-                }
-            }
-            for (index, ty) in info.globals.iter() {
-                if ty.ty == Type::ExternRef {
-                    globals.push((member.instance, index));
-                }
-            }
-        }
-        for table in tables {
-            let table = table.get(&self.objects);
-            if table.ty().ty == Type::ExternRef {
-                live.extend(
-                    (0..table.size()).filter_map(|index| match table.get(index)? {
-                        TableElement::ExternRef(reference) => reference.map(raw_externref),
-                        TableElement::FuncRef(_) => None,
-                    }),
-                );
-            }
-        }
-        for (instance, index) in globals {
-            let address = self.global_address(instance, index);
-            // SAFETY: the definition lives as long as the group.
-            let value = unsafe { address.read() }.val;
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        for global in self.globals.iter().filter(|own| own.ty == Type::ExternRef) {
-            // SAFETY: owned by the group and used by its thread only.
-            let value = unsafe { global.definition.get().read() }.val;
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        let payloads = self.exceptions.get_mut();
-        for value in payloads.payload_values(&self.objects, Type::ExternRef) {
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        live.retain(|raw| *raw != 0);
-        live
     }
 
     pub(super) fn global_address(

@@ -107,6 +107,7 @@ unsafe extern "C" fn enter(
         // SAFETY: the trampoline's value array has room for parameters and results.
         unsafe { host.callee.call(values) }
     });
+    zone.host_returned();
     match outcome {
         Ok(()) => {}
         // SAFETY: `frame` is the trampoline's, which called this function.

@@ -150,17 +150,29 @@ impl Group {
             instance,
             _trampolines: trampolines,
         });
-        self.watch_globals(module, instance);
+        self.watch(module, instance);
         initialized?;
         Ok(self.exports(module, instance, &functions))
     }
 
-    /// Globals may hold exceptions.
-    fn watch_globals(&mut self, module: &Module, instance: InternalStoreHandle<VMInstance>) {
-        for (index, ty) in &module.declaration.info.globals {
-            if ty.ty == Type::ExceptionRef {
+    /// Its own globals and tables may hold exceptions and references; those it imports are watched.
+    fn watch(&mut self, module: &Module, instance: InternalStoreHandle<VMInstance>) {
+        let info = &module.declaration.info;
+        for (index, ty) in info.globals.iter().skip(info.num_imported_globals) {
+            if matches!(ty.ty, Type::ExceptionRef | Type::ExternRef) {
                 let global = self.global_address(instance, index);
-                self.exceptions.get_mut().watch(global);
+                self.watch_global(ty.ty, global);
+            }
+        }
+        for (index, ty) in info.tables.iter().skip(info.num_imported_tables) {
+            if ty.ty != Type::ExternRef {
+                continue;
+            }
+            let instance = instance.get_mut(&mut self.objects);
+            if let VMExtern::Table(table) =
+                instance.lookup_by_declaration(ExportIndex::Table(index))
+            {
+                self.references.watch_table(table);
             }
         }
     }
