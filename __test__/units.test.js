@@ -27,6 +27,15 @@ test('so are functions of JavaScript that were in a table', async (t) => {
   t.deepEqual(await run('functions', { ours: true }), { sum: 500_500, collected: 1000 })
 })
 
+test('both are freed while WebAssembly runs', async (t) => {
+  t.deepEqual(await run('inside', { ours: true }), { sum: 2_003_000 + 1000, few: true })
+})
+
+test('what drops itself while it runs goes on', async (t) => {
+  const expected = await run('running', { ours: false })
+  t.deepEqual(await run('running', { ours: true }), expected)
+})
+
 test('what only WebAssembly reaches stays, and stays itself', async (t) => {
   const expected = await run('reached', { ours: false })
   t.deepEqual(expected.marks, ['in a table', 'passed', 'by itself'])

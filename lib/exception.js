@@ -16,7 +16,7 @@ const { apply } = Reflect
 const { Exception } = builtin
 const { is, getArg } = Exception.prototype
 
-const FIRST_SWEEP = 1024
+const FIRST_SWEEP = 256
 
 const unrelated = new builtin.Tag({ parameters: [] })
 
@@ -130,7 +130,7 @@ class Exceptions {
     }
     this.#values.set(number, exception)
     this.#numbers.set(exception, number)
-    this.#sweep()
+    this.#makeRoom()
     return exception
   }
 
@@ -139,7 +139,7 @@ class Exceptions {
    */
   toWasm(value) {
     try {
-      this.#sweep()
+      this.#makeRoom()
       return this.#find(value) ?? this.#create(value)
     } catch {
       // The stack is full.
@@ -164,9 +164,9 @@ class Exceptions {
       this.#anonymousTag ??= native.tagCreate(group.handle, ':')
       id = this.#anonymousTag
     } else {
-      const raws = tag === JSTag ? [group.references.intern(value)] : payloadOf(tag, value, group)
+      const raws = tag === JSTag ? [value] : payloadOf(tag, value, group)
       id = bindTag(tag, group)
-      tagParams(tag).forEach((letter, k) => write(letter, k, raws[k]))
+      tagParams(tag).forEach((letter, k) => write(letter, k, raws[k], group))
     }
     const number = native.exceptionCreate(group.handle, id)
     this.#values.set(number, value)
@@ -174,9 +174,14 @@ class Exceptions {
     return number
   }
 
-  // Not between the making of an exception and its throwing: nothing holds it then.
-  #sweep() {
-    if (this.#values.size < this.#limit) return
+  #makeRoom() {
+    this.#group.watch()
+    if (this.#values.size >= this.#limit) this.sweep()
+  }
+
+  /** Not between the making of an exception and its throwing: nothing holds it then. */
+  sweep() {
+    if (this.#values.size === 0) return
     const live = new Set(native.liveExceptions(this.#group.handle))
     for (const number of this.#values.keys()) if (!live.has(number)) this.#values.delete(number)
     this.#limit = Math.max(FIRST_SWEEP, 2 * this.#values.size)

@@ -19,7 +19,7 @@
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('./native.js')
 const { parseSignature } = require('./signature.js')
 const { leaving } = require('./stack.js')
-const { INCOMPATIBLE, read, readAll, toRawAll, writeAll } = require('./value.js')
+const { INCOMPATIBLE, read, readAll, toRaw, toRawAll, write, writeAll } = require('./value.js')
 const { SLOPPY } = require('./webidl.js')
 
 const { wait } = Atomics
@@ -196,33 +196,94 @@ function callWithNumbers(call, unit, { params, results }) {
   }
 }
 
+function coerceThoroughly(letter, value, call, group) {
+  try {
+    return toRaw(letter, value, group)
+  } catch (error) {
+    throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
+  }
+}
+
+/** As {@link toRaw}, of an argument. */
+const coerce = (letter, value, call, group) => (letter === 'r' ? value : coerceThoroughly(letter, value, call, group))
+
+// One result is itself, none undefined, several an Array.
+function readResults(results, group) {
+  if (results.length === 0) return undefined
+  return results.length === 1 ? read(results[0], 0, group) : readAll(results, group)
+}
+
+// Other types, references mostly: by arity alone.
+const BY_ARITY = [
+  (call, unit, _, results) => () => {
+    call(unit) // node-do-not-add-exception-line
+    if (U32[FAILED] !== 0) stop()
+    return readResults(results, unit.group)
+  },
+  (call, unit, [p], results) => (a) => {
+    a = coerce(p, a, call, unit.group)
+    write(p, 0, a, unit.group)
+    call(unit) // node-do-not-add-exception-line
+    if (U32[FAILED] !== 0) stop()
+    return readResults(results, unit.group)
+  },
+  (call, unit, [p, q], results) => (a, b) => {
+    a = coerce(p, a, call, unit.group)
+    b = coerce(q, b, call, unit.group)
+    write(p, 0, a, unit.group)
+    write(q, 1, b, unit.group)
+    call(unit) // node-do-not-add-exception-line
+    if (U32[FAILED] !== 0) stop()
+    return readResults(results, unit.group)
+  },
+  (call, unit, [p, q, r], results) => (a, b, c) => {
+    a = coerce(p, a, call, unit.group)
+    b = coerce(q, b, call, unit.group)
+    c = coerce(r, c, call, unit.group)
+    write(p, 0, a, unit.group)
+    write(q, 1, b, unit.group)
+    write(r, 2, c, unit.group)
+    call(unit) // node-do-not-add-exception-line
+    if (U32[FAILED] !== 0) stop()
+    return readResults(results, unit.group)
+  },
+  (call, unit, [p, q, r, s], results) => (a, b, c, d) => {
+    a = coerce(p, a, call, unit.group)
+    b = coerce(q, b, call, unit.group)
+    c = coerce(r, c, call, unit.group)
+    d = coerce(s, d, call, unit.group)
+    write(p, 0, a, unit.group)
+    write(q, 1, b, unit.group)
+    write(r, 2, c, unit.group)
+    write(s, 3, d, unit.group)
+    call(unit) // node-do-not-add-exception-line
+    if (U32[FAILED] !== 0) stop()
+    return readResults(results, unit.group)
+  },
+]
+
 // "Call an Exported Function"
-function callBySignature(call, unit, { params, results, opaque, references }) {
-  const { group } = unit
+function callBySignature(call, unit, { params, results, opaque }) {
   // 1. If a parameter or result is v128 or exnref, throw a TypeError (before any argument is looked at).
   if (opaque) {
     return () => {
       throw leaving(new TypeError(INCOMPATIBLE), functions.get(call)) // node-do-not-add-exception-line
     }
   }
-  const coerce = (values) => {
-    if (references) group.references.begin()
+  if (params.length < BY_ARITY.length) return BY_ARITY[params.length](call, unit, params, results)
+  const { group } = unit
+  const coerceAll = (values) => {
     try {
       return toRawAll(params, values, group)
     } catch (error) {
       throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
-    } finally {
-      if (references) group.references.end()
     }
   }
   return (...values) => {
-    writeAll(params, coerce(values))
+    writeAll(params, coerceAll(values), group)
     call(unit) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
-    // One result is itself, none undefined, several an Array.
-    if (results.length === 0) return undefined
-    if (results.length === 1) return read(results[0], 0, group)
-    return readAll(results, group)
+    return readResults(results, group)
   }
 }
 

@@ -136,7 +136,7 @@ const own = defineInterface(Global, 'WebAssembly.Global', {
       if (isOpaque(letter)) throw invalidType(letter, 'set', where)
       checkFunction(letter, value, where)
       const raw = toRaw(letter, value, group)
-      write(letter, 0, raw)
+      write(letter, 0, raw, group)
       native.globalSet(address)
     } catch (error) {
       throw leaving(error, own['set value']) // node-do-not-add-exception-line
@@ -179,7 +179,7 @@ function matchGlobal(global, type, subject) {
 function defineValue(group, letter, mutable, value) {
   const raw = letter === 'x' ? 0 : toRaw(letter, value, group)
   const address = native.globalCreate(group.handle, letter, mutable)
-  write(letter, 0, raw)
+  write(letter, 0, raw, group)
   native.globalSet(address)
   return address
 }

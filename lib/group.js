@@ -18,7 +18,7 @@ const { Unit } = require('./unit.js')
 // So many new units at least are made between two sweeps, or a collection of V8's.
 const BETWEEN_SWEEPS = 128
 
-// What is found unreachable when V8 collects: an object that nothing holds. Only then a sweep can find more to free.
+// What V8 finds unreachable whenever it collects: objects that nobody holds.
 const collections = new FinalizationRegistry((group) => group.deref()?.collected())
 
 class Group {
@@ -35,7 +35,8 @@ class Group {
   #held = new Set()
   #units = 0
   #limit = BETWEEN_SWEEPS
-  #watching = false
+  #reference
+  #watched = false
   /** Units whose functions went to WebAssembly since the last sweep; they may be on their way still. */
   #passed = new Set()
   /** Function of another group -> the unit of its host function here. */
@@ -67,21 +68,8 @@ class Group {
   add(unit) {
     this.#held.add(unit)
     // One alone goes with its group.
-    if (++this.#units > 1) this.#watch()
+    if (++this.#units > 1) this.watch()
     if (this.#units > this.#limit) this.#sweep()
-  }
-
-  /** V8 has collected. */
-  collected() {
-    this.#watching = false
-    this.#sweep()
-    if (this.#units > 1) this.#watch()
-  }
-
-  #watch() {
-    if (this.#watching) return
-    this.#watching = true
-    collections.register({}, new WeakRef(this))
   }
 
   /** WebAssembly may reach a unit that was loose. */
@@ -97,13 +85,7 @@ class Group {
   }
 
   #sweep() {
-    const found = native.sweepUnits(this.handle)
-    if (found === null) {
-      // WebAssembly is running.
-      this.#limit += BETWEEN_SWEEPS
-      return
-    }
-    const { held, loose, contents } = found
+    const { held, loose, contents } = native.sweepUnits(this.handle)
     const passed = this.#passed
     this.#passed = new Set()
     this.#held = new Set(held)
@@ -119,6 +101,23 @@ class Group {
     for (const [unit, others] of contents) unit.contents = others
     this.#units = held.length + loose.length
     this.#limit = this.#units + Math.max(BETWEEN_SWEEPS, held.length)
+  }
+
+  /** From now on, V8's collections are noticed, when the event loop turns. */
+  watch() {
+    if (this.#watched) return
+    this.#watched = true
+    this.#reference ??= new WeakRef(this)
+    collections.register({}, this.#reference)
+  }
+
+  /** What wasm does not hold any more may be what V8 looks for. */
+  collected() {
+    this.#watched = false
+    this.references.sweep(0)
+    this.#exceptions.sweep()
+    this.#sweep()
+    this.watch()
   }
 
   /** An exception that leaves wasm, by its number and its tag's id; its payload is in the arena. */

@@ -112,6 +112,43 @@ const scenarios = {
     return { marks, results, hidden: main.hidden(1), collected }
   },
 
+  /** All in one call of WebAssembly, with no turn of the event loop. */
+  async inside({ main, block, wrapper }) {
+    const looping = await assemble(`(module (import "e" "step" (func $step (param i32) (result i32)))
+      (func (export "loop") (param i32) (result i32) (local $sum i32)
+        (loop $again (local.set $sum (i32.add (local.get $sum) (call $step (local.get 0))))
+          (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))) (local.get $sum)))`)
+    const step = (i) => {
+      const e = { table: main.table, f: closure(i) }
+      const [instance, at] = i % 2 === 0 ? [block, i % 64] : [wrapper, 63]
+      main.table.set(at, new WebAssembly.Instance(instance, { e }).exports.f)
+      if (i % 50 === 0) globalThis.gc()
+      return main.call(at, 1)
+    }
+    const { loop } = new WebAssembly.Instance(new WebAssembly.Module(looping), { e: { step } }).exports
+    const sum = loop(2000)
+    return { sum, few: instancesOf(main.call) < 600 }
+  },
+
+  /** One that drops itself while it runs goes on: it calls itself through the table when it is not there any more. */
+  async running({ main, block }) {
+    const results = []
+    const make = (f) => new WebAssembly.Instance(block, { e: { table: main.table, f } }).exports.f
+    const forget = (x) => {
+      main.table.set(0, null)
+      for (let i = 0; i < 300; i++) main.table.set(1, make((y) => y + i))
+      globalThis.gc()
+      for (let i = 0; i < 300; i++) main.table.set(1, make((y) => y + i))
+      return x * 10
+    }
+    for (let depth = 0; depth < 3; depth++) {
+      main.table.set(0, make(depth === 0 ? forget : (x) => main.call(0, forget(x))))
+      if (depth > 0) main.table.set(0, make((x) => { main.table.set(0, make(forget)); return main.call(0, x) }))
+      results.push(main.call(0, 7))
+    }
+    return { results }
+  },
+
   /** The optimizing tier's code goes to instances of which others that imported it are gone. */
   async swapped({ main, block, user }) {
     const { f } = new WebAssembly.Instance(block, { e: { table: main.table, f: closure(1) } }).exports

@@ -65,11 +65,6 @@ impl EnvShared {
         }
     }
 
-    /// Whether a call into WebAssembly is under way.
-    pub fn is_inside(&self) -> bool {
-        self.depth.load(Ordering::Relaxed) > 0
-    }
-
     /// A call into WebAssembly ended.
     fn leave(&self) {
         let depth = self.depth.load(Ordering::Relaxed);

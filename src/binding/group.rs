@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use wasmer_types::{FunctionType, RawValue, TableType};
+use wasmer_types::{FunctionType, RawValue};
 use wasmer_vm::{VMExceptionRef, VMGlobalDefinition};
 
 use super::env::{EnvMutator, EnvState};
@@ -11,8 +11,9 @@ use super::function::{Adapter, FunctionEntry, signature_of};
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
 use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
+use super::table::TableEntry;
 use super::thrown::{self, Thrown};
-use crate::module::{ExternType, letter, signature_text, type_of_letter};
+use crate::module::{ExternType, signature_text, type_of_letter};
 use crate::runtime::{
     Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Outcome, Serial,
     UnitId, classify,
@@ -20,12 +21,15 @@ use crate::runtime::{
 
 /// What JavaScript holds for a group; its finaliser frees the store.
 pub struct GroupHandle {
-    group: RefCell<Group>,
+    pub(super) group: RefCell<Group>,
     catches: Cell<bool>,
     /// The JavaScript object of the group, held weakly.
     owner: Reference,
     /// By unit. Freed after the store.
     units: RefCell<Vec<Option<UnitHandle>>>,
+    /// The entries of its tables; they are freed after the store, with the wrappers.
+    #[expect(clippy::vec_box, reason = "the functions hold the addresses")]
+    tables: RefCell<Vec<Box<TableEntry>>>,
 }
 
 /// What JavaScript has of a unit of the group.
@@ -130,6 +134,11 @@ impl GroupHandle {
         })?;
         js::set(env, result, "contents", contents)?;
         Ok(result)
+    }
+
+    /// Keeps a table's entry.
+    pub fn keep_table(&self, entry: Box<TableEntry>) {
+        self.tables.borrow_mut().push(entry);
     }
 
     /// What is known of a function of the group.
@@ -272,6 +281,7 @@ pub fn register(exports: &Exports) {
             catches: Cell::new(false),
             owner: Reference::new(call.env, call.argument(0), 0)?,
             units: RefCell::default(),
+            tables: RefCell::default(),
         };
         js::external(call.env, handle)
     });
@@ -283,46 +293,19 @@ pub fn register(exports: &Exports) {
     });
     exports.function("sweepUnits", |call| {
         let group = call.native::<GroupHandle>(0)?;
-        // What is on the stack of running code is in no table.
-        if call.state.shared.is_inside() {
-            return js::null(call.env);
-        }
         group.sweep(call.env)
     });
     exports.function("inspect", inspect);
-    exports.function("liveReferences", |call| {
+    exports.function("markReferences", |call| {
         let group = call.native::<GroupHandle>(0)?;
-        // References on the stack of running code are not in any table.
-        if call.state.shared.is_inside() {
-            return js::null(call.env);
-        }
-        let live = group.group.borrow_mut().live_references();
-        js::array(call.env, live, |raw| js::number(call.env, raw as f64))
-    });
-    exports.function("tableCreate", table_create);
-    exports.function("tableSize", |call| {
-        let group = call.native::<GroupHandle>(0)?.group.borrow();
-        let table = group.table(call.address(1)?).ok_or_else(no_table)?;
-        js::number(call.env, f64::from(table.size()))
-    });
-    exports.function("tableType", table_type);
-    exports.function("tableGet", |call| {
-        let group = call.native::<GroupHandle>(0)?.group.borrow();
-        let raw = group.table_get(call.address(1)?, index_of(call, 2)?);
-        js::number(call.env, raw.ok_or_else(out_of_bounds)? as f64)
-    });
-    exports.function("tableSet", |call| {
-        let group = call.native::<GroupHandle>(0)?;
-        let (id, index, raw) = (call.address(1)?, index_of(call, 2)?, call.address(3)?);
-        let set = group.group.borrow_mut().table_set(id, index, raw);
-        set.ok_or_else(out_of_bounds)?;
-        js::undefined(call.env)
-    });
-    exports.function("tableGrow", |call| {
-        let group = call.native::<GroupHandle>(0)?;
-        let (id, delta, raw) = (call.address(1)?, index_of(call, 2)?, call.address(3)?);
-        let previous = group.group.borrow_mut().table_grow(id, delta, raw);
-        js::number(call.env, previous.map_or(-1.0, f64::from))
+        let (marks, length) = js::bytes_of(call.env, call.argument(1))?;
+        // SAFETY: the array's bytes, which nobody else uses while this function runs.
+        let marks = unsafe { std::slice::from_raw_parts_mut(marks, length) };
+        // SAFETY: the arena has room for the values of any signature, and `lib/slab.js` counts those of one.
+        let pending =
+            unsafe { std::slice::from_raw_parts(call.state.arena().cast(), call.address(2)?) };
+        let seen = group.group.borrow_mut().mark_references(pending, marks);
+        js::number(call.env, seen as f64)
     });
     exports.function("globalCreate", |call| {
         let group = call.native::<GroupHandle>(0)?;
@@ -394,18 +377,6 @@ pub fn register(exports: &Exports) {
 
 fn no_unit() -> Thrown {
     Thrown::Type("internal: nothing of this group".to_owned())
-}
-
-fn no_table() -> Thrown {
-    Thrown::Type("internal: no such table in this group".to_owned())
-}
-
-fn out_of_bounds() -> Thrown {
-    Thrown::Range("table index is out of bounds".to_owned())
-}
-
-fn index_of(call: &Call<'_>, argument: usize) -> Result<u32> {
-    Ok(call.number(argument)? as u32)
 }
 
 fn global_and_arena(call: &Call<'_>) -> Result<(*mut VMGlobalDefinition, *mut RawValue)> {
@@ -494,32 +465,6 @@ fn inspect(call: &Call<'_>) -> Result<Value> {
         ("optimizedSlots", optimized),
     ] {
         js::set(call.env, object, name, js::number(call.env, count as f64)?)?;
-    }
-    Ok(object)
-}
-
-fn table_create(call: &Call<'_>) -> Result<Value> {
-    let group = call.native::<GroupHandle>(0)?;
-    let element = type_of_letter(call.text(1)?.chars().next().unwrap_or(' '))
-        .ok_or_else(|| Thrown::Type("internal: malformed type".to_owned()))?;
-    let maximum = call.number(3)?;
-    let maximum = (maximum >= 0.0).then_some(maximum as u32);
-    let ty = TableType::new(element, index_of(call, 2)?, maximum);
-    let id = group.group.borrow_mut().table_create(&ty);
-    js::number(call.env, id.map_err(Thrown::Range)? as f64)
-}
-
-fn table_type(call: &Call<'_>) -> Result<Value> {
-    let env = call.env;
-    let group = call.native::<GroupHandle>(0)?.group.borrow();
-    let table = group.table(call.address(1)?).ok_or_else(no_table)?;
-    let object = js::object(env)?;
-    let element = letter(table.ty().ty).to_string();
-    js::set(env, object, "element", js::string(env, &element)?)?;
-    let size = f64::from(table.size());
-    js::set(env, object, "initial", js::number(env, size)?)?;
-    if let Some(maximum) = group.table_maximum(call.address(1)?) {
-        js::set(env, object, "maximum", js::number(env, f64::from(maximum))?)?;
     }
     Ok(object)
 }

@@ -12,10 +12,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wasmer_types::entity::EntityRef;
 use wasmer_types::{
-    ExportIndex, FunctionType, GlobalIndex, RawValue, TableIndex, TableStyle, TableType, TagKind,
-    Type,
+    ExportIndex, FunctionType, GlobalIndex, RawValue, TableStyle, TableType, TagKind, Type,
 };
 use wasmer_vm::{
     InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, VMCallerCheckedAnyfunc,
@@ -26,8 +24,9 @@ use wasmer_vm::{
 use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
 use super::host::{Callee, HostFunction};
 use super::libcall;
+use super::reference::References;
 use super::tunables::limited;
-use super::unit::{Anyfuncs, Host, Part, Region, Unit, UnitId};
+use super::unit::{Anyfuncs, Host, Part, Region, Retired, Unit, UnitId};
 use super::vacant::Vacancies;
 use crate::tier::Mutator;
 
@@ -69,10 +68,12 @@ pub struct Group {
     /// By the address of the first.
     pub(super) regions: BTreeMap<usize, Region>,
     pub(super) vacancies: Vacancies,
+    pub(super) retired: Vec<Retired>,
     pub(super) mutator: Arc<dyn Mutator>,
     tables: Vec<KnownTable>,
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
     globals: Vec<HostGlobal>,
+    pub(super) references: References,
     /// Boxed: the allocation function of compiled code holds the address.
     pub(super) exceptions: Box<UnsafeCell<Exceptions>>,
 }
@@ -89,7 +90,7 @@ impl Drop for Group {
     }
 }
 
-/// A reference as JavaScript sees it: an anyfunc's address or a slab index, 0 for null.
+/// A reference as JavaScript sees it: the address of an anyfunc, or an externref (see `reference`); 0 for null.
 pub type RawReference = usize;
 
 impl Group {
@@ -102,10 +103,12 @@ impl Group {
             vacant_units: Vec::new(),
             regions: BTreeMap::new(),
             vacancies: Vacancies::default(),
+            retired: Vec::new(),
             mutator,
             tables: Vec::new(),
             tags: Vec::new(),
             globals: Vec::new(),
+            references: References::default(),
             exceptions: Box::default(),
         }
     }
@@ -134,7 +137,7 @@ impl Group {
             part: Part::Host(Host {
                 ty: ty.clone(),
                 _anyfunc: anyfunc,
-                _function: function,
+                function,
                 _kit: kit,
             }),
             starts: vec![address],
@@ -151,6 +154,9 @@ impl Group {
     pub fn table_create(&mut self, ty: &TableType) -> Result<usize, String> {
         let table = VMTable::new(&limited(ty), &TableStyle::CallerChecksSignature)?;
         let handle = InternalStoreHandle::new(&mut self.objects, table);
+        if ty.ty == Type::ExternRef {
+            self.references.watch_table(handle);
+        }
         Ok(self.table_id(handle, ty.maximum))
     }
 
@@ -194,7 +200,7 @@ impl Group {
     fn element(&self, id: usize, raw: RawReference) -> Option<TableElement> {
         Some(match self.table(id)?.ty().ty {
             Type::ExternRef => {
-                // SAFETY: an externref is an opaque index of ours, which wasmer never follows.
+                // SAFETY: an externref is a word of ours, which wasmer never follows.
                 let reference = unsafe { VMExternRef::from_raw(RawValue { externref: raw }) };
                 TableElement::ExternRef(reference)
             }
@@ -239,11 +245,17 @@ impl Group {
         let definition = Box::new(UnsafeCell::new(VMGlobalDefinition::new()));
         let address = definition.get();
         self.globals.push(HostGlobal { ty, definition });
-        if ty == Type::ExceptionRef {
-            let exceptions = self.exceptions.get_mut();
-            exceptions.watch(NonNull::new(address).unwrap_or(NonNull::dangling()));
-        }
+        self.watch_global(ty, NonNull::new(address).unwrap_or(NonNull::dangling()));
         address as usize
+    }
+
+    /// The collectors of exceptions and of references look at it, if it can hold one.
+    pub(super) fn watch_global(&mut self, ty: Type, definition: NonNull<VMGlobalDefinition>) {
+        match ty {
+            Type::ExceptionRef => self.exceptions.get_mut().watch(definition),
+            Type::ExternRef => self.references.watch_global(definition),
+            _ => {}
+        }
     }
 
     /// A tag that JavaScript made; its id.
@@ -301,59 +313,6 @@ impl Group {
     /// The exceptions among those JavaScript was told that something of WebAssembly may hold.
     pub fn live_exceptions(&mut self) -> Vec<Serial> {
         self.exceptions.get_mut().live(&self.objects)
-    }
-
-    /// Every externref in the group's tables, globals and exceptions.
-    pub fn live_references(&mut self) -> Vec<RawReference> {
-        let mut live = Vec::new();
-        let mut tables: Vec<_> = self.tables.iter().map(|known| known.handle).collect();
-        for unit in self.units.iter_mut().flatten() {
-            let Part::Instance(member) = &mut unit.part else {
-                continue;
-            };
-            if !member.module.declaration.holds_externrefs() {
-                continue;
-            }
-            let info = Arc::clone(&member.module.declaration.info);
-            for index in 0..info.tables.len() - 1 {
-                let export = ExportIndex::Table(TableIndex::new(index));
-                if let VMExtern::Table(handle) = member.instance.lookup_by_declaration(export) {
-                    tables.push(handle);
-                }
-            }
-            for (index, ty) in info.globals.iter() {
-                if ty.ty == Type::ExternRef {
-                    let global = global_address(&self.objects, &mut member.instance, index);
-                    // SAFETY: the definition lives as long as the group, or the unit that it keeps.
-                    let value = unsafe { global.read() }.val;
-                    // SAFETY: every word is a valid index.
-                    live.push(unsafe { value.externref });
-                }
-            }
-        }
-        for table in tables {
-            let table = table.get(&self.objects);
-            if table.ty().ty == Type::ExternRef {
-                live.extend(
-                    (0..table.size()).filter_map(|index| match table.get(index)? {
-                        TableElement::ExternRef(reference) => reference.map(raw_externref),
-                        TableElement::FuncRef(_) => None,
-                    }),
-                );
-            }
-        }
-        // SAFETY: every word is a valid index.
-        live.extend(
-            self.host_globals(Type::ExternRef)
-                .map(|value| unsafe { value.externref }),
-        );
-        let payloads = self.exceptions.get_mut();
-        for value in payloads.payload_values(&self.objects, Type::ExternRef) {
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        live.retain(|raw| *raw != 0);
-        live
     }
 
     /// Instances, their slots, and how many slots hold optimized bodies.

@@ -178,7 +178,7 @@ impl Group {
                 let done = self.initialize_memories(&mut instance, &segments);
                 done.map_err(InstantiateError::Segment)
             });
-        self.watch_globals(module, &mut instance);
+        self.watch(module, &mut instance);
         let exports = self.exports(module, &mut instance, slots, &functions);
         let start = module.declaration.start.map(|index| {
             let index = FunctionIndex::from_u32(index);
@@ -193,7 +193,7 @@ impl Group {
             hooked,
             library,
             hides_table,
-            _trampolines: trampolines,
+            trampolines,
         };
         self.units[unit] = Some(Unit {
             part: Part::Instance(Box::new(member)),
@@ -212,12 +212,23 @@ impl Group {
         })
     }
 
-    /// Globals may hold exceptions.
-    fn watch_globals(&mut self, module: &Module, instance: &mut VMInstance) {
-        for (index, ty) in &module.declaration.info.globals {
-            if ty.ty == Type::ExceptionRef {
+    /// Its own globals and tables may hold exceptions and references; those it imports are watched.
+    fn watch(&mut self, module: &Module, instance: &mut VMInstance) {
+        let info = &module.declaration.info;
+        for (index, ty) in info.globals.iter().skip(info.num_imported_globals) {
+            if matches!(ty.ty, Type::ExceptionRef | Type::ExternRef) {
                 let global = global_address(&self.objects, instance, index);
-                self.exceptions.get_mut().watch(global);
+                self.watch_global(ty.ty, global);
+            }
+        }
+        for (index, ty) in info.tables.iter().skip(info.num_imported_tables) {
+            if ty.ty != Type::ExternRef {
+                continue;
+            }
+            if let VMExtern::Table(table) =
+                instance.lookup_by_declaration(ExportIndex::Table(index))
+            {
+                self.references.watch_table(table);
             }
         }
     }

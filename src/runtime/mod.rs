@@ -13,6 +13,7 @@ mod instance;
 mod interrupt;
 mod libcall;
 mod memory;
+mod reference;
 mod scan;
 mod signal;
 mod stack;

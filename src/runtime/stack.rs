@@ -15,6 +15,7 @@ use std::ptr;
 use std::sync::LazyLock;
 
 use super::frames::Notes;
+use super::scan::Waiting;
 use crate::module::Site;
 use crate::tier::Position;
 use parking_lot::Mutex;
@@ -51,6 +52,7 @@ pub(super) struct Entry {
     start: Cell<usize>,
     /// The frame of the dynamic trampoline that called the host last, 0 if none did.
     host: Cell<usize>,
+    waiting: Waiting,
     /// The call around this one.
     outer: *const Entry,
 }
@@ -158,6 +160,7 @@ impl Zone {
             zone: self,
             start: Cell::new(0),
             host: Cell::new(0),
+            waiting: Waiting::new(),
             outer: self.entry.get(),
         }
     }
@@ -183,10 +186,20 @@ impl Zone {
     }
 
     /// The call under way calls the host, by the dynamic trampoline whose frame is at `frame`.
-    #[inline]
+    /// Inlined: [`Waiting::begin`].
+    #[inline(always)]
     pub(super) fn calls_host(&self, frame: usize) {
         if let Some(entry) = self.current() {
             entry.host.set(frame);
+            entry.waiting.begin();
+        }
+    }
+
+    /// The host has returned to the call under way.
+    #[inline(always)]
+    pub(super) fn host_returned(&self) {
+        if let Some(entry) = self.current() {
+            entry.waiting.end();
         }
     }
 
@@ -229,25 +242,27 @@ impl Drop for Inside<'_> {
 }
 
 /// A call of this thread that is under way.
-pub(super) struct Activation {
+pub(super) struct Activation<'entry> {
     /// An address in the frame, on the host's stack, that entered.
     pub(super) entry: usize,
+    pub(super) waiting: &'entry Waiting,
     /// Its own stack, as far as it can be read.
     pub(super) stack: Range<usize>,
 }
 
-/// The calls of this thread that are under way, the innermost first.
-pub(super) fn activations() -> impl Iterator<Item = Activation> {
+/// Calls `visit` with the calls of this thread that are under way, the innermost first.
+pub(super) fn each_activation(mut visit: impl FnMut(Activation<'_>)) {
     // SAFETY: this thread's, which is alive.
     let zone = unsafe { &*zone() };
-    zone.entries().map(|entry| {
+    for entry in zone.entries() {
         let start = entry.start.get();
         let closed = if zone.opened.get() == start { 0 } else { ZONE };
-        Activation {
+        visit(Activation {
             entry: ptr::from_ref(entry) as usize,
+            waiting: &entry.waiting,
             stack: start + closed..start + STACK,
-        }
-    })
+        });
+    }
 }
 
 /// Stacks begin at a page's end; a larger page's end is one, too.

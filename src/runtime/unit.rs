@@ -14,8 +14,9 @@
 //! Invariant: whatever WebAssembly can reach has its JavaScript object. A unit that was loose has been called or passed
 //! before WebAssembly could reach it again; what others reach through it was among its contents or its imports then.
 //!
-//! Invariant: a unit is freed only when nothing reaches it that is held, or that JavaScript has, and no WebAssembly frame
-//! is on the thread's stack.
+//! Invariant: a unit is freed only when nothing reaches it that is held, or that JavaScript has, no call of its host
+//! functions is under way, and nothing on this thread's stacks looks like an address of its functions or its `VMContext`
+//! ([`super::scan`]). Its code stays for as long as anything there looks like an address in it.
 
 use std::cell::UnsafeCell;
 use std::collections::{HashMap, HashSet};
@@ -33,8 +34,9 @@ use super::group::{FunctionMeta, Group};
 use super::host::HostFunction;
 use super::interrupt::Library;
 use super::libcall;
+use super::scan;
 use super::vacant::Holdings;
-use crate::tier::{Kit, Loaded, Module};
+use crate::tier::{Kit, Loaded, Module, module_near};
 
 /// The number of a unit among those of its group; used again when it was freed.
 pub type UnitId = usize;
@@ -54,14 +56,14 @@ pub(super) struct Member {
     /// Whether its last table is the hidden one, which holds its own functions only.
     pub(super) hides_table: bool,
     /// Keeps the instance's trampolines mapped.
-    pub(super) _trampolines: Arc<Loaded>,
+    pub(super) trampolines: Arc<Loaded>,
 }
 
 /// A host function that tables and globals can hold.
 pub(super) struct Host {
     pub(super) ty: FunctionType,
     pub(super) _anyfunc: Box<UnsafeCell<VMCallerCheckedAnyfunc>>,
-    pub(super) _function: Box<HostFunction>,
+    pub(super) function: Box<HostFunction>,
     /// Its trampolines.
     pub(super) _kit: Arc<Kit>,
 }
@@ -79,6 +81,22 @@ pub(super) struct Unit {
     pub(super) imports: Vec<UnitId>,
     /// Whether it is never freed before the group.
     pub(super) pinned: bool,
+}
+
+impl Unit {
+    /// Whether a call of one of its host functions is under way.
+    fn is_running(&self) -> bool {
+        match &self.part {
+            Part::Instance(member) => member.hosts.iter().any(|host| host.is_running()),
+            Part::Host(host) => host.function.is_running(),
+        }
+    }
+}
+
+/// Code that may have frames on the stack although the last instance of the group that used it was freed.
+pub(super) struct Retired {
+    module: Arc<Module>,
+    _trampolines: Arc<Loaded>,
 }
 
 /// Anyfuncs that lie one behind the other.
@@ -110,6 +128,9 @@ pub struct Sweep {
     /// Units that were freed.
     pub freed: Vec<UnitId>,
 }
+
+/// Nothing is mapped below.
+const PAGE: u64 = 4096;
 
 const ANYFUNC: usize = size_of::<VMCallerCheckedAnyfunc>();
 
@@ -199,18 +220,20 @@ impl Group {
     }
 
     /// Frees the units that nothing can reach; `has_object` says whether JavaScript has a unit's object.
-    ///
-    /// No WebAssembly frame may be on this thread's stack.
     pub fn sweep(&mut self, has_object: impl Fn(UnitId) -> bool) -> Sweep {
         let mut sweep = Sweep::default();
         let mut found = Found::new(self.units.len());
 
         for (id, unit) in self.units.iter().enumerate() {
-            if unit.as_ref().is_some_and(|unit| unit.pinned) {
+            if unit
+                .as_ref()
+                .is_some_and(|unit| unit.pinned || unit.is_running())
+            {
                 found.add(id);
             }
         }
         self.roots(&mut found);
+        let running = self.on_stacks(&mut found);
         self.follow(&mut found, &mut sweep.contents);
         let held = found.marked.clone();
         for (id, unit) in self.units.iter().enumerate() {
@@ -230,7 +253,42 @@ impl Group {
             }
         }
         self.free(&sweep.freed);
+        self.retired
+            .retain(|code| running.contains(&Arc::as_ptr(&code.module)));
         sweep
+    }
+
+    /// What this thread's stacks hold; modules that may have frames there.
+    fn on_stacks(&self, found: &mut Found) -> HashSet<*const Module> {
+        let mut contexts: Vec<_> = self
+            .units
+            .iter()
+            .enumerate()
+            .filter_map(|(id, unit)| match &unit.as_ref()?.part {
+                Part::Instance(member) => Some((context_of(&member.instance), id)),
+                Part::Host(_) => None,
+            })
+            .collect();
+        contexts.sort_unstable_by_key(|(context, _)| context.start);
+        let mut modules = HashSet::new();
+        scan::each_word(&mut |word: u64| {
+            let address = word as usize;
+            // No pointer: small, or negative.
+            if word >> 47 != 0 || word < PAGE {
+                return;
+            }
+            self.note(address, &mut |unit| found.add(unit));
+            let behind = contexts.partition_point(|(context, _)| context.start <= address);
+            if let Some((context, unit)) = behind.checked_sub(1).map(|at| &contexts[at])
+                && context.contains(&address)
+            {
+                found.add(*unit);
+            }
+            if let Some(module) = module_near(address) {
+                modules.insert(Arc::as_ptr(&module));
+            }
+        });
+        modules
     }
 
     /// What the group itself holds.
@@ -375,16 +433,23 @@ impl Group {
                 module.forget_dependents(instance, &gone);
             }
         }
+        self.references.forget(&self.objects, &gone);
         for unit in units {
             if let Part::Instance(member) = unit.part {
                 let Member {
+                    module,
                     instance,
                     holdings,
                     hosts,
                     hooked,
                     library,
+                    trampolines,
                     ..
                 } = *member;
+                self.retired.push(Retired {
+                    module,
+                    _trampolines: trampolines,
+                });
                 drop(library);
                 libcall::unhook(hooked);
                 self.vacancies.vacate(&mut self.objects, holdings);

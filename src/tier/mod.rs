@@ -27,7 +27,7 @@ pub use fetched::{Fetched, Keeping, Known, compile_known, forget, look_up, wait_
 pub use finisher::{Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off};
 pub use kit::{Kit, kit};
 pub use optimizing::{hand_off, when_flushed};
-pub use positions::{Position, position};
+pub use positions::{Position, module_near, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
 pub use storage::{
