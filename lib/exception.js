@@ -131,7 +131,7 @@ class Exceptions {
     }
     this.#values.set(number, exception)
     this.#numbers.set(exception, number)
-    this.#sweep()
+    this.#makeRoom()
     return exception
   }
 
@@ -140,7 +140,7 @@ class Exceptions {
    */
   toWasm(value) {
     try {
-      this.#sweep()
+      this.#makeRoom()
       return this.#find(value) ?? this.#create(value)
     } catch {
       // The stack is full.
@@ -165,9 +165,9 @@ class Exceptions {
       this.#anonymousTag ??= native.tagCreate(group.handle, ':')
       id = this.#anonymousTag
     } else {
-      const raws = tag === JSTag ? [group.references.intern(value)] : payloadOf(tag, value, group)
+      const raws = tag === JSTag ? [value] : payloadOf(tag, value, group)
       id = bindTag(tag, group)
-      tagParams(tag).forEach((letter, k) => write(letter, k, raws[k]))
+      tagParams(tag).forEach((letter, k) => write(letter, k, raws[k], group))
     }
     const number = native.exceptionCreate(group.handle, id)
     this.#values.set(number, value)
@@ -175,9 +175,14 @@ class Exceptions {
     return number
   }
 
-  // Not between the making of an exception and its throwing: nothing holds it then.
-  #sweep() {
-    if (this.#values.size < this.#limit) return
+  #makeRoom() {
+    this.#group.watch()
+    if (this.#values.size >= this.#limit) this.sweep()
+  }
+
+  /** Not between the making of an exception and its throwing: nothing holds it then. */
+  sweep() {
+    if (this.#values.size === 0) return
     const { handle } = this.#group
     const live = new Set(native.liveExceptions(handle))
     for (const number of this.#values.keys()) if (!live.has(number)) this.#values.delete(number)

@@ -137,7 +137,7 @@ const own = defineInterface(Global, 'WebAssembly.Global', {
       if (isOpaque(letter)) throw invalidType(letter, 'set', where)
       checkFunction(letter, value, where)
       const raw = toRaw(letter, value, group)
-      write(letter, 0, raw)
+      write(letter, 0, raw, group)
       native.globalSet(address)
     } catch (error) {
       throw leaving(error, own['set value']) // node-do-not-add-exception-line
@@ -180,7 +180,7 @@ function matchGlobal(global, type, subject) {
 function defineValue(group, letter, mutable, value) {
   const raw = letter === 'x' ? 0 : toRaw(letter, value, group)
   const address = native.globalCreate(group.handle, letter, mutable)
-  write(letter, 0, raw)
+  write(letter, 0, raw, group)
   native.globalSet(address)
   return address
 }
@@ -200,7 +200,6 @@ function bindGlobal(global, letter, group) {
     address = defineValue(group, letter, false, isNull ? null : load(global, state))
   } else {
     address = state.address
-    group.keep.push(global)
   }
   group.globals.set(address, global)
   return address

@@ -6,7 +6,7 @@ const { createAdapter } = require('./adapter.js')
 const { binary } = require('./binary.js')
 const { worded } = require('./compile.js')
 const { shared } = require('./copies.js')
-const { createExportedFunction, describeFunction } = require('./function.js')
+const { describeFunction } = require('./function.js')
 const { bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlobal, matchGlobal } = require('./global.js')
 const { chooseGroup } = require('./group.js')
 const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')
@@ -17,6 +17,7 @@ const { parseSignature } = require('./signature.js')
 const { leaving } = require('./stack.js')
 const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isBuiltinTag, isTag, matchTag, tagAt } = require('./tag.js')
+const { Unit } = require('./unit.js')
 const { NOT_A_FUNCTION } = require('./value.js')
 const { defineInterface, inheriting, isObject, requireNew, v8 } = require('./webidl.js')
 
@@ -159,36 +160,39 @@ function findGroup(imports, values, where) {
   return chooseGroup(bound, suitable.table ?? suitable.tag ?? suitable.function, where)
 }
 
-/** An import in the form native takes; what must stay alive with the store goes to the group. */
-function bindImport({ kind, type }, value, group) {
+/** An import in the form native takes; what must stay alive with the instance goes to its unit. */
+function bindImport({ kind, type }, value, { group, keep }) {
   switch (kind) {
     case 'table':
       return bindTable(value, group)
     case 'tag':
       return bindTag(value, group)
     case 'memory':
-      group.keep.push(value)
       return attachMemory(value)
     case 'global':
       return isGlobal(value) ? bindGlobal(value, type.value, group) : defineValue(group, type.value, false, value)
     default: {
-      const address = group.addressOf(value)
-      if (address !== undefined) return address
+      const own = group.adopt(value)
+      if (own !== undefined) {
+        keep.push(own.unit)
+        return own.address
+      }
       const adapter = createAdapter(value, parseSignature(type), group)
-      group.keep.push(adapter)
+      keep.push(adapter)
       return adapter
     }
   }
 }
 
 /** "Create an exports object" */
-function createExports(declarations, raws, memories, group) {
+function createExports(declarations, raws, memories, unit) {
+  const { group, from, to } = unit
   const exported = Object.create(null)
   declarations.forEach(({ name, kind, type }, index) => {
     const raw = raws[index]
     switch (kind) {
       case 'function':
-        exported[name] = group.functionAt(raw, createExportedFunction)
+        exported[name] = raw >= from && raw < to ? unit.functionAt(raw) : group.functionAt(raw)
         break
       case 'table':
         exported[name] = tableAt(group, raw)
@@ -216,23 +220,30 @@ function link(instance, module, values, where) {
   matchImports(imports, values, where)
   const group = findGroup(imports, values, where)
 
+  const unit = new Unit(group)
+  unit.imports = values
   const defined = declared.map((type) => createMemory(type, where))
-  group.keep.push(...defined)
+  unit.keep.push(...defined)
   const memories = [...values.filter((_, index) => imports[index].kind === 'memory'), ...defined]
 
-  let raws
+  let made
   try {
     // First, because it is refused where no guard region can be seen, and nothing of the imports may belong to us then.
     memories.forEach(attachMemory)
-    const bound = imports.map((declaration, index) => bindImport(declaration, values[index], group))
-    raws = native.instantiate(handle, group.handle, bound, defined.map(attachMemory), v8)
+    const bound = imports.map((declaration, index) => bindImport(declaration, values[index], unit))
+    made = native.instantiate(handle, group.handle, bound, defined.map(attachMemory), v8, unit)
   } catch (error) {
     const elsewhere = error.code === 'ERR_WASM_NO_GUARD_REGION' ? linkElsewhere(module, values) : undefined
     if (elsewhere !== undefined) return inheriting(elsewhere, instance)
     throw worded(error, where)
+  } finally {
+    // Also where a segment was out of bounds: earlier ones may have published the instance.
+    group.add(unit)
   }
-  const start = native.startFunction(handle, group.handle)
-  exportsOf.set(instance, createExports(declarations, raws, memories, group))
+  const { start } = made
+  unit.from = made.from
+  unit.to = made.to
+  exportsOf.set(instance, createExports(declarations, made.exports, memories, unit))
   // What the start function throws is the program's own, and not worded.
   if (start !== 0) group.functionAt(start)()
   return instance

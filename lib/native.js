@@ -5,9 +5,9 @@
 // Owns: the arena (arguments and results of calls) with its typed views, and the built-ins of this realm, captured here
 // before install() or anybody else can replace them.
 //
-// Value number k of a call lies at byte 16 * k of the arena: I32[4 * k], F32[4 * k], F64[2 * k], I64[2 * k]; a
-// reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1]. U32[FAILED] is 1 after
-// a call that failed.
+// Value number k of a call lies at byte 16 * k of the arena: I32[4 * k], F32[4 * k], F64[2 * k], I64[2 * k]; a function
+// reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1]; an externref as ./slab.js
+// has it. U32[FAILED] is 1 after a call that failed.
 
 const { isSharedArrayBuffer } = require('node:util').types
 
@@ -71,6 +71,7 @@ if (native[ARENA] === undefined) {
     },
     fault: (owner, words, traced) => owner.fault(words, traced),
     pass: (owner, error) => owner.pass(error),
+    holdUnit: (owner, unit) => owner.hold(unit),
     // Calls `visit` on deeper and deeper frames, until V8 allows no deeper one.
     descend: function descend(visit) {
       visit()

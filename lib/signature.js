@@ -19,14 +19,14 @@ const parsed = new Map()
 
 /**
  * @param {string} text "params:results"
- * @returns {{text: string, params: string[], results: string[], opaque: boolean, references: boolean}} `opaque`:
- *   JavaScript cannot call it, for it has a v128 or an exnref; `references`: an externref among the parameters
+ * @returns {{text: string, params: string[], results: string[], opaque: boolean}} `opaque`: JavaScript cannot call it,
+ *   for it has a v128 or an exnref
  */
 function parseSignature(text) {
   let signature = parsed.get(text)
   if (signature === undefined) {
     const [params, results] = text.split(':').map((letters) => [...letters])
-    signature = { text, params, results, opaque: /[vx]/.test(text), references: params.includes('r') }
+    signature = { text, params, results, opaque: /[vx]/.test(text) }
     parsed.set(text, signature)
   }
   return signature

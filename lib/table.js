@@ -8,9 +8,9 @@
 
 const { shared } = require('./copies.js')
 const { describeFunction } = require('./function.js')
-const { native, builtin, classes } = require('./native.js')
+const { native, builtin, classes, U32 } = require('./native.js')
 const { leaving } = require('./stack.js')
-const { NOT_A_FUNCTION, referenceToJS, toRaw } = require('./value.js')
+const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
 const { accepts, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
@@ -32,8 +32,9 @@ const ELEMENTS = new Map([
 const TYPE_NAMES = { c: 'funcref', r: 'externref' }
 
 /**
- * Table -> {element, maximum, held, group, id}. `held`: while unbound, the elements that are functions of ours, which
- * V8's table does not take. Tables of the built-in engine have no entry.
+ * Table -> {element, maximum, held, group, id, load, store}. `held`: while unbound, the elements that are functions of
+ * ours, which V8's table does not take. `load` and `store`: what native has made to read and write elements, once that
+ * was wanted. Tables of the built-in engine have no entry.
  */
 const states = shared('tables', () => new WeakMap())
 
@@ -63,11 +64,8 @@ const outOfBounds =
     ? (index, type, size) => `invalid address ${index} in ${type} table of size ${size}`
     : (index, type, size) => `invalid index ${index} into ${v8 === 12 ? `${type} table of size ${size}` : 'function table'}`
 
-function checkIndex(table, state, index, method) {
-  const size = sizeOf(table, state)
-  if (index < size) return
-  throw new RangeError(`WebAssembly.Table.${method}(): ${outOfBounds(index, TYPE_NAMES[state.element], size)}`)
-}
+const indexError = (table, state, index, method) =>
+  new RangeError(`WebAssembly.Table.${method}(): ${outOfBounds(index, TYPE_NAMES[state.element], sizeOf(table, state))}`)
 
 function Table(descriptor, value = undefined) {
   try {
@@ -102,7 +100,7 @@ function adopt(table, { element, maximum, address }) {
   const letter = ELEMENTS.get(element)
   if (letter !== undefined && address !== 'i64') {
     const limit = maximum === undefined ? undefined : Math.trunc(maximum)
-    states.set(table, { element: letter, maximum: limit, held: new Map(), group: null, id: 0 })
+    states.set(table, { element: letter, maximum: limit, held: new Map(), group: null, id: 0, load: undefined, store: undefined })
   }
   return table
 }
@@ -114,8 +112,36 @@ function hold(table, { held }, from, to, value) {
   }
 }
 
-const growBound = ({ group, id, element }, delta, fill) =>
-  native.tableGrow(group.handle, id, delta, toRaw(element, fill, group))
+function growBound(state, delta, fill) {
+  place(state, toRaw(state.element, fill, state.group))
+  return native.tableGrow(state.group.handle, state.id, delta)
+}
+
+// The element is value 0 of the arena, the index value 1, which becomes the table's size. False where the index is not
+// below it; then nothing was read or written. The group is an argument for the reason given in ./function.js.
+
+function loadBound(state, index) {
+  const { group } = state
+  state.load ??= native.tableReader(group.handle, state.id)
+  U32[4] = index
+  state.load(group)
+  return index < U32[4]
+}
+
+const place = ({ group, element }, raw) => write(element, 0, raw, group)
+
+function storePlaced(state, index) {
+  const { group } = state
+  state.store ??= native.tableWriter(group.handle, state.id)
+  U32[4] = index
+  state.store(group)
+  return index < U32[4]
+}
+
+function storeBound(state, index, value) {
+  place(state, toRaw(state.element, value, state.group))
+  return storePlaced(state, index)
+}
 
 const own = defineInterface(Table, 'WebAssembly.Table', {
   get length() {
@@ -164,12 +190,12 @@ const own = defineInterface(Table, 'WebAssembly.Table', {
         return
       }
       const at = toUnsignedLong(index, 'WebAssembly.Table.set(): Argument 0')
-      checkIndex(this, state, at, 'set')
       const element = arguments.length < 2 ? defaultOf(state) : value
       if (!fits(state, element)) {
+        if (at >= sizeOf(this, state)) throw indexError(this, state, at, 'set')
         throw new TypeError(`WebAssembly.Table.set(): Argument 1 is invalid for table: ${NOT_A_FUNCTION}`)
       }
-      native.tableSet(state.group.handle, state.id, at, toRaw(state.element, element, state.group))
+      if (!storeBound(state, at, element)) throw indexError(this, state, at, 'set')
     } catch (error) {
       throw leaving(error, own.set) // node-do-not-add-exception-line
     }
@@ -185,8 +211,8 @@ const own = defineInterface(Table, 'WebAssembly.Table', {
         return state.held.get(Math.trunc(at)) ?? value
       }
       const at = toUnsignedLong(index, 'WebAssembly.Table.get(): Argument 0')
-      checkIndex(this, state, at, 'get')
-      return referenceToJS(state.element, native.tableGet(state.group.handle, state.id, at), state.group)
+      if (!loadBound(state, at)) throw indexError(this, state, at, 'get')
+      return read(state.element, 0, state.group)
     } catch (error) {
       throw leaving(error, own.get) // node-do-not-add-exception-line
     }
@@ -235,11 +261,13 @@ function bindTable(table, group) {
     return toRaw(element, value, group)
   })
   const id = native.tableCreate(group.handle, element, size, state.maximum ?? -1)
-  raws.forEach((raw, index) => {
-    if (raw !== 0) native.tableSet(group.handle, id, index, raw)
-  })
   Object.assign(state, { held: undefined, group, id })
   group.tables.set(id, table)
+  raws.forEach((raw, index) => {
+    // One externref for a value that fills the table.
+    if (index === 0 || !Object.is(raw, raws[index - 1])) place(state, raw)
+    storePlaced(state, index)
+  })
   return id
 }
 
@@ -249,7 +277,7 @@ function tableAt(group, id) {
   if (table === undefined) {
     const { element, maximum } = native.tableType(group.handle, id)
     table = construct(builtin.Table, [{ element: 'anyfunc', initial: 0, maximum: 0 }], Table)
-    states.set(table, { element, maximum, held: undefined, group, id })
+    states.set(table, { element, maximum, held: undefined, group, id, load: undefined, store: undefined })
     group.tables.set(id, table)
   }
   return table

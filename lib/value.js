@@ -3,7 +3,8 @@
 // ToWebAssemblyValue and ToJSValue, letter by letter (see ./signature.js).
 //
 // A value on its way to wasm is first coerced to a raw primitive, which may run the user's code, then written into
-// the arena, which may not: the arena belongs to whoever touches it last.
+// the arena, which may not: the arena belongs to whoever touches it last. Values are written in their order: that makes
+// externrefs of them (./slab.js).
 
 const { I32, U32, F32, F64, I64 } = require('./native.js')
 
@@ -13,8 +14,9 @@ const INCOMPATIBLE = 'type incompatibility when transforming from/to JS'
 const NOT_A_FUNCTION = 'function-typed object must be null (if nullable) or a Wasm function object'
 
 /**
- * ToWebAssemblyValue(value, type): a number, a bigint, or for a reference the integer that stands for it in `group`.
- * Typed array stores do the rest (modulo 2^32, modulo 2^64, rounding to f32), as the specification has it.
+ * ToWebAssemblyValue(value, type): a number, a bigint, for a function the integer that stands for it in `group`, and as
+ * it is what becomes an externref. Typed array stores do the rest (modulo 2^32, modulo 2^64, rounding to f32), as the
+ * specification has it.
  */
 function toRaw(letter, value, group) {
   switch (letter) {
@@ -26,7 +28,7 @@ function toRaw(letter, value, group) {
     case 'I':
       return BigInt.asIntN(64, value)
     case 'r':
-      return group.references.intern(value)
+      return value
     case 'c': {
       if (value === null) return 0
       const address = group.addressOf(value)
@@ -38,7 +40,8 @@ function toRaw(letter, value, group) {
   }
 }
 
-function write(letter, k, raw) {
+/** Writes value k of the arena. */
+function write(letter, k, raw, group) {
   switch (letter) {
     case 'i':
       I32[4 * k] = raw
@@ -52,17 +55,19 @@ function write(letter, k, raw) {
     case 'd':
       F64[2 * k] = raw
       break
+    case 'r':
+      group.references.put(k, raw)
+      break
     default:
       U32[4 * k] = raw
       U32[4 * k + 1] = raw / HIGH
   }
 }
 
-/** ToJSValue of a reference. */
-function referenceToJS(letter, raw, group) {
-  if (letter === 'r') return group.references.at(raw)
-  if (letter === 'c') return raw === 0 ? null : group.functionAt(raw)
-  throw new TypeError(INCOMPATIBLE)
+/** ToJSValue of a function reference. */
+function functionToJS(letter, raw, group) {
+  if (letter !== 'c') throw new TypeError(INCOMPATIBLE)
+  return raw === 0 ? null : group.functionAt(raw)
 }
 
 /** ToJSValue of value k of the arena. Runs none of the user's code. */
@@ -76,8 +81,10 @@ function read(letter, k, group) {
       return F32[4 * k]
     case 'd':
       return F64[2 * k]
+    case 'r':
+      return group.references.at(U32[4 * k])
     default:
-      return referenceToJS(letter, U32[4 * k] + U32[4 * k + 1] * HIGH, group)
+      return functionToJS(letter, U32[4 * k] + U32[4 * k + 1] * HIGH, group)
   }
 }
 
@@ -96,8 +103,8 @@ function toRawAll(letters, values, group) {
   return raws
 }
 
-function writeAll(letters, raws) {
-  for (let k = 0; k < letters.length; k++) write(letters[k], k, raws[k])
+function writeAll(letters, raws, group) {
+  for (let k = 0; k < letters.length; k++) write(letters[k], k, raws[k], group)
 }
 
-module.exports = { INCOMPATIBLE, NOT_A_FUNCTION, read, readAll, referenceToJS, toRaw, toRawAll, write, writeAll }
+module.exports = { INCOMPATIBLE, NOT_A_FUNCTION, read, readAll, toRaw, toRawAll, write, writeAll }

@@ -205,10 +205,10 @@ impl Endless {
         let thread = Arc::new(TestThread::default());
         let mut group = Group::new(thread.clone());
         let import = Import::Function(Box::new(End(Rc::clone(&watch))));
-        let exports = group
-            .instantiate(&module, vec![import], Vec::new())
+        let made = group
+            .instantiate(&module, vec![import], Vec::new(), |_| {})
             .expect("instantiates");
-        let exports = exports.iter().map(|export| match export {
+        let exports = made.exports.iter().map(|export| match export {
             ExportValue::Function(anyfunc) => *anyfunc,
             other => panic!("unexpected export: {other:?}"),
         });

@@ -2,7 +2,7 @@
 //! itself: what it names can go then.
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataCountSection, DataSection, ExportKind, ExportSection, Function,
+    CodeSection, DataCountSection, DataSection, ExportKind, ExportSection, Function,
     FunctionSection, MemorySection, MemoryType, Module as Encoder, TypeSection,
 };
 use wasmer::{Instance, Module, Store, imports};

@@ -13,7 +13,7 @@
 // notes    (results) => sentences to print below
 
 const NAMES = [
-  'esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls', 'throws', 'instances', 'small-modules',
+  'esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls', 'references', 'throws', 'instances', 'small-modules',
 ]
 
 module.exports = NAMES.flatMap((name) => require(`./${name}.js`))

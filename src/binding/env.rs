@@ -65,11 +65,6 @@ impl EnvShared {
         }
     }
 
-    /// Whether a call into WebAssembly is under way.
-    pub fn is_inside(&self) -> bool {
-        self.depth.load(Ordering::Relaxed) > 0
-    }
-
     /// A call into WebAssembly ended.
     fn leave(&self) {
         let depth = self.depth.load(Ordering::Relaxed);
@@ -243,6 +238,7 @@ struct Realm {
     call_import: Reference,
     fault: Reference,
     pass: Reference,
+    hold_unit: Reference,
     descend: Reference,
 }
 
@@ -349,6 +345,10 @@ impl EnvState {
 
     pub fn pass(&self) -> Option<&Reference> {
         Some(&self.realm.get()?.pass)
+    }
+
+    pub fn hold_unit(&self) -> Option<&Reference> {
+        Some(&self.realm.get()?.hold_unit)
     }
 
     #[cfg(target_os = "linux")]
@@ -538,6 +538,7 @@ fn init(call: &Call<'_>) -> Result<Value> {
         call_import: reference("callImport")?,
         fault: reference("fault")?,
         pass: reference("pass")?,
+        hold_unit: reference("holdUnit")?,
         descend: reference("descend")?,
     };
     if call.state.realm.set(realm).is_err() {

@@ -17,7 +17,7 @@ use super::group::GroupHandle;
 use super::js::{self, Call, Env, Exports, Reference, Result, Value};
 use super::thrown::{self, Thrown};
 use crate::module::{signature_text, type_of_letter};
-use crate::runtime::{self, Callee, Outcome, Raised};
+use crate::runtime::{self, Callee, Outcome, Raised, UnitId};
 
 const _: () = assert!(
     size_of::<RawValue>() == 16,
@@ -34,6 +34,20 @@ pub struct FunctionEntry {
     anyfunc: NonNull<VMCallerCheckedAnyfunc>,
     state: *const EnvState,
     group: *const GroupHandle,
+    unit: UnitId,
+    loose: Cell<bool>,
+}
+
+impl FunctionEntry {
+    /// The function's unit.
+    pub fn unit(&self) -> UnitId {
+        self.unit
+    }
+
+    /// The unit is there for as long as JavaScript has its object; what calls it says so.
+    pub fn loosen(&self) {
+        self.loose.set(true);
+    }
 }
 
 /// An imported function: an adapter closure that reads and writes the arena.
@@ -142,6 +156,7 @@ pub fn register(exports: &Exports) {
     exports.function("functionCreate", create);
     exports.function("functionSignature", signature);
     exports.function("functionIndex", index);
+    exports.function("functionImport", import);
     exports.function("hostFunctionCreate", create_host);
 }
 
@@ -155,10 +170,12 @@ fn create(call: &Call<'_>) -> Result<Value> {
         anyfunc,
         state: call.state,
         group,
+        unit: group.unit_of(address)?,
+        loose: Cell::new(false),
     });
     let data = ptr::from_ref(&*entry).cast_mut().cast::<c_void>();
     let function = js::raw_function(call.env, "call", invoke, data)?;
-    group.keep(entry);
+    group.keep(entry)?;
     Ok(function)
 }
 
@@ -174,6 +191,12 @@ fn index(call: &Call<'_>) -> Result<Value> {
     js::number(call.env, f64::from(meta.index))
 }
 
+fn import(call: &Call<'_>) -> Result<Value> {
+    let group = call.native::<GroupHandle>(0)?;
+    let index = group.import_index(call.address(1)?);
+    js::number(call.env, index.map_or(-1.0, f64::from))
+}
+
 fn create_host(call: &Call<'_>) -> Result<Value> {
     let group = call.native::<GroupHandle>(0)?;
     let ty = signature_of(&call.text(1)?)?;
@@ -185,7 +208,7 @@ fn create_host(call: &Call<'_>) -> Result<Value> {
         ty.params().len(),
         ty.results().len(),
     )?;
-    let address = group.host_function(&ty, Box::new(adapter))?;
+    let address = group.host_function(&ty, Box::new(adapter), call.argument(3))?;
     js::number(call.env, address as f64)
 }
 
@@ -230,6 +253,11 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
 }
 
 fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
+    if entry.loose.get() {
+        // SAFETY: the wrapper that was called keeps its group alive.
+        unsafe { &*entry.group }.hold(state.env, state, entry.unit)?;
+        entry.loose.set(false);
+    }
     let activation = state.begin_activation();
     // The arena itself is the value array: the call trampolines read all arguments before they
     // enter the function and write the results after it returned, so that nested calls may use it.

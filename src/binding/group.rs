@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use wasmer_types::{FunctionType, RawValue, TableType};
+use wasmer_types::{FunctionType, RawValue};
 use wasmer_vm::{VMExceptionRef, VMGlobalDefinition};
 
 use super::env::{EnvMutator, EnvState};
@@ -11,32 +11,134 @@ use super::function::{Adapter, FunctionEntry, signature_of};
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
 use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
+use super::table::TableEntry;
 use super::thrown::{self, Thrown};
-use crate::module::{ExternType, letter, signature_text, type_of_letter};
+use crate::module::{ExternType, signature_text, type_of_letter};
 use crate::runtime::{
     Callee, ExportValue, FunctionMeta, Group, Import, InFlight, InstantiateError, Outcome, Serial,
-    classify,
+    UnitId, classify,
 };
 
 /// What JavaScript holds for a group; its finaliser frees the store.
 pub struct GroupHandle {
-    group: RefCell<Group>,
+    pub(super) group: RefCell<Group>,
     catches: Cell<bool>,
     /// The JavaScript object of the group, held weakly.
     owner: Reference,
-    /// The entries of its exported functions; they are freed after the store, with the wrappers.
+    /// By unit. Freed after the store.
+    units: RefCell<Vec<Option<UnitHandle>>>,
+    /// The entries of its tables; they are freed after the store, with the wrappers.
     #[expect(clippy::vec_box, reason = "the functions hold the addresses")]
-    entries: RefCell<Vec<Box<FunctionEntry>>>,
+    tables: RefCell<Vec<Box<TableEntry>>>,
 }
+
+/// What JavaScript has of a unit of the group.
+struct UnitHandle {
+    /// Its object, held weakly.
+    object: Reference,
+    /// The entries of its exported functions, which the object outlives.
+    #[expect(clippy::vec_box, reason = "the functions hold the addresses")]
+    entries: Vec<Box<FunctionEntry>>,
+    bytes: i64,
+}
+
+impl UnitHandle {
+    /// `bytes` are told to the collector, which sees the object only.
+    fn new(env: Env, object: Value, bytes: i64) -> Result<Self> {
+        let object = Reference::new(env, object, 0)?;
+        js::adjust_external_memory(env, bytes);
+        Ok(Self {
+            object,
+            entries: Vec::new(),
+            bytes,
+        })
+    }
+}
+
+impl Drop for UnitHandle {
+    fn drop(&mut self) {
+        js::adjust_external_memory(self.object.env(), -self.bytes);
+    }
+}
+
+/// What an instance takes, with the code of a small module of its own: measured, 50 to 75 kB.
+const INSTANCE_BYTES: i64 = 64 << 10;
+
+/// What a host function takes with its adapter.
+const HOST_BYTES: i64 = 1 << 10;
 
 impl Native for GroupHandle {
     const TAG: u64 = u64::from_be_bytes(*b"wcc:grp ");
 }
 
 impl GroupHandle {
-    /// Keeps an exported function's entry.
-    pub fn keep(&self, entry: Box<FunctionEntry>) {
-        self.entries.borrow_mut().push(entry);
+    /// Keeps an exported function's entry with the unit it belongs to.
+    pub fn keep(&self, entry: Box<FunctionEntry>) -> Result<()> {
+        let mut units = self.units.borrow_mut();
+        let unit = units.get_mut(entry.unit()).and_then(Option::as_mut);
+        unit.ok_or_else(no_unit)?.entries.push(entry);
+        Ok(())
+    }
+
+    fn add_unit(&self, unit: UnitId, handle: UnitHandle) {
+        let mut units = self.units.borrow_mut();
+        if units.len() <= unit {
+            units.resize_with(unit + 1, || None);
+        }
+        units[unit] = Some(handle);
+    }
+
+    /// The JavaScript object of a unit; `None` if it was collected.
+    fn unit_object(&self, unit: UnitId) -> Option<Value> {
+        let units = self.units.borrow();
+        units.get(unit)?.as_ref()?.object.get().ok()
+    }
+
+    /// The unit of a function of the group.
+    pub fn unit_of(&self, address: usize) -> Result<UnitId> {
+        self.group.borrow().unit_of(address).ok_or_else(no_unit)
+    }
+
+    /// A function of a unit that was loose is called.
+    #[cold]
+    pub fn hold(&self, env: Env, state: &EnvState, unit: UnitId) -> Result<()> {
+        let hold = state.hold_unit().ok_or(Thrown::Pending)?.get()?;
+        let object = self.unit_object(unit).ok_or_else(no_unit)?;
+        js::call(env, hold, &[self.owner.get()?, object])?;
+        Ok(())
+    }
+
+    fn sweep(&self, env: Env) -> Result<Value> {
+        let sweep = self
+            .group
+            .borrow_mut()
+            .sweep(|unit| self.unit_object(unit).is_some());
+        {
+            let mut units = self.units.borrow_mut();
+            for unit in &sweep.freed {
+                units[*unit] = None;
+            }
+            for unit in &sweep.loose {
+                if let Some(unit) = &units[*unit] {
+                    unit.entries.iter().for_each(|entry| entry.loosen());
+                }
+            }
+        }
+        let object = |unit: UnitId| self.unit_object(unit).map_or_else(|| js::null(env), Ok);
+        let result = js::object(env)?;
+        js::set(env, result, "held", js::array(env, sweep.held, object)?)?;
+        js::set(env, result, "loose", js::array(env, sweep.loose, object)?)?;
+        let contents = js::array(env, sweep.contents, |(unit, others)| {
+            let pair = [object(unit)?, js::array(env, others, object)?];
+            js::array(env, pair, Ok)
+        })?;
+        js::set(env, result, "contents", contents)?;
+        Ok(result)
+    }
+
+    /// Keeps a table's entry.
+    pub fn keep_table(&self, entry: Box<TableEntry>) {
+        self.tables.borrow_mut().push(entry);
     }
 
     /// What is known of a function of the group.
@@ -152,11 +254,22 @@ impl GroupHandle {
     }
 
     /// Makes a host function; the address of its anyfunc.
-    pub fn host_function(&self, ty: &FunctionType, callee: Box<dyn Callee>) -> Result<usize> {
-        self.group
-            .borrow_mut()
-            .host_function(ty, callee)
-            .map_err(Thrown::Type)
+    pub fn host_function(
+        &self,
+        ty: &FunctionType,
+        callee: Box<dyn Callee>,
+        object: Value,
+    ) -> Result<usize> {
+        let handle = UnitHandle::new(self.owner.env(), object, HOST_BYTES)?;
+        let made = self.group.borrow_mut().host_function(ty, callee);
+        let (unit, address) = made.map_err(Thrown::Type)?;
+        self.add_unit(unit, handle);
+        Ok(address)
+    }
+
+    /// Which import of its instance a function is, if it is a host function.
+    pub fn import_index(&self, address: usize) -> Option<u32> {
+        self.group.borrow().import_index(address)
     }
 }
 
@@ -167,50 +280,32 @@ pub fn register(exports: &Exports) {
             group: RefCell::new(Group::new(mutator)),
             catches: Cell::new(false),
             owner: Reference::new(call.env, call.argument(0), 0)?,
-            entries: RefCell::default(),
+            units: RefCell::default(),
+            tables: RefCell::default(),
         };
         js::external(call.env, handle)
     });
     exports.function("instantiate", instantiate);
-    exports.function("startFunction", |call| {
-        let group = call.native::<GroupHandle>(1)?;
-        let start = group.group.borrow_mut().start_function();
-        js::number(call.env, start.unwrap_or(0) as f64)
+    exports.function("unitOf", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        let unit = group.unit_of(call.address(1)?)?;
+        group.unit_object(unit).ok_or_else(no_unit)
+    });
+    exports.function("sweepUnits", |call| {
+        let group = call.native::<GroupHandle>(0)?;
+        group.sweep(call.env)
     });
     exports.function("inspect", inspect);
-    exports.function("liveReferences", |call| {
+    exports.function("markReferences", |call| {
         let group = call.native::<GroupHandle>(0)?;
-        // References on the stack of running code are not in any table.
-        if call.state.shared.is_inside() {
-            return js::null(call.env);
-        }
-        let live = group.group.borrow_mut().live_references();
-        js::array(call.env, live, |raw| js::number(call.env, raw as f64))
-    });
-    exports.function("tableCreate", table_create);
-    exports.function("tableSize", |call| {
-        let group = call.native::<GroupHandle>(0)?.group.borrow();
-        let table = group.table(call.address(1)?).ok_or_else(no_table)?;
-        js::number(call.env, f64::from(table.size()))
-    });
-    exports.function("tableType", table_type);
-    exports.function("tableGet", |call| {
-        let group = call.native::<GroupHandle>(0)?.group.borrow();
-        let raw = group.table_get(call.address(1)?, index_of(call, 2)?);
-        js::number(call.env, raw.ok_or_else(out_of_bounds)? as f64)
-    });
-    exports.function("tableSet", |call| {
-        let group = call.native::<GroupHandle>(0)?;
-        let (id, index, raw) = (call.address(1)?, index_of(call, 2)?, call.address(3)?);
-        let set = group.group.borrow_mut().table_set(id, index, raw);
-        set.ok_or_else(out_of_bounds)?;
-        js::undefined(call.env)
-    });
-    exports.function("tableGrow", |call| {
-        let group = call.native::<GroupHandle>(0)?;
-        let (id, delta, raw) = (call.address(1)?, index_of(call, 2)?, call.address(3)?);
-        let previous = group.group.borrow_mut().table_grow(id, delta, raw);
-        js::number(call.env, previous.map_or(-1.0, f64::from))
+        let (marks, length) = js::bytes_of(call.env, call.argument(1))?;
+        // SAFETY: the array's bytes, which nobody else uses while this function runs.
+        let marks = unsafe { std::slice::from_raw_parts_mut(marks, length) };
+        // SAFETY: the arena has room for the values of any signature, and `lib/slab.js` counts those of one.
+        let pending =
+            unsafe { std::slice::from_raw_parts(call.state.arena().cast(), call.address(2)?) };
+        let seen = group.group.borrow_mut().mark_references(pending, marks);
+        js::number(call.env, seen as f64)
     });
     exports.function("globalCreate", |call| {
         let group = call.native::<GroupHandle>(0)?;
@@ -285,16 +380,8 @@ pub fn register(exports: &Exports) {
     });
 }
 
-fn no_table() -> Thrown {
-    Thrown::Type("internal: no such table in this group".to_owned())
-}
-
-fn out_of_bounds() -> Thrown {
-    Thrown::Range("table index is out of bounds".to_owned())
-}
-
-fn index_of(call: &Call<'_>, argument: usize) -> Result<u32> {
-    Ok(call.number(argument)? as u32)
+fn no_unit() -> Thrown {
+    Thrown::Type("internal: nothing of this group".to_owned())
 }
 
 fn global_and_arena(call: &Call<'_>) -> Result<(*mut VMGlobalDefinition, *mut RawValue)> {
@@ -334,13 +421,15 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
         .collect::<Result<Vec<_>>>()?;
     // V8 has the numbers in its message since 12.
     let detailed = call.number(4)? >= 12.0;
+    let handle = UnitHandle::new(env, call.argument(5), INSTANCE_BYTES)?;
+    let made = |unit| group.add_unit(unit, handle);
     let instantiated = group
         .group
         .borrow_mut()
-        .instantiate(module, imports, memories);
+        .instantiate(module, imports, memories, made);
     // Also where a segment trapped: the instance stays.
     group.catches.set(group.group.borrow().catches());
-    let exports = instantiated.map_err(|error| match error {
+    let instantiated = instantiated.map_err(|error| match error {
         InstantiateError::Link(error) => Thrown::Link(error),
         InstantiateError::Size(text) => Thrown::Range(text),
         InstantiateError::Segment(segment) if detailed => Thrown::Runtime(segment.to_string()),
@@ -351,14 +440,24 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
             _ => Thrown::Range(thrown::STACK_IS_FULL.to_owned()),
         },
     })?;
-    js::array(env, exports, |export| {
+    let result = js::object(env)?;
+    let exports = js::array(env, instantiated.exports, |export| {
         let (ExportValue::Function(number)
         | ExportValue::Table(number)
         | ExportValue::Memory(number)
         | ExportValue::Global(number)
         | ExportValue::Tag(number)) = export;
         js::number(env, number as f64)
-    })
+    })?;
+    js::set(env, result, "exports", exports)?;
+    for (name, address) in [
+        ("from", instantiated.slots.start),
+        ("to", instantiated.slots.end),
+        ("start", instantiated.start.unwrap_or(0)),
+    ] {
+        js::set(env, result, name, js::number(env, address as f64)?)?;
+    }
+    Ok(result)
 }
 
 fn inspect(call: &Call<'_>) -> Result<Value> {
@@ -371,32 +470,6 @@ fn inspect(call: &Call<'_>) -> Result<Value> {
         ("optimizedSlots", optimized),
     ] {
         js::set(call.env, object, name, js::number(call.env, count as f64)?)?;
-    }
-    Ok(object)
-}
-
-fn table_create(call: &Call<'_>) -> Result<Value> {
-    let group = call.native::<GroupHandle>(0)?;
-    let element = type_of_letter(call.text(1)?.chars().next().unwrap_or(' '))
-        .ok_or_else(|| Thrown::Type("internal: malformed type".to_owned()))?;
-    let maximum = call.number(3)?;
-    let maximum = (maximum >= 0.0).then_some(maximum as u32);
-    let ty = TableType::new(element, index_of(call, 2)?, maximum);
-    let id = group.group.borrow_mut().table_create(&ty);
-    js::number(call.env, id.map_err(Thrown::Range)? as f64)
-}
-
-fn table_type(call: &Call<'_>) -> Result<Value> {
-    let env = call.env;
-    let group = call.native::<GroupHandle>(0)?.group.borrow();
-    let table = group.table(call.address(1)?).ok_or_else(no_table)?;
-    let object = js::object(env)?;
-    let element = letter(table.ty().ty).to_string();
-    js::set(env, object, "element", js::string(env, &element)?)?;
-    let size = f64::from(table.size());
-    js::set(env, object, "initial", js::number(env, size)?)?;
-    if let Some(maximum) = group.table_maximum(call.address(1)?) {
-        js::set(env, object, "maximum", js::number(env, f64::from(maximum))?)?;
     }
     Ok(object)
 }

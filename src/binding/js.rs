@@ -442,6 +442,13 @@ pub fn native_of<'value, T: Native>(env: Env, value: Value) -> Result<&'value T>
     Ok(unsafe { &(*tagged).value })
 }
 
+/// Tells the collector of memory that goes when what it can see goes.
+pub fn adjust_external_memory(env: Env, change: i64) {
+    let mut adjusted = 0;
+    // SAFETY: `adjusted` is writable.
+    unsafe { sys::napi_adjust_external_memory(env, change, &mut adjusted) };
+}
+
 /// A reference to a JavaScript value; must be dropped on its thread.
 pub struct Reference {
     env: Env,
@@ -455,6 +462,11 @@ impl Reference {
         // SAFETY: a live value.
         check(unsafe { sys::napi_create_reference(env, value, count, &mut raw) })?;
         Ok(Self { env, raw })
+    }
+
+    /// The value's environment.
+    pub fn env(&self) -> Env {
+        self.env
     }
 
     /// The value; fails if it was collected.

@@ -15,6 +15,7 @@ mod module;
 #[cfg(target_os = "linux")]
 mod nesting;
 mod resource;
+mod table;
 mod thrown;
 mod trace;
 
@@ -34,6 +35,7 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     resource::register(&exports);
     memory::register(&exports);
     group::register(&exports);
+    table::register(&exports);
     function::register(&exports);
     trace::register(&exports);
     Ok(())

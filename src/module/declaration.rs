@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 use wasmer_types::{
     ExportIndex, FunctionType, GlobalType, ImportIndex, MemoryType, ModuleInfo, TableIndex,
-    TableType, Type, entity::EntityRef,
+    TableType, entity::EntityRef,
 };
 
 use super::element::ActiveElements;
@@ -306,16 +306,6 @@ impl Declaration {
             .filter(|(own, _)| own == name)
             .map(|(_, bytes)| bytes.read())
             .collect()
-    }
-
-    /// Whether a table or global of the module can hold externrefs.
-    pub fn holds_externrefs(&self) -> bool {
-        self.tables.iter().any(|ty| ty.ty == Type::ExternRef)
-            || self
-                .info
-                .globals
-                .values()
-                .any(|ty| ty.ty == Type::ExternRef)
     }
 }
 

@@ -69,7 +69,7 @@ impl Group {
                     }
                 };
                 let element = if ty == Type::ExternRef {
-                    // SAFETY: an externref is an opaque index of ours, which wasmer never follows.
+                    // SAFETY: an externref is a word of ours, which wasmer never follows.
                     TableElement::ExternRef(unsafe { VMExternRef::from_raw(value) })
                 } else {
                     // SAFETY: a function reference, because the module was validated.

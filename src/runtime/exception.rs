@@ -28,11 +28,10 @@ use super::{libcall, scan, unwind};
 pub const CATCHES: bool = cfg!(unix);
 
 /// Exceptions that are made before the first sweep.
-const FIRST_SWEEP: usize = 1024;
+const FIRST_SWEEP: usize = 64;
 
-/// For so many words on the stacks another exception is made before the next sweep, so that one costs
-/// the same however deep the calls under way are.
-const WORDS: usize = 512;
+/// So many words are looked at for every exception that is made until the next sweep, at least.
+const WORDS_AN_EXCEPTION: usize = 32;
 
 /// An exception on its way from the host to WebAssembly's handlers.
 #[derive(Clone, Copy, Debug)]
@@ -172,14 +171,33 @@ impl Exceptions {
         self.named.keys().copied().collect()
     }
 
-    /// The values of one type in the payloads of all exceptions that are not free.
-    pub(super) fn payload_values(&self, objects: &StoreObjects, ty: Type) -> Vec<RawValue> {
-        let used = (1..).zip(&self.serials).filter(|(_, serial)| **serial != 0);
-        used.flat_map(|(exnref, _)| values_of(objects, exnref, ty))
-            .collect()
+    /// The externrefs in the payloads of all exceptions that something may hold, and how many words were looked at
+    /// for that.
+    pub(super) fn references(&mut self, objects: &StoreObjects) -> (Vec<RawValue>, usize) {
+        if self
+            .payload_values(objects, Type::ExternRef)
+            .next()
+            .is_none()
+        {
+            return (Vec::new(), self.serials.len());
+        }
+        let seen = self.sweep(objects);
+        let references: Vec<_> = self.payload_values(objects, Type::ExternRef).collect();
+        (references, seen + self.serials.len())
     }
 
-    fn sweep(&mut self, objects: &StoreObjects) {
+    /// The values of one type in the payloads of all exceptions that are not free.
+    pub(super) fn payload_values(
+        &self,
+        objects: &StoreObjects,
+        ty: Type,
+    ) -> impl Iterator<Item = RawValue> {
+        let used = (1..).zip(&self.serials).filter(|(_, serial)| **serial != 0);
+        used.flat_map(move |(exnref, _)| values_of(objects, exnref, ty))
+    }
+
+    /// How many words it looked at.
+    fn sweep(&mut self, objects: &StoreObjects) -> usize {
         let mut held = vec![false; self.serials.len()];
         let mut reached = Vec::new();
         let mut hold = |exnref: u32, reached: &mut Vec<u32>| {
@@ -200,11 +218,7 @@ impl Exceptions {
                 hold(*exnref, &mut reached);
             }
         }
-        let mut words = 0;
-        scan::each_word(&mut |word| {
-            words += 1;
-            hold(word, &mut reached);
-        });
+        let seen = scan::each_word(&mut |word| hold(word, &mut reached));
         while let Some(exnref) = reached.pop() {
             for value in values_of(objects, exnref, Type::ExceptionRef) {
                 // SAFETY: every bit pattern is a number.
@@ -225,7 +239,9 @@ impl Exceptions {
                 None => self.free.push((tag, vec![exnref])),
             }
         }
-        self.limit = self.used + self.used.max(words / WORDS);
+        // A long stack is not looked at again for a few more.
+        self.limit = 2 * self.used + seen / WORDS_AN_EXCEPTION;
+        seen
     }
 }
 

@@ -1,21 +1,19 @@
 //! Link groups: instances that share one store, because they share tables, tags or functions.
 //!
-//! wasmer's `StoreObjects` only grows, so what is freed together lives in one store, and a group
-//! is dropped as a whole when the last JavaScript wrapper of anything in it is gone.
+//! A group is dropped as a whole when the last JavaScript wrapper of anything in it is gone. What comes and goes before
+//! that is in `unit.rs`.
 //!
 //! Invariant: a group is used by one thread. Everything in it that another thread may write (the
 //! slots) is registered with its module and unregistered in [`Group::drop`], before it is freed.
 
 use std::cell::UnsafeCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wasmer_types::entity::EntityRef;
 use wasmer_types::{
-    ExportIndex, FunctionType, GlobalIndex, LocalFunctionIndex, RawValue, TableIndex, TableStyle,
-    TableType, TagKind, Type,
+    ExportIndex, FunctionType, GlobalIndex, RawValue, TableStyle, TableType, TagKind, Type,
 };
 use wasmer_vm::{
     InternalStoreHandle, MaybeInstanceOwned, StoreObjects, TableElement, VMCallerCheckedAnyfunc,
@@ -25,10 +23,12 @@ use wasmer_vm::{
 
 use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
 use super::host::{Callee, HostFunction};
-use super::interrupt::Library;
 use super::libcall;
+use super::reference::References;
 use super::tunables::limited;
-use crate::tier::{Kit, Loaded, Module, Mutator, Slots};
+use super::unit::{Anyfuncs, Host, Part, Region, Retired, Unit, UnitId};
+use super::vacant::Vacancies;
+use crate::tier::Mutator;
 
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 
@@ -46,16 +46,6 @@ pub struct FunctionMeta {
     pub index: u32,
 }
 
-/// An instance of the group.
-pub(super) struct Member {
-    pub(super) module: Arc<Module>,
-    pub(super) id: u64,
-    pub(super) slots: Slots,
-    pub(super) instance: InternalStoreHandle<VMInstance>,
-    /// Keeps the instance's trampolines mapped.
-    pub(super) _trampolines: Arc<[Arc<Loaded>]>,
-}
-
 /// A global that JavaScript made.
 struct HostGlobal {
     ty: Type,
@@ -69,39 +59,38 @@ struct KnownTable {
 }
 
 /// See the module head.
+///
+/// The store is dropped before the instances, which lengths of memories are written into.
 pub struct Group {
     pub(super) objects: Box<StoreObjects>,
-    pub(super) members: Vec<Member>,
-    pub(super) libraries: Vec<Library>,
-    #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
-    pub(super) hosts: Vec<Box<HostFunction>>,
-    pub(super) host_functions: HashMap<usize, FunctionMeta>,
+    pub(super) units: Vec<Option<Unit>>,
+    pub(super) vacant_units: Vec<UnitId>,
+    /// By the address of the first.
+    pub(super) regions: BTreeMap<usize, Region>,
+    pub(super) vacancies: Vacancies,
+    pub(super) retired: Vec<Retired>,
     pub(super) mutator: Arc<dyn Mutator>,
     tables: Vec<KnownTable>,
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
     globals: Vec<HostGlobal>,
-    kits: Vec<Arc<Kit>>,
+    pub(super) references: References,
     /// Boxed: the allocation function of compiled code holds the address.
     pub(super) exceptions: Box<UnsafeCell<Exceptions>>,
-    /// Its instances for [`libcall::unhook`].
-    pub(super) hooked: Vec<usize>,
-    #[expect(clippy::vec_box, reason = "tables hold the addresses")]
-    owned_anyfuncs: Vec<Box<UnsafeCell<VMCallerCheckedAnyfunc>>>,
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        for member in &self.members {
+        for member in self.members() {
             member.module.detach(member.id);
         }
-        libcall::unhook(&self.hooked);
+        let hooked: Vec<_> = self.members().filter_map(|member| member.hooked).collect();
+        libcall::unhook(hooked);
         exception::unhook(self.exceptions.get_mut());
-        self.libraries.clear();
         LIVE.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// A reference as JavaScript sees it: an anyfunc's address or a slab index, 0 for null.
+/// A reference as JavaScript sees it: the address of an anyfunc, or an externref (see `reference`); 0 for null.
 pub type RawReference = usize;
 
 impl Group {
@@ -110,47 +99,21 @@ impl Group {
         LIVE.fetch_add(1, Ordering::Relaxed);
         Self {
             objects: Box::default(),
-            members: Vec::new(),
-            libraries: Vec::new(),
-            hosts: Vec::new(),
-            host_functions: HashMap::new(),
+            units: Vec::new(),
+            vacant_units: Vec::new(),
+            regions: BTreeMap::new(),
+            vacancies: Vacancies::default(),
+            retired: Vec::new(),
             mutator,
             tables: Vec::new(),
             tags: Vec::new(),
             globals: Vec::new(),
-            kits: Vec::new(),
+            references: References::default(),
             exceptions: Box::default(),
-            hooked: Vec::new(),
-            owned_anyfuncs: Vec::new(),
         }
     }
 
-    /// Which member's local function has its slot at this address.
-    pub(super) fn member_of(&self, address: usize) -> Option<(&Member, u32)> {
-        self.members.iter().rev().find_map(|member| {
-            let offset = address.checked_sub(member.slots.base as usize)?;
-            let local = offset / size_of::<VMCallerCheckedAnyfunc>();
-            let own = local < member.slots.count
-                && offset.is_multiple_of(size_of::<VMCallerCheckedAnyfunc>());
-            own.then_some((member, local as u32))
-        })
-    }
-
-    /// What is known of the function whose anyfunc has this address; `None` if it is none of the
-    /// group's.
-    pub fn function(&self, address: usize) -> Option<FunctionMeta> {
-        if let Some((member, local)) = self.member_of(address) {
-            let info = &member.module.declaration.info;
-            let index = info.func_index(LocalFunctionIndex::new(local as usize));
-            return Some(FunctionMeta {
-                ty: info.signatures[info.functions[index]].clone(),
-                index: index.as_u32(),
-            });
-        }
-        self.host_functions.get(&address).cloned()
-    }
-
-    /// Makes a host function that tables and globals of the group can hold.
+    /// Makes a host function that tables and globals of the group can hold; the address of its anyfunc.
     ///
     /// # Errors
     /// The signature cannot be compiled.
@@ -158,27 +121,30 @@ impl Group {
         &mut self,
         ty: &FunctionType,
         callee: Box<dyn Callee>,
-    ) -> Result<usize, String> {
+    ) -> Result<(UnitId, usize), String> {
         let kit = crate::tier::kit(ty).map_err(|error| error.to_string())?;
-        let mut host = HostFunction::new(callee);
+        let mut function = HostFunction::new(callee);
         let anyfunc = Box::new(UnsafeCell::new(VMCallerCheckedAnyfunc {
             func_ptr: kit.dynamic_trampoline(),
             type_signature_hash: kit.signature(),
-            vmctx: host.context(),
+            vmctx: function.context(),
             call_trampoline: kit.call_trampoline(),
         }));
         let address = anyfunc.get() as usize;
-        self.hosts.push(host);
-        self.owned_anyfuncs.push(anyfunc);
-        self.kits.push(kit);
-        self.host_functions.insert(
-            address,
-            FunctionMeta {
+        let id = self.reserve_unit();
+        self.map_region(address, 1, id, Anyfuncs::Host);
+        self.units[id] = Some(Unit {
+            part: Part::Host(Host {
                 ty: ty.clone(),
-                index: 0,
-            },
-        );
-        Ok(address)
+                _anyfunc: anyfunc,
+                function,
+                _kit: kit,
+            }),
+            starts: vec![address],
+            imports: Vec::new(),
+            pinned: false,
+        });
+        Ok((id, address))
     }
 
     /// A table that JavaScript made; its id.
@@ -188,6 +154,9 @@ impl Group {
     pub fn table_create(&mut self, ty: &TableType) -> Result<usize, String> {
         let table = VMTable::new(&limited(ty), &TableStyle::CallerChecksSignature)?;
         let handle = InternalStoreHandle::new(&mut self.objects, table);
+        if ty.ty == Type::ExternRef {
+            self.references.watch_table(handle);
+        }
         Ok(self.table_id(handle, ty.maximum))
     }
 
@@ -212,6 +181,17 @@ impl Group {
         Some(self.tables.get(id)?.handle)
     }
 
+    pub(super) fn table_count(&self) -> usize {
+        self.tables.len()
+    }
+
+    /// The values of the globals of one type that JavaScript made.
+    pub(super) fn host_globals(&self, ty: Type) -> impl Iterator<Item = RawValue> {
+        let own = self.globals.iter().filter(move |own| own.ty == ty);
+        // SAFETY: owned by the group and used by its thread only.
+        own.map(|global| unsafe { global.definition.get().read() }.val)
+    }
+
     /// The table with this id.
     pub fn table(&self, id: usize) -> Option<&VMTable> {
         Some(self.table_handle(id)?.get(&self.objects))
@@ -220,7 +200,7 @@ impl Group {
     fn element(&self, id: usize, raw: RawReference) -> Option<TableElement> {
         Some(match self.table(id)?.ty().ty {
             Type::ExternRef => {
-                // SAFETY: an externref is an opaque index of ours, which wasmer never follows.
+                // SAFETY: an externref is a word of ours, which wasmer never follows.
                 let reference = unsafe { VMExternRef::from_raw(RawValue { externref: raw }) };
                 TableElement::ExternRef(reference)
             }
@@ -265,11 +245,17 @@ impl Group {
         let definition = Box::new(UnsafeCell::new(VMGlobalDefinition::new()));
         let address = definition.get();
         self.globals.push(HostGlobal { ty, definition });
-        if ty == Type::ExceptionRef {
-            let exceptions = self.exceptions.get_mut();
-            exceptions.watch(NonNull::new(address).unwrap_or(NonNull::dangling()));
-        }
+        self.watch_global(ty, NonNull::new(address).unwrap_or(NonNull::dangling()));
         address as usize
+    }
+
+    /// The collectors of exceptions and of references look at it, if it can hold one.
+    pub(super) fn watch_global(&mut self, ty: Type, definition: NonNull<VMGlobalDefinition>) {
+        match ty {
+            Type::ExceptionRef => self.exceptions.get_mut().watch(definition),
+            Type::ExternRef => self.references.watch_global(definition),
+            _ => {}
+        }
     }
 
     /// A tag that JavaScript made; its id.
@@ -296,8 +282,7 @@ impl Group {
     pub fn catches(&self) -> bool {
         CATCHES
             && self
-                .members
-                .iter()
+                .members()
                 .any(|member| member.module.declaration.catches)
     }
 
@@ -335,84 +320,18 @@ impl Group {
         self.exceptions.get_mut().live(&self.objects)
     }
 
-    /// Every externref in the group's tables, globals and exceptions.
-    pub fn live_references(&mut self) -> Vec<RawReference> {
-        let mut live = Vec::new();
-        let mut tables: Vec<_> = self.tables.iter().map(|known| known.handle).collect();
-        let mut globals = Vec::new();
-        for member in &self.members {
-            if !member.module.declaration.holds_externrefs() {
-                continue;
-            }
-            let info = Arc::clone(&member.module.declaration.info);
-            let instance = member.instance.get_mut(&mut self.objects);
-            for index in 0..info.tables.len() - 1 {
-                let export = ExportIndex::Table(TableIndex::new(index));
-                if let VMExtern::Table(handle) = instance.lookup_by_declaration(export) {
-                    tables.push(handle);
-                }
-            }
-            for (index, ty) in info.globals.iter() {
-                if ty.ty == Type::ExternRef {
-                    globals.push((member.instance, index));
-                }
-            }
-        }
-        for table in tables {
-            let table = table.get(&self.objects);
-            if table.ty().ty == Type::ExternRef {
-                live.extend(
-                    (0..table.size()).filter_map(|index| match table.get(index)? {
-                        TableElement::ExternRef(reference) => reference.map(raw_externref),
-                        TableElement::FuncRef(_) => None,
-                    }),
-                );
-            }
-        }
-        for (instance, index) in globals {
-            let address = self.global_address(instance, index);
-            // SAFETY: the definition lives as long as the group.
-            let value = unsafe { address.read() }.val;
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        for global in self.globals.iter().filter(|own| own.ty == Type::ExternRef) {
-            // SAFETY: owned by the group and used by its thread only.
-            let value = unsafe { global.definition.get().read() }.val;
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        let payloads = self.exceptions.get_mut();
-        for value in payloads.payload_values(&self.objects, Type::ExternRef) {
-            // SAFETY: every word is a valid index.
-            live.push(unsafe { value.externref });
-        }
-        live.retain(|raw| *raw != 0);
-        live
-    }
-
-    pub(super) fn global_address(
-        &mut self,
-        instance: InternalStoreHandle<VMInstance>,
-        index: GlobalIndex,
-    ) -> NonNull<VMGlobalDefinition> {
-        let instance = instance.get_mut(&mut self.objects);
-        match instance.lookup_by_declaration(ExportIndex::Global(index)) {
-            VMExtern::Global(handle) => handle.get(&self.objects).vmglobal(),
-            _ => unreachable!("a global's declaration is a global"),
-        }
-    }
-
     /// Instances, their slots, and how many slots hold optimized bodies.
     pub fn inspect(&self) -> (usize, usize, usize) {
+        let mut instances = 0;
         let mut slots = 0;
         let mut optimized = 0;
-        for member in &self.members {
+        for member in self.members() {
             let (count, swapped) = member.module.inspect(member.id);
+            instances += 1;
             slots += count;
             optimized += swapped;
         }
-        (self.members.len(), slots, optimized)
+        (instances, slots, optimized)
     }
 
     pub(super) fn anyfunc_of(
@@ -424,6 +343,18 @@ impl Group {
             MaybeInstanceOwned::Host(own) => NonNull::new(own.get()).unwrap_or(NonNull::dangling()),
             MaybeInstanceOwned::Instance(anyfunc) => *anyfunc,
         }
+    }
+}
+
+/// Where the definition of an instance's global lies.
+pub(super) fn global_address(
+    objects: &StoreObjects,
+    instance: &mut VMInstance,
+    index: GlobalIndex,
+) -> NonNull<VMGlobalDefinition> {
+    match instance.lookup_by_declaration(ExportIndex::Global(index)) {
+        VMExtern::Global(handle) => handle.get(objects).vmglobal(),
+        _ => unreachable!("a global's declaration is a global"),
     }
 }
 

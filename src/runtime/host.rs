@@ -1,6 +1,7 @@
 //! Host functions: what WebAssembly calls when it calls an import.
 
 use std::any::Any;
+use std::cell::Cell;
 
 use wasmer_types::RawValue;
 use wasmer_vm::{
@@ -44,6 +45,8 @@ pub(super) struct HostFunction {
 
 struct Host {
     callee: Box<dyn Callee>,
+    /// Calls under way.
+    running: Cell<u32>,
     /// The group's.
     thread: WasmThread,
 }
@@ -55,10 +58,16 @@ impl HostFunction {
                 address: (entry as *const ()).cast::<VMFunctionBody>(),
                 ctx: Host {
                     callee,
+                    running: Cell::new(0),
                     thread: WasmThread::current(),
                 },
             },
         })
+    }
+
+    /// Whether a call of it is under way.
+    pub(super) fn is_running(&self) -> bool {
+        self.dynamic.ctx.running.get() > 0
     }
 
     pub(super) fn context(self: &mut Box<Self>) -> VMFunctionContext {
@@ -103,10 +112,12 @@ unsafe extern "C" fn enter(
     // SAFETY: a group is used by one thread, so it is this one's.
     let zone = unsafe { &*host.thread.zone() };
     zone.calls_host(frame as usize);
+    host.running.set(host.running.get() + 1);
     let outcome = on_host_stack(|| {
         // SAFETY: the trampoline's value array has room for parameters and results.
         unsafe { host.callee.call(values) }
     });
+    host.running.set(host.running.get() - 1);
     match outcome {
         Ok(()) => zone.host_returned(),
         Err(Raised::Exception) => {

@@ -10,19 +10,21 @@ use wasmer_types::{
     MemoryStyle, TableStyle, TableType, TagIndex, TagKind, Type,
 };
 use wasmer_vm::{
-    InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, TableElement, Trap,
+    InstanceAllocator, InternalStoreHandle, MaybeInstanceOwned, StoreObject, TableElement, Trap,
     VMCallerCheckedAnyfunc, VMConfig, VMExtern, VMFuncRef, VMFunction, VMFunctionKind, VMGlobal,
     VMGlobalDefinition, VMInstance, VMTag,
 };
 
 use super::active::OutOfBounds;
 use super::exception;
-use super::group::{FunctionMeta, Group, Member};
+use super::group::{Group, global_address};
 use super::host::{Callee, HostFunction, host_data};
 use super::interrupt::Library;
 use super::libcall;
 use super::memory::{GuestMemory, MemoryState};
 use super::tunables::InstanceTunables;
+use super::unit::{Anyfuncs, Member, Part, Unit, UnitId};
+use super::vacant::Holdings;
 use crate::error::LinkError;
 use crate::stream::MAX_TABLE_ENTRIES;
 use crate::tier::{Code, LiveInstance, Loaded, Module, Slots};
@@ -81,27 +83,54 @@ fn incompatible(text: impl ToString) -> InstantiateError {
     LinkError::Incompatible(text.to_string()).into()
 }
 
+/// An instance that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instantiated {
+    /// The instance among the units of its group.
+    pub unit: UnitId,
+    /// In the module's order.
+    pub exports: Vec<ExportValue>,
+    /// The address of the start function's anyfunc.
+    pub start: Option<usize>,
+    /// The addresses of the anyfuncs of its own functions.
+    pub slots: std::ops::Range<usize>,
+}
+
 /// A new instance, before it is initialised.
 struct Made {
     instance: VMInstance,
     slots: Slots,
     trampolines: Arc<[Arc<Loaded>]>,
     functions: Vec<InternalStoreHandle<VMFunction>>,
+    holdings: Holdings,
+    hosts: Vec<Box<HostFunction>>,
+    hooked: Option<usize>,
+    hides_table: bool,
+}
+
+/// The parts of a store that an instance gets, and its host functions.
+#[derive(Default)]
+struct Externs {
+    all: Vec<VMExtern>,
+    holdings: Holdings,
+    hosts: Vec<Box<HostFunction>>,
 }
 
 impl Group {
     /// Instantiates `module` into the group and runs its active segments, but not its start
-    /// function. `memories` are those it defines itself.
+    /// function. `memories` are those it defines itself. `made` is told of the instance before its
+    /// segments run: where one of them is out of bounds, it stays, as the specification says, because
+    /// earlier ones may have published it.
     ///
     /// # Errors
-    /// An import that does not fit, or a segment that is out of bounds; in the latter case the
-    /// instance stays, as the specification says, because earlier segments may have published it.
+    /// An import that does not fit, or a segment that is out of bounds.
     pub fn instantiate(
         &mut self,
         module: &Arc<Module>,
         imports: Vec<Import>,
         memories: Vec<Arc<MemoryState>>,
-    ) -> Result<Vec<ExportValue>, InstantiateError> {
+        made: impl FnOnce(UnitId),
+    ) -> Result<Instantiated, InstantiateError> {
         if memories.len() != module.declaration.defined_memories().count() {
             return Err(incompatible("a memory that the module defines is missing"));
         }
@@ -110,7 +139,7 @@ impl Group {
         let segments = segments.map_err(|error| incompatible(format!("data segments: {error}")))?;
         let mut imports = Some(imports);
         let mut memories = Some(memories);
-        let (id, made) = module.attach(|code| {
+        let (id, new) = module.attach(|code| {
             let made = self.make(
                 module,
                 code,
@@ -129,10 +158,17 @@ impl Group {
             slots,
             trampolines,
             functions,
-        } = made;
+            holdings,
+            hosts,
+            hooked,
+            hides_table,
+        } = new;
 
         self.depend(&instance, &functions);
-        self.libraries.push(Library::of(&instance));
+        let unit = self.reserve_unit();
+        let imported = self.map_functions(unit, slots, &functions);
+        made(unit);
+        let library = Library::of(&instance);
         let elements = module.declaration.elements();
         let initialized = self
             .initialize_tables(&mut instance, elements, slots, &functions)
@@ -142,47 +178,83 @@ impl Group {
                 let done = self.initialize_memories(&mut instance, &segments);
                 done.map_err(InstantiateError::Segment)
             });
-        let instance = InternalStoreHandle::new(&mut self.objects, instance);
-        self.members.push(Member {
+        self.watch(module, &mut instance);
+        let exports = self.exports(module, &mut instance, slots, &functions);
+        let start = module.declaration.start.map(|index| {
+            let index = FunctionIndex::from_u32(index);
+            self.function_address(module, index, slots, &functions)
+        });
+        let member = Member {
             module: Arc::clone(module),
             id,
-            slots,
             instance,
-            _trampolines: trampolines,
+            holdings,
+            hosts,
+            hooked,
+            library,
+            hides_table,
+            trampolines,
+        };
+        self.units[unit] = Some(Unit {
+            part: Part::Instance(Box::new(member)),
+            starts: imported.starts,
+            imports: imported.units,
+            pinned: is_pinned(module),
         });
-        self.watch_globals(module, instance);
         initialized?;
-        Ok(self.exports(module, instance, &functions))
+        let start_of_slots = slots.base as usize;
+        Ok(Instantiated {
+            unit,
+            exports,
+            start,
+            slots: start_of_slots
+                ..start_of_slots + slots.count * size_of::<VMCallerCheckedAnyfunc>(),
+        })
     }
 
-    /// Globals may hold exceptions.
-    fn watch_globals(&mut self, module: &Module, instance: InternalStoreHandle<VMInstance>) {
-        for (index, ty) in &module.declaration.info.globals {
-            if ty.ty == Type::ExceptionRef {
-                let global = self.global_address(instance, index);
-                self.exceptions.get_mut().watch(global);
+    /// Its own globals and tables may hold exceptions and references; those it imports are watched.
+    fn watch(&mut self, module: &Module, instance: &mut VMInstance) {
+        let info = &module.declaration.info;
+        for (index, ty) in info.globals.iter().skip(info.num_imported_globals) {
+            if matches!(ty.ty, Type::ExceptionRef | Type::ExternRef) {
+                let global = global_address(&self.objects, instance, index);
+                self.watch_global(ty.ty, global);
+            }
+        }
+        for (index, ty) in info.tables.iter().skip(info.num_imported_tables) {
+            if ty.ty != Type::ExternRef {
+                continue;
+            }
+            if let VMExtern::Table(table) =
+                instance.lookup_by_declaration(ExportIndex::Table(index))
+            {
+                self.references.watch_table(table);
             }
         }
     }
 
-    /// The start function of the newest instance, as the address of its anyfunc.
-    pub fn start_function(&mut self) -> Option<usize> {
-        let member = self.members.last()?;
-        let index = FunctionIndex::from_u32(member.module.declaration.start?);
-        match member.module.declaration.info.local_func_index(index) {
-            // SAFETY: below the slots' count, because the module was validated.
-            Some(local) => Some(unsafe { member.slots.base.add(local.index()) } as usize),
-            None => {
-                let instance = member.instance;
-                match instance
-                    .get_mut(&mut self.objects)
-                    .lookup_by_declaration(ExportIndex::Function(index))
-                {
-                    VMExtern::Function(handle) => Some(self.anyfunc_of(handle).as_ptr() as usize),
-                    _ => None,
+    /// Makes known whose the functions are that an instance defines and imports.
+    fn map_functions(
+        &mut self,
+        unit: UnitId,
+        slots: Slots,
+        functions: &[InternalStoreHandle<VMFunction>],
+    ) -> Imported {
+        let mut imported = Imported::default();
+        self.map_region(slots.base as usize, slots.count, unit, Anyfuncs::Slots);
+        imported.starts.push(slots.base as usize);
+        for (index, handle) in functions.iter().enumerate() {
+            let address = self.anyfunc_of(*handle).as_ptr() as usize;
+            match self.unit_of(address) {
+                Some(other) => imported.units.push(other),
+                None => {
+                    let what = Anyfuncs::Import(FunctionIndex::new(index));
+                    self.map_region(address, 1, unit, what);
+                    imported.starts.push(address);
                 }
             }
         }
+        imported
     }
 
     fn make(
@@ -193,7 +265,11 @@ impl Group {
         memories: Vec<Arc<MemoryState>>,
     ) -> Result<Made, InstantiateError> {
         let info = &code.info;
-        let externs = self.externs(code, imports)?;
+        let Externs {
+            all: externs,
+            mut holdings,
+            hosts,
+        } = self.externs(code, imports)?;
         let memory_styles = info.memories.values().map(|_| MemoryStyle::Static);
         let memory_styles: PrimaryMap<_, _> = memory_styles.collect();
         let table_styles = info.tables.values();
@@ -217,17 +293,24 @@ impl Group {
         let tunables = InstanceTunables::new(memories, tables.to_vec(), code.hidden_entries);
         let (allocator, memory_at, table_at, global_at) = InstanceAllocator::new(info);
         // SAFETY: the locations belong to the allocation that the instance is made in.
-        let memories = unsafe {
+        let mut memories = unsafe {
             tunables.create_memories(&mut self.objects, info, &memory_styles, &memory_at)
         }
         .map_err(incompatible)?;
         // SAFETY: as above.
-        let tables =
+        let mut tables =
             unsafe { tunables.create_tables(&mut self.objects, info, &table_styles, &table_at) }
                 .map_err(incompatible)?;
-        let globals = tunables
+        let mut globals = tunables
             .create_globals(&mut self.objects, info, &global_at)
             .map_err(incompatible)?;
+        let vacancies = &mut self.vacancies;
+        vacancies.memories.settle(&mut self.objects, &mut memories);
+        vacancies.tables.settle(&mut self.objects, &mut tables);
+        vacancies.globals.settle(&mut self.objects, &mut globals);
+        holdings.memories.extend(memories.values());
+        holdings.tables.extend(tables.values());
+        holdings.globals.extend(globals.values());
 
         // SAFETY: every part was made for this declaration, the store outlives the instance
         // (it owns it), and memories and tables are initialised.
@@ -247,7 +330,7 @@ impl Group {
             )
         };
         let mut instance = instance.map_err(InstantiateError::Trap)?;
-        self.hooked.extend(libcall::hook(&instance, info));
+        let hooked = libcall::hook(&instance, info);
         if !own_tags.is_empty() {
             let objects = NonNull::from(&mut *self.objects);
             // SAFETY: the group owns all of them, boxed, and `Group::drop` unhooks.
@@ -278,15 +361,18 @@ impl Group {
             slots,
             trampolines: Arc::clone(&code.trampolines),
             functions,
+            holdings,
+            hosts,
+            hooked,
+            hides_table: info.tables.len() > module.declaration.tables.len(),
         })
     }
 
-    /// The anyfuncs of an instance's own functions lie one behind the other, so that looking up
-    /// the first finds all of them with one entry in the store.
+    /// The anyfuncs of an instance's own functions lie one behind the other.
     ///
     /// Looking a function up writes to the store behind the instance's back, so no reference to the
     /// store may be held meanwhile.
-    fn slots_of(&self, instance: &mut VMInstance, code: &Code) -> Slots {
+    fn slots_of(&mut self, instance: &mut VMInstance, code: &Code) -> Slots {
         let count = code.bodies.len();
         let mut base = std::ptr::null_mut();
         if count > 0 {
@@ -294,25 +380,26 @@ impl Group {
             let found = instance.lookup_by_declaration(ExportIndex::Function(first));
             if let VMExtern::Function(handle) = found {
                 base = self.anyfunc_of(handle).as_ptr();
+                // It is behind the others now, where nobody needs it.
+                VMFunction::list_mut(&mut self.objects).pop();
             }
         }
         Slots { base, count }
     }
 
-    fn externs(
-        &mut self,
-        code: &Code,
-        imports: Vec<Import>,
-    ) -> Result<Vec<VMExtern>, InstantiateError> {
+    fn externs(&mut self, code: &Code, imports: Vec<Import>) -> Result<Externs, InstantiateError> {
         let info = &code.info;
         if imports.len() != info.imports.len() {
             return Err(incompatible("an import is missing"));
         }
-        let mut externs = Vec::with_capacity(imports.len());
+        let mut externs = Externs::default();
         for (import, (key, index)) in imports.into_iter().zip(&info.imports) {
             let external = match (import, index) {
                 (Import::Function(callee), ImportIndex::Function(index)) => {
-                    VMExtern::Function(self.import_host_function(code, *index, callee))
+                    let (handle, host) = self.import_host_function(code, *index, callee);
+                    externs.holdings.functions.push(handle);
+                    externs.hosts.push(host);
+                    VMExtern::Function(handle)
                 }
                 (Import::Anyfunc(address), ImportIndex::Function(_)) => {
                     let meta = self.function(address);
@@ -325,11 +412,15 @@ impl Group {
                         kind: VMFunctionKind::Static,
                         host_data: Box::new(()),
                     };
-                    VMExtern::Function(InternalStoreHandle::new(&mut self.objects, function))
+                    let handle = self.vacancies.functions.put(&mut self.objects, function);
+                    externs.holdings.functions.push(handle);
+                    VMExtern::Function(handle)
                 }
                 (Import::Memory(state), ImportIndex::Memory(index)) => {
                     let memory = GuestMemory::imported(state, info.memories[*index].maximum);
-                    VMExtern::Memory(InternalStoreHandle::new(&mut self.objects, memory))
+                    let handle = self.vacancies.memories.put(&mut self.objects, memory);
+                    externs.holdings.memories.push(handle);
+                    VMExtern::Memory(handle)
                 }
                 (Import::Table(id), ImportIndex::Table(_)) => {
                     let handle = self.table_handle(id);
@@ -340,7 +431,9 @@ impl Group {
                         .ok_or_else(|| incompatible("a null global"))?;
                     // SAFETY: the address came from a living group, which the importer keeps.
                     let global = unsafe { global_at(info.globals[*index], definition) };
-                    VMExtern::Global(InternalStoreHandle::new(&mut self.objects, global))
+                    let handle = self.vacancies.globals.put(&mut self.objects, global);
+                    externs.holdings.globals.push(handle);
+                    VMExtern::Global(handle)
                 }
                 (Import::Tag(id), ImportIndex::Tag(_)) => {
                     let handle = self.tags.get(id).copied();
@@ -351,7 +444,7 @@ impl Group {
                     return Err(incompatible(text));
                 }
             };
-            externs.push(external);
+            externs.all.push(external);
         }
         Ok(externs)
     }
@@ -361,7 +454,7 @@ impl Group {
         code: &Code,
         index: FunctionIndex,
         callee: Box<dyn Callee>,
-    ) -> InternalStoreHandle<VMFunction> {
+    ) -> (InternalStoreHandle<VMFunction>, Box<HostFunction>) {
         let signature = code.info.functions[index];
         let ty = code.info.signatures[signature].clone();
         let mut host = HostFunction::new(callee);
@@ -372,21 +465,14 @@ impl Group {
             vmctx: host.context(),
             call_trampoline: code.call_trampolines[signature],
         };
-        self.hosts.push(host);
         let function = VMFunction {
             anyfunc: MaybeInstanceOwned::Host(Box::new(anyfunc.into())),
-            signature: ty.clone(),
+            signature: ty,
             kind: VMFunctionKind::Dynamic,
             host_data: host_data(),
         };
-        let handle = InternalStoreHandle::new(&mut self.objects, function);
-        let address = self.anyfunc_of(handle).as_ptr() as usize;
-        let meta = FunctionMeta {
-            ty,
-            index: index.as_u32(),
-        };
-        self.host_functions.insert(address, meta);
-        handle
+        let handle = self.vacancies.functions.put(&mut self.objects, function);
+        (handle, host)
     }
 
     /// Imported tags, then new ones: a tag is generative (core, 4.5.3.5).
@@ -429,58 +515,80 @@ impl Group {
             let offset = offsets.vmctx_vmfunction_import_body(FunctionIndex::new(index));
             // SAFETY: the record lies in the instance's `VMContext`.
             let record = unsafe { instance.vmctx_ptr().cast::<u8>().add(offset as usize) };
-            // SAFETY: both instances live in this group's store and are dropped together, after
-            // `Group::drop` detached them.
+            // SAFETY: both instances live in this group; `Group::free` and `Group::drop` detach the one whose body it
+            // is, or say that the record is gone, before the memory is freed.
             unsafe { member.module.depend(member.id, local, record.cast()) };
+        }
+    }
+
+    fn function_address(
+        &self,
+        module: &Module,
+        index: FunctionIndex,
+        slots: Slots,
+        functions: &[InternalStoreHandle<VMFunction>],
+    ) -> usize {
+        match module.declaration.info.local_func_index(index) {
+            // SAFETY: below the slots' count, because the module was validated.
+            Some(local) => unsafe { slots.base.add(local.index()) as usize },
+            None => self.anyfunc_of(functions[index.index()]).as_ptr() as usize,
         }
     }
 
     fn exports(
         &mut self,
         module: &Module,
-        instance: InternalStoreHandle<VMInstance>,
+        instance: &mut VMInstance,
+        slots: Slots,
         functions: &[InternalStoreHandle<VMFunction>],
     ) -> Vec<ExportValue> {
-        let Some(slots) = self.members.last().map(|member| member.slots) else {
-            return Vec::new();
-        };
         let info = &module.declaration.info;
         let mut exports = Vec::with_capacity(info.exports.len());
         for index in info.exports.values() {
             exports.push(match *index {
                 ExportIndex::Function(index) => {
-                    ExportValue::Function(match info.local_func_index(index) {
-                        // SAFETY: below the slots' count, because the module was validated.
-                        Some(local) => unsafe { slots.base.add(local.index()) as usize },
-                        None => self.anyfunc_of(functions[index.index()]).as_ptr() as usize,
-                    })
+                    ExportValue::Function(self.function_address(module, index, slots, functions))
                 }
                 ExportIndex::Memory(index) => ExportValue::Memory(index.index()),
                 ExportIndex::Global(index) => {
-                    ExportValue::Global(self.global_address(instance, index).as_ptr() as usize)
+                    let definition = global_address(&self.objects, instance, index);
+                    ExportValue::Global(definition.as_ptr() as usize)
                 }
-                declaration => {
-                    match instance
-                        .get_mut(&mut self.objects)
-                        .lookup_by_declaration(declaration)
-                    {
-                        VMExtern::Table(handle) => {
-                            let declared = match declaration {
-                                ExportIndex::Table(index) => {
-                                    module.declaration.table(index).maximum
-                                }
-                                _ => None,
-                            };
-                            ExportValue::Table(self.table_id(handle, declared))
-                        }
-                        VMExtern::Tag(handle) => ExportValue::Tag(self.tag_id(handle)),
-                        _ => unreachable!("tables and tags are what is left"),
+                declaration => match instance.lookup_by_declaration(declaration) {
+                    VMExtern::Table(handle) => {
+                        let declared = match declaration {
+                            ExportIndex::Table(index) => module.declaration.table(index).maximum,
+                            _ => None,
+                        };
+                        ExportValue::Table(self.table_id(handle, declared))
                     }
-                }
+                    VMExtern::Tag(handle) => ExportValue::Tag(self.tag_id(handle)),
+                    _ => unreachable!("tables and tags are what is left"),
+                },
             });
         }
         exports
     }
+}
+
+/// Whose functions an instance imports.
+#[derive(Default)]
+struct Imported {
+    /// Where the regions begin that are its own.
+    starts: Vec<usize>,
+    units: Vec<UnitId>,
+}
+
+/// Whether instances stay for as long as their group: JavaScript, other instances or exceptions may have state of theirs.
+fn is_pinned(module: &Module) -> bool {
+    let info = &module.declaration.info;
+    let exports_state = info.exports.values().any(|export| match *export {
+        ExportIndex::Table(index) => info.local_table_index(index).is_some(),
+        ExportIndex::Global(index) => info.local_global_index(index).is_some(),
+        _ => false,
+    });
+    let holds_exceptions = info.globals.values().any(|ty| ty.ty == Type::ExceptionRef);
+    exports_state || holds_exceptions || !info.tags.is_empty()
 }
 
 /// V8's limit (`kV8MaxWasmTableSize`), in the words and with the class of its error.

@@ -125,12 +125,12 @@ fn definition(
 }
 
 /// The instances are about to be freed.
-pub(super) fn unhook(hooked: &[usize]) {
+pub(super) fn unhook(hooked: impl IntoIterator<Item = usize>) {
     LAST.set(ptr::null());
     // Nothing is left to forget where the thread is ending.
     let _ = HOOKED.try_with(|all| {
         for vmctx in hooked {
-            all.borrow_mut().remove(vmctx);
+            all.borrow_mut().remove(&vmctx);
         }
     });
 }

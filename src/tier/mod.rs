@@ -32,7 +32,7 @@ pub use finisher::{
 };
 pub use kit::{Kit, kit};
 pub use optimizing::{hand_off, when_flushed};
-pub use positions::{Position, position};
+pub use positions::{Position, module_near, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
 pub use scheduler::compile_aside;

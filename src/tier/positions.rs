@@ -106,6 +106,18 @@ pub fn position(address: usize, trap: Option<TrapCode>) -> Option<Position> {
     })
 }
 
+/// The module whose code is at an address. Of an address that is in no code, it may be any.
+pub fn module_near(address: usize) -> Option<Arc<Module>> {
+    let located = LOCATED.read();
+    located
+        .range(..=address)
+        .next_back()?
+        .1
+        .module
+        .get()?
+        .upgrade()
+}
+
 struct Place {
     local: u32,
     start: u32,

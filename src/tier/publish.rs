@@ -99,7 +99,7 @@ impl Module {
     /// to the current body and keeps it up to date from now on.
     ///
     /// # Safety
-    /// `record` must stay valid until `id` is detached.
+    /// `record` must stay valid until `id` is detached, or [`Self::forget_dependents`] was told that it is gone.
     pub unsafe fn depend(&self, id: u64, local: u32, record: *mut *const VMFunctionBody) {
         let mut registered = self.registered.lock();
         let body = registered.code.bodies[LocalFunctionIndex::new(local as usize)].0;
@@ -107,6 +107,16 @@ impl Module {
             instance.dependents.push((local, record));
             // SAFETY: valid by the caller's promise, and nobody else writes it (first invariant).
             unsafe { store(record, body) };
+        }
+    }
+
+    /// Instances whose import records held bodies of instance `id` are about to be freed; `gone` says whether a
+    /// record's address is in one of them.
+    pub fn forget_dependents(&self, id: u64, gone: impl Fn(usize) -> bool) {
+        if let Some(instance) = self.registered.lock().instances.get_mut(&id) {
+            instance
+                .dependents
+                .retain(|(_, record)| !gone(*record as usize));
         }
     }
 

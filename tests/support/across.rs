@@ -224,7 +224,7 @@ fn make_callee(
     places.add(&instance);
     for leaf in &plan.leaves {
         let callee = HostFunction::callee(leaf, None, |key| places.host(key));
-        let function = group
+        let (_, function) = group
             .host_function(&function_type(&leaf.signature), callee)
             .expect("has trampolines");
         let grown = group.table_grow(instance.tables[0], 1, function);

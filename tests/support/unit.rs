@@ -162,8 +162,8 @@ impl Encoded {
         module: &Arc<Module>,
         imports: Vec<Import>,
     ) -> Instance {
-        let exports = group
-            .instantiate(module, imports, Vec::new())
+        let made = group
+            .instantiate(module, imports, Vec::new(), |_| {})
             .expect("instantiates");
         let mut instance = Instance {
             functions: Vec::new(),
@@ -172,7 +172,7 @@ impl Encoded {
         };
         let mut tables = instance.tables.iter_mut();
         let mut keys = self.keys.iter();
-        for export in exports {
+        for export in made.exports {
             match export {
                 ExportValue::Function(anyfunc) => instance.functions.push(anyfunc),
                 ExportValue::Table(id) => *tables.next().expect("two tables") = id,

@@ -241,10 +241,11 @@ pub fn run() {
     let baseline = code(&module, Tier::Baseline);
     let mut group = Group::new(Arc::new(TestThread::default()));
     let (_reserved, memory) = reserve();
-    let exports = group
-        .instantiate(&module, Vec::new(), vec![memory])
+    let made = group
+        .instantiate(&module, Vec::new(), vec![memory], |_| {})
         .expect("instantiates");
-    let anyfuncs: Vec<usize> = exports
+    let anyfuncs: Vec<usize> = made
+        .exports
         .iter()
         .map(|export| match export {
             ExportValue::Function(anyfunc) => *anyfunc,
