@@ -1,6 +1,6 @@
 'use strict'
 
-// WebAssembly.Memory. Every linear memory is V8's own; this class only lets the native side know when it grows.
+// WebAssembly.Memory. Every linear memory is V8's own, and native asks V8 for its length when that matters.
 
 const { types } = require('node:util')
 
@@ -30,11 +30,6 @@ const maxima = new WeakMap()
 
 const bufferOf = (memory) => apply(memoryBuffer, memory, [])
 
-function resized(memory) {
-  const handle = handles.get(memory)
-  if (handle !== undefined) native.memoryResized(handle, bufferOf(memory).byteLength)
-}
-
 function Memory(descriptor) {
   try {
     requireNew(new.target, 'Memory')
@@ -48,9 +43,7 @@ function Memory(descriptor) {
 const own = defineInterface(Memory, 'WebAssembly.Memory', {
   grow(delta) {
     try {
-      const previous = apply(memoryGrow, this, [delta])
-      resized(this)
-      return previous
+      return apply(memoryGrow, this, [delta])
     } catch (error) {
       throw leaving(error, own.grow) // node-do-not-add-exception-line
     }
@@ -82,39 +75,11 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(bui
 /** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */
 const isMemory = (value) => accepts(memoryBuffer, value)
 
-/** Whether our `grow` is met before the built-in's, which inherits from ours while we are installed. */
-function inheritsOurs(memory) {
-  let prototype = Object.getPrototypeOf(memory)
-  while (prototype !== null && prototype !== builtin.Memory.prototype) {
-    if (prototype === Memory.prototype) return true
-    prototype = Object.getPrototypeOf(prototype)
-  }
-  return false
-}
-
-// A Memory of another class (received from another thread, made by the untouched built-in or by another copy of this
-// package) gets the override for itself. Its own `grow` stays in charge.
-function overrideGrow(memory) {
-  if (inheritsOurs(memory)) return
+/** What another thread sent gets our class when it is first used: nobody here has the built-in's any more. */
+function adopt(memory) {
   if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
-    // Another thread sent it, for nobody here has the built-in's class any more.
     Object.setPrototypeOf(memory, Memory.prototype)
-    return
   }
-  const inherited = memory.grow
-  const override = {
-    grow(delta) {
-      try {
-        const previous = apply(inherited, this, [delta])
-        resized(this)
-        return previous
-      } catch (error) {
-        throw leaving(error, override) // node-do-not-add-exception-line
-      }
-    },
-  }.grow
-  // A frozen object refuses: safe, because memory that native does not know to be there traps.
-  Reflect.defineProperty(memory, 'grow', { value: override, writable: true, configurable: true })
 }
 
 /** The native handle of a Memory; throws LinkError where it has no guard regions. */
@@ -124,7 +89,7 @@ function attachMemory(memory) {
     const buffer = bufferOf(memory)
     handle = native.memoryAttach(memory, new Uint8Array(buffer), isShared(buffer), maxima.get(memory) ?? -1)
     handles.set(memory, handle)
-    overrideGrow(memory)
+    adopt(memory)
   }
   return handle
 }

@@ -9,6 +9,8 @@
 // reference as an unsigned integer below 2^53, low half first, in U32[4 * k] and U32[4 * k + 1]. U32[FAILED] is 1 after
 // a call that failed.
 
+const { isSharedArrayBuffer } = require('node:util').types
+
 const native = require('../binding.js')
 const { configure } = require('./options.js')
 const { builtin } = require('./realm.js')
@@ -21,7 +23,15 @@ const ARENA = Symbol.for('wasm-compile-cache.arena')
 const arena = native[ARENA] ?? new ArrayBuffer(16384)
 
 const memoryGrow = builtin.Memory.prototype.grow
-const memoryBuffer = Object.getOwnPropertyDescriptor(builtin.Memory.prototype, 'buffer').get
+const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get
+const memoryBuffer = getter(builtin.Memory.prototype, 'buffer')
+const lengths = [ArrayBuffer, SharedArrayBuffer].map(({ prototype }) => getter(prototype, 'byteLength'))
+
+/** The length of a Memory in bytes, whatever a program has done to the prototypes: native relies on it. */
+function memoryLength(memory) {
+  const buffer = apply(memoryBuffer, memory, [])
+  return apply(lengths[+isSharedArrayBuffer(buffer)], buffer, [])
+}
 
 const { wait: atomicsWait, notify } = Atomics
 
@@ -43,7 +53,7 @@ if (native[ARENA] === undefined) {
     LinkError,
     RuntimeError,
     memoryGrow: (memory, pages) => apply(memoryGrow, memory, [pages]),
-    memoryLength: (memory) => apply(memoryBuffer, memory, []).byteLength,
+    memoryLength,
     memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
     exceptionFromWasm: (owner, number, tag) => owner.exceptionFromWasm(number, tag),

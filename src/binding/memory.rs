@@ -104,7 +104,6 @@ pub fn register(exports: &Exports) {
     });
     exports.function("seeMemories", see);
     exports.function("memoryAttach", attach);
-    exports.function("memoryResized", resized);
 }
 
 /// Of each memory its bytes.
@@ -131,10 +130,4 @@ fn attach(call: &Call<'_>) -> Result<Value> {
     let maximum = (maximum >= 0.0).then_some(maximum as u32);
     let state = MemoryState::new(base, length, shared, maximum, host)?;
     js::external(call.env, MemoryHandle(state))
-}
-
-fn resized(call: &Call<'_>) -> Result<Value> {
-    let memory = call.native::<MemoryHandle>(0)?;
-    memory.0.resized(call.address(1)?);
-    js::undefined(call.env)
 }

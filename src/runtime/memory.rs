@@ -146,11 +146,6 @@ impl MemoryState {
         }))
     }
 
-    /// The host grew the memory.
-    pub fn resized(&self, bytes: usize) {
-        self.length.set(bytes);
-    }
-
     fn bytes(&self) -> usize {
         self.length.bytes.load(Ordering::Acquire)
     }
