@@ -12,4 +12,4 @@
 // lines    key → title, where one process measures several things
 // notes    (results) => sentences to print below
 
-module.exports = ['esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls'].flatMap((name) => require(`./${name}.js`))
+module.exports = ['esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls', 'instances'].flatMap((name) => require(`./${name}.js`))
