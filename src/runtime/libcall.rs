@@ -102,6 +102,8 @@ pub(super) fn hook(instance: &VMInstance, info: &Arc<ModuleInfo>) -> Option<usiz
         info: Arc::clone(info),
         memories: memories.collect(),
     });
+    // In the place of an instance that was not finished, perhaps.
+    LAST.set(ptr::null());
     HOOKED.with_borrow_mut(|all| all.insert(vmctx, hooked));
     Some(vmctx)
 }
@@ -164,7 +166,7 @@ fn imported(it: &Hooked, memory: u32) -> Memory {
 /// Asks what is known of an instance; `read` must not call anything that traps.
 #[inline]
 fn hooked<T>(vmctx: *mut VMContext, read: impl FnOnce(&Hooked) -> T) -> T {
-    // SAFETY: null, or one of `HOOKED`: `unhook` clears it before one is removed.
+    // SAFETY: null, or one of `HOOKED`: it is cleared before one is removed.
     if let Some(last) = unsafe { LAST.get().as_ref() }
         && last.vmctx == vmctx as usize
     {
