@@ -80,7 +80,7 @@ fn custom_sections(call: &Call<'_>) -> Result<Value> {
     let module = &call.native::<ModuleHandle>(0)?.0;
     // The names of sections are UTF-8: no section has a name with a lone surrogate.
     let Some(name) = js::well_formed(call.env, call.argument(1))? else {
-        return js::array(call.env, [], |value| Ok(value));
+        return js::array(call.env, [], Ok);
     };
     let sections = module.declaration.custom_sections(&name);
     let sections =
