@@ -192,3 +192,27 @@ impl Drop for Building {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_died_is_forgotten_and_what_lives_is_not() {
+        let mut all = Dying::default();
+        let living: Vec<_> = (0..3 * FEW).map(Arc::new).collect();
+        let insert = |all: &mut Dying<usize, Weak<usize>>, number: &Arc<usize>| {
+            all.insert(**number, Arc::downgrade(number), |number| {
+                number.strong_count() > 0
+            });
+        };
+        for number in &living {
+            insert(&mut all, number);
+        }
+        for number in 3 * FEW..100 * FEW {
+            insert(&mut all, &Arc::new(number));
+        }
+        assert!(living.iter().all(|number| all.map.contains_key(number)));
+        assert!(all.map.len() <= 2 * living.len(), "{}", all.map.len());
+    }
+}
