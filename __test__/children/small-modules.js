@@ -1,9 +1,10 @@
 'use strict'
 // node small-modules.js <count>: what that many living modules, which differ and have one signature, take of the process, as
-// JSON: pages of executable memory that is of no file, and the names of the threads. /proc, so Linux only.
+// JSON: pages of executable memory that is of no file, and threads of the baseline tier. /proc, so Linux only.
 
-const { readFileSync, readdirSync } = require('node:fs')
+const { readFileSync } = require('node:fs')
 const W = require('../../index.js')
+const { switches } = require('../support/processes.js')
 const { assemble, variant } = require('./modules.js')
 
 /** What V8 makes executable meanwhile is the JavaScript's, which is compiled by then; it has ranges of its own. */
@@ -20,7 +21,7 @@ async function main(count) {
   const modules = []
   for (let k = 0; k < count; k++) modules.push(new W.Module(variant(bytes, `${k}`), { cache: false, optimize: false }))
   const pages = executable() - before
-  const threads = readdirSync('/proc/self/task').map((id) => readFileSync(`/proc/self/task/${id}/comm`, 'latin1').trim())
+  const threads = Object.keys(switches(process.pid, 'wasm-baseline')).length
   const results = modules.map((module) => new W.Instance(module).exports.f(14))
   console.log(JSON.stringify({ pages, threads, results }))
 }
