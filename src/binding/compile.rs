@@ -433,23 +433,21 @@ pub fn background(
 ) -> Result<Value> {
     let job = new_job(call, 2)?;
     let waiting = Arc::clone(&job.waiting);
-    std::thread::Builder::new()
-        .name("wasm-compile".to_owned())
-        .spawn(move || {
-            let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile));
-            let outcome = compiled.unwrap_or_else(|_| {
-                let text = "the compiler panicked";
-                Err(CompileError::unsupported(text).into())
-            });
-            let (outcome, keeping) = match outcome {
-                Ok((module, keeping)) => (Ok(module), keeping),
-                Err(refused) => (Err(refused), None),
-            };
-            settle(&waiting, fallback, outcome);
-            if let Some(keeping) = keeping {
-                keeping.keep();
-            }
-        })
-        .map_err(|error| no_thread(&error))?;
+    let started = tier::compile_aside(move || {
+        let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile));
+        let outcome = compiled.unwrap_or_else(|_| {
+            let text = "the compiler panicked";
+            Err(CompileError::unsupported(text).into())
+        });
+        let (outcome, keeping) = match outcome {
+            Ok((module, keeping)) => (Ok(module), keeping),
+            Err(refused) => (Err(refused), None),
+        };
+        settle(&waiting, fallback, outcome);
+        if let Some(keeping) = keeping {
+            keeping.keep();
+        }
+    });
+    started.map_err(|error| no_thread(&error))?;
     js::external(call.env, job)
 }

@@ -30,6 +30,7 @@ pub use optimizing::{hand_off, when_flushed};
 pub use positions::{Position, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{Token, by_token, release, token};
+pub use scheduler::compile_aside;
 pub use storage::{
     Configuration, Difference, Explanation, Failure, ImportError, access, configure, environment,
     explain, import, key, locate, must_be_cached, opened, reconfigure, record_counts,

@@ -1,10 +1,12 @@
 //! The process' compiler threads.
 
+use std::io;
 use std::num::NonZero;
 use std::sync::LazyLock;
 use std::thread;
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, select_biased, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
 type Task = Box<dyn FnOnce() + Send>;
 
@@ -90,6 +92,33 @@ pub fn optimizing(task: Task) {
     run(&QUEUE, task);
 }
 
+/// So long a thread that has compiled waits for the next module: programs that compile small ones compile many.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs `task`, which may wait for others, on a thread that has nothing else to do.
+///
+/// # Errors
+/// No thread could be started.
+pub fn compile_aside(task: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// A task can be sent only while a thread waits for one.
+    static IDLE: LazyLock<(Sender<Task>, Receiver<Task>)> = LazyLock::new(|| bounded(0));
+    let Err(unsent) = IDLE.0.try_send(Box::new(task)) else {
+        return Ok(());
+    };
+    let mut task = unsent.into_inner();
+    let thread = thread::Builder::new().name("wasm-compile".to_owned());
+    let work = move || {
+        loop {
+            task();
+            match IDLE.1.recv_timeout(PATIENCE) {
+                Ok(next) => task = next,
+                Err(_) => break,
+            }
+        }
+    };
+    thread.spawn(work).map(drop)
+}
+
 /// Lets the program's own threads go first. Best effort: where it is refused, compiling merely
 /// competes.
 #[cfg(target_os = "linux")]
@@ -100,3 +129,24 @@ fn lower_priority() {
 
 #[cfg(not(target_os = "linux"))]
 fn lower_priority() {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_compiled_takes_the_next_module() {
+        let (told, hears) = channel();
+        let mut threads = HashSet::new();
+        let fresh = (0..1000).all(|_| {
+            let told = told.clone();
+            let tell = move || told.send(thread::current().id()).expect("is heard");
+            compile_aside(tell).expect("there are threads");
+            threads.insert(hears.recv().expect("it ran"))
+        });
+        assert!(!fresh, "each had a thread of its own");
+    }
+}
