@@ -8,7 +8,7 @@
 //
 // A Module that this engine could not compile is the built-in engine's own, with our prototype.
 
-const { CODES, binary, custom, importOf } = require('./binary.js')
+const { CODES, NAMED, binary, custom, importOf } = require('./binary.js')
 const { compileNow } = require('./compile.js')
 const { shared } = require('./copies.js')
 const { tell } = require('./fallback.js')
@@ -86,12 +86,13 @@ const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can ins
 
 const TOKEN_LENGTH = 32
 
-/** A carrier but for its token, which comes last. */
+/** A carrier but for its token, behind which is nothing but whose module it is. */
 const CARRIER_OF_NONE = binary(NOBODY_HAS, custom(CARRIER, new Array(TOKEN_LENGTH).fill(0)))
+const TOKEN_AT = CARRIER_OF_NONE.length - NAMED.length - TOKEN_LENGTH
 
 function carrierOf(token) {
   const carrier = CARRIER_OF_NONE.slice()
-  carrier.set(Buffer.from(token, 'latin1'), carrier.length - TOKEN_LENGTH)
+  carrier.set(Buffer.from(token, 'latin1'), TOKEN_AT)
   return carrier
 }
 
