@@ -43,7 +43,7 @@ function thrown(fn) {
 
 const indices = (error) => [...error.stack.matchAll(/wasm-function\[(\d+)\]/g)].map(([, index]) => Number(index))
 
-/** The functions' indices, innermost first: behind the import there are two of each frame, one of which calls the other. */
+/** The functions' indices, innermost first. Behind the import there are two of each frame; the second calls the first. */
 const frameIndices = (name) => {
   const index = frameNames.indexOf(name)
   return index % 2 ? [index, index + 1] : [index + 1]
@@ -63,8 +63,8 @@ for (const handlerTier of tiers) {
         for (const endTier of between) {
           const ends = new W.Instance(modules[endTier].ends, { e: { t: tag } }).exports
           const names = mixture.map(name)
-          const link = (next) =>
-            mixture.reduceRight((inner, tier, k) => new W.Instance(modules[tier].frames, { e: { next: inner } }).exports[names[k]], next)
+          const frame = (tier, name, next) => new W.Instance(modules[tier].frames, { e: { next } }).exports[name]
+          const link = (next) => mixture.reduceRight((inner, tier, k) => frame(tier, names[k], inner), next)
           const handlers = (next) => new W.Instance(modules[handlerTier].handlers, { e: { t: tag, next } }).exports
           const what = `${mixture.map((tier, k) => `${tier} ${names[k]}`).join(', ')}, ${endTier}`
 

@@ -265,8 +265,8 @@ fn singlepass_still_needs_its_table_corrected() {
         let right = functions.iter().any(|(said, done)| said == done);
         assert!(
             !right,
-            "wasmer-compiler-singlepass' own unwind table for {} is right now. Drop src/tier/singlepass.rs, and give the \
-             engine in src/tier/engine.rs Singlepass as it is",
+            "wasmer-compiler-singlepass' own unwind table for {} is right now. Drop src/tier/singlepass.rs, and give \
+             the engine in src/tier/engine.rs Singlepass as it is",
             machine.triple
         );
     }
@@ -432,7 +432,8 @@ fn a_table_with_any_other_byte_is_unknown() {
             if free.iter().any(|free| free.contains(&at)) {
                 continue;
             }
-            // Which register it is, the operation before a distance tells. There, and behind the last, the code may go on instead.
+            // Which register it is, the operation before a distance tells. There, and behind the last, the code may go on
+            // instead.
             let register = distances.contains(&(at + 1));
             let free = register || at > distances[2];
             for other in 0..=u8::MAX {
