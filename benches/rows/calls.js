@@ -10,9 +10,15 @@ module.exports = {
   name: 'calls',
   title: 'call',
   unit: 'ns',
-  lines: { into: 'JS → wasm, two i32', out: 'wasm → JS, two i32', empty: 'empty Node-API call' },
+  lines: {
+    into: 'JS → wasm, two i32',
+    out: 'wasm → JS, two i32',
+    invoke: 'wasm → JS → wasm (invoke_iii)',
+    added: 'wasm → table → JS (addFunction)',
+    empty: 'empty Node-API call',
+  },
   columns: engines,
-  args: async (directory) => [program, await assemble('calls', directory)],
+  args: async (directory) => [program, await assemble('calls', directory), await assemble('added', directory)],
   read: (output) => output,
   notes(results) {
     const median = (line) => results.find((row) => row.name === `calls-${line}`)?.columns.optimizing?.median
