@@ -103,6 +103,7 @@ struct Made {
     trampolines: Arc<[Arc<Loaded>]>,
     functions: Vec<InternalStoreHandle<VMFunction>>,
     holdings: Holdings,
+    #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
     hosts: Vec<Box<HostFunction>>,
     hooked: Option<usize>,
     hides_table: bool,
@@ -113,6 +114,7 @@ struct Made {
 struct Externs {
     all: Vec<VMExtern>,
     holdings: Holdings,
+    #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
     hosts: Vec<Box<HostFunction>>,
 }
 

@@ -165,7 +165,8 @@ impl Group {
     fn region(&self, address: usize) -> Option<(usize, &Region)> {
         let (start, region) = self.regions.range(..=address).next_back()?;
         let offset = address - start;
-        (address < region.end && offset.is_multiple_of(ANYFUNC)).then(|| (offset / ANYFUNC, region))
+        (address < region.end && offset.is_multiple_of(ANYFUNC))
+            .then_some((offset / ANYFUNC, region))
     }
 
     /// The unit of a function by the address of its anyfunc.
@@ -430,10 +431,10 @@ impl Group {
         let freed: HashSet<_> = freed.iter().collect();
         for (id, (module, instance)) in exporters {
             if !freed.contains(&id) {
-                module.forget_dependents(instance, &gone);
+                module.forget_dependents(instance, gone);
             }
         }
-        self.references.forget(&self.objects, &gone);
+        self.references.forget(&self.objects, gone);
         for unit in units {
             if let Part::Instance(member) = unit.part {
                 let Member {
