@@ -304,7 +304,7 @@ impl Group {
             // SAFETY: a function reference.
             self.note(unsafe { global.funcref }, visit);
         }
-        // SAFETY: nothing else refers to the exceptions while no WebAssembly runs.
+        // SAFETY: compiled code, which refers to them while it makes one, waits for the host.
         let exceptions = unsafe { &*self.exceptions.get() };
         for value in exceptions.payload_values(&self.objects, Type::FuncRef) {
             // SAFETY: a function reference.
