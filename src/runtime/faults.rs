@@ -32,8 +32,8 @@ mod elsewhere {
 mod signals {
     use std::mem::MaybeUninit;
     use std::ptr;
-    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+    use std::sync::{Once, OnceLock};
 
     use libc::{c_int, c_void, sighandler_t, siginfo_t};
     use parking_lot::Mutex;
@@ -141,8 +141,13 @@ mod signals {
         [libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction)
     }
 
-    /// Installs wasmer's handlers, and ours around them.
+    /// Installs wasmer's handlers, and ours around them; once, for ours would be taken for what was there before them.
     pub fn install() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(surround);
+    }
+
+    fn surround() {
         DEFAULT.get_or_init(|| kept(default()));
         for fault in &FAULTS {
             if let Some(action) = action(fault.signal) {
