@@ -156,6 +156,7 @@ const scenarios = {
       new WebAssembly.Instance(user, { e: { table: main.table, f } }).exports.use(i)
       if (i % 100 === 99) await turns(3)
     }
+    await collect(() => instancesOf(main.call) === 2)
     const before = instancesOf(main.call)
     if (ours) await WebAssembly.Module.optimized(block)
     return { result: f(1), before }

@@ -124,12 +124,31 @@ impl GroupHandle {
                 }
             }
         }
-        let object = |unit: UnitId| self.unit_object(unit).map_or_else(|| js::null(env), Ok);
+        // Whose object is gone while something on the stack looks like it is there for that alone.
+        let objects = |units: Vec<UnitId>| -> Vec<Value> {
+            let found = units.into_iter().filter_map(|unit| self.unit_object(unit));
+            found.collect()
+        };
         let result = js::object(env)?;
-        js::set(env, result, "held", js::array(env, sweep.held, object)?)?;
-        js::set(env, result, "loose", js::array(env, sweep.loose, object)?)?;
-        let contents = js::array(env, sweep.contents, |(unit, others)| {
-            let pair = [object(unit)?, js::array(env, others, object)?];
+        js::set(
+            env,
+            result,
+            "held",
+            js::array(env, objects(sweep.held), Ok)?,
+        )?;
+        js::set(
+            env,
+            result,
+            "loose",
+            js::array(env, objects(sweep.loose), Ok)?,
+        )?;
+        let contents = sweep.contents.into_iter();
+        let contents = contents.filter_map(|(unit, others)| {
+            let unit = self.unit_object(unit)?;
+            Some((unit, objects(others)))
+        });
+        let contents = js::array(env, contents, |(unit, others)| {
+            let pair = [unit, js::array(env, others, Ok)?];
             js::array(env, pair, Ok)
         })?;
         js::set(env, result, "contents", contents)?;

@@ -269,6 +269,12 @@ pub(super) struct Activation<'entry> {
     pub(super) stack: Range<usize>,
 }
 
+/// Whether a call of this thread is under way.
+pub(super) fn is_inside() -> bool {
+    // SAFETY: this thread's, which is alive.
+    unsafe { &*zone() }.current().is_some()
+}
+
 /// Calls `visit` with the calls of this thread that are under way, the innermost first.
 pub(super) fn each_activation(mut visit: impl FnMut(Activation<'_>)) {
     // SAFETY: this thread's, which is alive.

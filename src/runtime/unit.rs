@@ -35,6 +35,7 @@ use super::host::HostFunction;
 use super::interrupt::Library;
 use super::libcall;
 use super::scan;
+use super::stack;
 use super::vacant::Holdings;
 use crate::tier::{Kit, Loaded, Module, module_near};
 
@@ -119,7 +120,7 @@ pub(super) enum Anyfuncs {
 /// What a sweep found.
 #[derive(Debug, Default)]
 pub struct Sweep {
-    /// Units whose objects JavaScript has to hold.
+    /// Units whose objects JavaScript has to hold. Something on the stack may look like one whose object is gone.
     pub held: Vec<UnitId>,
     /// Units that are there for as long as JavaScript has their objects.
     pub loose: Vec<UnitId>,
@@ -261,6 +262,10 @@ impl Group {
 
     /// What this thread's stacks hold; modules that may have frames there.
     fn on_stacks(&self, found: &mut Found) -> HashSet<*const Module> {
+        let mut modules = HashSet::new();
+        if !stack::is_inside() {
+            return modules;
+        }
         let mut contexts: Vec<_> = self
             .units
             .iter()
@@ -271,7 +276,6 @@ impl Group {
             })
             .collect();
         contexts.sort_unstable_by_key(|(context, _)| context.start);
-        let mut modules = HashSet::new();
         scan::each_word(&mut |word: u64| {
             let address = word as usize;
             // No pointer: small, or negative.
