@@ -216,11 +216,6 @@ impl Group {
         })
     }
 
-    /// How many units there are.
-    pub fn unit_count(&self) -> usize {
-        self.units.len() - self.vacant_units.len()
-    }
-
     /// Frees the units that nothing can reach; `has_object` says whether JavaScript has a unit's object.
     pub fn sweep(&mut self, has_object: impl Fn(UnitId) -> bool) -> Sweep {
         let mut sweep = Sweep::default();
