@@ -180,4 +180,4 @@ function chooseGroup(bound, preferred, caller) {
   return first.group
 }
 
-module.exports = { Group, chooseGroup }
+module.exports = { chooseGroup }
