@@ -5,7 +5,7 @@
 //
 //   node scripts/build.js [--profile <name>] [--target <triple>] [--output-dir <dir>] [anything for cargo, e.g. --no-default-features]
 //
-// The profile is `release` unless another is named: `check` is the tests', `dev` has debug assertions.
+// The profile is `release` unless another is named: `checks` is the tests', `dev` has debug assertions.
 //
 // It is cargo and a copy; CARGO_TARGET_DIR is respected. For another platform's addon it is `napi build`, which brings the
 // cross compilers (--use-napi-cross, -x). binding.js, the loader that picks the platform's addon, is napi's too: it is

@@ -27,7 +27,7 @@ async function stress(suite, nextest, share) {
   const fuzz = [path.join(__dirname, 'fuzz.js'), '--seconds', `${Math.ceil(FUZZING * share)}`]
   // libFuzzer needs Linux, as the other tools of the crash tests do.
   if (process.platform === 'linux') await suite.check('fuzzing', [process.execPath, fuzz])
-  await suite.nextest('damaged artifacts', nextest, ['--cargo-profile', 'check', '--workspace', '-E', 'test(corruption)'], env)
+  await suite.nextest('damaged artifacts', nextest, ['--cargo-profile', 'checks', '--workspace', '-E', 'test(corruption)'], env)
 
   const whole = await build(suite, BUILDS.whole)
   if (whole !== undefined) {
@@ -39,7 +39,7 @@ async function stress(suite, nextest, share) {
     }
   }
   const shipped = suite.note('build of the addon as it is shipped', await prepare.addon())
-  if (shipped) await suite.ava('the addon as it is shipped', { files: testFiles(SHIPPED) })
+  if (shipped) await suite.ava('the addon as it is shipped', { files: testFiles(SHIPPED), env })
 }
 
 const { values } = parseArgs({ options: { share: { type: 'string', default: '1' }, minutes: { type: 'string', default: '180' } } })

@@ -14,7 +14,7 @@ const prepare = require('./prepare.js')
 
 const { ROOT } = prepare
 const BUILDS = {
-  whole: { folder: path.join(ROOT, 'build', 'check'), flags: [] },
+  whole: { folder: path.join(ROOT, 'build', 'whole'), flags: [] },
   permissive: { folder: path.join(ROOT, 'build', 'without-singlepass'), flags: ['--no-default-features'] },
 }
 
@@ -34,7 +34,7 @@ const testFiles = (names) => names.map((name) => `__test__/${name}.test.js`)
 async function build(suite, { folder, flags }) {
   fs.mkdirSync(folder, { recursive: true })
   const script = path.join(__dirname, 'build.js')
-  const args = [script, '--profile', 'check', '--output-dir', folder, ...flags]
+  const args = [script, '--profile', 'checks', '--output-dir', folder, ...flags]
   const ok = await suite.check(`build${flags.map((flag) => ` ${flag}`).join('')}`, [process.execPath, args])
   return ok ? { NAPI_RS_NATIVE_LIBRARY_PATH: addonPath(folder) } : undefined
 }
@@ -44,7 +44,7 @@ async function tests(suite, nextest) {
   await checks(suite, nextest)
   const whole = await build(suite, BUILDS.whole)
   const permissive = await build(suite, BUILDS.permissive)
-  const engine = ['--cargo-profile', 'check', '--package', 'wasm-compile-cache-engine']
+  const engine = ['--cargo-profile', 'checks', '--package', 'wasm-compile-cache-engine']
   await suite.nextest("the engine's tests", nextest, engine)
   await suite.nextest("the engine's tests without Singlepass", nextest, [...engine, '--no-default-features'])
 
