@@ -229,7 +229,6 @@ pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
     let options = call.argument(index);
     let get = |name: &str| js::get(env, options, name);
     let cache = cache_mode_of(env, get("cache")?)?.min(tier::access());
-    let (fetched, likely) = fetched_of(env, options)?;
     Ok(CompileOptions {
         partition: js::text_of(env, get("partition")?)?,
         cache,
@@ -238,8 +237,7 @@ pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
         finish: js::flag_of(env, get("finish")?)?,
         fallback: js::flag_of(env, get("fallback")?)?,
         source: js::text_of(env, get("source")?)?,
-        fetched,
-        likely,
+        fetched: fetched_of(env, options)?,
         events: Arc::clone(&call.state.events),
     })
 }

@@ -52,22 +52,14 @@ fn compile(call: &Call<'_>) -> Result<Value> {
     })
 }
 
-/// The options `fetched` (`{url, policy}`) and `likely` (a hash), or neither.
-pub fn fetched_of(env: Env, options: Value) -> Result<(Option<Fetched>, Option<[u8; 32]>)> {
+/// The option `fetched` (`{url, policy}`), or nothing.
+pub fn fetched_of(env: Env, options: Value) -> Result<Option<Fetched>> {
     let fetched = js::get(env, options, "fetched")?;
-    let fetched = if js::kind(env, fetched)? == napi::sys::ValueType::napi_object {
-        Some(Fetched {
-            url: js::text_of(env, js::get(env, fetched, "url")?)?,
-            policy: js::text_of(env, js::get(env, fetched, "policy")?)?,
-        })
-    } else {
-        None
-    };
-    let likely = js::get(env, options, "likely")?;
-    let likely = if js::kind(env, likely)? == napi::sys::ValueType::napi_string {
-        Some(hash_of(&js::text_of(env, likely)?)?)
-    } else {
-        None
-    };
-    Ok((fetched, likely))
+    if js::kind(env, fetched)? != napi::sys::ValueType::napi_object {
+        return Ok(None);
+    }
+    Ok(Some(Fetched {
+        url: js::text_of(env, js::get(env, fetched, "url")?)?,
+        policy: js::text_of(env, js::get(env, fetched, "policy")?)?,
+    }))
 }

@@ -12,7 +12,7 @@ use wasm_compile_cache_store::{FileStat, ModuleHash, Observation};
 
 use super::baseline::Baseline;
 use super::code::Module;
-use super::fetched::{Fetched, Keeping, Likely};
+use super::fetched::{Fetched, Keeping};
 use super::registry::{self, Entered};
 use super::{loading, optimizing, storage};
 use crate::error::CompileError;
@@ -52,8 +52,6 @@ pub struct CompileOptions {
     pub source: String,
     /// Whence the bytes were fetched, if that is to be recorded.
     pub fetched: Option<Fetched>,
-    /// The hash that the module of a stream probably has.
-    pub likely: Option<[u8; 32]>,
     /// Who hears of it.
     pub events: Arc<EventQueue>,
 }
@@ -133,27 +131,19 @@ pub(super) fn make(
         None => build(&span)?,
     };
     module.listeners.add(&options.events);
-    building.done(&module, options);
+    building.done(&module);
     told(&span, &hash, size, options);
     Ok(module)
 }
 
-/// The registry's module, or the cache's; nothing is compiled. Where the size is not known, nothing is told of a miss.
-pub(super) fn known(
-    hash: [u8; 32],
-    size: Option<u64>,
-    options: &CompileOptions,
-    span: &Span,
-) -> Option<Arc<Module>> {
+/// The registry's module, or the cache's; nothing is compiled.
+fn known(hash: [u8; 32], size: u64, options: &CompileOptions, span: &Span) -> Option<Arc<Module>> {
     let key = storage::key(&hash, &options.partition);
-    // Most modules that the cache has are to be stored.
-    let entered = registry::enter(key, size.unwrap_or(u64::MAX), options);
-    let size = size.unwrap_or_default();
-    let module = match entered {
+    let module = match registry::enter(key, size, options) {
         Entered::Shared(module) => module,
         Entered::Build(building) => {
             let module = loading::load(&key, hash, size, options)?;
-            building.done(&module, options);
+            building.done(&module);
             module
         }
     };
@@ -225,7 +215,7 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
         && let Some(hash) = store.stat_index().lookup(&canonical, &before.stat)
     {
         // Without its artifact the record is of no use: what is compiled is what is read below.
-        let module = known(*hash.as_bytes(), Some(before.stat.size), options, &span);
+        let module = known(*hash.as_bytes(), before.stat.size, options, &span);
         let complete =
             |module: &Arc<Module>| !wants_wire(module, options) || module.wire.get().is_some();
         if let Some(module) = module.filter(complete) {
@@ -378,11 +368,9 @@ impl Stream {
             let _ = wake.send(Message::News);
         }));
         let mut ingest = Ingest::new();
-        let likely = Likely::start(&options);
         // A module with the same head was cached: this one probably is, too.
         let known = |head: &[u8; 32]| {
             storage::must_be_cached(u64::MAX, options.min_size)
-                || likely.as_ref().is_some_and(Likely::is_found)
                 || options.cache != CacheMode::Off
                     && storage::store(&options).is_some_and(|store| store.heads().known_head(head))
         };
@@ -437,9 +425,6 @@ impl Stream {
         }
         let hash = ingest.hash();
         let size = ingest.size();
-        if let Some(likely) = &likely {
-            likely.confirm(&hash, &options);
-        }
         let mut ingest = Some(ingest);
         let mut bytes = Arc::default();
         let module = make(hash, size, &options, |_| {

@@ -1,8 +1,6 @@
 //! Modules that were fetched from a URL: what is kept of them, and how they are made of what was kept.
 
-use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
@@ -14,7 +12,6 @@ use super::compile::{self, CacheMode, CompileOptions};
 use super::storage;
 use crate::error::CompileError;
 use crate::stream::{Ingest, Refused};
-use crate::trace::{EventQueue, Span};
 
 /// Where a module's bytes come from, and what HTTP says of how long they hold.
 #[derive(Clone, Debug)]
@@ -207,56 +204,4 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn wait_kept() {
     let mut unkept = UNKEPT.lock();
     KEPT.wait_while_for(&mut unkept, |unkept| unkept.count > 0, PATIENCE);
-}
-
-/// The module that a stream's bytes probably are, made ready while they arrive.
-///
-/// Nothing is told of it until it turns out to be the one.
-pub(super) struct Likely {
-    hash: [u8; 32],
-    events: Arc<EventQueue>,
-    thread: Cell<Option<JoinHandle<Option<Arc<Module>>>>>,
-    module: OnceCell<Option<Arc<Module>>>,
-}
-
-impl Likely {
-    /// Starts to look for it.
-    pub fn start(options: &CompileOptions) -> Option<Self> {
-        let hash = options.likely.filter(|_| options.cache != CacheMode::Off)?;
-        let events = EventQueue::new(Box::new(|| {}));
-        let options = CompileOptions {
-            events: Arc::clone(&events),
-            ..options.clone()
-        };
-        let thread = std::thread::Builder::new()
-            .name("wasm-likely".to_owned())
-            .spawn(move || compile::known(hash, None, &options, &Span::start()));
-        Some(Self {
-            hash,
-            events,
-            thread: Cell::new(thread.ok()),
-            module: OnceCell::new(),
-        })
-    }
-
-    /// Whether there is such a module; waits until that is known.
-    pub fn is_found(&self) -> bool {
-        let join = || self.thread.take()?.join().ok()?;
-        self.module.get_or_init(join).is_some()
-    }
-
-    /// All bytes are there: if the module is the one, it is among those of the process as long as `self` lives, and what
-    /// there is to tell of it is told.
-    pub fn confirm(&self, hash: &[u8; 32], options: &CompileOptions) {
-        if self.hash != *hash {
-            return;
-        }
-        self.is_found();
-        for event in self.events.drain() {
-            // Of the others the compile speaks itself.
-            if matches!(event.name, "moduleCacheHit" | "moduleCacheInvalid") {
-                options.events.emit(event);
-            }
-        }
-    }
 }

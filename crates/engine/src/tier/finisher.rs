@@ -130,7 +130,6 @@ pub fn finish_spooled(path: &Path) -> bool {
         fallback: false,
         source: path.display().to_string(),
         fetched: None,
-        likely: None,
         events: EventQueue::new(Box::new(|| {})),
     };
     catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false)

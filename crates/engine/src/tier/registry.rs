@@ -170,15 +170,10 @@ pub fn release(module: Arc<Module>) {
 
 impl Building {
     /// The module is made.
-    pub fn done(mut self, module: &Arc<Module>, options: &CompileOptions) {
+    pub fn done(mut self, module: &Arc<Module>) {
         if let Some(key) = self.0.take() {
             let ready = State::Ready(Arc::downgrade(module));
-            let mut modules = REGISTRY.modules.lock();
-            modules.map.remove(&key);
-            // Who entered may not have known its size.
-            let key = Shared::new(key.key, module.declaration.size, options);
-            modules.insert(key, ready, State::lives);
-            drop(modules);
+            REGISTRY.modules.lock().map.insert(key, ready);
             REGISTRY.changed.notify_all();
         }
     }

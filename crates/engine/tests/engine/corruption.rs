@@ -90,7 +90,6 @@ fn compile(bytes: Vec<u8>) {
         fallback: false,
         source: String::new(),
         fetched: None,
-        likely: None,
         events: events.clone(),
     };
     let compiled = compile_bytes(bytes, &options);

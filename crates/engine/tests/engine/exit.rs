@@ -44,7 +44,6 @@ fn child() -> ! {
         fallback: false,
         source: String::new(),
         fetched: None,
-        likely: None,
         events: EventQueue::new(Box::new(|| {})),
     };
     let compiled = compile_bytes(module.finish(), &options);

@@ -40,7 +40,6 @@ pub fn compile(bytes: &[u8], partition: &str, optimize: bool) -> Compiled {
         fallback: false,
         source: "generated".to_owned(),
         fetched: None,
-        likely: None,
         events: Arc::clone(&events),
     };
     let module = compile_bytes(bytes.to_vec(), &options).expect("compiles");
