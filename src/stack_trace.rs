@@ -18,15 +18,13 @@ pub fn register(exports: &Exports) {
     });
 }
 
-/// `[module's name, V8's hash until 13, from 14 on, function's name, index, body's start, offset]`
+/// `[module's name, the first digits of its hash, function's name, index, body's start, offset]`
 fn frame(call: &Call<'_>, position: &Position) -> Result<Value> {
     let env = call.env;
     let names = position.module.names();
-    let hash = position.module.declaration.wire_hash;
     let values = [
         text(env, names.module.as_deref())?,
-        js::number(env, f64::from(hash.one_at_a_time))?,
-        js::number(env, f64::from(hash.rapid))?,
+        js::string(env, &hex::encode(&position.module.hash[..4]))?,
         text(env, names.function(position.function))?,
         js::number(env, f64::from(position.function))?,
         js::number(env, f64::from(position.start))?,

@@ -12,7 +12,6 @@ use wasmer_types::{
 };
 
 use super::element::ActiveElements;
-use super::names::WireHash;
 use super::origin::WholeOrigin;
 use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
@@ -32,8 +31,6 @@ pub struct Declaration {
     pub start: Option<u32>,
     /// Length of the module in bytes.
     pub size: u64,
-    /// What V8 calls it.
-    pub wire_hash: WireHash,
     /// Whether a function has a handler of exceptions.
     pub catches: bool,
     custom: Vec<(String, Stored)>,
@@ -89,7 +86,6 @@ struct Carried {
     tables: Vec<(char, u32, Option<u32>)>,
     start: Option<u32>,
     size: u64,
-    wire_hash: WireHash,
     origin: WholeOrigin,
     catches: bool,
     /// Name, offset in the artifact, length.
@@ -118,7 +114,6 @@ impl Declaration {
             tables: ingested.skeleton.tables.clone(),
             start: ingested.start,
             size: ingested.bytes.len() as u64,
-            wire_hash: WireHash::of(&ingested.bytes),
             catches,
             custom,
             active: active.segments,
@@ -154,7 +149,6 @@ impl Declaration {
                 .collect(),
             start: self.start,
             size: self.size,
-            wire_hash: self.wire_hash,
             origin: origin.clone(),
             catches: self.catches,
             custom,
@@ -191,7 +185,6 @@ impl Declaration {
             tables,
             start: carried.start,
             size: carried.size,
-            wire_hash: carried.wire_hash,
             catches: carried.catches,
             custom: custom
                 .map(|(name, at, length)| (name, stored(at, length)))

@@ -18,7 +18,7 @@ pub use declaration::{Declaration, Extern, ExternType};
 pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
 pub use lower::{BodyTier, LoweredBody, has_handler, lower_body};
-pub use names::{Names, WireHash};
+pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
 pub use signature::{is_plain, letter, signature_text, type_of_letter};

@@ -1,58 +1,8 @@
-//! What stack traces call a module and its functions: V8's script names, and the name section.
+//! What a module and its functions are called: the name section.
 
 use std::collections::HashMap;
 
-use rapidhash::v1::{RapidSecrets, rapidhash_v1_seeded};
-use serde::{Deserialize, Serialize};
 use wasmer_compiler::wasmparser::{BinaryReader, BinaryReaderError};
-
-/// What V8 calls a module that has no name: `wasm://wasm/` and this, in eight digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WireHash {
-    /// V8 up to 13: Jenkins' one-at-a-time.
-    pub one_at_a_time: u32,
-    /// V8 from 14 on: rapidhash.
-    pub rapid: u32,
-}
-
-impl WireHash {
-    /// Of a module's bytes. As V8 hashes any string (`StringHasher::HashSequentialString`): a long
-    /// one is its length, and the two low bits say "a hash".
-    pub fn of(module: &[u8]) -> Self {
-        /// `String::kMaxHashCalcLength`
-        const MAX_LENGTH: usize = 16_383;
-        let field = |hash: u32| (hash << 2) | 2;
-        if module.len() > MAX_LENGTH {
-            let length = field(module.len() as u32);
-            return Self {
-                one_at_a_time: length,
-                rapid: length,
-            };
-        }
-        /// `StringHasher::kZeroHash`
-        const ZERO: u32 = 27;
-        let limit = |hash: u32| match hash & 0x3fff_ffff {
-            0 => ZERO,
-            hash => hash,
-        };
-        let rapid = rapidhash_v1_seeded(module, &RapidSecrets::seed_cpp(0));
-        Self {
-            one_at_a_time: field(limit(one_at_a_time(module))),
-            rapid: field(limit(rapid as u32)),
-        }
-    }
-}
-
-fn one_at_a_time(bytes: &[u8]) -> u32 {
-    let hash = bytes.iter().fold(0_u32, |hash, byte| {
-        let hash = hash.wrapping_add(u32::from(*byte));
-        let hash = hash.wrapping_add(hash << 10);
-        hash ^ (hash >> 6)
-    });
-    let hash = hash.wrapping_add(hash << 3);
-    let hash = hash ^ (hash >> 11);
-    hash.wrapping_add(hash << 15)
-}
 
 /// A name section, as far as it can be read.
 #[derive(Debug, Default)]
@@ -110,15 +60,6 @@ fn name(reader: &mut BinaryReader<'_>) -> Result<Option<String>, BinaryReaderErr
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hashes_are_those_of_v8() {
-        // (module (func (export "f") unreachable)), as Node 24 and Node 26 name it.
-        let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x05\x01\x01f\0\0\x0a\x05\x01\x03\0\0\x0b";
-        let hash = WireHash::of(module);
-        assert_eq!((hash.one_at_a_time, hash.rapid), (0x0145_fffe, 0xe30a_2672));
-        assert_eq!(WireHash::of(&[0; 16_412]).rapid, 0x0001_0072);
-    }
 
     #[test]
     fn a_malformed_section_keeps_what_came_before() {
