@@ -1,17 +1,15 @@
 //! What the cache did: counted by each process, and added up over all of them.
 //!
-//! A process appends one sealed record to `counters` when it ends. Who makes them many adds them up into one.
+//! A process appends one record to `counters` when it ends. Who makes them many adds them up into one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::{CacheError, InvalidReason};
 use super::fields::Fields;
 use super::files::{self, Durability};
-use super::seal::Seals;
 
 /// Why a lookup did not find an artifact. [`MissReason::as_str`] is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -79,9 +77,10 @@ pub struct Counts {
 }
 
 const FIELDS: usize = 6 + REASONS.len();
-const MAGIC: [u8; 8] = *b"wcc-cn1\n";
-const SEAL_AT: usize = 8 + 8 * FIELDS;
-const LEN: usize = SEAL_AT + 32;
+const MAGIC: [u8; 8] = *b"wcc-cn2\n";
+/// Where the hash of what comes before it is: a full disk cuts a record off.
+const HASH_AT: usize = 8 + 8 * FIELDS;
+const LEN: usize = HASH_AT + 32;
 /// Larger than this, a file is added up into one record.
 const COMPACT_FROM: u64 = 64 << 10;
 /// No file is read further, in bytes.
@@ -123,24 +122,24 @@ impl Counts {
         }
     }
 
-    fn encode(&self, seals: &Seals) -> [u8; LEN] {
+    fn encode(&self) -> [u8; LEN] {
         let mut out = [0; LEN];
         out[..8].copy_from_slice(&MAGIC);
         let mut counts = self.clone();
-        for (place, field) in out[8..SEAL_AT].chunks_exact_mut(8).zip(counts.fields()) {
+        for (place, field) in out[8..HASH_AT].chunks_exact_mut(8).zip(counts.fields()) {
             place.copy_from_slice(&field.to_le_bytes());
         }
-        let seal = seals.counters().update(&out[..SEAL_AT]).finalize();
-        out[SEAL_AT..].copy_from_slice(seal.as_bytes());
+        let hash = blake3::hash(&out[..HASH_AT]);
+        out[HASH_AT..].copy_from_slice(hash.as_bytes());
         out
     }
 
-    /// `None` for what this user's cache has not written.
-    fn decode(record: &[u8], seals: &Seals) -> Option<Self> {
-        let (sealed, seal) = record.split_last_chunk::<32>()?;
-        let mut fields = Fields(sealed);
+    /// `None` for what is no whole record.
+    fn decode(record: &[u8]) -> Option<Self> {
+        let (hashed, hash) = record.split_last_chunk::<32>()?;
+        let mut fields = Fields(hashed);
         // The magic first: every byte of a damaged file is looked at as a record's first one.
-        if fields.bytes() != Some(MAGIC) || seals.counters().update(sealed).finalize() != *seal {
+        if fields.bytes() != Some(MAGIC) || blake3::hash(hashed) != *hash {
             return None;
         }
         let mut counts = Self::default();
@@ -155,7 +154,6 @@ impl Counts {
 #[derive(Debug)]
 pub struct Counters {
     path: PathBuf,
-    seals: Arc<Seals>,
     hits: AtomicU64,
     writes: AtomicU64,
     write_failures: AtomicU64,
@@ -166,10 +164,9 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub fn new(dir: &Path, seals: Arc<Seals>) -> Self {
+    pub fn new(dir: &Path) -> Self {
         Self {
             path: dir.join(FILE),
-            seals,
             hits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             write_failures: AtomicU64::new(0),
@@ -252,10 +249,10 @@ impl Counters {
         options.append(true).create(true);
         files::no_follow(&mut options);
         let mut file = options.open(&self.path)?;
-        file.write_all(&counts.encode(&self.seals))
+        file.write_all(&counts.encode())
     }
 
-    /// Every record of ours, whatever lies between them: a full disk cuts a record off.
+    /// Every record, whatever lies between them.
     fn read(&self) -> Result<Vec<Counts>, InvalidReason> {
         let Some((file, _)) = files::open_private(&self.path)? else {
             return Ok(Vec::new());
@@ -267,7 +264,7 @@ impl Counters {
         let mut left = bytes.as_slice();
         let mut found = Vec::new();
         while let Some(record) = left.get(..LEN) {
-            let counts = Counts::decode(record, &self.seals);
+            let counts = Counts::decode(record);
             let next = if counts.is_some() { LEN } else { 1 };
             found.extend(counts);
             left = &left[next..];
@@ -291,7 +288,7 @@ impl Counters {
         for counts in records {
             sum.add(counts);
         }
-        files::replace(&self.path, &[&sum.encode(&self.seals)], Durability::Cheap)
+        files::replace(&self.path, &[&sum.encode()], Durability::Cheap)
     }
 }
 
@@ -299,15 +296,11 @@ impl Counters {
 mod tests {
     use super::*;
 
-    fn counters(dir: &Path) -> Counters {
-        Counters::new(dir, Arc::new(Seals::open(dir).unwrap()))
-    }
-
     #[test]
     fn processes_add_up() {
         let dir = tempfile::tempdir().unwrap();
         for round in 1..=3 {
-            let process = counters(dir.path());
+            let process = Counters::new(dir.path());
             process.hit();
             process.miss(MissReason::Absent);
             process.miss(MissReason::Invalid(InvalidReason::SealMismatch));
@@ -316,7 +309,7 @@ mod tests {
             assert_eq!(process.total().hits, round);
             process.record();
         }
-        let total = counters(dir.path()).total();
+        let total = Counters::new(dir.path()).total();
         assert_eq!((total.hits, total.writes, total.bytes_written), (3, 3, 30));
         assert!(total.misses().eq([("absent", 3), ("seal-mismatch", 3)]));
     }
@@ -324,14 +317,14 @@ mod tests {
     #[test]
     fn a_process_that_did_nothing_writes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        counters(dir.path()).record();
+        Counters::new(dir.path()).record();
         assert!(!dir.path().join(FILE).exists());
     }
 
     #[test]
     fn many_records_become_one_and_nothing_is_lost() {
         let dir = tempfile::tempdir().unwrap();
-        let process = counters(dir.path());
+        let process = Counters::new(dir.path());
         process.hit();
         let rounds = COMPACT_FROM / LEN as u64 + 1;
         for _ in 0..rounds {
@@ -339,13 +332,13 @@ mod tests {
         }
         let len = std::fs::metadata(dir.path().join(FILE)).unwrap().len();
         assert_eq!(len, LEN as u64);
-        assert_eq!(counters(dir.path()).total().hits, rounds);
+        assert_eq!(Counters::new(dir.path()).total().hits, rounds);
     }
 
     #[test]
     fn what_is_damaged_or_torn_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
-        let process = counters(dir.path());
+        let process = Counters::new(dir.path());
         process.hit();
         process.record();
         process.record();
@@ -354,9 +347,13 @@ mod tests {
         bytes[9] ^= 1;
         bytes.extend_from_slice(&[MAGIC.as_slice(), b"torn"].concat());
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(counters(dir.path()).total().hits, 1);
+        assert_eq!(Counters::new(dir.path()).total().hits, 1);
         process.record();
-        assert_eq!(counters(dir.path()).total().hits, 2, "what follows does");
+        assert_eq!(
+            Counters::new(dir.path()).total().hits,
+            2,
+            "what follows does"
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::fields::Fields;
 use super::key::{ArtifactKey, ModuleHash};
 
 /// Changes when the layout of any file of the cache changes. Names the folder, too.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Bytes of a footer.
 pub const LEN: usize = 128;
 /// Bytes of a footer before its seal.

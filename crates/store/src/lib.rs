@@ -12,7 +12,7 @@
 //!   seal.key                            32 random bytes, 0600            seal.rs
 //!   seal.lock                           held while the key is made       seal.rs
 //!   limit.lock                          held while room is made          limits.rs
-//!   v2-0.1.0-wasmer-7.4.2/              format, package and engine       store.rs
+//!   v3-0.1.0-wasmer-7.4.2/              format, package and engine       store.rs
 //!     <key>.cwasm                       image, metadata, label, footer   footer.rs, label.rs
 //!     <key>.ok                          "verified whole at this stat"    verified.rs
 //!     <key>.lock                        one compile over all processes   lock.rs

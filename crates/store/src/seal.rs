@@ -22,7 +22,6 @@ pub struct Seals {
     verified: [u8; 32],
     stat: [u8; 32],
     spool: [u8; 32],
-    counters: [u8; 32],
     resource: [u8; 32],
 }
 
@@ -73,7 +72,6 @@ impl Seals {
             verified: derive("wasm-compile-cache 2026-01 seal of verifications v1"),
             stat: derive("wasm-compile-cache 2026-01 seal of stat records v1"),
             spool: derive("wasm-compile-cache 2026-01 seal of spool files v1"),
-            counters: derive("wasm-compile-cache 2026-01 seal of counters v1"),
             resource: derive("wasm-compile-cache 2026-01 seal of resources v1"),
         }
     }
@@ -96,11 +94,6 @@ impl Seals {
     /// For a spool file.
     pub fn spool(&self) -> blake3::Hasher {
         blake3::Hasher::new_keyed(&self.spool)
-    }
-
-    /// For a process' counters.
-    pub fn counters(&self) -> blake3::Hasher {
-        blake3::Hasher::new_keyed(&self.counters)
     }
 
     /// For the record of a URL.
@@ -180,10 +173,9 @@ mod tests {
             seals.verified,
             seals.stat,
             seals.spool,
-            seals.counters,
             seals.resource,
         ]);
-        assert_eq!(keys.len(), 6);
+        assert_eq!(keys.len(), 5);
         assert!(!format!("{seals:?}").contains('['));
     }
 

@@ -112,7 +112,7 @@ impl Store {
             spool: Spool::new(spool, Arc::clone(&seals)),
             wasm_files: WasmFiles::new(wasm),
             resources: Resources::new(url, Arc::clone(&seals)),
-            counters: Arc::new(Counters::new(&dir, Arc::clone(&seals))),
+            counters: Arc::new(Counters::new(&dir)),
             root,
             dir,
             writable,
