@@ -245,15 +245,15 @@ if (process.platform === 'linux') {
   })
 }
 
-// ── The README's story ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── docs/shipping.md ────────────────────────────────────────────────────────────────────────────────────────────────
 
-const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8')
+const page = fs.readFileSync(path.join(ROOT, 'docs/shipping.md'), 'utf8')
 
-/** The lines of the README's block in this language that run the package. */
-const blockOf = (language) => new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(readme)[1]
+/** The page's block in this language. */
+const blockOf = (language) => new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(page)[1]
 
 if (process.platform !== 'win32') {
-  test('the README: a job of CI warms and exports, an image imports, its program starts hot', async (t) => {
+  test('docs/shipping.md: a job of CI warms and exports, an image imports, its program starts hot', async (t) => {
     const at = folder(t)
     const [ci, image, bin] = ['ci', 'image', 'bin'].map((name) => path.join(at, name))
     const { privateKey, publicKey } = keyPair(at)
