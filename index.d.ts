@@ -31,7 +31,7 @@ declare global {
 declare namespace wasm {
   // ── Compiling ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Bytes: an ArrayBuffer, or any view. They are copied before they are looked at. */
+  /** Bytes: an ArrayBuffer, or any view. They are copied before they are read. */
   type BufferSource = ArrayBufferView | ArrayBuffer
 
   /** What every function that compiles takes beside the standard's arguments. */
@@ -453,7 +453,7 @@ declare namespace wasm {
     readonly writeFailures: number
     /** Artifacts and modules' bytes that made room for others. */
     readonly evicted: number
-    /** Defective artifacts that were put aside. */
+    /** Defective artifacts that were quarantined. */
     readonly quarantined: number
     /** Bytes of the artifacts stored. */
     readonly bytesWritten: number
@@ -470,7 +470,7 @@ declare namespace wasm {
     readonly bytes: number
     /** What may be stored, in bytes; `0` without a cache. */
     readonly limit: number
-    /** What was put aside, and is kept for a week at most. */
+    /** What is quarantined, for a week at most. */
     readonly quarantined: { readonly files: number, readonly bytes: number }
   }
 
@@ -514,7 +514,7 @@ declare namespace wasm {
 
   /** The cache of the process. */
   interface Cache {
-    /** Where it is; `null` if it is disabled, or nobody knows where. To ask is to use it, as the first compile does. */
+    /** Where it is; `null` if it is disabled, or no place is known. Reading this uses the cache, as the first compile does. */
     readonly directory: string | null
     /**
      * Says where the cache is to be, before it is used: the first configuration counts for the process. A string is
@@ -525,7 +525,7 @@ declare namespace wasm {
     stats(): CacheStats
     /** What is there, of all versions of this package. */
     entries(): CacheEntry[]
-    /** Reads every artifact, in the background, and puts aside what is not as it was written. */
+    /** Reads every artifact, in the background, and quarantines damaged ones. */
     verify(): Promise<CacheReport>
     /**
      * Removes what was not used for `maxAge` milliseconds (default: nothing is too old), then what was used least
@@ -600,7 +600,7 @@ declare namespace wasm {
     readonly signed: boolean
     /** `bytes`: of the artifact. */
     readonly entries: readonly (CacheArchived & { readonly bytes: number })[]
-    /** What was left out, because it is not as it was written: {@link Cache.verify} puts it aside. */
+    /** What was left out, because it is damaged: {@link Cache.verify} quarantines it. */
     readonly omitted: readonly (CacheArchived & { readonly path: string })[]
   }
 
@@ -713,12 +713,12 @@ declare namespace wasm {
       /** How much of `dur` it took to map or copy the artifact, in milliseconds. */
       readonly mapping: number
     }
-    /** Nothing was found that this engine could use for this partition; not told of modules below `minSize`. */
+    /** Nothing was found that this engine could use for this partition; not emitted for modules below `minSize`. */
     moduleCacheMiss: SourceEvent<'moduleCacheMiss'> & {
       readonly hash: string
       readonly reason: 'absent' | 'other-partition' | 'other-engine'
     }
-    /** An artifact was found and refused. It is put aside, the module compiled, and the artifact replaced. */
+    /** An artifact was found and refused. A defective one is quarantined; the module is compiled, and the artifact replaced. */
     moduleCacheInvalid: SourceEvent<'moduleCacheInvalid'> & { readonly reason: string }
     /**
      * The artifact could not be stored, or the cache cannot be used. The first in a process is also a warning of Node's, of
