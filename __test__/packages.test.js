@@ -8,6 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 const { BASELINE, CACHED_FROM, OPTIMIZED, modulesOf, readEvents } = require('./packages/events.js')
+const { isStress } = require('./support/stress.js')
 
 const register = path.join(__dirname, '../register.js')
 const observe = path.join(__dirname, 'packages/observe.js')
@@ -54,13 +55,12 @@ const large = (run, ...names) =>
  * cached    how many of the package's modules are large enough for the cache, and are ours
  * fallback  the feature for which one of its modules is compiled by the built-in engine
  * command   true: a round is a process, so the optimizing tier is what its exit hands over
- * slow      true: some half a minute of compiling. Node 20 alone runs it, because the engine is the same in all Nodes;
- *           how they differ for glue code, the others show
+ * slow      true: some half a minute of compiling. For npm run stress; how Nodes differ for glue code, the others show
  * since     the first Node whose built-in engine knows what it is made of
  */
 const packages = [
   { name: 'esbuild-cli', cached: 1, command: true },
-  { name: 'esbuild-api', cached: 1 },
+  { name: 'esbuild-api', cached: 1, slow: true },
   { name: 'esbuild-browser', cached: 1, slow: true },
   { name: 'swc', cached: 1, slow: true },
   { name: 'sqljs', cached: 1 },
@@ -84,7 +84,7 @@ const packages = [
 const features = (run) => [...new Set(run.events.filter((event) => event.name === 'fallback').map((event) => event.feature))]
 
 const major = Number(process.versions.node.split('.')[0])
-const here = packages.filter(({ slow, since = 0 }) => (slow ? major === 20 : major >= since))
+const here = packages.filter(({ slow, since = 0 }) => major >= since && (isStress || !slow))
 
 for (const { name, cached, fallback, command } of here) {
   test.serial(`${name} gives the same bytes on the built-in, cold, through the swap, and hot`, async (t) => {

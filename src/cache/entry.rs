@@ -12,7 +12,7 @@ use super::footer::{self, Footer};
 use super::key::{ArtifactKey, ModuleHash};
 use super::label::{self, Label};
 use super::store::{ENTRY_EXTENSION, QUARANTINE, Store};
-use super::verified::{self, Noted, Subject};
+use super::verified::{self, Noted, Subject, Tick};
 use super::{files, inventory, limits};
 
 /// The largest image that is kept, in bytes: 2 GiB. Bounds the time a hostile file can cost.
@@ -24,10 +24,12 @@ pub const MAX_META_LEN: u64 = 16 << 20;
 pub(super) const CHUNK: usize = 256 << 10;
 
 /// What the verification of an artifact may rely on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trust {
     /// The note of an earlier one. `used`: the artifact is used by this.
     Noted { used: bool },
+    /// As `Noted`, and used; after the file was written, its file system's clock reached this.
+    Written(Option<Tick>),
     /// Nothing: it is hashed.
     Nothing,
 }
@@ -98,7 +100,10 @@ impl Store {
         match files::open_private(&self.entry_path(key)) {
             Ok(Some((file, metadata))) => {
                 limits::mark_mapped(&file);
-                self.look_into(file, &metadata, key, module)
+                let trust = Trust::Noted {
+                    used: self.writable,
+                };
+                self.look_into(file, &metadata, key, module, trust)
                     .map_or_else(Lookup::Invalid, Lookup::Hit)
             }
             Ok(None) => Lookup::Miss,
@@ -116,10 +121,8 @@ impl Store {
         metadata: &Metadata,
         key: &ArtifactKey,
         module: ModuleHash,
+        trust: Trust,
     ) -> Result<Entry, InvalidReason> {
-        let trust = Trust::Noted {
-            used: self.writable,
-        };
         self.examine(file, self.entry_path(key), key, &module, trust)
             .inspect_err(|reason| self.reject(key, FileStat::of(metadata), *reason))
     }
@@ -191,9 +194,13 @@ impl Store {
             footer: &bytes,
             meta: &meta,
         });
-        let used = matches!(trust, Trust::Noted { used: true });
+        let (used, tick) = match trust {
+            Trust::Noted { used } => (used, None),
+            Trust::Written(tick) => (true, tick),
+            Trust::Nothing => (false, None),
+        };
         let noted = subject
-            .filter(|_| trust != Trust::Nothing)
+            .filter(|_| !matches!(trust, Trust::Nothing))
             .and_then(|subject| subject.noted(&note, &self.seals, now, used));
         if noted.is_none() {
             let mut label = vec![0; label_len as usize];
@@ -204,7 +211,9 @@ impl Store {
             footer::verify(&bytes, hasher.update(&meta).update(&label))?;
             if let Some(subject) = subject
                 && self.writable
-                && seen.as_ref().is_some_and(verified::can_be_noted)
+                && seen
+                    .as_ref()
+                    .is_some_and(|seen| verified::can_be_noted(seen, tick))
             {
                 subject.write_note(&note, &self.seals, now, used);
             }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::counters::{Counters, Counts};
-use super::entry::{Entry, MAX_IMAGE_LEN, MAX_META_LEN};
+use super::entry::{Entry, MAX_IMAGE_LEN, MAX_META_LEN, Trust};
 use super::error::CacheError;
+use super::file_stat::FileStat;
 use super::files::{self, Durability, Existing, Pending};
 use super::footer::{self, Footer};
 use super::heads::Heads;
@@ -249,8 +250,11 @@ impl Store {
             Ok((file, metadata))
         });
         let (file, metadata) = written.map_err(|error| CacheError::write(&path, error))?;
-        std::thread::sleep(verified::SETTLE);
-        self.look_into(file, &metadata, key, module)
+        let tick = FileStat::of(&metadata).and_then(|stat| {
+            let probe = Pending::new(&path).ok()?;
+            verified::tick_after(&probe, &stat)
+        });
+        self.look_into(file, &metadata, key, module, Trust::Written(tick))
             .map_err(|reason| CacheError::Invalid { path, reason })
     }
 
