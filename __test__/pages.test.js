@@ -250,6 +250,16 @@ test('every variable that the package reads is listed, and the other way round',
   t.deepEqual(listed('docs/cache.md', 'WASM_\\w+').sort(), [...new Set(read)].sort())
 })
 
+test('every code of an error is explained', (t) => {
+  const below = ['lib', 'src', 'crates'].filter((folder) => fs.existsSync(path.join(ROOT, folder))).flatMap((folder) =>
+    fs.readdirSync(path.join(ROOT, folder), { recursive: true }).map((name) => path.join(folder, name)))
+  const sources = below.filter((name) => /\.(?:js|rs)$/.test(name)).map(textOf)
+  const codes = new Set(sources.flatMap((text) => text.match(/\bERR_WASM_[A-Z_]+/g) ?? []))
+  const explained = PAGES.filter((page) => page.startsWith('docs/')).map(textOf).join()
+  t.true(codes.size > 20)
+  for (const code of codes) t.true(explained.includes(code), code)
+})
+
 test('the figures are those of benches/results.json', (t) => {
   for (const { file, text, fresh } of benchmark.pages()) t.true(text === fresh, `${file}: run node benches/report.js`)
 })
