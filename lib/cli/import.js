@@ -24,7 +24,7 @@ module.exports = {
 Later runs execute the code in the archive, with all rights of the process. So name the public key of whoever made it.
 With --trust no signature is checked: whoever can write the file can have any code executed.
 Each entry is "imported", "present" (the same was there already) or "skipped" (made for another engine, version or CPU:
-such modules are compiled as ever). Exit code 1 if the archive is not in order.`,
+such modules are compiled as ever). Exit code 1 if the archive is damaged, or was not signed with that key.`,
   options: (command) =>
     command
       .option('--key <public key>', 'the PEM file of the Ed25519 key that the archive must be signed with')
