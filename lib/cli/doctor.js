@@ -96,7 +96,8 @@ function space({ cache, root }) {
   const { bavail, bsize } = fs.statfsSync(root)
   const free = bavail * bsize
   const { bytes, limit, entries } = cache.stats()
-  const detail = `${entries} entries, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
+  const count = entries === 1 ? '1 entry' : `${entries} entries`
+  const detail = `${count}, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
   const { NO_LIMIT, environment } = require('../environment.js')
   const { maxEntrySize } = environment
   if (maxEntrySize !== NO_LIMIT && maxEntrySize < LEAST_ROOM) {
