@@ -70,7 +70,7 @@ function cargoEnvironment(triple) {
 
 /** Runs cargo, which writes its progress on stderr, and returns the path of the cdylib it names. */
 async function cargo(args, triple) {
-  const child = spawn('cargo', ['build', '--lib', '--locked', ...args, '--message-format=json-render-diagnostics'], {
+  const child = spawn('cargo', ['build', '--package', 'wasm-compile-cache', '--lib', '--locked', ...args, '--message-format=json-render-diagnostics'], {
     cwd: ROOT,
     env: cargoEnvironment(triple),
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -153,7 +153,9 @@ function newestSource() {
     if (stat.isDirectory()) for (const name of fs.readdirSync(entry)) look(path.join(entry, name))
     else newest = Math.max(newest, stat.mtimeMs)
   }
-  for (const name of ['crates', 'src', 'build.rs', 'Cargo.toml', 'Cargo.lock']) look(path.join(ROOT, name))
+  const engine = ['src', 'build.rs', 'Cargo.toml'].map((name) => `crates/engine/${name}`)
+  const store = ['src', 'Cargo.toml'].map((name) => `crates/store/${name}`)
+  for (const name of ['src', 'build.rs', 'Cargo.toml', 'Cargo.lock', ...engine, ...store]) look(path.join(ROOT, name))
   return newest
 }
 

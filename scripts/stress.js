@@ -17,7 +17,7 @@ const { BUILDS, build, testFiles } = require('./test.js')
 const LARGE = ['archive-shipping', 'atomics', 'flight', 'instances', 'interruption', 'killed', 'operators', 'spec', 'workers']
 
 /** What shows that the shipped build differs in nothing but speed. */
-const SHIPPED = ['api/*', 'examples', 'package', 'packages', 'readme']
+const SHIPPED = ['api/*', 'examples', 'package', 'packages', 'packages-once', 'readme']
 
 const FUZZING = 20 * 60
 
