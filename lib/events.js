@@ -32,6 +32,8 @@ const NAMES = [
   'handedOff',
   'fallback',
   'resource',
+  'featureOff',
+  'panicked',
 ]
 
 const channels = new Map(NAMES.map((name) => [name, diagnostics.channel(`wasm-compile-cache:${name}`)]))

@@ -6,7 +6,9 @@
 
 pub mod cache;
 pub mod error;
+pub mod features;
 pub mod module;
+pub mod panics;
 pub mod runtime;
 pub mod stream;
 pub mod tier;

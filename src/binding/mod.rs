@@ -7,6 +7,7 @@
 mod cache;
 mod compile;
 mod env;
+mod features;
 mod function;
 mod group;
 mod js;
@@ -15,6 +16,7 @@ mod module;
 #[cfg(target_os = "linux")]
 mod nesting;
 mod resource;
+mod stopping;
 mod table;
 mod thrown;
 mod trace;
@@ -26,6 +28,13 @@ use napi_derive::napi;
 /// Fills the addon's exports.
 #[napi(module_exports)]
 pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
+    if crate::runtime::has_shadow_stack() {
+        // Nothing is installed: no code of ours can run here.
+        let refusal = js::string(env.raw(), "shadowStack")
+            .and_then(|reason| js::set(env.raw(), exports.raw(), "refusal", reason));
+        drop(refusal);
+        return Ok(());
+    }
     let state = env::EnvState::create(env.raw());
     let exports = js::Exports::new(env.raw(), exports.raw(), state);
     env::register(&exports);
@@ -38,5 +47,6 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     table::register(&exports);
     function::register(&exports);
     trace::register(&exports);
+    features::register(&exports);
     Ok(())
 }
