@@ -244,11 +244,11 @@ impl Zone {
     /// Whether a frame of the call under way is as `unwind` takes it to be.
     #[cold]
     pub(super) fn check_frame(&self, frame: *const Frame) -> Result<(), &'static str> {
-        let start = self.current().map_or(0, Entry::start);
-        if start == 0 {
-            return Err("the stack of a call is not known");
-        }
-        unwind::check(frame, &(start + ZONE..start + STACK), is_library)
+        let stack = self.current().map_or(0..0, |entry| match entry.start() {
+            0 => readable_below(entry.top.get()),
+            start => start + ZONE..start + STACK,
+        });
+        unwind::check(frame, &stack, is_library)
     }
 
     /// Whether a stack pointer is on the WebAssembly stack that was entered last, and above its zone.
