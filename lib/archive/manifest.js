@@ -11,7 +11,7 @@ const MANIFEST = 'manifest.json'
 const SIGNATURE = 'manifest.sig'
 
 const MAX_MANIFEST = 64 * 2 ** 20
-// As in src/cache/store.rs.
+// As in crates/store/src/store.rs.
 const MAX_IMAGE = 2 * 2 ** 30
 const MAX_META = 16 * 2 ** 20
 
