@@ -26,7 +26,10 @@ declare global {
  * in the background, inside the running instances. Hot (the artifact was found in the cache), nothing is compiled.
  *
  * Where it cannot be loaded, importing it throws an `Error` whose `code` is `'ERR_WASM_NO_WEBASSEMBLY'` (`node --jitless`),
- * `'ERR_WASM_ADDONS_DISABLED'` (`--no-addons`) or `'ERR_WASM_NO_ADDON'` (it is not installed, or does not fit the system).
+ * `'ERR_WASM_ADDONS_DISABLED'` (`--no-addons`), `'ERR_WASM_NO_ADDON'` (it is not installed, or does not fit the system) or
+ * `'ERR_WASM_SHADOW_STACK'` (the processor checks where functions return to).
+ *
+ * An `Error` with the code `'ERR_WASM_INTERNAL'` is no fault of the program's: this package is wrong, or what it relies on.
  */
 declare namespace wasm {
   // ── Compiling ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -753,6 +756,10 @@ declare namespace wasm {
     }
     /** The process ends, and has left an unfinished module to another, which takes all of them, one after the other. */
     handedOff: EventBase<'handedOff'> & { readonly spool: string, readonly pid: number }
+    /** Something that this package relies on does not hold in this process, which therefore does without the feature. */
+    featureOff: EventBase<'featureOff'> & { readonly feature: string, readonly reason: string }
+    /** An error of this package itself: in what, and its message with the place in the source. */
+    panicked: EventBase<'panicked'> & { readonly what: string, readonly message: string }
   }
 
   type EventName = keyof EventMap

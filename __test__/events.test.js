@@ -227,7 +227,7 @@ test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, to
   const { tell } = require('../lib/story.js')
   t.is(tell({ name: 'somethingElse', ts: 1, dur: 2, source: 'a.wasm', status: 304, reason: 'text' }), 'somethingElse a.wasm: status=304 reason=text 2.00 ms')
   for (const name of NAMES) {
-    const line = tell({ name, ts: 1, dur: 2, source: 's', bytes: 1, chunks: 1, craneliftBytes: 0, artifactBytes: 1, verified: 'now', path: 'p', reason: 'r', feature: 'f', pid: 1, spool: 's', outcome: 'fresh', status: 200 })
+    const line = tell({ name, ts: 1, dur: 2, source: 's', bytes: 1, chunks: 1, craneliftBytes: 0, artifactBytes: 1, verified: 'now', path: 'p', reason: 'r', feature: 'f', pid: 1, spool: 's', outcome: 'fresh', status: 200, what: 'w', message: 'm' })
     t.false(line.includes('='), line)
     t.false(line.includes('undefined'), line)
   }

@@ -39,6 +39,8 @@ const SENTENCES = {
   cacheWriteFailed: (event) => `not stored: ${event.reason}`,
   fallback: (event) => `compiled by the built-in engine, because it needs ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
   resource: (event) => `${OUTCOMES[event.outcome]}${event.status === undefined ? '' : ` (status ${event.status})`}, after ${formatDuration(event.dur)}`,
+  featureOff: (event) => `this process does without ${event.feature}: ${event.reason}`,
+  panicked: (event) => `an error of wasm-compile-cache itself: ${event.what}: ${event.message}`,
   handedOff: (event) => `process ${event.pid} finishes what is left of ${event.spool}`,
 }
 

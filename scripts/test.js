@@ -20,8 +20,8 @@ const BUILDS = {
 
 /** What a version of V8 or Node can change. Everything else runs on the Node that runs this. */
 const EVERY_NODE = [
-  'api/*', 'conformance/*', 'absence', 'beside', 'contexts', 'descriptors', 'drop-in', 'esm-wasm', 'events', 'fallback', 'guard',
-  'inspector', 'interruption', 'misuse-api', 'nesting', 'packages', 'permission', 'posting', 'references', 'resources-http',
+  'api/*', 'conformance/*', 'absence', 'assumptions', 'beside', 'contexts', 'descriptors', 'drop-in', 'esm-wasm', 'events', 'fallback',
+  'guard', 'inspector', 'interruption', 'misuse-api', 'nesting', 'packages', 'permission', 'posting', 'references', 'resources-http',
   'signals', 'small-modules', 'sources', 'stack', 'streaming', 'units',
 ]
 

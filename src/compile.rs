@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use wasm_compile_cache_engine::error::CompileError;
+use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::stream::{self, Refused};
 use wasm_compile_cache_engine::tier::{
     self, CacheMode, CompileOptions, Finisher, Keeping, Module, StreamCompile,
@@ -438,11 +439,9 @@ pub fn background(
     let job = new_job(call, 2)?;
     let waiting = Arc::clone(&job.waiting);
     let started = tier::compile_aside(move || {
-        let compiled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(compile));
-        let outcome = compiled.unwrap_or_else(|_| {
-            let text = "the compiler panicked";
-            Err(CompileError::unsupported(text).into())
-        });
+        let compiled = panics::catch("the compiler", compile);
+        let outcome = compiled
+            .unwrap_or_else(|panicked| Err(CompileError::unsupported(panicked.to_string()).into()));
         let (outcome, keeping) = match outcome {
             Ok((module, keeping)) => (Ok(module), keeping),
             Err(refused) => (Err(refused), None),

@@ -27,6 +27,7 @@ function node() {
 
 const WITHOUT_ADDON = {
   ERR_WASM_NO_WEBASSEMBLY: 'run Node without --jitless and --noexpose-wasm',
+  ERR_WASM_SHADOW_STACK: 'run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off',
   ERR_WASM_ADDONS_DISABLED: 'run Node without --no-addons; node --permission needs --allow-addons',
 }
 
@@ -51,6 +52,15 @@ const guards = ({ native }) =>
     ? good('V8 guards its memories')
     : bad('V8 does not guard its memories: modules go to the built-in engine, or those with a memory are refused',
         'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)')
+
+/** What relies on something that does not hold here. */
+function features({ native }) {
+  native.examineFeatures()
+  const off = native.featuresOff()
+  if (off.length === 0) return good('all are there')
+  const told = off.map(([feature, reason]) => `without ${feature}: ${reason}`).join('; ')
+  return off.every(([, reason]) => reason.startsWith('WASM_COMPILE_CACHE_')) ? untold(told) : bad(told, 'look for a newer version')
+}
 
 const fallbacks = ({ native }) => untold(`modules that need ${native.unsupportedFeatures().join(', ')} go to the built-in engine`)
 
@@ -169,6 +179,7 @@ const CHECKS = [
   { name: 'environment', look: environment },
   { name: 'engine', look: engine, needs: 'native' },
   { name: 'guard regions', look: guards, needs: 'native' },
+  { name: 'features', look: features, needs: 'native' },
   { name: 'fallback', look: fallbacks, needs: 'native' },
   { name: 'directory', look: directory, needs: 'native' },
   { name: 'space', look: space, needs: 'root' },

@@ -6,7 +6,9 @@
 //! The way of the data and the invariants are in ARCHITECTURE.md.
 
 pub mod error;
+pub mod features;
 pub mod module;
+pub mod panics;
 pub mod runtime;
 pub mod stream;
 pub mod tier;

@@ -441,6 +441,11 @@ impl Group {
                 ExportIndex::Memory(index) => ExportValue::Memory(index.index()),
                 ExportIndex::Global(index) => {
                     let definition = global_address(&self.objects, instance, index);
+                    let info = &module.declaration.info;
+                    // Whose definition an imported one is, knows it.
+                    if info.local_global_index(index).is_some() {
+                        self.known_globals.add(definition, info.globals[index].ty);
+                    }
                     ExportValue::Global(definition.as_ptr() as usize)
                 }
                 declaration => match instance.lookup_by_declaration(declaration) {

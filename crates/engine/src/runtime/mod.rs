@@ -8,6 +8,7 @@ mod call;
 mod exception;
 mod faults;
 mod frames;
+mod globals;
 mod group;
 mod guard;
 mod host;
@@ -19,6 +20,7 @@ mod libcall;
 mod memory;
 mod reference;
 mod scan;
+mod shadow;
 mod signal;
 mod stack;
 mod trap;
@@ -37,6 +39,12 @@ pub use imports::Import;
 pub use instance::{ExportValue, InstantiateError, Instantiated};
 pub use interrupt::{Question, Watched, close_libraries};
 pub use memory::{MemoryHost, MemoryState, Waited};
+pub use shadow::has_shadow_stack;
 pub use stack::{WasmThread, init_traps};
 pub use trap::{Outcome, classify};
 pub use unit::{Sweep, UnitId};
+
+/// Checks now what is checked before the first module with handlers of exceptions is instantiated.
+pub fn examine_handlers() {
+    unwind::works();
+}

@@ -17,6 +17,7 @@ use super::registry::{self, Entered};
 use super::{loading, optimizing, storage};
 use crate::error::CompileError;
 use crate::module::Declaration;
+use crate::panics;
 use crate::stream::{Ingest, Ingested, MAX_MODULE_BYTES, Refused, explain};
 use crate::trace::{EventQueue, Field, Span};
 
@@ -298,11 +299,9 @@ impl StreamCompile {
         std::thread::Builder::new()
             .name("wasm-stream".to_owned())
             .spawn(move || {
-                let outcome =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stream.run()));
-                let outcome = outcome.unwrap_or_else(|_| {
-                    let text = "the compiler panicked";
-                    Err(Some(CompileError::unsupported(text).into()))
+                let outcome = panics::catch("the compiler", || stream.run());
+                let outcome = outcome.unwrap_or_else(|panicked| {
+                    Err(Some(CompileError::unsupported(panicked.to_string()).into()))
                 });
                 match outcome {
                     Ok((module, keeping)) => {

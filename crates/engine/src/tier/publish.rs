@@ -15,7 +15,7 @@ use wasmer_types::LocalFunctionIndex;
 use wasmer_types::entity::EntityRef;
 use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionBody};
 
-use super::code::{Code, Module, Tier};
+use super::code::{Code, Misfit, Module, Tier};
 
 /// A thread that runs instances.
 pub trait Mutator: Send + Sync {
@@ -142,7 +142,11 @@ impl Module {
 
     /// Puts `code` in the place of the baseline's, everywhere. The old code is freed once every
     /// thread that has instances was seen without a frame.
-    pub(super) fn publish(self: &Arc<Self>, code: Code) {
+    ///
+    /// # Errors
+    /// The code is another declaration's; nothing has changed.
+    pub(super) fn publish(self: &Arc<Self>, code: Code) -> Result<(), Misfit> {
+        code.fits(&self.declaration.info)?;
         let code = Arc::new(code);
         let mut mutators: HashMap<usize, Arc<dyn Mutator>> = HashMap::new();
         code.belongs_to(&Arc::downgrade(self));
@@ -150,10 +154,8 @@ impl Module {
             let mut registered = self.registered.lock();
             let old = std::mem::replace(&mut registered.code, Arc::clone(&code));
             for instance in registered.instances.values() {
-                debug_assert_eq!(instance.slots.count, code.bodies.len());
-                for (local, body) in code.bodies.iter() {
-                    // SAFETY: registered, so the slots are alive; `local` is below their count
-                    // because both tiers compiled the same declaration.
+                for (local, body) in code.bodies.iter().take(instance.slots.count) {
+                    // SAFETY: registered, so the slots are alive; `local` is below their count.
                     let slot = unsafe { instance.slots.base.add(local.index()) };
                     // SAFETY: a field of a live slot.
                     let field = unsafe { &raw mut (*slot).func_ptr };
@@ -175,6 +177,7 @@ impl Module {
             let old = Arc::clone(&old);
             mutator.when_idle(Box::new(move || drop(old)));
         }
+        Ok(())
     }
 }
 
