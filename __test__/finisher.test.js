@@ -22,7 +22,7 @@ initial('finishers are tested where processes can be looked at', (t) => {
 
 const ON = { WASM_COMPILE_CACHE_FINISH: undefined }
 const CALLS = [['run', 9]]
-const FINISH = path.join(__dirname, '../lib/finish.js')
+const FINISH = path.join(__dirname, '../dist/finish.js')
 const WORKERS_ONLY = path.join(__dirname, 'children/workers-only.js')
 // A second's work for a finisher.
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')

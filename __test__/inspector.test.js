@@ -6,7 +6,7 @@ const path = require('node:path')
 const test = require('ava')
 const initWabt = require('wabt')
 
-const FILE = path.join(__dirname, '../lib/function.js')
+const FILE = path.join(__dirname, '../dist/engine.js')
 
 /** Every way in which an exported function is made: by arity, for numbers, for any signature. */
 const SIGNATURES = [[], ['i32'], ['i32', 'i32'], ['i32', 'i32', 'i32'], ['i32', 'i32', 'i32', 'i32'], ['f64'], ['i64'], ['externref']]

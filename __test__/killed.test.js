@@ -13,7 +13,7 @@ const newRandom = require('./children/random.js')
 const { HOT, entries, environment, files, litter, run, story } = require('./support/commands.js')
 
 const COMMAND = path.join(__dirname, 'children/killed.js')
-const FINISH = path.join(__dirname, '../lib/finish.js')
+const FINISH = path.join(__dirname, '../dist/finish.js')
 
 const KILLS = Number(process.env.KILLS ?? 2000)
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)

@@ -5,6 +5,7 @@
 
 const fs = require('node:fs')
 const path = require('node:path')
+const bundle = require('./bundle.js')
 const { step, npm } = require('./run.js')
 const { isFresh, platformName } = require('./build.js')
 
@@ -34,8 +35,9 @@ const packages = (log) => installPackages(ROOT, 'npm ci', log)
 /** The other Nodes, kept apart from the packages: see __test__/nodes/package.json. */
 const nodes = (log) => installPackages(NODES, 'npm ci of the other Nodes', log)
 
-/** The addon, built in the release profile if it is missing or stale. */
+/** The package's JavaScript, and the addon, built in the release profile if it is missing or stale. */
 async function addon(log) {
+  bundle.build()
   if (isFresh()) return true
   const result = await step(`build of the addon for ${platformName()}`, process.execPath,
     [path.join(__dirname, 'build.js')], { log })
