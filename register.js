@@ -123,7 +123,7 @@ function watch(isInstalled) {
   }
   Module._load = _load
   // The imports of an ES module are not seen there; none has been followed yet.
-  queueMicrotask(() => {
+  Promise.resolve().then(() => {
     if (!isMain) names.forEach(hook)
   })
 }

@@ -8,6 +8,7 @@
 // members of a context's namespace are accessors until one of them is used.
 
 const fs = require('node:fs')
+const path = require('node:path')
 const { types } = require('node:util')
 const vm = require('node:vm')
 
@@ -71,13 +72,15 @@ const OUTSIDE = {
   process, queueMicrotask,
 }
 
+const FILE = path.join(__dirname, 'engine.js')
+
 /** This package's JavaScript, and what V8 made of it the first time. */
 let source
 let cachedData
 
 function compileIn(context, parameters) {
-  source ??= fs.readFileSync(__filename, 'utf8')
-  const options = { filename: __filename, parsingContext: context }
+  source ??= fs.readFileSync(FILE, 'utf8')
+  const options = { filename: FILE, parsingContext: context }
   if (cachedData !== undefined) return vm.compileFunction(source, parameters, { ...options, cachedData })
   const fn = vm.compileFunction(source, parameters, { ...options, produceCachedData: true })
   // A copy, for V8's is that context's.
@@ -91,7 +94,7 @@ function loadInto(context, record) {
   const globals = { ...OUTSIDE, ...intrinsics }
   const parameters = ['require', 'module', '__filename', '__dirname', ...Object.keys(globals)]
   const bundle = { exports: {} }
-  compileIn(context, parameters)(require, bundle, __filename, __dirname, ...Object.values(globals))
+  compileIn(context, parameters)(require, bundle, FILE, __dirname, ...Object.values(globals))
   const { load, loaded } = bundle.exports
   for (const [name, exports] of Object.entries({ ...REALMLESS, 'realm.js': record })) loaded.set(name, exports)
   return load('inheritance.js')

@@ -10,12 +10,12 @@
 
 const fs = require('node:fs')
 const path = require('node:path')
-const { isMainThread } = require('node:worker_threads')
 
 const events = require('./events.js')
 const { adopt, areWaitedFor } = require('./orphans.js')
 const { mayHandOff } = require('./permission.js')
 const { environment } = require('./started.js')
+const { isMainThread } = require('./thread.js')
 
 // Not for the finisher: what would load this package into it a second time, make it write files of its own, or
 // overwrite its parent's.

@@ -5,9 +5,11 @@
 // The copy or version that was installed last is in force (see ./realm.js), and whoever leaves takes nothing but itself
 // away.
 
-const hooks = require('./hooks.js')
 const { inherit, namespace } = require('./inheritance.js')
 const { installed, original } = require('./realm.js')
+
+// ../register.js has loaded it where the program took what it replaces.
+const hooks = () => require('./hooks.js')
 
 function putInForce(value) {
   Object.defineProperty(globalThis, 'WebAssembly', { value, writable: true, enumerable: false, configurable: true })
@@ -21,7 +23,7 @@ function install() {
   installed.push(namespace)
   inherit(namespace)
   putInForce(namespace)
-  hooks.install()
+  hooks().install()
 }
 
 /** Undoes install(). Objects that were made meanwhile live on, and contexts with what is in them. */
@@ -32,12 +34,10 @@ function uninstall() {
   const untouched = isOurs(globalThis.WebAssembly)
   installed.splice(index, 1)
   inherit(installed.at(-1))
-  hooks.uninstall()
+  hooks().uninstall()
   if (untouched) putInForce(installed.at(-1) ?? original)
 }
 
 inherit(installed.at(-1))
-// ../register.js has installed what this has just filled.
-if (installed.includes(namespace)) hooks.install()
 
 module.exports = { install, uninstall }

@@ -1,7 +1,8 @@
 'use strict'
 
 // Makes dist/ of lib/: what ships, and what a checkout runs. Few files start faster than many, and a vm context takes a
-// copy of all of it by evaluating one. Comments and lines stay as they are: some comments mean something to Node.
+// copy of all of it by evaluating one. Lines stay what they are, without those that are comments; what is said at the end of
+// a line may mean something to Node.
 //
 //   node scripts/bundle.js
 
@@ -12,13 +13,18 @@ const ROOT = path.join(__dirname, '..')
 const LIB = path.join(ROOT, 'lib')
 const DIST = path.join(ROOT, 'dist')
 
+const filesOf = (folder) => fs.readdirSync(path.join(LIB, folder)).map((name) => `${folder}/${name}`)
+
 /**
  * The files of dist/: `has` what of lib/ is in it, beside what that requires and is in none before it; `start` what it does
  * when it is loaded.
  */
 const BUNDLES = [
   { name: 'hooks.js', has: ['hooks.js', 'vm.js', 'threads.js'], isClosed: true, start: "module.exports = { ...fromLib('hooks.js'), load: fromLib }" },
-  { name: 'engine.js', has: ['api.js', 'archive.js', 'contexts.js'], start: 'module.exports = { load: fromLib, loaded }' },
+  { name: 'archive.js', has: ['archive.js', ...filesOf('archive')], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'resources.js', has: ['resources.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'contexts.js', has: ['contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'engine.js', has: ['api.js'], start: 'module.exports = { load: fromLib, loaded }' },
   { name: 'finish.js', has: ['finish.js'], start: "fromLib('finish.js')" },
   { name: 'probe.js', has: ['cli/probe.js'], start: "fromLib('cli/probe.js')" },
   { name: 'cli.js', has: ['cli/main.js'], start: "fromLib('cli/main.js')", first: '#!/usr/bin/env node' },
@@ -60,6 +66,17 @@ function located(name, { text, bundle }, files) {
   })
 }
 
+/** Without lines of comments. */
+function withoutComments(text) {
+  let isComment = false
+  return text.split('\n').map((line) => {
+    if (/^\s*\/\*/.test(line)) isComment = true
+    const shown = isComment || /^\s*\/\//.test(line) ? '' : line
+    if (/\*\/\s*$/.test(line)) isComment = false
+    return shown
+  })
+}
+
 const LOADER = `const loaded = new Map([['${PLACES}', places]])
 const fromLib = (name) => {
   if (!loaded.has(name)) {
@@ -81,9 +98,10 @@ function textOf({ name: bundle, start, first }, files) {
   const places = []
   for (const [name, file] of files) {
     if (file.bundle !== bundle) continue
-    lines.push(`'${name}'(module) {`)
+    // In parentheses V8 compiles it with the whole, and does not read it twice.
+    lines.push(`'${name}': (function (module) {`)
     places.push([lines.length + 1, name])
-    lines.push(...located(name, file, files).replace(/^(#!.*\n)?'use strict'\n/, '').trimEnd().split('\n'), '},')
+    lines.push(...withoutComments(located(name, file, files).replace(/^(#!.*\n)?'use strict'\n/, '').trimEnd()), '}),')
   }
   return [...lines, '}', `const places = ${JSON.stringify(places)}`, LOADER, start, ''].join('\n')
 }
