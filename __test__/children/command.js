@@ -43,8 +43,11 @@ for (const name of NAMES) {
 }
 
 const modules = []
-// After the package's own handler.
-process.on('exit', () => fs.writeSync(1, `${JSON.stringify({ pid: process.pid, modules, events })}\n`))
+/** After the package's own handler, which it has when it is first used. */
+function printAtExit() {
+  void W.cache
+  process.on('exit', () => fs.writeSync(1, `${JSON.stringify({ pid: process.pid, modules, events })}\n`))
+}
 
 const sources = {
   bytes: (file, options) => W.compile(fs.readFileSync(file), options),
@@ -127,6 +130,7 @@ async function main() {
     process.chdir(job.chdir)
     fs.rmdirSync(job.chdir)
   }
+  printAtExit()
   if (job.ready) {
     fs.writeSync(1, 'ready\n')
     fs.readSync(0, Buffer.alloc(1))
