@@ -145,7 +145,7 @@ test("the command of docs/compatibility.md is all that a program needs, and its 
   const app = folder(t)
   const modules = path.join(app, 'node_modules')
   const addon = fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))
-  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'lib', ...addon]) {
+  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'dist', ...addon]) {
     fs.cpSync(path.join(ROOT, name), path.join(modules, 'wasm-compile-cache', name), { recursive: true })
   }
   const { dependencies } = require('../package.json')
