@@ -2,9 +2,9 @@
 
 // Stacks of errors, as V8 writes them: frames of wasm where this package's closures were called.
 //
-// An error's stack was noted by V8 when the error was made, with a frame for every closure of ours. What those frames
-// stand for, native knows when a call fails. Both are kept until somebody reads the stack, because its first line is
-// what the error says of itself at that moment.
+// V8 noted an error's stack when the error was made, with a frame for every closure of ours. Native code knows what
+// those frames stand for when a call fails. Both are kept until the stack is read, because its first line is the
+// error's text at that moment.
 
 const { isNativeError } = require('node:util').types
 const { shared } = require('./copies.js')

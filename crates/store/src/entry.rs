@@ -1,4 +1,4 @@
-//! Artifacts: looked up, verified, put aside.
+//! Artifacts: looked up, verified, quarantined.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -42,7 +42,7 @@ pub enum Lookup {
     /// Nothing of that name.
     Miss,
     /// Something that is not what was stored. It was removed (unless the system would not even let it be read, or the
-    /// store is read-only): compile, write, tell.
+    /// store is read-only): compile, write, emit an event.
     Invalid(InvalidReason),
 }
 
@@ -313,7 +313,7 @@ impl Store {
         (good, bad)
     }
 
-    /// The artifact of `key`, of whatever module, with what is told of it; verified whole.
+    /// The artifact of `key`, of whatever module, with its label; verified whole.
     pub fn read(&self, key: &ArtifactKey) -> Option<(Entry, ModuleHash, Label)> {
         let path = self.entry_path(key);
         let (mut file, _) = files::open_private(&path).ok()??;

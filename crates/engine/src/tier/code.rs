@@ -33,7 +33,7 @@ pub enum Tier {
 pub struct Loaded {
     registration: Option<Registration>,
     engine: ManuallyDrop<Engine>,
-    /// Of an artifact that came from the cache. As long as it is open, its lock tells that the artifact is mapped.
+    /// Of an artifact that came from the cache. While it is open, its lock shows that the artifact is mapped.
     _file: Option<Arc<File>>,
 }
 
@@ -225,7 +225,7 @@ pub struct Module {
     pub wire: OnceLock<Arc<Vec<u8>>>,
     /// What it imports and exports.
     pub declaration: Declaration,
-    /// Environments to tell of background events.
+    /// Environments that get background events.
     pub listeners: Listeners,
     pub(super) registered: Mutex<Registered>,
     pub(super) optimizing: Mutex<Optimizing>,

@@ -53,7 +53,7 @@ pub struct CompileOptions {
     pub source: String,
     /// Whence the bytes were fetched, if that is to be recorded.
     pub fetched: Option<Fetched>,
-    /// Who hears of it.
+    /// Where its events go.
     pub events: Arc<EventQueue>,
 }
 
