@@ -86,7 +86,7 @@ const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can ins
 
 const TOKEN_LENGTH = 32
 
-/** A carrier but for its token, behind which is nothing but whose module it is. */
+/** A carrier without its token; only the name of its maker follows that. */
 const CARRIER_OF_NONE = binary(NOBODY_HAS, custom(CARRIER, new Array(TOKEN_LENGTH).fill(0)))
 const TOKEN_AT = CARRIER_OF_NONE.length - NAMED.length - TOKEN_LENGTH
 

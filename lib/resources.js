@@ -171,7 +171,7 @@ function read(native, address, options) {
   }
 }
 
-/** Whether the record is of what this request would give, be it stale. */
+/** Whether the record is of what this request would give, even if it is stale. */
 function fits(record, { headers }) {
   if (record.redirected || record.credentials !== credentialsOf(headers, record.salt)) return false
   const seen = asSeen(headers, record.salt, '')
@@ -323,7 +323,7 @@ class Retrieval {
     const headers = governing(response)
     const policy = policyFor(headers, this.#request, response, this.#delay)
     const same = record !== null && sameValidator(record.headers, headers)
-    // At once, for this may be no module, or not be recorded.
+    // At once, because this may not be a module, or not be recorded.
     if (record !== null && (policy === undefined || !same)) this.#forget()
     return this.#told(record !== null && differs(record.headers, headers) ? 'changed' : 'fetched', status, {
       response,

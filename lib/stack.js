@@ -399,7 +399,7 @@ function hideCall(error, fn) {
     captureStackTrace(error, fn)
     return
   }
-  // First of all, for V8 has shown what it noted, and there may be no room on the stack for what follows.
+  // First of all, because V8 has shown what it noted, and what follows may find no room on the stack.
   let shown = stack
   defineStack(error, () => shown, limit)
   if (call === undefined) return

@@ -56,7 +56,7 @@ const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
 function Tag(descriptor) {
   try {
     requireNew(new.target, 'Tag')
-    // What the built-in would refuse, it shall be asked about as it is; the rest it gets in the form it carries.
+    // The built-in gets what it would refuse as it is, and everything else in the form it carries.
     let letters = ''
     const parameters = (list) =>
       observed(list, (key, value) => {

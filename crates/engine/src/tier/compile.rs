@@ -51,7 +51,7 @@ pub struct CompileOptions {
     pub fallback: bool,
     /// URL or path, for events.
     pub source: String,
-    /// Whence the bytes were fetched, if that is to be recorded.
+    /// Where the bytes were fetched from, if that is to be recorded.
     pub fetched: Option<Fetched>,
     /// Where its events go.
     pub events: Arc<EventQueue>,

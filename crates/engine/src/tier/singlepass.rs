@@ -7,7 +7,7 @@
 //!
 //! So the engine gets a compiler that corrects the table between Singlepass and the registration.
 //!
-//! Invariant: a table is either known to the byte, but for the places in the code and the registers that are saved, or
+//! Invariant: a table is either known to the byte, except for places in the code and the registers that are saved, or
 //! not used: then Cranelift compiles the donor.
 
 use std::sync::Arc;
