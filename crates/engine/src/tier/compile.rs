@@ -38,7 +38,7 @@ pub enum CacheMode {
 pub struct CompileOptions {
     /// The second half of the key; code is never shared between partitions.
     pub partition: String,
-    /// See there.
+    /// What the compile may do with the cache.
     pub cache: CacheMode,
     /// Smaller modules are not stored.
     pub min_size: u64,
