@@ -20,8 +20,7 @@ const faults = require('./faults.js')
 const { apply } = Reflect
 
 // When the registry of modules is reset (Jest does it for every test file), this file is loaded again, but the addon
-// stays:
-// all copies share the arena, and what native calls back for an exception is the group's own copy.
+// stays: all copies share the arena, and what native calls back for an exception is the group's own copy.
 const ARENA = Symbol.for('wasm-compile-cache.arena')
 const arena = native[ARENA] ?? new ArrayBuffer(16384)
 

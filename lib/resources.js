@@ -24,7 +24,7 @@ const events = require('./events.js')
 const { mayFetch } = require('./permission.js')
 const { httpAddress, isRequest } = require('./sources.js')
 
-// Not before it is needed.
+// Loaded when it is needed.
 const semantics = () => require('http-cache-semantics')
 
 const PRIVATE = { shared: false, cacheHeuristic: 0, immutableMinTimeToLive: 0 }
@@ -39,7 +39,7 @@ const MODES = ['default', 'no-cache', 'reload', 'force-cache', 'only-if-cached']
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 const SECRETS = ['authorization', 'cookie', 'proxy-authorization']
 
-/** Tells values apart without telling them; the salt is a record's own, so that no table of digests helps. */
+/** Distinguishes values without revealing them; each record has a salt of its own, so that no table of digests helps. */
 const digest = (text, salt) => createHmac('sha256', salt).update(text).digest('base64')
 
 function describe(source) {
@@ -67,7 +67,7 @@ function asSeen(headers, salt, cacheControl = headers['cache-control']) {
   const seen = {}
   for (const [name, value] of Object.entries(headers)) seen[name] = name === 'pragma' ? value : digest(value, salt)
   delete seen['cache-control']
-  // What the client would put up with is no reason to give it something stale.
+  // That the client accepts something stale is no reason to give it that.
   const asked = cacheControl?.toLowerCase().replace(/\bmax-stale(=\d+)?/g, '')
   if (asked) seen['cache-control'] = asked
   return { method: 'GET', headers: seen }

@@ -286,7 +286,7 @@ function open(source) {
   throw notASource(source)
 }
 
-/** Cancels a source (or the promise of one) that was never opened; throws nothing, asks no questions. */
+/** Cancels a source (or the promise of one) that was never opened; never throws. */
 function discard(source, reason) {
   Promise.resolve(source).then((value) => {
     if (!isObject(value) || isBytes(value) || isFileURL(value)) return

@@ -167,7 +167,7 @@ function replaceFrames(frames, calls) {
     else if (!OF_CALLS.has(name)) replaced.push([frame])
     above = name
   }
-  // V8 had not room for the closure itself.
+  // V8 had no room for the closure itself.
   if (ABOVE_WASM.has(above)) replaced.push(calls[next] ?? [])
   return replaced.flat()
 }
@@ -303,7 +303,7 @@ function defineStack(error, stack, limit) {
   let value
   let known = false
   const give = () => (given ??= stack())
-  // Assigned to a variable they would get its name, which V8's have not.
+  // Assigned to a variable they would get its name, and V8's have none.
   const [get, set] = [
     function () {
       if (!known) {
@@ -327,7 +327,7 @@ function defineStack(error, stack, limit) {
 const continues = (frames, to, callers) =>
   frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
 
-// The closures on the way here, of which nothing is to be seen.
+// For the closures on the way here, which are not shown.
 const ROOM = 8
 
 const callIn = (frames) => frames.findIndex((frame) => nameOf(frame) === 'function.js')
@@ -403,7 +403,7 @@ function hideCall(error, fn) {
   let shown = stack
   defineStack(error, () => shown, limit)
   if (call === undefined) return
-  // The program's, made by what this call called; or of another call, of before.
+  // The program's, made by what this call called, or by an earlier call.
   const callers = callersOf(fn)
   if (continues(frames, call.to, callers)) shown = withFrames(stack, frames.slice(0, call.from).concat(callers))
 }

@@ -15,7 +15,7 @@ const sources = require('./sources.js')
 const { leaving } = require('./stack.js')
 const { isObject } = require('./webidl.js')
 
-// Not before somebody streams what has an address: it takes node:crypto.
+// Loaded when a source with an address is streamed: it needs node:crypto.
 const resources = () => require('./resources.js')
 
 // Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
@@ -208,7 +208,7 @@ class Compilation {
     try {
       this.#input?.cancel(reason)
     } catch {
-      // The caller has the first error; a source that cannot even be cancelled adds nothing.
+      // The caller has the first error; that the source cannot be cancelled adds nothing.
     }
     this.#fetching?.abort(reason)
     this.#endStream()
