@@ -104,8 +104,8 @@ test('the command line tells what it does, and ends with the right code', async 
   t.is((await cli(['import', nothing, '--trust'], { cache: other })).stdout, 'The archive has no entries.\n')
 
   for (const [args, message] of [
-    [[archive], /name the key that the archive is signed with \(--key\), or say --trust/],
-    [[archive, '--key', publicKey, '--trust'], /take --key or --trust, not both/],
+    [[archive], /name the key that the archive is signed with \(--key\), or use --trust/],
+    [[archive, '--key', publicKey, '--trust'], /use --key or --trust, not both/],
     [[], /missing required argument 'archive'/],
   ]) {
     const { code, stderr } = await cli(['import', ...args], { cache: other })
@@ -129,7 +129,7 @@ test('the command line tells what it does, and ends with the right code', async 
   const partial = await cli(['export', path.join(at, 'partial.tar')], { cache: other })
   t.is(partial.code, 0)
   t.regex(partial.stdout, /^3 entries exported/)
-  t.is(partial.stderr, `left out: ${damaged} is not as it was written\nwasm-compile-cache verify puts aside what is damaged\n`)
+  t.is(partial.stderr, `left out: ${damaged} is damaged\nwasm-compile-cache verify quarantines damaged entries\n`)
 
   const foreign = await forge(archive, path.join(at, 'foreign.tar'), privateKey, (manifest) => {
     for (const { engine } of manifest.entries) engine.cpu += ',avx1024'
@@ -165,7 +165,7 @@ test('caches that cannot be written, are off, or too small', async (t) => {
   const small = path.join(at, 'small')
   const limited = await fails(['import', archive, '--key', publicKey], { cache: small, env: { WASM_COMPILE_CACHE_MAX_SIZE: '1M' } })
   t.is(limited.code, 'ERR_WASM_ARCHIVE_NOT_STORED')
-  t.regex(limited.message, /it has \d+ bytes for this machine, and the cache may hold 1048576$/)
+  t.regex(limited.message, /it has \d+ bytes for this machine, more than the 1048576 that the cache may hold$/)
   const entry = await fails(['import', archive, '--key', publicKey], { cache: small, env: { WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '1k' } })
   t.is(entry.code, 'ERR_WASM_ARCHIVE_NOT_STORED')
   t.regex(entry.message, /the entry [0-9a-f]{64} could not be stored: /)
@@ -212,8 +212,8 @@ if (process.platform === 'linux') {
     const [count, size] = [16, 24 * 2 ** 20]
     // Keys of modules that there are none of; nobody looks at an image before it is mapped.
     fs.writeFileSync(script, `
-      const { native } = require(${JSON.stringify(path.join(ROOT, 'lib/native.js'))})
-      const { readOptions } = require(${JSON.stringify(path.join(ROOT, 'lib/options.js'))})
+      const { native } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('native.js')
+      const { readOptions } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('options.js')
       const hashes = Array.from({ length: ${count} }, (_, index) => index.toString(16).padStart(64, '0'))
       console.log(JSON.stringify(hashes.map((hash) => [hash, native.cacheExplain(hash, 200000, readOptions({}, '').native).key])))`)
     const { stdout } = await promisify(execFile)(process.execPath, [script], { env: environment({ WASM_COMPILE_CACHE: home }) })
@@ -247,15 +247,15 @@ if (process.platform === 'linux') {
   })
 }
 
-// ── The README's story ──────────────────────────────────────────────────────────────────────────────────────────────
+// ── docs/shipping.md ────────────────────────────────────────────────────────────────────────────────────────────────
 
-const readme = fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8')
+const page = fs.readFileSync(path.join(ROOT, 'docs/shipping.md'), 'utf8')
 
-/** The lines of the README's block in this language that run the package. */
-const blockOf = (language) => new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(readme)[1]
+/** The page's block in this language. */
+const blockOf = (language) => new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(page)[1]
 
 if (process.platform !== 'win32') {
-  test('the README: a job of CI warms and exports, an image imports, its program starts hot', async (t) => {
+  test('docs/shipping.md: a job of CI warms and exports, an image imports, its program starts hot', async (t) => {
     const at = folder(t)
     const [ci, image, bin] = ['ci', 'image', 'bin'].map((name) => path.join(at, name))
     const { privateKey, publicKey } = keyPair(at)

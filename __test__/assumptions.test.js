@@ -122,7 +122,7 @@ fakeable?.('a process with a shadow stack: the package is not loaded, register l
   const registered = await node('--require', './register.js', '-p', "WebAssembly.validate(Buffer.from('0061736d01000000', 'hex'))")
   t.is(registered.stdout, 'true\n')
   t.regex(registered.stderr, /\[ERR_WASM_SHADOW_STACK\] WasmCompileCacheWarning: .*The program runs on Node's own engine/)
-  const { code, stdout } = await node('lib/cli/main.js', 'doctor').catch((error) => error)
+  const { code, stdout } = await node('dist/cli.js', 'doctor').catch((error) => error)
   t.is(code, 1)
   t.regex(stdout, /^wrong +addon +.*Advice: .*x86_shstk=off$/m)
 })
@@ -130,7 +130,7 @@ fakeable?.('a process with a shadow stack: the package is not loaded, register l
 const internal = (message) => ({ code: 'ERR_WASM_INTERNAL', name: 'Error', message })
 
 test('an address that comes back from JavaScript is followed only if it is that of a living global', async (t) => {
-  const { native } = require('../lib/native.js')
+  const { native } = require('../dist/engine.js').load('native.js')
   const owner = {}
   const group = native.groupNew(owner)
   const address = native.globalCreate(group, 'I', true)
@@ -147,7 +147,7 @@ test('an address that comes back from JavaScript is followed only if it is that 
 })
 
 test('a global of functions takes none of another group', (t) => {
-  const { native, U32 } = require('../lib/native.js')
+  const { native, U32 } = require('../dist/engine.js').load('native.js')
   const [one, other] = [{}, {}]
   const [group, another] = [native.groupNew(one), native.groupNew(other)]
   const object = {}
@@ -166,7 +166,7 @@ test('a global of functions takes none of another group', (t) => {
 })
 
 test('an external that another addon made is not read', (t) => {
-  const { native } = require('../lib/native.js')
+  const { native } = require('../dist/engine.js').load('native.js')
   // The same addon, loaded a second time from elsewhere: its values look like ours to the last byte.
   const loaded = Object.keys(require.cache).find((name) => name.endsWith('.node'))
   const copy = path.join(folder(t), 'copy.node')
@@ -186,7 +186,7 @@ test('an external that another addon made is not read', (t) => {
 })
 
 test('of stacks that wait no more is read than is used', async (t) => {
-  const { native } = require('../lib/native.js')
+  const { native } = require('../dist/engine.js').load('native.js')
   const owner = {}
   const group = native.groupNew(owner)
   const marks = new Uint8Array(8)
@@ -210,8 +210,8 @@ test('of stacks that wait no more is read than is used', async (t) => {
 })
 
 const PANIC = `
-  const { native } = require(${JSON.stringify(path.join(ROOT, 'lib/native.js'))})
-  require(${JSON.stringify(path.join(ROOT, 'lib/events.js'))}).start()
+  const { native } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('native.js')
+  require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('events.js').start()
   const owner = {}
   const group = native.groupNew(owner)
   const table = native.tableCreate(group, 'r', 1, -1)
@@ -237,13 +237,13 @@ test('NODE_DEBUG and doctor say what is off', async (t) => {
   const line = /featureOff: this process does without interrupting WebAssembly in workers: WASM_COMPILE_CACHE_INTERRUPT is 0/
   t.regex((await run('worker', off)).stderr, line)
   const env = environment({ WASM_COMPILE_CACHE: path.join(folder(t), 'cache'), WASM_COMPILE_CACHE_INTERRUPT: '0' })
-  const { stdout } = await promisify(execFile)(process.execPath, ['lib/cli/main.js', 'doctor'], { env, cwd: ROOT })
+  const { stdout } = await promisify(execFile)(process.execPath, ['dist/cli.js', 'doctor'], { env, cwd: ROOT })
   t.regex(stdout, /^- +features +without interrupting WebAssembly in workers: WASM_COMPILE_CACHE_INTERRUPT is 0$/m)
 })
 
 fakeable?.('doctor: a Node that does not do what is assumed of it', async (t) => {
   const env = environment({ WASM_COMPILE_CACHE: path.join(folder(t), 'cache'), ...faking(t)('unheeded') })
-  const doctor = promisify(execFile)(process.execPath, ['lib/cli/main.js', 'doctor'], { env, cwd: ROOT })
+  const doctor = promisify(execFile)(process.execPath, ['dist/cli.js', 'doctor'], { env, cwd: ROOT })
   const { code, stdout } = await doctor.catch((error) => error)
   t.is(code, 1)
   t.regex(stdout, /^wrong +features +without room on V8's stack for deep calls: V8 does not heed .*Advice: /m)

@@ -26,10 +26,10 @@ initial('many processes are tested where they can be looked at', (t) => {
 })
 
 const MAPPED = path.join(__dirname, 'children/mapped.js')
-const FINISH = path.join(__dirname, '../lib/finish.js')
+const FINISH = path.join(__dirname, '../dist/finish.js')
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
 const MANY = count(16, 50)
-const LIST = `JSON.stringify(require(${JSON.stringify(path.join(__dirname, '../lib/native.js'))}).native.cacheEntries())`
+const LIST = `JSON.stringify(require(${JSON.stringify(path.join(__dirname, '../dist/engine.js'))}).load('native.js').native.cacheEntries())`
 const CALLS = [['run', 20]]
 const FOUND = ['baselineReady', 'moduleCacheHit', 'optimizedReady']
 

@@ -14,7 +14,7 @@ const { HOT, entries, environment, files, litter, run, story } = require('./supp
 const { count } = require('./support/stress.js')
 
 const COMMAND = path.join(__dirname, 'children/killed.js')
-const FINISH = path.join(__dirname, '../lib/finish.js')
+const FINISH = path.join(__dirname, '../dist/finish.js')
 
 const KILLS = count(60, 2000)
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)

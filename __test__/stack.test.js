@@ -1,5 +1,6 @@
 'use strict'
-// Stacks of errors, compared with those of the built-in engine letter by letter, and the realm of errors.
+// Stacks of errors, compared with those of the built-in engine letter by letter, but for the digits that each gives a module,
+// and the realm of errors.
 
 const { execFile } = require('node:child_process')
 const fs = require('node:fs')
@@ -11,9 +12,12 @@ const native = require('../binding.js')
 const { assemble } = require('./children/modules.js')
 
 const child = path.join(__dirname, 'children/stack.js')
-const lib = path.join(__dirname, '../lib/')
+const dist = path.join(__dirname, '../dist/')
 
-const stacksOf = async (tier) => JSON.parse((await promisify(execFile)(process.execPath, [child, tier])).stdout)
+/** What a child has printed, with no digits for any module. */
+const parsed = (stdout) => JSON.parse(stdout.replace(/(wasm:\/\/wasm\/[^":]*?)[\da-f]{8}(?=[":])/g, '$1…'))
+
+const stacksOf = async (tier) => parsed((await promisify(execFile)(process.execPath, [child, tier])).stdout)
 
 const builtin = stacksOf('builtin')
 
@@ -26,6 +30,16 @@ for (const tiers of [['baseline'], ['optimized', 'hot']]) {
     }
   })
 }
+
+test('a module is called by its name and the first digits of its hash', async (t) => {
+  const { Instance, Module } = require('../index.js')
+  for (const name of ['', 'named']) {
+    const bytes = await assemble(`(module ${name && `$${name}`} (func (export "f") (unreachable)))`, { names: true })
+    const { stack } = t.throws(new Instance(new Module(bytes)).exports.f, { any: true })
+    const called = `wasm://wasm/${name && `${name}-`}${native.hashOf(bytes).slice(0, 8)}:`
+    t.true(stack.includes(called), `${stack}\n${called}`)
+  }
+})
 
 const NESTED = `(module (import "m" "nest" (func $nest (param i32))) (import "m" "f" (func $f))
   (func (export "nest") (param i32) (call $nest (local.get 0)))
@@ -83,7 +97,7 @@ const apiChild = path.join(__dirname, 'children/api-stacks.js')
 
 async function apiStacksOf(engine, flags) {
   const { stdout } = await promisify(execFile)(process.execPath, [...flags, apiChild, engine], { maxBuffer: 16 * 1024 * 1024 })
-  return JSON.parse(stdout)
+  return parsed(stdout)
 }
 
 // The built-in's streaming functions call the program back from a file of Node's.
@@ -118,28 +132,18 @@ test('above an uncaught error no line of this package is printed', async (t) => 
     const register = path.join(__dirname, '../register.js')
     const { stderr } = await t.throwsAsync(promisify(execFile)(process.execPath, ['--require', register, '--eval', program]))
     t.regex(stderr.trim(), expected)
-    t.false(stderr.includes(lib), stderr)
+    t.false(stderr.includes(dist), stderr)
   }
 })
 
 /** The package's namespace, loaded into a realm of its own over the one addon, as Jest does for each test file. */
 function loadInto(context) {
-  const loaded = new Map()
-  const load = (file) => {
-    if (!file.startsWith(lib)) return native
-    if (!loaded.has(file)) {
-      const module = { exports: {} }
-      loaded.set(file, module)
-      const wrapper = `(function (exports, require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
-      const from = (name) => {
-        if (!name.startsWith('.')) return require(name)
-        return load(require.resolve(path.resolve(path.dirname(file), name)))
-      }
-      vm.runInContext(wrapper, context, { filename: file })(module.exports, from, module, file, path.dirname(file))
-    }
-    return loaded.get(file).exports
-  }
-  return load(path.join(lib, 'namespace.js'))
+  const file = require.resolve('../dist/engine.js')
+  const from = (name) => (name.startsWith('.') ? native : require(name))
+  const wrapper = `(function (require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
+  const module = { exports: {} }
+  vm.runInContext(wrapper, context, { filename: file })(from, module, file, path.dirname(file))
+  return module.exports.load('namespace.js')
 }
 
 test('errors are of the realm whose copy of the package the instance came from', async (t) => {
@@ -159,11 +163,11 @@ test('errors are of the realm whose copy of the package the instance came from',
   const invalid = t.throws(() => new W.Module(Buffer.from([0, 1, 2, 3])), { any: true })
   t.true(invalid instanceof within('WebAssembly.CompileError'))
   t.is(invalid.code, 'ERR_WASM_INVALID_MODULE')
-  t.false(invalid.stack.includes(lib))
+  t.false(invalid.stack.includes(dist))
   t.true((await t.throwsAsync(W.compile(Buffer.from([0, 1, 2, 3])), { any: true })) instanceof within('WebAssembly.CompileError'))
 
   const segment = await assemble('(module (memory 1) (data (i32.const 65536) "a"))')
   const outside = t.throws(() => new W.Instance(new W.Module(segment)), { any: true })
   t.true(outside instanceof within('WebAssembly.RuntimeError'))
-  t.false(outside.stack.includes(lib))
+  t.false(outside.stack.includes(dist))
 })

@@ -102,6 +102,11 @@ async function ended(child, what) {
   if (code !== 0) throw new Error(`${what} failed (exit code ${code})`)
 }
 
+/** The package's JavaScript; an installed package has it. */
+function writeBundles() {
+  if (fs.existsSync(path.join(ROOT, 'lib'))) require('./bundle.js').build()
+}
+
 /** Generates the loader: first the addon beside it, then the platform's package. */
 async function writeLoader() {
   const { writeJsBinding } = await import('@napi-rs/cli')
@@ -143,6 +148,7 @@ async function build({ profile = 'release', target, outputDir = ROOT, cargoArgs 
     place(library, path.join(outputDir, `${BINARY}.${platformName(target)}.node`))
   }
   if (fs.existsSync(NAPI_CLI)) await writeLoader()
+  writeBundles()
 }
 
 /** Everything the addon is made from; younger than the addon means stale. */

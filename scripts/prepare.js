@@ -6,6 +6,7 @@
 const { spawnSync } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
+const bundle = require('./bundle.js')
 const { step, npm } = require('./run.js')
 const { isFresh, platformName } = require('./build.js')
 
@@ -56,8 +57,9 @@ async function nextest(log) {
   return ok ? [own, ['nextest']] : undefined
 }
 
-/** The addon as it is shipped, built if it is missing or stale. */
+/** The package's JavaScript, and the addon as it is shipped, built if it is missing or stale. */
 async function addon(log) {
+  bundle.build()
   if (isFresh()) return true
   const result = await step(`build of the addon for ${platformName()}`, process.execPath,
     [path.join(__dirname, 'build.js')], { log })

@@ -288,7 +288,7 @@ fn report(env: Env, verified: u64, bad: &[CacheError]) -> Result<Value> {
 pub fn hash_of(text: &str) -> Result<[u8; 32]> {
     let mut hash = [0; 32];
     hex::decode_to_slice(text, &mut hash)
-        .map_err(|_| Thrown::Type(format!("{text} is no hash of a module")))?;
+        .map_err(|_| Thrown::Type(format!("{text} is not the hash of a module")))?;
     Ok(hash)
 }
 

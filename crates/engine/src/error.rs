@@ -23,8 +23,8 @@ pub enum CompileError {
     },
     /// Not in the cache, while nothing else may be run.
     #[error(
-        "the module is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1 forbids to compile it \
-         (npx wasm-compile-cache explain tells why it is missing, and warm puts it there)"
+        "the module is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1 forbids compiling it \
+         (npx wasm-compile-cache explain says why it is missing, warm adds it)"
     )]
     NotCached,
     /// The file of a `file:` source could not be read.
