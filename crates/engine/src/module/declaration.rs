@@ -477,7 +477,8 @@ mod tests {
             Declaration::carried(Arc::clone(&info), &blob, &file).is_some()
         };
         assert!(taken_over(&carried()));
-        let changes: [(&str, fn(&mut Carried)); 11] = [
+        type Change = (&'static str, fn(&mut Carried));
+        let changes: [Change; 11] = [
             ("a table too many", |it| it.tables.push(('r', 1, None))),
             ("a table too few", |it| it.tables.clear()),
             ("a table of another type", |it| it.tables[0].0 = 'c'),

@@ -481,7 +481,7 @@ mod tests {
         let mut slots: Vec<_> = (0..6)
             .map(|_| VMCallerCheckedAnyfunc {
                 func_ptr: dangling(),
-                type_signature_hash: VMSignatureHash::default(),
+                type_signature_hash: VMSignatureHash::new(0),
                 vmctx: VMFunctionContext {
                     host_env: null_mut(),
                 },
