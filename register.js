@@ -13,7 +13,11 @@ const REALM = Symbol.for('wasm-compile-cache.realm')
 
 const SEPARATOR = process.platform === 'win32' ? '\\' : '/'
 
-// As in ./lib/namespace.js.
+// As in ./lib/namespace.js: what is ours, and what is left out. The rest is the built-in's.
+const REPLACED = [
+  'compile', 'validate', 'instantiate', 'compileStreaming', 'instantiateStreaming',
+  'Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag',
+]
 const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 
 const builtin = globalThis.WebAssembly
@@ -76,6 +80,11 @@ function wait() {
 
   for (const name of ownKeys(builtin)) {
     if (LEFT_OUT.includes(name)) continue
+    const property = getOwnPropertyDescriptor(builtin, name)
+    if (!REPLACED.includes(name)) {
+      defineProperty(namespace, name, property)
+      continue
+    }
     defineProperty(namespace, name, {
       get() {
         if (isLoading || isAskedByNode()) return builtin[name]
@@ -86,7 +95,7 @@ function wait() {
         load()
         Reflect.set(namespace, name, value, this)
       },
-      enumerable: getOwnPropertyDescriptor(builtin, name).enumerable,
+      enumerable: property.enumerable,
       configurable: true,
     })
   }

@@ -117,8 +117,9 @@ const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 // come last. Everything that is not listed above (the errors, JSTag, what a newer V8 adds) is the built-in's.
 //
 // ../register.js has put an object in the built-in's place that waits for this.
-const namespace = realm.waiting?.from === path.dirname(__dirname) ? realm.waiting.namespace : {}
-realm.waiting = undefined
+const isWaitedFor = realm.waiting?.from === path.dirname(__dirname)
+const namespace = isWaitedFor ? realm.waiting.namespace : {}
+if (isWaitedFor) realm.waiting = undefined
 const members = { ...operations, ...interfaces }
 for (const name of new Set([...Reflect.ownKeys(builtin), ...Reflect.ownKeys(members)])) {
   if (LEFT_OUT.includes(name)) continue
