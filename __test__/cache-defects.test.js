@@ -12,7 +12,7 @@ const { answer, machine } = require('./support/wat.js')
 
 const ROOT = process.getuid?.() === 0
 const CALLS = [['run', 9], ['run', -1]]
-const FOOTER = 128 // bytes at the end of an artifact (src/cache/footer.rs)
+const FOOTER = 128 // bytes at the end of an artifact (crates/store/src/footer.rs)
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
 test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
@@ -56,7 +56,7 @@ const size = (entry) => fs.statSync(entry).size
 function metadata(entry) {
   const footer = fs.readFileSync(entry).subarray(-FOOTER)
   const [image, meta] = [footer.readBigUInt64LE(80), footer.readBigUInt64LE(88)].map(Number)
-  if (image + meta + footer.readUInt32LE(12) + FOOTER !== size(entry) || meta === 0) throw new Error('not the footer that src/cache/footer.rs describes')
+  if (image + meta + footer.readUInt32LE(12) + FOOTER !== size(entry) || meta === 0) throw new Error('not the footer that crates/store/src/footer.rs describes')
   return image
 }
 

@@ -144,7 +144,7 @@ test.serial('a directory that cannot be written to', async (t) => {
 function version() {
   const { version: ours } = require('../package.json')
   const [, wasmer] = fs.readFileSync(path.join(__dirname, '..', 'Cargo.lock'), 'utf8').match(/name = "wasmer-compiler"\nversion = "(.+)"/)
-  return `v2-${ours}-wasmer-${wasmer}`
+  return `v3-${ours}-wasmer-${wasmer}`
 }
 
 test.serial('a directory that can no longer be written to still gives what is in it', async (t) => {

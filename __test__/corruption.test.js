@@ -1,6 +1,6 @@
 'use strict'
 // Hundreds of damaged artifacts, as a program meets them: each is told with its reason, none runs, the results are right.
-// (tests/corruption.rs deals 100,000 damages and every length, and asks the store alone.)
+// (crates/store/tests/store/corruption.rs deals thousands of damages and every length, and asks the store alone.)
 //
 // One process compiles one module for many partitions, which gives as many artifacts; the next ones find all of them
 // damaged. They do not optimize, so nothing is stored, and all that runs was compiled in them.
@@ -13,7 +13,7 @@ const { entries, files, folder, litter, named, run } = require('./support/comman
 const { machine } = require('./support/wat.js')
 
 const CALLS = [['run', 9], ['run', -1]]
-const FOOTER = 128 // bytes at the end of an artifact (src/cache/footer.rs)
+const FOOTER = 128 // bytes at the end of an artifact (crates/store/src/footer.rs)
 const FIELDS = [0, 8, 12, 16, 48, 80, 88, 96, 127] // of the footer
 const PAGE = 4096
 const ARTIFACTS = 96

@@ -1,5 +1,6 @@
 'use strict'
-// Stacks of errors, compared with those of the built-in engine letter by letter, and the realm of errors.
+// Stacks of errors, compared with those of the built-in engine letter by letter, but for the digits that each gives a module,
+// and the realm of errors.
 
 const { execFile } = require('node:child_process')
 const fs = require('node:fs')
@@ -13,7 +14,10 @@ const { assemble } = require('./children/modules.js')
 const child = path.join(__dirname, 'children/stack.js')
 const dist = path.join(__dirname, '../dist/')
 
-const stacksOf = async (tier) => JSON.parse((await promisify(execFile)(process.execPath, [child, tier])).stdout)
+/** What a child has printed, with no digits for any module. */
+const parsed = (stdout) => JSON.parse(stdout.replace(/(wasm:\/\/wasm\/[^":]*?)[\da-f]{8}(?=[":])/g, '$1…'))
+
+const stacksOf = async (tier) => parsed((await promisify(execFile)(process.execPath, [child, tier])).stdout)
 
 const builtin = stacksOf('builtin')
 
@@ -26,6 +30,16 @@ for (const tiers of [['baseline'], ['optimized', 'hot']]) {
     }
   })
 }
+
+test('a module is called by its name and the first digits of its hash', async (t) => {
+  const { Instance, Module } = require('../index.js')
+  for (const name of ['', 'named']) {
+    const bytes = await assemble(`(module ${name && `$${name}`} (func (export "f") (unreachable)))`, { names: true })
+    const { stack } = t.throws(new Instance(new Module(bytes)).exports.f, { any: true })
+    const called = `wasm://wasm/${name && `${name}-`}${native.hashOf(bytes).slice(0, 8)}:`
+    t.true(stack.includes(called), `${stack}\n${called}`)
+  }
+})
 
 const NESTED = `(module (import "m" "nest" (func $nest (param i32))) (import "m" "f" (func $f))
   (func (export "nest") (param i32) (call $nest (local.get 0)))
@@ -83,7 +97,7 @@ const apiChild = path.join(__dirname, 'children/api-stacks.js')
 
 async function apiStacksOf(engine, flags) {
   const { stdout } = await promisify(execFile)(process.execPath, [...flags, apiChild, engine], { maxBuffer: 16 * 1024 * 1024 })
-  return JSON.parse(stdout)
+  return parsed(stdout)
 }
 
 // The built-in's streaming functions call the program back from a file of Node's.

@@ -28,6 +28,10 @@ function missing(error) {
     '`npm rebuild wasm-compile-cache` makes it from source'
 }
 
+const SHADOW_STACK =
+  'This process has a shadow stack (CET or GCS), under which the code of wasm-compile-cache cannot run; ' +
+  'GLIBC_TUNABLES=glibc.cpu.x86_shstk=off runs it without one'
+
 /** Names of the addons that may fit: which C library Linux has, takes longer to find out than to try. */
 function candidates() {
   const { platform, arch } = process
@@ -51,14 +55,17 @@ function find() {
 }
 
 function load() {
+  let addon
   try {
-    return find() ?? require('../binding.js')
+    addon = find() ?? require('../binding.js')
   } catch (error) {
     const [code, message] = areDisabled()
       ? ['ERR_WASM_ADDONS_DISABLED', 'wasm-compile-cache is a native addon, and Node loads none (--no-addons, or --permission without --allow-addons)']
       : ['ERR_WASM_NO_ADDON', missing(error)]
     throw Object.assign(new Error(message, { cause: error }), { code })
   }
+  if (addon.refusal === 'shadowStack') throw Object.assign(new Error(SHADOW_STACK), { code: 'ERR_WASM_SHADOW_STACK' })
+  return addon
 }
 
 module.exports = load()

@@ -14,7 +14,7 @@ const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.j
 const { apply } = Reflect
 const PAGE = 65536
 
-// Where native cannot tell whether V8 guards its memories, some that are alive at the same time can (src/runtime/guard.rs).
+// Where native cannot tell whether V8 guards its memories, some that are alive at the same time can (crates/engine/src/runtime/guard.rs).
 if (!native.hostGuardsMemories()) {
   try {
     native.seeMemories(Array.from({ length: 16 }, () => new Uint8Array(new builtin.Memory({ initial: 1, maximum: 1 }).buffer)))

@@ -256,8 +256,8 @@ class Retrieval {
   }
 
   /**
-   * @returns {Promise<{handle: object} | {response: object, fetched?: object, likely?: string}>} the module, or the
-   *   response that brings it: what to record once it is compiled, and what it probably is
+   * @returns {Promise<{handle: object} | {response: object, fetched?: object}>} the module, or the response that brings
+   *   it and what to record once it is compiled
    */
   async run() {
     const { native, options, caching } = this.#context
@@ -328,7 +328,6 @@ class Retrieval {
     return this.#told(record !== null && differs(record.headers, headers) ? 'changed' : 'fetched', status, {
       response,
       fetched: policy && { url: address, policy },
-      likely: same && record.artifact ? record.hash : undefined,
     })
   }
 
@@ -364,9 +363,9 @@ class Retrieval {
 const retrieve = (source, context) => new Retrieval(source, context).run()
 
 /**
- * What to record for a Response that the program fetched, and the hash of what it probably is.
+ * What to record for a Response that the program fetched.
  *
- * @returns {{fetched?: object, likely?: string}}
+ * @returns {{fetched?: object}}
  */
 function recognize(response, native, options) {
   if (options.native.cache === 0 || !isWhole(response)) return {}
@@ -377,11 +376,10 @@ function recognize(response, native, options) {
   if (policy === undefined) return {}
   const record = read(native, address, options.native)
   if (record === null || !sameValidator(record.headers, headers)) return { fetched: { url: address, policy } }
-  const likely = record.artifact ? record.hash : undefined
   // By the date alone it may be what another request gives.
-  if (headers.etag === undefined) return { likely }
+  if (headers.etag === undefined) return {}
   // What we know of our own request stays known.
-  return { fetched: { url: address, policy: record.text }, likely }
+  return { fetched: { url: address, policy: record.text } }
 }
 
 module.exports = { recognize, retrieve }

@@ -14,7 +14,7 @@
 
 const { native, U32 } = require('./native.js')
 
-/** src/runtime/reference.rs has it, too. */
+/** crates/engine/src/runtime/reference.rs has it, too. */
 const TAG = 0x7ff47265
 
 /** A sweep leaves so many places free at least, or one for so many words that it has looked at. */

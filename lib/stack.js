@@ -25,8 +25,7 @@ class CallSite {
   #start
   #offset
 
-  constructor([moduleName, olderHash, newerHash, functionName, index, start, offset]) {
-    const hash = (v8 < 14 ? olderHash : newerHash).toString(16).padStart(8, '0')
+  constructor([moduleName, hash, functionName, index, start, offset]) {
     this.#url = `wasm://wasm/${moduleName === null ? '' : `${moduleName.slice(0, MAX_NAME)}-`}${hash}`
     this.#module = moduleName
     this.#name = functionName

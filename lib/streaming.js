@@ -103,8 +103,8 @@ class Compilation {
       this.#job = this.#native.compileFile(input.path, options, done)
       return
     }
-    const { fetched, likely } = isAddress ? retrieved : resources().recognize(value, this.#native, this.#options)
-    const job = this.#native.compileBegin({ ...options, fetched, likely }, done)
+    const { fetched } = isAddress ? retrieved : resources().recognize(value, this.#native, this.#options)
+    const job = this.#native.compileBegin({ ...options, fetched }, done)
     this.#job = job
     const event = { name: 'streamFromResponseCallback', ts: now(), dur: 0, bytes: 0, chunks: 0, source: options.source }
     this.#stream = event

@@ -48,6 +48,7 @@ function checkMain(release) {
     'index.js', 'index.d.ts', 'register.js', 'register.d.ts', 'binding.js', ...BUNDLES.map(({ name }) => `dist/${name}`),
     // What a build from source takes.
     'Cargo.toml', 'Cargo.lock', 'build.rs', 'scripts/install.js', 'scripts/build.js', 'scripts/run.js', ...below('src'),
+    ...['store', 'engine'].flatMap((name) => [`crates/${name}/Cargo.toml`, ...below(`crates/${name}/src`)]), 'crates/engine/build.rs',
   ]
   for (const name of allowed) expect(names.includes(name), `wasm-compile-cache: ${name} is missing`)
   for (const name of names) expect(allowed.includes(name), `wasm-compile-cache: ${name} does not belong into the tarball`)

@@ -1,17 +1,55 @@
-//! The WebAssembly JavaScript API for Node on an engine that remembers what it compiled.
+//! The WebAssembly JavaScript API for Node on an engine that remembers what it compiled: the engine and the store for
+//! Node-API, which only this crate knows.
 //!
 //! The way of the data and the invariants are in ARCHITECTURE.md.
+//!
+//! Owns: one [`env::EnvState`] a Node environment, the mapping of errors to JavaScript classes, the
+//! calls in both directions. Functions that are called often are raw Node-API callbacks: napi-rs'
+//! wrappers cost 100 ns and more.
 
-#![deny(unsafe_op_in_unsafe_fn)]
+mod cache;
+mod compile;
+mod env;
+mod features;
+mod function;
+mod group;
+mod js;
+mod memory;
+mod module;
+#[cfg(target_os = "linux")]
+mod nesting;
+mod resource;
+mod stack_trace;
+mod stopping;
+mod table;
+mod thrown;
 
-pub mod cache;
-pub mod error;
-pub mod module;
-pub mod runtime;
-pub mod stream;
-pub mod tier;
-pub mod trace;
+use napi::bindgen_prelude::Object;
+use napi::{Env, JsValue};
+use napi_derive::napi;
 
-// Unit tests link without Node, and napi-rs leaves its registration out of them.
-#[cfg(not(test))]
-mod binding;
+/// Fills the addon's exports.
+#[napi(module_exports)]
+pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
+    if wasm_compile_cache_engine::runtime::has_shadow_stack() {
+        // Nothing is installed: no code of ours can run here.
+        let refusal = js::string(env.raw(), "shadowStack")
+            .and_then(|reason| js::set(env.raw(), exports.raw(), "refusal", reason));
+        drop(refusal);
+        return Ok(());
+    }
+    let state = env::EnvState::create(env.raw());
+    let exports = js::Exports::new(env.raw(), exports.raw(), state);
+    env::register(&exports);
+    cache::register(&exports);
+    compile::register(&exports);
+    module::register(&exports);
+    resource::register(&exports);
+    memory::register(&exports);
+    group::register(&exports);
+    table::register(&exports);
+    function::register(&exports);
+    stack_trace::register(&exports);
+    features::register(&exports);
+    Ok(())
+}

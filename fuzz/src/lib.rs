@@ -1,16 +1,15 @@
-//! The store of `src/cache`, and what must hold of it whatever its files contain.
+//! What must hold of the store whatever its files contain.
 
 use std::alloc::System;
 
 use cap::Cap;
 
-#[path = "../../src/cache/mod.rs"]
-pub mod cache;
+pub mod properties;
 
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// The most that a file may make the store allocate before its seal has proved it (see `src/cache/mod.rs`), and what
+/// The most that a file may make the store allocate before its seal has proved it (see `crates/store/src/lib.rs`), and what
 /// is allocated besides: a buffer, paths, a label of 1 MiB.
 const MOST: usize = (16 << 20) + (2 << 20);
 

@@ -1,0 +1,25 @@
+//! What a module declares, and how its functions are lowered.
+//!
+//! Owns: the accepted proposals, the declaration (everything before the code section), the
+//! lowering of a function body for the baseline tier, the donors' and the optimizing tier's
+//! bytes. May not know: engines, instances, Node.
+
+mod declaration;
+mod element;
+mod features;
+mod lower;
+mod names;
+mod origin;
+mod segment;
+mod signature;
+mod skeleton;
+
+pub use declaration::{Declaration, Extern, ExternType};
+pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
+pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
+pub use lower::{BodyTier, LoweredBody, has_handler, lower_body};
+pub use names::Names;
+pub use origin::{BodyOrigin, Site, WholeOrigin};
+pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
+pub use signature::{is_plain, letter, signature_text, type_of_letter};
+pub use skeleton::{Skeleton, SkeletonBuilder};

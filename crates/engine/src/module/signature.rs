@@ -1,0 +1,68 @@
+//! Signatures: their text form, and which of them both compilers pass alike.
+
+use wasmer_compiler::wasmparser::{FuncType, ValType};
+use wasmer_compiler::wptype_to_type;
+use wasmer_types::{FunctionType, Type, WasmResult};
+
+/// The letter of a value type in a signature's text, as the JavaScript side reads it.
+pub fn letter(ty: Type) -> char {
+    match ty {
+        Type::I32 => 'i',
+        Type::I64 => 'I',
+        Type::F32 => 'f',
+        Type::F64 => 'd',
+        Type::V128 => 'v',
+        Type::ExternRef => 'r',
+        Type::FuncRef => 'c',
+        Type::ExceptionRef => 'x',
+    }
+}
+
+/// The inverse of [`letter`].
+pub fn type_of_letter(letter: char) -> Option<Type> {
+    Some(match letter {
+        'i' => Type::I32,
+        'I' => Type::I64,
+        'f' => Type::F32,
+        'd' => Type::F64,
+        'v' => Type::V128,
+        'r' => Type::ExternRef,
+        'c' => Type::FuncRef,
+        'x' => Type::ExceptionRef,
+        _ => return None,
+    })
+}
+
+/// `params:results`, one letter a value.
+pub fn signature_text(ty: &FunctionType) -> String {
+    let params = ty.params().iter().map(|ty| letter(*ty));
+    let results = ty.results().iter().map(|ty| letter(*ty));
+    params.chain(std::iter::once(':')).chain(results).collect()
+}
+
+/// The validator's type as wasmer has it.
+///
+/// # Errors
+/// wasmer has no such value.
+pub fn function_type(ty: &FuncType) -> WasmResult<FunctionType> {
+    let values = |types: &[ValType]| {
+        let types = types.iter().map(|ty| wptype_to_type(*ty));
+        types.collect::<WasmResult<Vec<_>>>()
+    };
+    let params = values(ty.params())?;
+    Ok(FunctionType::new(params, values(ty.results())?))
+}
+
+/// Whether Singlepass and Cranelift pass this signature in the same places (x86-64, seen in every
+/// mixture of tiers, `tests/engine/tiers.rs`): integers and references only, and at most two results.
+///
+/// Not two i32 results: Cranelift packs them into one register (wasmer's `ReturnAbi::PackedPair`),
+/// Singlepass takes two.
+pub fn is_plain(ty: &FunctionType) -> bool {
+    let plain = |ty: &Type| matches!(ty, Type::I32 | Type::I64 | Type::ExternRef | Type::FuncRef);
+    let results = ty.results();
+    ty.params().iter().all(plain)
+        && results.iter().all(plain)
+        && results.len() <= 2
+        && results != [Type::I32, Type::I32]
+}

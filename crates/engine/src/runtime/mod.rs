@@ -1,0 +1,50 @@
+//! Instances and what they hold: link groups, memories, tables, globals, tags, calls, traps.
+//!
+//! Owns: the stores. A link group belongs to one thread. May not know: Node (the host's side is
+//! behind the traits [`Callee`] and [`MemoryHost`]), files, how code is made.
+
+mod active;
+mod call;
+mod exception;
+mod faults;
+mod frames;
+mod globals;
+mod group;
+mod guard;
+mod host;
+mod imports;
+mod instance;
+mod interrupt;
+mod levels;
+mod libcall;
+mod memory;
+mod reference;
+mod scan;
+mod shadow;
+mod signal;
+mod stack;
+mod trap;
+mod tunables;
+mod unit;
+mod unwind;
+mod vacant;
+
+pub use call::call;
+pub use exception::{InFlight, Serial};
+pub use faults::retake as retake_fault;
+pub use group::{FunctionMeta, Group, live_groups};
+pub use guard::{host_guards_memories, see_memories};
+pub use host::{Callee, Raised};
+pub use imports::Import;
+pub use instance::{ExportValue, InstantiateError, Instantiated};
+pub use interrupt::{Question, Watched, close_libraries};
+pub use memory::{MemoryHost, MemoryState, Waited};
+pub use shadow::has_shadow_stack;
+pub use stack::{WasmThread, init_traps};
+pub use trap::{Outcome, classify};
+pub use unit::{Sweep, UnitId};
+
+/// Checks now what is checked before the first module with handlers of exceptions is instantiated.
+pub fn examine_handlers() {
+    unwind::works();
+}

@@ -1,0 +1,524 @@
+//! The optimizing tier: Cranelift at opt-level speed over the whole module, in the background;
+//! then publish and store.
+//!
+//! Processes that need the same artifact compile it once: who has its flight compiles, the others wait for it and map what
+//! it has stored. A process only waits where it would store.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock, OnceLock, Weak};
+use std::thread;
+
+use parking_lot::Mutex;
+use wasm_compile_cache_store::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
+use wasmer_compiler::wasmparser::{BinaryReaderError, Parser, Payload};
+use wasmer_compiler::{
+    Artifact, ArtifactBuild, ArtifactCreate, BaseTunables, ModuleEnvironment, Tunables,
+};
+
+use super::code::{Code, Misfit, Module};
+use super::compile::CompileOptions;
+use super::{engine, fetched, loading, scheduler, storage};
+use crate::module::{Declaration, WholeOrigin};
+use crate::panics;
+use crate::stream::Ingested;
+use crate::trace::Span;
+
+/// How often a module waits for a flight that then ends without an artifact (the disk is full, say) before it is compiled
+/// without one: else as many processes as there are would compile one after the other.
+pub(super) const WAITS: u32 = 2;
+/// So many bytes of the source go with a module that is handed off: a label keeps no more.
+const MAX_SOURCE_LEN: usize = 2048;
+
+/// Below this size, code that is not stored is not linked to an image either, which takes a millisecond; the tables of
+/// positions that it has instead are large.
+const IN_MEMORY: u64 = 16 << 10;
+
+/// A module on its way through the optimizing tier.
+struct Job {
+    hash: [u8; 32],
+    /// Where nothing is stored of it and all have dropped it, nothing is to be done.
+    module: Weak<Module>,
+    _stored: Option<Arc<Module>>,
+    ingested: Ingested,
+    options: CompileOptions,
+    /// Since when the optimizing tier has it.
+    span: OnceLock<Span>,
+    /// While this process has it.
+    flight: Mutex<Option<Flight>>,
+}
+
+/// Jobs whose code is not stored yet, for [`hand_off`].
+static UNFINISHED: LazyLock<Mutex<Vec<Weak<Job>>>> = LazyLock::new(Mutex::default);
+
+/// Queues a module.
+pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: CompileOptions) {
+    let stores = options.stores(ingested.bytes.len() as u64);
+    let job = Arc::new(Job {
+        hash: module.hash,
+        module: Arc::downgrade(module),
+        _stored: stores.then(|| Arc::clone(module)),
+        ingested,
+        options,
+        span: OnceLock::new(),
+        flight: Mutex::default(),
+    });
+    if stores {
+        let mut unfinished = UNFINISHED.lock();
+        unfinished.retain(|job| job.strong_count() > 0);
+        unfinished.push(Arc::downgrade(&job));
+    }
+    job.queue(WAITS);
+}
+
+impl Job {
+    fn key(&self) -> ArtifactKey {
+        storage::key(&self.hash, &self.options.partition)
+    }
+
+    fn size(&self) -> u64 {
+        self.ingested.bytes.len() as u64
+    }
+
+    fn stores(&self) -> bool {
+        self.options.stores(self.size())
+    }
+
+    /// Queues the job for the optimizing thread. It may wait for somebody else's flight that many times.
+    fn queue(self: Arc<Self>, waits: u32) {
+        scheduler::optimizing(Box::new(move || {
+            let Some(module) = self.module.upgrade() else {
+                return;
+            };
+            self.span.get_or_init(Span::start);
+            let wait = || !self.take_flight() && waits > 0 && self.park(&module, waits);
+            if !panics::catch("a flight", wait).unwrap_or(false) {
+                self.end(&module, || self.run(&module));
+            }
+        }));
+    }
+
+    /// Takes the flight, where there is one to take; `false` if somebody else has it.
+    fn take_flight(&self) -> bool {
+        let Some(store) = self.flights() else {
+            return true;
+        };
+        // Locked meanwhile, so that `hand_off` does not take ours for somebody else's.
+        let mut flight = self.flight.lock();
+        if flight.is_none() {
+            match store.flight(&self.key()) {
+                Ok(Some(taken)) => *flight = Some(taken),
+                Ok(None) => return false,
+                // Where locks do not work, compiling twice is harmless.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    /// The store in which others wait for what this job makes.
+    fn flights(&self) -> Option<Store> {
+        self.stores()
+            .then(|| storage::store(&self.options))
+            .flatten()
+    }
+
+    /// Waits on a thread of its own: other modules wait for the optimizing thread. `false` if there is no thread to be had.
+    fn park(self: &Arc<Self>, module: &Arc<Module>, waits: u32) -> bool {
+        let (job, module) = (Arc::clone(self), Arc::clone(module));
+        let thread = thread::Builder::new().name("wasm-flight".to_owned());
+        let spawned = thread.spawn(move || {
+            if panics::catch("a flight", || job.wait(&module)).unwrap_or(false) {
+                job.end(&module, || Ok(()));
+            } else {
+                job.queue(waits - 1);
+            }
+        });
+        spawned.is_ok()
+    }
+
+    /// Waits for the flight that somebody else has; whether it has led to an artifact.
+    fn wait(&self, module: &Arc<Module>) -> bool {
+        let store = self.flights();
+        let inherited = store.and_then(|store| store.wait_for_flight(&self.key()).ok()?);
+        if inherited.is_some() {
+            *self.flight.lock() = inherited;
+        }
+        self.find(module)
+    }
+
+    /// Publishes what another process has stored; whether there was something.
+    fn find(&self, module: &Arc<Module>) -> bool {
+        let found = loading::load_code(&self.key(), self.hash, &self.options);
+        let Some(code) = found.code() else {
+            return false;
+        };
+        let published = self.publish(module, code, "cache");
+        if let Err(misfit) = &published {
+            loading::refuse(&self.key(), &self.hash, &misfit.to_string(), &self.options);
+        }
+        published.is_ok()
+    }
+
+    fn run(&self, module: &Arc<Module>) -> Result<(), String> {
+        if self.find(module) {
+            return Ok(());
+        }
+        let whole = whole(&self.ingested);
+        let origin = origin(&self.ingested, &whole)?;
+        let code = if !self.stores() && self.size() < IN_MEMORY {
+            in_memory(&whole, origin)?
+        } else {
+            let build = build(&whole, scheduler::optimizing_threads())?;
+            drop(whole);
+            self.store_and_load(module, &self.key(), &build, origin)?
+        };
+        // Nobody needs to wait until it is published here.
+        drop(self.flight.lock().take());
+        self.publish(module, code, "compiler")
+            .map_err(|misfit| misfit.to_string())
+    }
+
+    fn publish(&self, module: &Arc<Module>, code: Code, from: &str) -> Result<(), Misfit> {
+        module.publish(code)?;
+        let mut fields = self.options.fields(&self.hash, self.size());
+        fields.push(("from", from.into()));
+        let span = self.span.get_or_init(Span::start);
+        module.listeners.emit(&span.event("optimizedReady", fields));
+        Ok(())
+    }
+
+    /// The last step.
+    fn end(&self, module: &Module, step: impl FnOnce() -> Result<(), String>) {
+        let outcome = panics::catch("the optimizing compiler", step)
+            .unwrap_or_else(|panicked| Err(panicked.to_string()));
+        drop(self.flight.lock().take());
+        module.settle(outcome);
+    }
+
+    /// Mapped from the cache where possible, so that processes share the pages; else from memory.
+    fn store_and_load(
+        &self,
+        module: &Module,
+        key: &ArtifactKey,
+        build: &ArtifactBuild,
+        origin: WholeOrigin,
+    ) -> Result<Code, String> {
+        let options = &self.options;
+        let size = self.size();
+        let image = build.serialize().map_err(|error| error.to_string())?;
+        if self.stores() {
+            let span = Span::start();
+            let declaration = &module.declaration;
+            let hash = self.hash;
+            let origin = &origin;
+            match write(
+                key,
+                hash,
+                declaration,
+                origin,
+                &self.ingested,
+                &image,
+                options,
+            ) {
+                Ok(Some(entry)) => {
+                    let mut fields = options.fields(&hash, size);
+                    fields.push(("artifactBytes", entry.image_len.into()));
+                    fields.push(("path", entry.path.display().to_string().into()));
+                    match loading::load_entry(entry) {
+                        Ok(loading::LoadedEntry { code, .. }) => {
+                            let event = span.event("cachedModule", fields);
+                            module.listeners.emit(&event);
+                            return Ok(code);
+                        }
+                        Err(unloadable) => unloadable.settle(key, &hash, options, &span),
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => storage::tell_failure(options, &error),
+            }
+        }
+        let engine = engine::loader();
+        // SAFETY: the image was just made by our own compiler.
+        let artifact = unsafe { Artifact::deserialize(&engine, image.into()) };
+        let artifact = artifact.map_err(|error| error.to_string())?;
+        Ok(Code::of_artifact(artifact, engine, origin, None))
+    }
+}
+
+/// Compiles what is not stored, and small.
+fn in_memory(whole: &[u8], origin: WholeOrigin) -> Result<Code, String> {
+    let engine = engine::optimizing_in_memory();
+    let artifact = Artifact::new(&engine, whole, &BaseTunables::new(), None);
+    let artifact = artifact.map_err(|error| error.to_string())?;
+    Ok(Code::of_artifact(artifact, engine, origin, None))
+}
+
+/// What the optimizing tier compiles.
+pub(super) fn whole(ingested: &Ingested) -> Vec<u8> {
+    ingested.skeleton.whole(
+        &ingested.raw_before(),
+        &ingested.bytes[ingested.code.clone()],
+        &ingested.data,
+    )
+}
+
+/// Where the bodies of `whole` came from.
+pub(super) fn origin(ingested: &Ingested, whole: &[u8]) -> Result<WholeOrigin, String> {
+    let code = &ingested.code;
+    let lowered = code_start(whole).map_err(|error| error.to_string())?;
+    WholeOrigin::new(&ingested.bytes[code.clone()], code.start, lowered)
+        .map_err(|error| error.to_string())
+}
+
+/// Where the contents of a module's code section start.
+fn code_start(module: &[u8]) -> Result<usize, BinaryReaderError> {
+    for payload in Parser::new(0).parse_all(module) {
+        if let Payload::CodeSectionStart { range, .. } = payload? {
+            return Ok(range.start as usize);
+        }
+    }
+    Ok(0)
+}
+
+pub(super) fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String> {
+    let engine = engine::optimizing(threads);
+    let translated = ModuleEnvironment::new()
+        .translate(whole)
+        .map_err(|error| error.to_string())?;
+    let tunables = BaseTunables::new();
+    let memories = translated.module.memories.values();
+    let tables = translated.module.tables.values();
+    let memory_styles = memories.map(|ty| tunables.memory_style(ty)).collect();
+    let table_styles = tables.map(|ty| tunables.table_style(ty)).collect();
+    let target = engine.target().clone();
+    let build = ArtifactBuild::new(
+        &mut engine.inner_mut(),
+        whole,
+        &target,
+        memory_styles,
+        table_styles,
+        None,
+    );
+    build.map_err(|error| error.to_string())
+}
+
+/// Stores an artifact; `None` if the cache is off.
+pub(super) fn write(
+    key: &ArtifactKey,
+    hash: [u8; 32],
+    declaration: &Declaration,
+    origin: &WholeOrigin,
+    ingested: &Ingested,
+    image: &[u8],
+    options: &CompileOptions,
+) -> Result<Option<Entry>, CacheError> {
+    let Some(store) = storage::store(options) else {
+        return Ok(None);
+    };
+    let Ok((meta, behind)) = declaration.carry(image.len() as u64, origin) else {
+        return Ok(None);
+    };
+    let image = [image, &behind].concat();
+    let before = &ingested.bytes[..ingested.code.start];
+    let head = (!ingested.code.is_empty()).then(|| *blake3::hash(before).as_bytes());
+    let label = storage::label(ingested.bytes.len() as u64, head, options);
+    let entry = store.write(key, ModuleHash::from_bytes(hash), &image, &meta, &label)?;
+    if let Some(head) = &head
+        && let Err(error) = store.heads().remember_head(head)
+    {
+        storage::tell_failure(options, &error);
+    }
+    let _ = store.sweep_if_due(std::time::SystemTime::now());
+    Ok(Some(entry))
+}
+
+/// Calls `done` when every module that was waiting to be stored is stored, or could not be.
+pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
+    /// Calls when the last one who waits lets go.
+    struct Last(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            if let Some(done) = self.0.get_mut().take() {
+                done();
+            }
+        }
+    }
+    let last = Arc::new(Last(Mutex::new(Some(done))));
+    let kept = Arc::clone(&last);
+    fetched::when_kept(Box::new(move || drop(kept)));
+    let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
+    for job in jobs {
+        let last = Arc::clone(&last);
+        if let Some(module) = job.module.upgrade() {
+            module.when_optimized(Box::new(move |_| drop(last)));
+        }
+    }
+}
+
+/// Modules of the process that still wait for the optimizing tier and are to be stored.
+fn pending() -> Vec<Arc<Job>> {
+    let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
+    jobs.into_iter().filter(|job| job.options.finish).collect()
+}
+
+/// So many bytes of paths are given to one process: Windows takes 32 kB of arguments, Linux 128 kB at least.
+const MAX_PATHS: usize = if cfg!(windows) { 24 << 10 } else { 96 << 10 };
+
+/// The process ends: writes what a detached process needs to finish each unfinished module, and returns the paths, in the
+/// order in which to take them, one list for each process to start. Modules that another process has in flight are left out.
+pub fn hand_off() -> Vec<Vec<PathBuf>> {
+    let mut lists: Vec<Vec<PathBuf>> = Vec::new();
+    let mut room = 0;
+    let mut jobs = pending();
+    // Should the process be ended over a module, it has stored as many others as can be.
+    jobs.sort_by_key(|job| job.size());
+    for job in jobs {
+        let options = &job.options;
+        let Some(store) = storage::store(options) else {
+            continue;
+        };
+        let key = job.key();
+        let elsewhere = job.flight.lock().is_none() && store.in_flight(&key);
+        if elsewhere || store.entry_path(&key).exists() {
+            continue;
+        }
+        let partition = &options.partition;
+        let bytes = &job.ingested.bytes;
+        let source = options.source.floor_char_boundary(MAX_SOURCE_LEN);
+        let source = &options.source.as_bytes()[..source];
+        match store.leave(&key, partition, bytes, source) {
+            Ok(None) => {}
+            Ok(Some(path)) => {
+                let needed = path.as_os_str().len() + 1;
+                match lists.last_mut() {
+                    Some(list) if needed <= room => {
+                        room -= needed;
+                        list.push(path);
+                    }
+                    _ => {
+                        room = MAX_PATHS.saturating_sub(needed);
+                        lists.push(vec![path]);
+                    }
+                }
+            }
+            Err(error) => storage::tell_failure(options, &error),
+        }
+    }
+    lists
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::{dangling, null_mut};
+    use std::sync::atomic::AtomicUsize;
+
+    use wasm_encoder::{
+        CodeSection, Function, FunctionSection, Module as Encoder, TypeSection, ValType,
+    };
+    use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionContext, VMSignatureHash};
+
+    use super::super::compile::{CacheMode, compile_bytes};
+    use super::super::publish::{LiveInstance, Mutator, Slots};
+    use super::*;
+    use crate::stream::Ingest;
+    use crate::trace::EventQueue;
+
+    struct Nobody(AtomicUsize);
+
+    impl Mutator for Nobody {
+        fn when_idle(&self, task: Box<dyn FnOnce() + Send>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            task();
+        }
+
+        fn id(&self) -> usize {
+            std::ptr::from_ref(self) as usize
+        }
+    }
+
+    /// A module with so many functions, each with a parameter of the type.
+    fn module(functions: usize, parameter: ValType) -> Vec<u8> {
+        let mut types = TypeSection::new();
+        types.ty().function([parameter], []);
+        let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
+        for _ in 0..functions {
+            declared.function(0);
+            let mut body = Function::new([]);
+            body.instructions().end();
+            code.function(&body);
+        }
+        let mut module = Encoder::new();
+        module.section(&types).section(&declared).section(&code);
+        module.finish()
+    }
+
+    fn options() -> CompileOptions {
+        CompileOptions {
+            partition: String::new(),
+            cache: CacheMode::Off,
+            min_size: 0,
+            optimize: false,
+            finish: false,
+            fallback: false,
+            source: String::new(),
+            fetched: None,
+            events: EventQueue::new(Box::new(|| {})),
+        }
+    }
+
+    fn optimized(bytes: Vec<u8>) -> Code {
+        let ingested = Ingest::whole(bytes, &mut |_| {}).expect("a valid module");
+        let whole = whole(&ingested);
+        in_memory(&whole, origin(&ingested, &whole).expect("an origin")).expect("code")
+    }
+
+    #[test]
+    fn code_of_another_declaration_is_not_published() {
+        let bytes = module(3, ValType::I32);
+        let compiled = compile_bytes(bytes.clone(), &options());
+        let compiled = compiled.unwrap_or_else(|refused| panic!("{}", refused.error));
+        let mut slots: Vec<_> = (0..6)
+            .map(|_| VMCallerCheckedAnyfunc {
+                func_ptr: dangling(),
+                type_signature_hash: VMSignatureHash::default(),
+                vmctx: VMFunctionContext {
+                    host_env: null_mut(),
+                },
+                call_trampoline: compiled
+                    .code()
+                    .call_trampolines
+                    .values()
+                    .next()
+                    .copied()
+                    .expect("one"),
+            })
+            .collect();
+        let mutator = Arc::new(Nobody(AtomicUsize::new(0)));
+        let live = LiveInstance {
+            slots: Slots {
+                base: slots.as_mut_ptr(),
+                count: 3,
+            },
+            mutator: Arc::clone(&mutator) as Arc<dyn Mutator>,
+            dependents: Vec::new(),
+        };
+        let (id, ()) = compiled
+            .attach(|_| Ok::<_, ()>(((), live)))
+            .expect("attached");
+        let untouched =
+            |slots: &[VMCallerCheckedAnyfunc]| slots.iter().all(|slot| slot.func_ptr == dangling());
+        for (functions, parameter) in [(6, ValType::I32), (2, ValType::I32), (3, ValType::F64)] {
+            let other = optimized(module(functions, parameter));
+            let misfit = compiled.publish(other).expect_err("another declaration");
+            assert!(misfit.to_string().starts_with("the code does not fit"));
+            assert!(untouched(&slots), "{functions} {parameter:?}: {misfit}");
+        }
+        compiled
+            .publish(optimized(bytes))
+            .expect("the same declaration");
+        assert!(!untouched(&slots[..1]) && !untouched(&slots[1..2]) && !untouched(&slots[2..3]));
+        assert!(untouched(&slots[3..]));
+        compiled.detach(id);
+    }
+}

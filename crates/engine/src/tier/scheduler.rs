@@ -1,0 +1,155 @@
+//! The process' compiler threads.
+
+use std::io;
+use std::num::NonZero;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
+
+use crate::panics;
+
+type Task = Box<dyn FnOnce() + Send>;
+
+/// The number of cores that this process may use.
+pub fn cores() -> NonZero<usize> {
+    thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// The optimizing tier leaves one core to the program.
+pub fn optimizing_threads() -> NonZero<usize> {
+    NonZero::new(cores().get() - 1).unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// Starts threads that run what `next` gives them.
+fn pool(
+    name: &str,
+    threads: usize,
+    background: bool,
+    next: impl Fn() -> Option<Task> + Clone + Send + 'static,
+) {
+    for _ in 0..threads {
+        let next = next.clone();
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if background {
+                lower_priority();
+            }
+            while let Some(task) = next() {
+                // What it was to make is missing, which whoever waits for it finds.
+                let _ = panics::catch("a compiler's thread", task);
+            }
+        });
+        // Out of threads: the tasks wait for those that could be started. If none could, `run`
+        // runs tasks where they are submitted.
+        if spawned.is_err() {
+            break;
+        }
+    }
+}
+
+fn run(queue: &Sender<Task>, task: Task) {
+    if let Err(unsent) = queue.send(task) {
+        (unsent.0)();
+    }
+}
+
+struct Baseline {
+    lowering: Sender<Task>,
+    compiling: Sender<Task>,
+}
+
+static BASELINE: LazyLock<Baseline> = LazyLock::new(|| {
+    let (lowering, first) = unbounded::<Task>();
+    let (compiling, second) = unbounded::<Task>();
+    pool("wasm-baseline", cores().get(), false, move || {
+        select_biased! {
+            recv(first) -> task => task.ok(),
+            recv(second) -> task => task.ok(),
+        }
+    });
+    Baseline {
+        lowering,
+        compiling,
+    }
+});
+
+/// Runs `task` on one of as many threads as there are cores, before all that is to be compiled there.
+pub fn lowering(task: Task) {
+    run(&BASELINE.lowering, task);
+}
+
+/// Runs `task` on one of these threads when nothing is to be lowered.
+pub fn compiling(task: Task) {
+    run(&BASELINE.compiling, task);
+}
+
+/// Runs `task` behind all earlier ones on a thread of low priority. Threads that it starts
+/// (Cranelift's) inherit the priority on Linux.
+pub fn optimizing(task: Task) {
+    static QUEUE: LazyLock<Sender<Task>> = LazyLock::new(|| {
+        let (queue, tasks) = unbounded::<Task>();
+        pool("wasm-optimizing", 1, true, move || tasks.recv().ok());
+        queue
+    });
+    run(&QUEUE, task);
+}
+
+/// So long a thread that has compiled waits for the next module: programs that compile small ones compile many.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Runs `task`, which may wait for others, on a thread that has nothing else to do.
+///
+/// # Errors
+/// No thread could be started.
+pub fn compile_aside(task: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    /// A task can be sent only while a thread waits for one.
+    static IDLE: LazyLock<(Sender<Task>, Receiver<Task>)> = LazyLock::new(|| bounded(0));
+    let Err(unsent) = IDLE.0.try_send(Box::new(task)) else {
+        return Ok(());
+    };
+    let mut task = unsent.into_inner();
+    let thread = thread::Builder::new().name("wasm-compile".to_owned());
+    let work = move || {
+        loop {
+            task();
+            match IDLE.1.recv_timeout(PATIENCE) {
+                Ok(next) => task = next,
+                Err(_) => break,
+            }
+        }
+    };
+    thread.spawn(work).map(drop)
+}
+
+/// Lets the program's own threads go first. Best effort: where it is refused, compiling merely
+/// competes.
+#[cfg(target_os = "linux")]
+fn lower_priority() {
+    // `setpriority(PRIO_PROCESS, 0)` means the calling thread on Linux.
+    let _ = rustix::process::nice(5);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lower_priority() {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_compiled_takes_the_next_module() {
+        let (told, hears) = channel();
+        let mut threads = HashSet::new();
+        let fresh = (0..1000).all(|_| {
+            let told = told.clone();
+            let tell = move || told.send(thread::current().id()).expect("is heard");
+            compile_aside(tell).expect("there are threads");
+            threads.insert(hears.recv().expect("it ran"))
+        });
+        assert!(!fresh, "each had a thread of its own");
+    }
+}

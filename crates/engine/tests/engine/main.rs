@@ -1,0 +1,7 @@
+//! What of the engine only Rust can prove, in one binary, because each links wasmer and Cranelift.
+
+mod corruption;
+mod exit;
+mod support;
+mod tiers;
+mod wasmer;

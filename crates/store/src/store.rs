@@ -1,0 +1,459 @@
+//! One user's cache: opened, written to, kept below its limit.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::counters::{Counters, Counts};
+use super::entry::{Entry, MAX_IMAGE_LEN, MAX_META_LEN, Trust};
+use super::error::CacheError;
+use super::file_stat::FileStat;
+use super::files::{self, Durability, Existing, Pending};
+use super::footer::{self, Footer};
+use super::heads::Heads;
+use super::inventory::{self, Item};
+use super::key::{ArtifactKey, ModuleHash};
+use super::label::{self, Label};
+use super::limits::{self, Evicted, Limits};
+use super::lock::Flight;
+use super::resources::Resources;
+use super::seal::Seals;
+use super::spool::Spool;
+use super::stat_index::StatIndex;
+use super::wasm_files::{self, WasmFiles};
+use super::{folder, spool, sweep, verified};
+
+pub(super) const ENTRY_EXTENSION: &str = "cwasm";
+pub(super) const NOTE_EXTENSION: &str = "ok";
+/// The folder of defective artifacts.
+pub(super) const QUARANTINE: &str = "quarantine";
+/// Where a cache is, and what it may take.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// `None`: `wasm-compile-cache` in the platform's cache directory.
+    pub directory: Option<PathBuf>,
+    /// Name and version of the engine; part of the folder's name. Letters, digits, dots and hyphens.
+    pub engine: String,
+    /// See there.
+    pub limits: Limits,
+}
+
+/// One user's cache directory. Cheap to clone; every method may be called from any thread.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(super) root: PathBuf,
+    pub(super) dir: PathBuf,
+    pub(super) writable: bool,
+    limits: Limits,
+    pub(super) seals: Arc<Seals>,
+    pub(super) counters: Arc<Counters>,
+    stat_index: StatIndex,
+    heads: Heads,
+    spool: Spool,
+    wasm_files: WasmFiles,
+    resources: Resources,
+}
+
+impl Store {
+    /// Where the store of `dir` (the user's cache directory if `None`) is, absolute; nothing is
+    /// opened or made.
+    ///
+    /// # Errors
+    /// The user has no cache directory, or the current directory is gone.
+    pub fn locate(dir: Option<PathBuf>) -> Result<PathBuf, CacheError> {
+        folder::locate(dir)
+    }
+
+    /// Opens the cache, making what is missing.
+    ///
+    /// # Errors
+    /// If a directory cannot be made, is a symbolic link, belongs to another user or can be written by one; if the seal
+    /// key can be neither read nor made. A directory on a read-only file system will do once it has all these.
+    pub fn open(settings: Settings) -> Result<Self, CacheError> {
+        let root = folder::locate(settings.directory)?;
+        folder::prepare_root(&root)?;
+        let dir = versioned(&root, &settings.engine);
+        folder::prepare(&dir)?;
+        for path in parts(&dir) {
+            folder::prepare_part(&path)?;
+        }
+        let seals = Seals::open(&root)?;
+        Ok(Self::new(root, dir, seals, true, settings.limits))
+    }
+
+    /// Opens a cache that is there, and changes nothing in it: not by this call, nor by lookups. `None` if there is none.
+    ///
+    /// Whatever writes ([`Store::write`], [`Store::spool`], …) must not be used then.
+    ///
+    /// # Errors
+    /// If a directory is a symbolic link, belongs to another user or can be written by one.
+    pub fn open_read_only(settings: Settings) -> Result<Option<Self>, CacheError> {
+        let root = folder::locate(settings.directory)?;
+        if !folder::inspect_root(&root)? {
+            return Ok(None);
+        }
+        let dir = versioned(&root, &settings.engine);
+        if !folder::inspect(&dir)? {
+            return Ok(None);
+        }
+        for path in parts(&dir) {
+            folder::inspect(&path)?;
+        }
+        let seals = Seals::open_read_only(&root);
+        Ok(seals.map(|seals| Self::new(root, dir, seals, false, settings.limits)))
+    }
+
+    fn new(root: PathBuf, dir: PathBuf, seals: Seals, writable: bool, limits: Limits) -> Self {
+        let seals = Arc::new(seals);
+        let [stat, heads, spool, wasm, url, _quarantine] = parts(&dir);
+        Self {
+            stat_index: StatIndex::new(stat, Arc::clone(&seals)),
+            heads: Heads::new(heads, writable),
+            spool: Spool::new(spool, Arc::clone(&seals)),
+            wasm_files: WasmFiles::new(wasm),
+            resources: Resources::new(url, Arc::clone(&seals)),
+            counters: Arc::new(Counters::new(&dir)),
+            root,
+            dir,
+            writable,
+            limits,
+            seals,
+        }
+    }
+
+    /// Whether anything may be written.
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    /// The cache directory: what to give to `open` to get the same cache.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The folder of this version's files, in the cache directory.
+    pub fn directory(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The records of `file:` sources.
+    pub fn stat_index(&self) -> &StatIndex {
+        &self.stat_index
+    }
+
+    /// The heads of cached modules.
+    pub fn heads(&self) -> &Heads {
+        &self.heads
+    }
+
+    /// The modules that wait for a finisher.
+    pub fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// The bytes of fetched modules.
+    pub fn wasm_files(&self) -> &WasmFiles {
+        &self.wasm_files
+    }
+
+    /// The records of URLs.
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
+    /// [`Flight::try_acquire`] in this cache.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn flight(&self, key: &ArtifactKey) -> Result<Option<Flight>, CacheError> {
+        Flight::try_acquire(&self.dir, key)
+    }
+
+    /// [`Flight::wait`] in this cache.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn wait_for_flight(&self, key: &ArtifactKey) -> Result<Option<Flight>, CacheError> {
+        Flight::wait(&self.dir, key)
+    }
+
+    /// [`Flight::is_held`] in this cache.
+    pub fn in_flight(&self, key: &ArtifactKey) -> bool {
+        Flight::is_held(&self.dir, key)
+    }
+
+    /// The file of an artifact, whether it exists or not.
+    pub fn entry_path(&self, key: &ArtifactKey) -> PathBuf {
+        self.dir.join(format!("{key}.{ENTRY_EXTENSION}"))
+    }
+
+    /// Stores an artifact, replacing what was there. It survives a crash of the machine once this returns.
+    ///
+    /// For background threads: it makes room, flushes to the disk, waits until the file is 50 ms old, and reads it back,
+    /// so that the first lookup already finds it verified.
+    ///
+    /// Invariant: however it fails, the old entry or the new one is there, whole, and no other file.
+    ///
+    /// # Errors
+    /// [`CacheError::Full`], [`CacheError::TooLarge`], [`CacheError::Write`], and [`CacheError::Invalid`] if what is read
+    /// back is not what was written.
+    pub fn write(
+        &self,
+        key: &ArtifactKey,
+        module: ModuleHash,
+        image: &[u8],
+        meta: &[u8],
+        label: &Label,
+    ) -> Result<Entry, CacheError> {
+        let written = self.write_uncounted(key, module, image, meta, label);
+        match &written {
+            Ok(entry) => {
+                self.counters.wrote(entry.image_len);
+                self.spool.succeeded(key);
+            }
+            Err(_) => self.counters.write_failed(),
+        }
+        written
+    }
+
+    fn write_uncounted(
+        &self,
+        key: &ArtifactKey,
+        module: ModuleHash,
+        image: &[u8],
+        meta: &[u8],
+        label: &Label,
+    ) -> Result<Entry, CacheError> {
+        let path = self.entry_path(key);
+        let label = label.encode();
+        CacheError::check_len(&path, "image", image.len(), MAX_IMAGE_LEN)?;
+        CacheError::check_len(&path, "metadata", meta.len(), MAX_META_LEN)?;
+        CacheError::check_len(&path, "label", label.len(), label::MAX_LEN)?;
+        let footer = Footer {
+            key: *key,
+            module,
+            image_len: image.len() as u64,
+            meta_len: meta.len() as u64,
+            label_len: label.len() as u32,
+        };
+        let mut hasher = self.seals.entry();
+        let footer = footer.seal(hasher.update(image).update(meta).update(&label));
+        let parts = [image, meta, &label, &footer];
+        let mut pending = self.reserve(&path, parts.iter().map(|part| part.len()).sum())?;
+        let written = pending.write(&parts).and_then(|()| {
+            // Opened now: its name may be evicted at once.
+            let file = pending.reopen()?;
+            limits::mark_mapped(&file);
+            pending.finish(Durability::Durable, Existing::Replace)?;
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        });
+        let (file, metadata) = written.map_err(|error| CacheError::write(&path, error))?;
+        let tick = FileStat::of(&metadata).and_then(|stat| {
+            let probe = Pending::new(&path).ok()?;
+            verified::tick_after(&probe, &stat)
+        });
+        self.look_into(file, &metadata, key, module, Trust::Written(tick))
+            .map_err(|reason| CacheError::Invalid { path, reason })
+    }
+
+    /// Keeps the bytes of a module; those that are there already are marked as used.
+    ///
+    /// # Errors
+    /// [`CacheError::Full`], [`CacheError::TooLarge`], [`CacheError::Write`].
+    pub fn write_wasm(&self, module: &ModuleHash, bytes: &[u8]) -> Result<(), CacheError> {
+        let (path, now) = (self.wasm_files.path(module), SystemTime::now());
+        if self.wasm_files.touch(module, bytes.len() as u64, now) {
+            return Ok(());
+        }
+        let mut pending = self.reserve(&path, bytes.len())?;
+        pending
+            .write(&[bytes])
+            // A torn file shows when it is read, and costs a download.
+            .and_then(|()| pending.finish(Durability::Cheap, Existing::Replace))
+            .map_err(|error| CacheError::write(&path, error))
+    }
+
+    /// [`Spool::spool`] within the limits; `None` if that was done in vain before.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn leave(
+        &self,
+        key: &ArtifactKey,
+        partition: &str,
+        wasm: &[u8],
+        params: &[u8],
+    ) -> Result<Option<PathBuf>, CacheError> {
+        if self.spool.is_hopeless(key) {
+            return Ok(None);
+        }
+        let path = self.spool.path(key);
+        CacheError::check_len(&path, "artifact", wasm.len(), self.limits.entry)?;
+        let _right = limits::right(&self.root);
+        self.make_room(&path, wasm.len())?;
+        self.spool.spool(key, partition, wasm, params).map(Some)
+    }
+
+    /// A file for `len` bytes that will be `path`; for it others are evicted.
+    fn reserve(&self, path: &Path, len: usize) -> Result<Pending, CacheError> {
+        CacheError::check_len(path, "artifact", len, self.limits.entry)?;
+        let _right = limits::right(&self.root);
+        self.make_room(path, len)?;
+        let pending =
+            Pending::new(path).and_then(|pending| pending.reserve(len as u64).map(|()| pending));
+        pending.map_err(|error| CacheError::write(path, error))
+    }
+
+    /// Evicts until `len` bytes more may be stored. For who has [`limits::right`].
+    fn make_room(&self, path: &Path, len: usize) -> Result<(), CacheError> {
+        let now = SystemTime::now();
+        let evicted = limits::evict(&self.root, len as u64, &self.limits, None, now);
+        self.counters.evicted(evicted.units);
+        let used = limits::used(&self.root);
+        let limit = self.limits.total(&self.root, used);
+        // What is left is being written by others, or waits to be compiled.
+        let left = limit.saturating_sub(used);
+        if len as u64 > left && self.limits.total.is_none() && limit < limits::DEFAULT_TOTAL {
+            return Err(CacheError::share_is_used_up(path));
+        }
+        CacheError::check_len(path, "artifact", len, left)
+    }
+
+    /// Evicts an artifact, unless the store is read-only. Whoever has it mapped keeps it.
+    ///
+    /// # Errors
+    /// [`CacheError::Write`] if it exists and cannot be removed.
+    pub fn remove(&self, key: &ArtifactKey) -> Result<(), CacheError> {
+        if !self.writable {
+            return Ok(());
+        }
+        files::discard(&self.note_path(key));
+        let path = self.entry_path(key);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(CacheError::write(&path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The engine did not take what a lookup found: the hit that was counted is none.
+    pub fn count_unloadable(&self) {
+        self.counters.unloadable();
+    }
+
+    /// All artifacts in the cache, of every version.
+    pub fn items(&self) -> Vec<Item> {
+        inventory::items(&self.root)
+    }
+
+    /// The artifacts of one module (of some hundred that are looked at), of every version.
+    pub fn items_of(&self, module: &ModuleHash) -> Vec<Item> {
+        inventory::of_module(&self.root, module)
+    }
+
+    /// What is stored, in bytes, and how many bytes may be.
+    pub fn usage(&self) -> Usage {
+        let bytes = limits::used(&self.root);
+        Usage {
+            bytes,
+            limit: self.limits.total(&self.root, bytes),
+            quarantined: limits::quarantined(&self.root),
+        }
+    }
+
+    /// What this process has counted, and what all have.
+    pub fn counts(&self) -> (Counts, Counts) {
+        (self.counters.process(), self.counters.total())
+    }
+
+    /// The process ends.
+    pub fn record_counts(&self) {
+        if self.writable {
+            self.counters.record();
+        }
+    }
+
+    /// Evicts what was least recently used until `max_bytes` are left, and what was not used for `max_age`; sweeps.
+    pub fn prune(
+        &self,
+        max_bytes: Option<u64>,
+        max_age: Option<Duration>,
+        now: SystemTime,
+    ) -> Evicted {
+        if !self.writable {
+            return Evicted::default();
+        }
+        sweep::now(&self.root, &self.dir, now);
+        let limits = Limits {
+            total: max_bytes.or(self.limits.total),
+            ..self.limits
+        };
+        let _right = limits::right(&self.root);
+        let evicted = limits::evict(&self.root, 0, &limits, max_age, now);
+        self.counters.evicted(evicted.units);
+        evicted
+    }
+
+    /// Removes everything that can be made anew, of every version; the key, locks that are held and what is being written
+    /// stay.
+    pub fn clear(&self) -> Evicted {
+        if !self.writable {
+            return Evicted::default();
+        }
+        let _right = limits::right(&self.root);
+        limits::clear(&self.root)
+    }
+
+    /// Removes what crashed and killed processes left behind; see [`sweep`](super::Swept). Of all processes one does so,
+    /// once an hour at most: call it as often as is convenient. `None` if it was not due.
+    pub fn sweep_if_due(&self, now: SystemTime) -> Option<sweep::Swept> {
+        sweep::if_due(&self.root, &self.dir, now)
+    }
+
+    /// Whether [`Store::sweep_if_due`] would sweep.
+    pub fn is_sweep_due(&self, now: SystemTime) -> bool {
+        sweep::is_due(&self.dir, now)
+    }
+
+    pub(super) fn note_path(&self, key: &ArtifactKey) -> PathBuf {
+        self.dir.join(format!("{key}.{NOTE_EXTENSION}"))
+    }
+}
+
+/// What is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of artifacts, modules and quarantined files, of every version.
+    pub bytes: u64,
+    /// The most there may be.
+    pub limit: u64,
+    /// Quarantined files.
+    pub quarantined: Evicted,
+}
+
+/// The folder of this version's files.
+fn versioned(root: &Path, engine: &str) -> PathBuf {
+    let format = footer::FORMAT_VERSION;
+    root.join(format!("v{format}-{}-{engine}", env!("CARGO_PKG_VERSION")))
+}
+
+/// The folders in it: of the records of files, of the heads, of the spooled modules, of modules' bytes, of the records of
+/// URLs, of defective artifacts.
+fn parts(dir: &Path) -> [PathBuf; 6] {
+    let names = [
+        "stat",
+        "heads",
+        spool::FOLDER,
+        wasm_files::FOLDER,
+        "url",
+        QUARANTINE,
+    ];
+    names.map(|name| dir.join(name))
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

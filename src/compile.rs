@@ -1,0 +1,456 @@
+//! Compiling: jobs that JavaScript feeds, and their callbacks.
+
+use std::cell::RefCell;
+use std::mem::ManuallyDrop;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use wasm_compile_cache_engine::error::CompileError;
+use wasm_compile_cache_engine::panics;
+use wasm_compile_cache_engine::stream::{self, Refused};
+use wasm_compile_cache_engine::tier::{
+    self, CacheMode, CompileOptions, Finisher, Keeping, Module, StreamCompile,
+};
+
+use super::env::{EnvShared, EnvState};
+use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
+use super::module::ModuleHandle;
+use super::resource::fetched_of;
+use super::thrown::{self, Thrown};
+
+/// A callback that another thread will bring to an end.
+///
+/// Invariant: the reference is used and dropped on the environment's thread only. If the environment
+/// ends first, or its queue refuses the task, the reference is leaked: it died with the environment.
+pub struct Waiting {
+    shared: Arc<EnvShared>,
+    target: Option<Box<Target>>,
+}
+
+struct Target {
+    callback: Reference,
+    hold: Arc<Hold>,
+}
+
+/// Whether a callback keeps the event loop alive. Changed on the environment's thread only, which is
+/// alive then.
+struct Hold {
+    state: *const EnvState,
+    held: AtomicBool,
+    /// What a stream's compiler was given so far.
+    given: AtomicUsize,
+}
+
+// SAFETY: other threads only carry it back to tasks of the environment's thread.
+unsafe impl Send for Hold {}
+// SAFETY: as above.
+unsafe impl Sync for Hold {}
+
+impl Hold {
+    fn new(state: &EnvState) -> Self {
+        let hold = Self {
+            state,
+            held: AtomicBool::new(false),
+            given: AtomicUsize::new(0),
+        };
+        hold.set(true);
+        hold
+    }
+
+    fn set(&self, held: bool) {
+        if self.held.swap(held, Ordering::Relaxed) == held {
+            return;
+        }
+        if held {
+            self.state().waits();
+        } else {
+            self.state().settled();
+        }
+    }
+
+    fn state(&self) -> &EnvState {
+        // SAFETY: this is the environment's thread, and it is alive.
+        unsafe { &*self.state }
+    }
+
+    /// The compiler has work.
+    fn give(&self) {
+        self.given.fetch_add(1, Ordering::Relaxed);
+        self.set(true);
+    }
+
+    /// The compiler is done with that much.
+    fn rest(&self, taken: usize) {
+        if self.given.load(Ordering::Relaxed) == taken {
+            self.set(false);
+        }
+    }
+}
+
+// SAFETY: other threads only carry the box back to `settle`'s task, which runs on the
+// environment's thread.
+unsafe impl Send for Waiting {}
+
+/// Never dropped by itself: a task that does not run is dropped on another thread.
+struct Carried(ManuallyDrop<Box<Target>>);
+
+// SAFETY: as for `Waiting`.
+unsafe impl Send for Carried {}
+
+impl Waiting {
+    /// Takes the callback in argument `index` and keeps the event loop alive for it.
+    pub fn new(call: &Call<'_>, index: usize) -> Result<Self> {
+        Self::holding(call, index, Arc::new(Hold::new(call.state)))
+    }
+
+    fn holding(call: &Call<'_>, index: usize, hold: Arc<Hold>) -> Result<Self> {
+        let callback = call.reference(index)?;
+        Ok(Self {
+            shared: Arc::clone(&call.state.shared),
+            target: Some(Box::new(Target { callback, hold })),
+        })
+    }
+
+    /// Calls back with what `arguments` makes, on the environment's thread.
+    pub fn settle(
+        mut self,
+        arguments: impl FnOnce(Env, &EnvState) -> Result<Vec<Value>> + Send + 'static,
+    ) {
+        if let Some(target) = self.target.take() {
+            let carried = Carried(ManuallyDrop::new(target));
+            self.shared.post(Box::new(move |env| {
+                // The whole wrapper must be captured: it is what is `Send`.
+                let carried = carried;
+                let target = ManuallyDrop::into_inner(carried.0);
+                target.hold.set(false);
+                let state = target.hold.state();
+                let called = arguments(env, state)
+                    .and_then(|arguments| js::call(env, target.callback.get()?, &arguments));
+                if let Err(thrown) = called {
+                    thrown::throw(env, state, thrown);
+                }
+            }));
+        }
+    }
+
+    /// Gives up, on the environment's own thread.
+    fn abandon(mut self) {
+        if let Some(target) = self.target.take() {
+            target.hold.set(false);
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // Dropped by another thread: its reference belongs to the environment.
+        if let Some(target) = self.target.take() {
+            let carried = Carried(ManuallyDrop::new(target));
+            self.shared.post(Box::new(move |_| {
+                let carried = carried;
+                ManuallyDrop::into_inner(carried.0).hold.set(false);
+            }));
+        }
+    }
+}
+
+/// What JavaScript holds for a compile.
+struct JobHandle {
+    stream: RefCell<Option<StreamCompile>>,
+    /// Taken by whoever ends the job first.
+    waiting: Arc<Mutex<Option<Waiting>>>,
+    drained: Arc<Mutex<Option<Waiting>>>,
+    over: Arc<AtomicBool>,
+    /// Of [`Self::waiting`]. A stream keeps the event loop alive while the compiler has work, and once
+    /// it ended: in between, its source does or does not.
+    hold: Arc<Hold>,
+}
+
+impl Native for JobHandle {
+    const TAG: u64 = u64::from_be_bytes(*b"wcc:job ");
+}
+
+/// A pusher may go on below this many queued bytes.
+const LOW_WATER: usize = 1 << 20;
+
+pub fn register(exports: &Exports) {
+    exports.function("validate", validate);
+    exports.function("compileSync", compile_sync);
+    exports.function("compileBegin", begin);
+    exports.function("compilePush", push);
+    exports.function("compileDrained", drained);
+    exports.function("compileEnd", end);
+    exports.function("compileAbort", abort);
+    exports.function("compileFile", file);
+    exports.function("compileBytes", bytes);
+    exports.function("handOff", |call| {
+        js::array(call.env, tier::hand_off(), |paths| {
+            js::array(call.env, paths, |path| {
+                js::string(call.env, &path.display().to_string())
+            })
+        })
+    });
+    exports.function("mustBeCached", |call| {
+        let (size, min_size) = (call.number(0)?, call.number(1)?);
+        js::boolean(call.env, tier::must_be_cached(size as u64, min_size as u64))
+    });
+    exports.function("mainThreadHandsOff", |call| {
+        tier::main_thread_hands_off();
+        js::undefined(call.env)
+    });
+    exports.function("handOffAtExit", |call| {
+        tier::hand_off_at_exit(Finisher {
+            command: texts(call.env, call.argument(0))?,
+            environment: pairs(&texts(call.env, call.argument(1))?),
+        });
+        js::undefined(call.env)
+    });
+    exports.function("finish", |call| {
+        let path = call.text(0)?;
+        js::boolean(call.env, tier::finish_spooled(Path::new(&path)))
+    });
+    exports.function("waitForFinisher", |call| {
+        tier::wait_for_finisher(call.number(0)? as i32);
+        js::undefined(call.env)
+    });
+}
+
+pub fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
+    Ok(match js::number_of(env, value)? as u32 {
+        0 => CacheMode::Off,
+        1 => CacheMode::ReadOnly,
+        _ => CacheMode::ReadWrite,
+    })
+}
+
+pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
+    let env = call.env;
+    let options = call.argument(index);
+    let get = |name: &str| js::get(env, options, name);
+    let cache = cache_mode_of(env, get("cache")?)?.min(tier::access());
+    Ok(CompileOptions {
+        partition: js::text_of(env, get("partition")?)?,
+        cache,
+        min_size: js::number_of(env, get("minSize")?)? as u64,
+        optimize: js::flag_of(env, get("optimize")?)?,
+        finish: js::flag_of(env, get("finish")?)?,
+        fallback: js::flag_of(env, get("fallback")?)?,
+        source: js::text_of(env, get("source")?)?,
+        fetched: fetched_of(env, options)?,
+        events: Arc::clone(&call.state.events),
+    })
+}
+
+fn texts(env: Env, array: Value) -> Result<Vec<String>> {
+    let elements = js::elements(env, array)?;
+    elements
+        .into_iter()
+        .map(|element| js::text_of(env, element))
+        .collect()
+}
+
+/// `name=value` each, as the system has them.
+fn pairs(variables: &[String]) -> Vec<(String, String)> {
+    let split = |variable: &String| {
+        let (name, value) = variable.split_once('=')?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    variables.iter().filter_map(split).collect()
+}
+
+fn validate(call: &Call<'_>) -> Result<Value> {
+    let bytes = js::copy_of(call.env, call.argument(0))?;
+    js::boolean(call.env, stream::validate(bytes).is_ok())
+}
+
+fn compile_sync(call: &Call<'_>) -> Result<Value> {
+    let bytes = js::copy_of(call.env, call.argument(0))?;
+    let module = tier::compile_bytes(bytes, &options_of(call, 1)?);
+    let module = module.map_err(|refused| refused.error)?;
+    js::external(call.env, ModuleHandle(module))
+}
+
+/// `None`: there is nothing to make the module of.
+type Outcome = std::result::Result<Option<Arc<Module>>, Refused>;
+
+/// Calls `waiting` back with the outcome, unless the job was aborted.
+fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
+    let Some(waiting) = waiting.lock().take() else {
+        return;
+    };
+    waiting.settle(move |env, state| match outcome {
+        Ok(Some(module)) => Ok(vec![
+            js::null(env)?,
+            js::external(env, ModuleHandle(module))?,
+        ]),
+        Ok(None) => Ok(vec![js::null(env)?, js::null(env)?]),
+        Err(Refused { error, bytes }) => {
+            // V8 is asked for its words about an invalid module, wherever all bytes are there.
+            let given_back = !bytes.is_empty()
+                && match error {
+                    CompileError::Invalid { .. } => true,
+                    CompileError::Unsupported { .. } => fallback,
+                    CompileError::NotCached | CompileError::Read { .. } => false,
+                };
+            Ok(vec![
+                thrown::error(env, state, Thrown::Compile(error))?,
+                js::null(env)?,
+                if given_back {
+                    js::array_buffer(env, &bytes)?
+                } else {
+                    js::null(env)?
+                },
+            ])
+        }
+    });
+}
+
+fn wake(drained: &Mutex<Option<Waiting>>) {
+    if let Some(waiting) = drained.lock().take() {
+        waiting.settle(|_, _| Ok(Vec::new()));
+    }
+}
+
+fn new_job(call: &Call<'_>, callback: usize) -> Result<JobHandle> {
+    let hold = Arc::new(Hold::new(call.state));
+    let waiting = Waiting::holding(call, callback, Arc::clone(&hold))?;
+    Ok(JobHandle {
+        stream: RefCell::new(None),
+        hold,
+        waiting: Arc::new(Mutex::new(Some(waiting))),
+        drained: Arc::default(),
+        over: Arc::default(),
+    })
+}
+
+fn no_thread(error: &std::io::Error) -> Thrown {
+    Thrown::Range(format!(
+        "no thread could be started for the compile: {error}"
+    ))
+}
+
+fn begin(call: &Call<'_>) -> Result<Value> {
+    let options = options_of(call, 0)?;
+    let job = new_job(call, 1)?;
+    let waiting = Arc::clone(&job.waiting);
+    let (low, done_low) = (Arc::clone(&job.drained), Arc::clone(&job.drained));
+    let over = Arc::clone(&job.over);
+    let fallback = options.fallback;
+    let (shared, hold) = (Arc::clone(&call.state.shared), Arc::clone(&job.hold));
+    let stream = StreamCompile::start(
+        options,
+        move |queued| {
+            if queued < LOW_WATER {
+                wake(&low);
+            }
+        },
+        move |taken| {
+            let hold = Arc::clone(&hold);
+            shared.post(Box::new(move |_| hold.rest(taken)));
+        },
+        move |outcome| {
+            over.store(true, Ordering::Release);
+            settle(&waiting, fallback, outcome.map(Some));
+            wake(&done_low);
+        },
+    );
+    let stream = stream.map_err(|error| no_thread(&error))?;
+    *job.stream.borrow_mut() = Some(stream);
+    js::external(call.env, job)
+}
+
+fn push(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    let bytes = js::copy_of(call.env, call.argument(1))?;
+    let queued = match job.stream.borrow().as_ref() {
+        Some(stream) if !job.over.load(Ordering::Acquire) => {
+            job.hold.give();
+            stream.push(bytes)
+        }
+        _ => 0,
+    };
+    js::number(call.env, queued as f64)
+}
+
+fn drained(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    *job.drained.lock() = Some(Waiting::new(call, 1)?);
+    let queued = job
+        .stream
+        .borrow()
+        .as_ref()
+        .map_or(0, StreamCompile::queued);
+    if queued < LOW_WATER || job.over.load(Ordering::Acquire) {
+        wake(&job.drained);
+    }
+    js::undefined(call.env)
+}
+
+fn end(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    if let Some(stream) = job.stream.borrow().as_ref()
+        && !job.over.load(Ordering::Acquire)
+    {
+        job.hold.give();
+        stream.end();
+    }
+    js::undefined(call.env)
+}
+
+fn abort(call: &Call<'_>) -> Result<Value> {
+    let job = call.native::<JobHandle>(0)?;
+    job.over.store(true, Ordering::Release);
+    if let Some(waiting) = job.waiting.lock().take() {
+        waiting.abandon();
+    }
+    if let Some(waiting) = job.drained.lock().take() {
+        waiting.abandon();
+    }
+    drop(job.stream.borrow_mut().take());
+    js::undefined(call.env)
+}
+
+fn file(call: &Call<'_>) -> Result<Value> {
+    let path = call.text(0)?;
+    let options = options_of(call, 1)?;
+    background(call, options.fallback, move || {
+        Ok((Some(tier::compile_file(&path, &options)?), None))
+    })
+}
+
+fn bytes(call: &Call<'_>) -> Result<Value> {
+    let bytes = js::copy_of(call.env, call.argument(0))?;
+    let options = options_of(call, 1)?;
+    background(call, options.fallback, move || {
+        Ok((Some(tier::compile_bytes(bytes, &options)?), None))
+    })
+}
+
+/// A job that needs nothing more from JavaScript; its callback is argument 2. What is to be kept is when it was called.
+pub fn background(
+    call: &Call<'_>,
+    fallback: bool,
+    compile: impl FnOnce() -> std::result::Result<(Option<Arc<Module>>, Option<Keeping>), Refused>
+    + Send
+    + 'static,
+) -> Result<Value> {
+    let job = new_job(call, 2)?;
+    let waiting = Arc::clone(&job.waiting);
+    let started = tier::compile_aside(move || {
+        let compiled = panics::catch("the compiler", compile);
+        let outcome = compiled
+            .unwrap_or_else(|panicked| Err(CompileError::unsupported(panicked.to_string()).into()));
+        let (outcome, keeping) = match outcome {
+            Ok((module, keeping)) => (Ok(module), keeping),
+            Err(refused) => (Err(refused), None),
+        };
+        settle(&waiting, fallback, outcome);
+        if let Some(keeping) = keeping {
+            keeping.keep();
+        }
+    });
+    started.map_err(|error| no_thread(&error))?;
+    js::external(call.env, job)
+}
