@@ -1,4 +1,4 @@
-//! What was fetched before, for `lib/resources.js`.
+//! What was fetched before, for `lib/compile/resources.js`.
 
 use wasm_compile_cache_engine::tier::{self, Fetched};
 
