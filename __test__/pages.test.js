@@ -223,7 +223,7 @@ test('no page has code that is only indented', (t) => {
 const listed = (page, pattern) => [...textOf(page).matchAll(new RegExp(`^\\| (?:.*, )?\`(${pattern})[\`=]`, 'gm'))].map(([, name]) => name)
 
 test('the command line is shown in full', (t) => {
-  const commands = fs.readFileSync(MAIN, 'utf8').match(/require\('\.\/\w+\.js'\),/g).map((line) => line.slice(11, -6))
+  const commands = textOf('lib/cli/main.js').match(/require\('\.\/\w+\.js'\),/g).map((line) => line.slice(11, -6))
   const texts = runnable('console').flatMap(([, transcripts]) => transcripts.flatMap(({ code }) => shown(code))).map(({ text }) => text)
   const named = texts.map((text) => /npx wasm-compile-cache (\w+)/.exec(text)?.[1]).filter(Boolean)
   t.deepEqual([...new Set(named)].sort(), commands.sort())
