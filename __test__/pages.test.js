@@ -245,8 +245,10 @@ test('every event that is listed is published, and the other way round', (t) => 
 })
 
 test('every variable that the package reads is listed, and the other way round', (t) => {
-  const sources = fs.readdirSync(path.join(ROOT, 'lib'), { recursive: true }).filter((name) => name.endsWith('.js'))
-  const read = sources.flatMap((name) => textOf(`lib/${name}`).match(/\bWASM_(?:COMPILE|DISABLE|ARCHIVE)_[A-Z_]+\b/g) ?? [])
+  const sources = ['lib', 'src']
+    .flatMap((folder) => fs.readdirSync(path.join(ROOT, folder), { recursive: true }).map((name) => path.join(folder, name)))
+    .filter((name) => /\.(?:js|rs)$/.test(name))
+  const read = sources.flatMap((name) => textOf(name).match(/\bWASM_(?:COMPILE|DISABLE|ARCHIVE)_[A-Z_]*[A-Z]\b(?!_)/g) ?? [])
   t.deepEqual(listed('docs/cache.md', 'WASM_\\w+').sort(), [...new Set(read)].sort())
 })
 

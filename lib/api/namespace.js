@@ -5,7 +5,7 @@
 const path = require('node:path')
 const { types } = require('node:util')
 
-const { compileInBackground } = require('../compile/compile.js')
+const { compileInBackground } = require('../compile/compilation.js')
 const fallback = require('../compile/fallback.js')
 const { Global } = require('./global.js')
 const { Instance, checkImportObject, newInstance, readImports } = require('./instance.js')

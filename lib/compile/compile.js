@@ -1,6 +1,6 @@
 'use strict'
 
-// From bytes to a native module handle, at once or in the background.
+// From bytes to a native module handle, at once. In the background: ./compilation.js.
 
 const { isNativeError } = require('node:util').types
 const events = require('../events/events.js')
@@ -56,29 +56,4 @@ function compileNow(source, options, where) {
   }
 }
 
-/** "Asynchronously compile a WebAssembly module". The bytes are copied before it returns. */
-function compileInBackground(source, options, where) {
-  const { signal } = options
-  const bytes = bytesToCompile(source, where)
-  if (signal?.aborted) throw signal.reason
-  return new Promise((resolve, reject) => {
-    const refusal = fallback.refusalOf(bytes, options)
-    if (refusal !== undefined) {
-      resolve(fallback.compileLater(refusal, bytes.slice(), options, where))
-      return
-    }
-    const abort = () => {
-      native.compileAbort(job)
-      reject(signal.reason)
-    }
-    const job = native.compileBytes(bytes, options.native, (error, handle, refused) => {
-      signal?.removeEventListener('abort', abort)
-      events.drain()
-      if (error) resolve(fallback.compileLater(worded(error, where), refused, options, where))
-      else resolve({ handle })
-    })
-    signal?.addEventListener('abort', abort, { once: true })
-  })
-}
-
-module.exports = { compileInBackground, compileNow, worded }
+module.exports = { bytesToCompile, compileNow, worded }

@@ -9,7 +9,8 @@
 const fs = require('node:fs')
 const { setImmediate } = require('node:timers')
 
-const { compileInBackground, worded } = require('./compile.js')
+const { Compilation } = require('./compilation.js')
+const { bytesToCompile, worded } = require('./compile.js')
 const fallback = require('./fallback.js')
 const sources = require('./sources.js')
 const { leaving } = require('../api/stack.js')
@@ -36,24 +37,18 @@ async function collect(input) {
 }
 
 /**
- * One source on its way through the compiler.
+ * One source on its way to a module.
  *
- * Invariant: it settles once. Whoever settles it first ends the other parties: a failure of any of them aborts the
- * native job and cancels the source.
+ * Invariant: whoever settles the compilation first ends the source, too.
  */
-class Compilation {
+class Streaming {
   #native
   #events
   #where
   #options
-  #job = null
+  #compilation
   #input = null
   #stream = null // the event of a stream that is being read
-  #settled = false
-  #reason
-  #resolve
-  #reject
-  #heeded = [] // [signal, listener]
   #fetching = null // ends what we fetch
 
   constructor({ native, events, where, options }) {
@@ -61,73 +56,59 @@ class Compilation {
     this.#events = events
     this.#where = where
     this.#options = options
+    this.#compilation = new Compilation(native, options, where, (reason) => this.#end(reason))
   }
 
-  /** @returns {Promise<{handle: object} | {module: object}>} as compileInBackground in ./compile.js */
+  /** @returns {Promise<{handle: object} | {module: object}>} as Compilation.run */
   run(source) {
-    return new Promise((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-      this.#heed(this.#options.signal)
-      this.#start(source).catch((error) => this.#fail(error))
-    })
+    return this.#compilation.run(() => this.#start(source).catch((error) => this.#compilation.fail(error)))
   }
 
   async #start(source) {
+    const compilation = this.#compilation
     // Bytes are taken as they are at the time of the call. Everything else waits for a microtask, as in V8: a
     // Response passed here can still be cloned in the same turn.
     const value = sources.isBytes(source) ? source : await source
-    if (this.#settled) return sources.discard(value, this.#reason)
+    if (compilation.isSettled) return sources.discard(value, compilation.reason)
 
     const isAddress = sources.httpAddress(value) !== undefined
     const retrieved = isAddress ? await this.#retrieve(value) : { response: value }
-    if (this.#settled) return sources.discard(retrieved.response, this.#reason)
-    if (retrieved.handle !== undefined) return this.#done(retrieved)
+    if (compilation.isSettled) return sources.discard(retrieved.response, compilation.reason)
+    if (retrieved.handle !== undefined) return compilation.done(retrieved)
     const input = sources.open(retrieved.response)
     this.#input = input
     const options = { ...this.#options.native, source: this.#options.native.source || input.name.toWellFormed() }
-    const done = (error, handle, refused) => {
-      this.#job = null
-      if (error === null) this.#done({ handle })
-      // The words of the file system (a file: URL) are left as they are.
-      else if (error.name !== 'CompileError') this.#fail(error)
-      else this.#fallBack(worded(error, this.#where), refused, options)
-    }
     if (fallback.wantsAllBytes(this.#options)) {
-      const bytes = await collect(input)
-      const compiled = await compileInBackground(bytes, { ...this.#options, native: options }, this.#where)
-      this.#done(compiled)
+      const bytes = bytesToCompile(await collect(input), this.#where)
+      if (!compilation.isSettled) compilation.compileBytes(bytes, options)
       return
+    }
+    const done = (error, handle, refused) => {
+      if (error === null) compilation.done({ handle })
+      // The words of the file system (a file: URL) are left as they are.
+      else if (error.name !== 'CompileError') compilation.fail(error)
+      else compilation.fallBack(worded(error, this.#where), refused, options)
     }
     if (input.path !== undefined) {
-      this.#job = this.#native.compileFile(input.path, options, done)
+      compilation.wait((then) => this.#native.compileFile(input.path, options, then), done)
       return
     }
-    const { fetched } = isAddress ? retrieved : resources().recognize(value, this.#native, this.#options)
-    const job = this.#native.compileBegin({ ...options, fetched }, done)
-    this.#job = job
+    const { fetched, likely } = isAddress ? retrieved : resources().recognize(value, this.#native, this.#options)
+    const job = compilation.wait((then) => this.#native.compileBegin({ ...options, fetched, likely }, then), done)
     const event = { name: 'streamFromResponseCallback', ts: now(), dur: 0, bytes: 0, chunks: 0, source: options.source }
     this.#stream = event
     if (input.bytes !== undefined) this.#push(job, input.bytes, event)
     else await this.#pump(job, input, event)
     this.#endStream()
     // A subscriber of the event may have aborted.
-    if (!this.#settled) this.#native.compileEnd(job)
-  }
-
-  /** Ends with a signal's abort. */
-  #heed(signal) {
-    if (signal === undefined) return
-    const listener = () => this.#fail(signal.reason)
-    this.#heeded.push([signal, listener])
-    signal.addEventListener('abort', listener, { once: true })
+    if (!compilation.isSettled) this.#native.compileEnd(job)
   }
 
   /** Fetches a URL or a Request. @returns as retrieve() in ./resources.js */
   #retrieve(source) {
     const { signal } = source
     if (signal?.aborted) throw signal.reason
-    this.#heed(signal)
+    this.#compilation.heed(signal)
     this.#fetching = new AbortController()
     return resources().retrieve(source, {
       native: this.#native,
@@ -142,12 +123,13 @@ class Compilation {
   #compileKnown({ hash, size, url }, fetched) {
     return new Promise((resolve, reject) => {
       const options = { ...this.#options.native, source: this.#options.native.source || url, fetched }
-      const done = (error, handle) => {
-        this.#job = null
-        if (error === null) resolve(handle)
-        else reject(worded(error, this.#where))
-      }
-      this.#job = this.#native.resourceCompile(hash, options, done, size)
+      this.#compilation.wait(
+        (then) => this.#native.resourceCompile(hash, options, then, size),
+        (error, handle) => {
+          if (error === null) resolve(handle)
+          else reject(worded(error, this.#where))
+        }
+      )
     })
   }
 
@@ -161,14 +143,14 @@ class Compilation {
     let turned = event.ts
     for (;;) {
       const chunk = await input.next()
-      if (this.#settled || chunk === null) return
+      if (this.#compilation.isSettled || chunk === null) return
       if (this.#push(job, chunk, event) > HIGH_WATER) {
         await new Promise((resolve) => this.#native.compileDrained(job, resolve))
       } else if (now() - turned > TURN) {
         await new Promise(setImmediate)
         turned = now()
       }
-      if (this.#settled) return
+      if (this.#compilation.isSettled) return
     }
   }
 
@@ -180,32 +162,7 @@ class Compilation {
     this.#events.emit(event)
   }
 
-  /** The built-in engine's turn; `refused` is null where the bytes are not all there. */
-  #fallBack(error, refused, native) {
-    fallback.compileLater(error, refused, { ...this.#options, native }, this.#where).then(
-      (compiled) => this.#done(compiled),
-      (reason) => this.#fail(reason),
-    )
-  }
-
-  #settle() {
-    this.#settled = true
-    for (const [signal, listener] of this.#heeded) signal.removeEventListener('abort', listener)
-  }
-
-  #done(compiled) {
-    if (this.#settled) return
-    this.#settle()
-    this.#resolve(compiled)
-  }
-
-  #fail(reason) {
-    if (this.#settled) return
-    this.#settle()
-    this.#reason = reason
-    this.#reject(reason)
-    if (this.#job !== null) this.#native.compileAbort(this.#job)
-    this.#job = null
+  #end(reason) {
     try {
       this.#input?.cancel(reason)
     } catch {
@@ -236,7 +193,7 @@ function makeStreaming({
       throw signal.reason
     }
     try {
-      return await new Compilation({ native, events, where, options }).run(source)
+      return await new Streaming({ native, events, where, options }).run(source)
     } finally {
       events.drain()
     }
