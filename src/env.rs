@@ -227,7 +227,7 @@ impl EnvState {
     }
 }
 
-/// What `lib/native.js` hands over.
+/// What `lib/process/native.js` hands over.
 struct Realm {
     arena: *mut u8,
     _arena: Reference,
