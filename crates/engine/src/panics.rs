@@ -88,8 +88,12 @@ mod tests {
     use super::*;
     use crate::trace::EventQueue;
 
+    /// [`RECENT`] is the process's.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
     #[test]
     fn a_panic_keeps_its_message_and_place_and_is_an_event() {
+        let _one = ONE_AT_A_TIME.lock();
         listen();
         let queue = EventQueue::new(Box::new(|| {}));
         queue.hears_of_the_process();
@@ -109,6 +113,7 @@ mod tests {
 
     #[test]
     fn what_was_caught_once_is_not_said_again() {
+        let _one = ONE_AT_A_TIME.lock();
         listen();
         catch("a test", || panic!("first")).expect_err("panics");
         let second = catch("a test", || std::panic::resume_unwind(Box::new(())));
@@ -118,6 +123,7 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_compilers_thread_keeps_its_message() {
+        let _one = ONE_AT_A_TIME.lock();
         listen();
         let panicked = catch("a test", || {
             let thread = std::thread::spawn(|| panic!("elsewhere"));
