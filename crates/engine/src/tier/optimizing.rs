@@ -17,9 +17,10 @@ use wasmer_compiler::{
     Artifact, ArtifactBuild, ArtifactCreate, BaseTunables, ModuleEnvironment, Tunables,
 };
 
-use super::code::{Code, Module};
-use super::compile::CompileOptions;
-use super::{engine, fetched, loading, scheduler, storage};
+use super::code::Code;
+use super::module::Module;
+use super::options::CompileOptions;
+use super::{engine, keeping, loading, scheduler, storage};
 use crate::module::{Declaration, WholeOrigin};
 use crate::stream::Ingested;
 use crate::trace::Span;
@@ -55,7 +56,7 @@ static UNFINISHED: LazyLock<Mutex<Vec<Weak<Job>>>> = LazyLock::new(Mutex::defaul
 pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: CompileOptions) {
     let stores = options.stores(ingested.bytes.len() as u64);
     let job = Arc::new(Job {
-        hash: module.hash,
+        hash: module.declaration.hash,
         module: Arc::downgrade(module),
         _stored: stores.then(|| Arc::clone(module)),
         ingested,
@@ -221,7 +222,7 @@ impl Job {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));
                     fields.push(("path", entry.path.display().to_string().into()));
-                    match loading::load_entry(entry) {
+                    match loading::load_entry(entry, hash) {
                         Ok(loading::LoadedEntry { code, .. }) => {
                             let event = span.event("cachedModule", fields);
                             module.listeners.emit(&event);
@@ -342,7 +343,7 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
     }
     let last = Arc::new(Last(Mutex::new(Some(done))));
     let kept = Arc::clone(&last);
-    fetched::when_kept(Box::new(move || drop(kept)));
+    keeping::when_kept(Box::new(move || drop(kept)));
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     for job in jobs {
         let last = Arc::clone(&last);
