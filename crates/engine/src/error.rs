@@ -118,6 +118,11 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// An import does not fit.
+    pub fn incompatible(text: impl ToString) -> Self {
+        Self::Incompatible(text.to_string())
+    }
+
     /// The stable code of the JavaScript error.
     pub fn code(&self) -> &'static str {
         match self {

@@ -14,11 +14,9 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::LazyLock;
 
-use super::frames::Notes;
 use super::levels::{DeepLevel, SHALLOW};
-use super::scan::Waiting;
-use crate::module::Site;
-use crate::tier::Position;
+use super::notes::Notes;
+use super::waiting::Waiting;
 use parking_lot::Mutex;
 use wasmer_types::RawValue;
 use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
@@ -114,28 +112,6 @@ impl WasmThread {
     pub(super) fn zone(self) -> *const Zone {
         self.0
     }
-
-    /// Has [`Self::trace`] begin with the calls under way, which all wait for the host.
-    pub fn note_callers(self) {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.notes.forget();
-    }
-
-    /// The frames of the call that failed, unless another was made since, and of the calls under way,
-    /// innermost first: at most `limit` frames, of at most `calls` calls.
-    pub fn trace(self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.trace(limit, calls)
-    }
-
-    /// The instruction that failed last, where its trap codes do not say what it is.
-    pub fn failed_site(self) -> Option<Site> {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.failed_at()?.site
-    }
 }
 
 /// This thread's zone; its address stays the same while the thread lives.
@@ -177,7 +153,7 @@ impl Zone {
         let level = if entry.depth < SHALLOW {
             None
         } else {
-            Some(DeepLevel::begin()?)
+            Some(DeepLevel::begin(mappings())?)
         };
         self.entry.set(entry);
         self.notes.forget();
@@ -310,7 +286,7 @@ use linux::protect;
 
 /// How many mappings a stack is: its guard page, the rest, and the zone where that is one of its own.
 #[cfg(target_os = "linux")]
-pub(super) use linux::mappings;
+use linux::mappings;
 
 #[cfg(all(
     target_os = "linux",
@@ -321,6 +297,12 @@ pub(super) use linux::is_native_code;
 /// There is no zone.
 #[cfg(not(target_os = "linux"))]
 fn protect(_start: usize, _open: bool) {}
+
+/// They are not counted.
+#[cfg(not(target_os = "linux"))]
+fn mappings() -> usize {
+    0
+}
 
 /// No handler.
 #[cfg(not(target_os = "linux"))]
@@ -336,7 +318,7 @@ mod linux {
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
-    use super::super::frames::Registers;
+    use super::super::notes::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
     /// Makes pages inaccessible within a mapping (Linux 6.13), where `mprotect` splits it in two.
@@ -516,7 +498,8 @@ mod tests {
         for depth in [20, 2000] {
             nest(&zone, depth, stack, &mut |entry| {
                 let trap = Trap::user(Box::<dyn Error + Send + Sync>::from("thrown"));
-                assert_eq!(reads(|| zone.record(entry, &trap)), 0);
+                let record = || zone.notes.fail(Some(&trap), entry.start(), entry.host());
+                assert_eq!(reads(record), 0);
                 // The call that failed is among those under way here.
                 let traced = reads(|| assert_eq!(zone.trace(10, 18).len(), 18));
                 assert_eq!(traced, 18 * 2 * FRAMES);
