@@ -1,5 +1,7 @@
 'use strict'
 
+require('./scripts/bundle.js').build()
+
 module.exports = {
   files: ['__test__/**/*.test.js'],
   // A process a file, so that a crash is one file's, and each has a cache directory to itself.

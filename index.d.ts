@@ -26,12 +26,15 @@ declare global {
  * in the background, inside the running instances. Hot (the artifact was found in the cache), nothing is compiled.
  *
  * Where it cannot be loaded, importing it throws an `Error` whose `code` is `'ERR_WASM_NO_WEBASSEMBLY'` (`node --jitless`),
- * `'ERR_WASM_ADDONS_DISABLED'` (`--no-addons`) or `'ERR_WASM_NO_ADDON'` (it is not installed, or does not fit the system).
+ * `'ERR_WASM_ADDONS_DISABLED'` (`--no-addons`), `'ERR_WASM_NO_ADDON'` (it is not installed, or does not fit the system) or
+ * `'ERR_WASM_SHADOW_STACK'` (the processor checks where functions return to).
+ *
+ * An `Error` with the code `'ERR_WASM_INTERNAL'` is no fault of the program's: this package is wrong, or what it relies on.
  */
 declare namespace wasm {
   // ── Compiling ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Bytes: an ArrayBuffer, or any view. They are copied before they are looked at. */
+  /** Bytes: an ArrayBuffer, or any view. They are copied before they are read. */
   type BufferSource = ArrayBufferView | ArrayBuffer
 
   /** What every function that compiles takes beside the standard's arguments. */
@@ -55,8 +58,9 @@ declare namespace wasm {
     optimize?: boolean
     /**
      * Whether a process that ends before the optimizing tier is done hands the module to a detached process of low
-     * priority, one for all its modules, which finishes and stores it. Default: `true`; the variable `WASM_COMPILE_CACHE_FINISH=0` switches it off
-     * for all modules. No process is left where nobody would wait for it (process 1 of a container is no init).
+     * priority, one for all its modules, which finishes and stores it. Default: `true`; the variable
+     * `WASM_COMPILE_CACHE_FINISH=0` switches it off for all modules. No process is left behind in a container whose process
+     * 1 is no init: nothing would wait for it there.
      */
     finish?: boolean
     /**
@@ -100,7 +104,7 @@ declare namespace wasm {
    * A source of a module's bytes, or a promise of one:
    *
    * - a `Response`, or anything like one. It is checked as the Web API demands: status `ok`, MIME type exactly
-   *   `application/wasm`, a body that nobody has used;
+   *   `application/wasm`, an unused body;
    * - a web `ReadableStream`, a Node `Readable`, an `http.IncomingMessage`, any async iterable of bytes;
    * - a `Blob`, or bytes;
    * - a `file:` URL. A file that was cached before and has not changed since is not even read;
@@ -409,7 +413,7 @@ declare namespace wasm {
 
   // ── The cache ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Where the cache is to be, and how much it may hold. */
+  /** Where the cache goes, and how much it may hold. */
   interface CacheConfiguration {
     /** Default: the variable `WASM_COMPILE_CACHE`, else `wasm-compile-cache` in the user's cache directory. */
     directory?: string
@@ -436,7 +440,7 @@ declare namespace wasm {
      * `node --permission`.
      */
     readonly status: 'enabled' | 'already-enabled' | 'read-only' | 'failed' | 'disabled'
-    /** Why it is not as was asked for. */
+    /** Why it is not what was asked for. */
     readonly message?: string
     /** Where the cache is. */
     readonly directory?: string
@@ -446,14 +450,14 @@ declare namespace wasm {
   interface CacheCounters {
     /** Lookups that found an artifact. */
     readonly hits: number
-    /** Lookups that did not, by the reason: `'absent'`, `'other-partition'`, `'other-engine'`, `'seal-mismatch'`, … */
+    /** Lookups that found none, by the reason: `'absent'`, `'other-partition'`, `'other-engine'`, `'seal-mismatch'`, … */
     readonly misses: Readonly<Record<string, number>>
     /** Artifacts stored. */
     readonly writes: number
     readonly writeFailures: number
     /** Artifacts and modules' bytes that made room for others. */
     readonly evicted: number
-    /** Defective artifacts that were put aside. */
+    /** Defective artifacts that were quarantined. */
     readonly quarantined: number
     /** Bytes of the artifacts stored. */
     readonly bytesWritten: number
@@ -470,7 +474,7 @@ declare namespace wasm {
     readonly bytes: number
     /** What may be stored, in bytes; `0` without a cache. */
     readonly limit: number
-    /** What was put aside, and is kept for a week at most. */
+    /** What is quarantined, for a week at most. */
     readonly quarantined: { readonly files: number, readonly bytes: number }
   }
 
@@ -514,10 +518,10 @@ declare namespace wasm {
 
   /** The cache of the process. */
   interface Cache {
-    /** Where it is; `null` if it is disabled, or nobody knows where. To ask is to use it, as the first compile does. */
+    /** Where it is; `null` if it is disabled, or no place is known. Reading this uses the cache, as the first compile does. */
     readonly directory: string | null
     /**
-     * Says where the cache is to be, before it is used: the first configuration counts for the process. A string is
+     * Says where the cache goes, before it is used: the first configuration counts for the process. A string is
      * the directory. It never throws.
      */
     enable(options?: CacheConfiguration | string): CacheStatus
@@ -525,7 +529,7 @@ declare namespace wasm {
     stats(): CacheStats
     /** What is there, of all versions of this package. */
     entries(): CacheEntry[]
-    /** Reads every artifact, in the background, and puts aside what is not as it was written. */
+    /** Reads every artifact, in the background, and quarantines damaged ones. */
     verify(): Promise<CacheReport>
     /**
      * Removes what was not used for `maxAge` milliseconds (default: nothing is too old), then what was used least
@@ -534,7 +538,7 @@ declare namespace wasm {
     prune(options?: { maxSize?: number, maxAge?: number }): CacheRemoval
     /** Removes everything. Programs that run keep what they use. */
     clear(): CacheRemoval
-    /** Resolves when every module that is to be stored is, or could not be. */
+    /** Resolves when every module that waits to be stored is stored, or could not be. */
     flush(): Promise<void>
     /**
      * Writes entries of this version of the package into an archive, for {@link Cache.import} of another cache: a container
@@ -551,7 +555,7 @@ declare namespace wasm {
      * differs.
      *
      * Later runs execute the code that is in the archive, with all rights of the process. So it must carry the signature of
-     * `key`; `trust: true` takes it from whoever could write the file.
+     * `key`; with `trust: true` it may come from anybody who can write the file.
      *
      * Every entry is verified before it is stored. An archive that is not in order rejects with a `code` that begins with
      * `ERR_WASM_ARCHIVE_`: `UNSIGNED`, `SIGNATURE`, `TRUNCATED`, `MALFORMED`, `MANIFEST`, `FORMAT`, `MISSING`, `EXTRA`,
@@ -579,7 +583,7 @@ declare namespace wasm {
   type CacheImportOptions =
     /** `key`: the PEM file with the Ed25519 public key, SPKI. */
     | { key: string | URLLike, trust?: false }
-    /** `trust`: the signature is not looked at. */
+    /** `trust`: the signature is not checked. */
     | { trust: true, key?: undefined }
 
   /** An entry in an archive. */
@@ -587,7 +591,7 @@ declare namespace wasm {
     readonly key: string
     /** blake3 of the module's bytes, in hexadecimal. */
     readonly hash: string
-    /** As {@link CacheEntry.source}; of an address neither the query nor the fragment, nor who logged in. */
+    /** As {@link CacheEntry.source}; an address is without its query, fragment, user and password. */
     readonly source: string
     readonly partition: string
   }
@@ -600,7 +604,7 @@ declare namespace wasm {
     readonly signed: boolean
     /** `bytes`: of the artifact. */
     readonly entries: readonly (CacheArchived & { readonly bytes: number })[]
-    /** What was left out, because it is not as it was written: {@link Cache.verify} puts it aside. */
+    /** What was left out, because it is damaged: {@link Cache.verify} quarantines it. */
     readonly omitted: readonly (CacheArchived & { readonly path: string })[]
   }
 
@@ -626,7 +630,7 @@ declare namespace wasm {
    */
   function install(): void
 
-  /** Puts the built-in back. What was made meanwhile goes on working. */
+  /** Puts the built-in back. Objects that were made meanwhile go on working. */
   function uninstall(): void
 
   /** The namespace object that install() puts in place: the standard's members, and nothing else. */
@@ -713,12 +717,12 @@ declare namespace wasm {
       /** How much of `dur` it took to map or copy the artifact, in milliseconds. */
       readonly mapping: number
     }
-    /** Nothing was found that this engine could use for this partition; not told of modules below `minSize`. */
+    /** Nothing was found that this engine could use for this partition; not emitted for modules below `minSize`. */
     moduleCacheMiss: SourceEvent<'moduleCacheMiss'> & {
       readonly hash: string
       readonly reason: 'absent' | 'other-partition' | 'other-engine'
     }
-    /** An artifact was found and refused. It is put aside, the module compiled, and the artifact replaced. */
+    /** An artifact was found and refused. A defective one is quarantined; the module is compiled, and the artifact replaced. */
     moduleCacheInvalid: SourceEvent<'moduleCacheInvalid'> & { readonly reason: string }
     /**
      * The artifact could not be stored, or the cache cannot be used. The first in a process is also a warning of Node's, of
@@ -752,6 +756,10 @@ declare namespace wasm {
     }
     /** The process ends, and has left an unfinished module to another, which takes all of them, one after the other. */
     handedOff: EventBase<'handedOff'> & { readonly spool: string, readonly pid: number }
+    /** Something that this package relies on does not hold in this process, which therefore does without the feature. */
+    featureOff: EventBase<'featureOff'> & { readonly feature: string, readonly reason: string }
+    /** An error of this package itself: in what, and its message with the place in the source. */
+    panicked: EventBase<'panicked'> & { readonly what: string, readonly message: string }
   }
 
   type EventName = keyof EventMap

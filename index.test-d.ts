@@ -152,7 +152,7 @@ declare const event: wasm.Event
 expectType<number>(event.dur)
 expectType<
   | 'streamFromResponseCallback' | 'baselineReady' | 'compiledModule' | 'optimizedReady' | 'cachedModule'
-  | 'moduleCacheHit' | 'moduleCacheMiss' | 'moduleCacheInvalid' | 'cacheWriteFailed' | 'fallback' | 'handedOff'
+  | 'moduleCacheHit' | 'moduleCacheMiss' | 'moduleCacheInvalid' | 'cacheWriteFailed' | 'fallback' | 'handedOff' | 'featureOff' | 'panicked'
   | 'resource'
 >(null as unknown as wasm.EventName)
 expectType<wasm.EventName>(event.name)

@@ -2,11 +2,143 @@
 
 // node --require wasm-compile-cache/register, or --import: the whole program on our namespace. A program that cannot have
 // it runs on Node's own engine, or without any, as it would without us.
+//
+// Promise: until the program touches WebAssembly, this file is all that is loaded. What stands in the place of
+// globalThis.WebAssembly until then is the namespace that ./lib/namespace.js fills; its members are accessors.
 
-const { warnOfAbsence } = require('./lib/warning.js')
+const { apply, defineProperty, getOwnPropertyDescriptor, ownKeys } = Reflect
 
-try {
-  require('./index.js').install()
-} catch (error) {
-  warnOfAbsence(error)
+const STARTED = Symbol.for('wasm-compile-cache.started')
+const REALM = Symbol.for('wasm-compile-cache.realm')
+
+const SEPARATOR = process.platform === 'win32' ? '\\' : '/'
+
+// As in ./lib/namespace.js.
+const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
+
+const builtin = globalThis.WebAssembly
+const { prepareStackTrace } = Error // Node's own, in newer versions
+const Module = module.constructor
+
+const engine = (name) => require('./dist/engine.js').load(name)
+
+function warn(error) {
+  try {
+    engine('warning.js').warnOfAbsence(error)
+  } catch {
+    process.emitWarning(error.message)
+  }
+}
+
+/** Everything at once. */
+function install() {
+  try {
+    engine('api.js').install()
+  } catch (error) {
+    warn(error)
+  }
+}
+
+/** Whether nobody else has replaced it, or what is in it. */
+function isNodes(namespace) {
+  const constructor = getOwnPropertyDescriptor(namespace, 'Module')?.value
+  return typeof constructor === 'function' && apply(Function.prototype.toString, constructor, []).includes('[native code]')
+}
+
+/** Whether Node's own JavaScript asks, whose HTTP parser is a module, too: that is nothing of the program's. */
+function isAskedByNode() {
+  if (Error.prepareStackTrace !== prepareStackTrace) return false
+  const { stackTraceLimit } = Error
+  Reflect.set(Error, 'stackTraceLimit', 3)
+  const { stack } = new Error()
+  Reflect.set(Error, 'stackTraceLimit', stackTraceLimit)
+  return stack.includes('node:internal/deps/')
+}
+
+/** Installs what becomes our namespace when it is first used. @returns whether it still is installed */
+function wait() {
+  const namespace = {}
+  const record = { original: builtin, builtin, installed: [namespace], compiles: true, waiting: { namespace, from: __dirname } }
+  let isLoading = false
+
+  const load = () => {
+    isLoading = true
+    try {
+      engine('api.js')
+    } catch (error) {
+      for (const name of ownKeys(namespace)) defineProperty(namespace, name, getOwnPropertyDescriptor(builtin, name))
+      record.installed = record.installed.filter((one) => one !== namespace)
+      if (globalThis.WebAssembly === namespace) globalThis.WebAssembly = builtin
+      warn(error)
+    }
+    isLoading = false
+  }
+
+  for (const name of ownKeys(builtin)) {
+    if (LEFT_OUT.includes(name)) continue
+    defineProperty(namespace, name, {
+      get() {
+        if (isLoading || isAskedByNode()) return builtin[name]
+        load()
+        return namespace[name]
+      },
+      set(value) {
+        load()
+        Reflect.set(namespace, name, value, this)
+      },
+      enumerable: getOwnPropertyDescriptor(builtin, name).enumerable,
+      configurable: true,
+    })
+  }
+  defineProperty(globalThis, REALM, { value: record })
+  defineProperty(globalThis, 'WebAssembly', { value: namespace, writable: true, enumerable: false, configurable: true })
+  return () => record.installed.includes(namespace)
+}
+
+/**
+ * Replaces what a program takes out of these modules, before it does: ./lib/hooks.js.
+ *
+ * @param {() => boolean} isInstalled
+ */
+function watch(isInstalled) {
+  const names = new Set(['vm', 'worker_threads'])
+  const hook = (name) => {
+    names.delete(name)
+    try {
+      if (isInstalled()) require('./dist/hooks.js').install([name])
+    } catch (error) {
+      warn(error)
+    }
+  }
+  let isMain = process._eval !== undefined
+  for (const name of names) if (process.moduleLoadList?.includes(`NativeModule ${name}`)) hook(name)
+  const original = Module._load
+  function _load(request, parent, main) {
+    if (main) isMain = true
+    const name = `${request}`.replace(/^node:/, '')
+    // Not for what is loaded by that.
+    if (names.has(name) && parent?.path !== `${__dirname}${SEPARATOR}dist`) hook(name)
+    if (names.size === 0 && Module._load === _load) Module._load = original
+    return apply(original, this, arguments)
+  }
+  Module._load = _load
+  // The imports of an ES module are not seen there; none has been followed yet.
+  Promise.resolve().then(() => {
+    if (!isMain) names.forEach(hook)
+  })
+}
+
+// The environment may be another one by the time that WebAssembly is used.
+if (process[STARTED] === undefined) {
+  const environment = { ...process.env }
+  const directory = environment.WASM_COMPILE_CACHE && require('node:path').resolve(environment.WASM_COMPILE_CACHE)
+  defineProperty(process, STARTED, { value: { environment, directory } })
+}
+
+if (typeof builtin === 'object' && builtin !== null) {
+  // A trace is to be of everything.
+  if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined) install()
+  else {
+    watch(wait())
+  }
 }

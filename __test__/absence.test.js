@@ -24,7 +24,7 @@ function node(argv, env = {}) {
 /** The package as it is installed, without its addon. */
 function copy(t) {
   const into = path.join(folder(t), 'node_modules/wasm-compile-cache')
-  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'lib']) {
+  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'dist']) {
     fs.cpSync(path.join(ROOT, name), path.join(into, name), { recursive: true })
   }
   return into
@@ -49,13 +49,15 @@ async function ran(t, flags, env, register = REGISTER) {
   return ours.warnings
 }
 
-/** What `require` and `import` throw. */
+/** What is thrown to who requires or imports the package and uses it. */
 async function thrown(t, flags, packageFolder = ROOT) {
   const index = path.join(packageFolder, 'index.js')
   const show = '({ constructor, name, code, message }) => console.log(JSON.stringify([constructor === Error, name, code, message]))'
-  const required = await node([...flags, '-e', `try { require(${JSON.stringify(index)}) } catch (error) { (${show})(error) }`])
-  const imported = await node([...flags, '-e', `import(${JSON.stringify(index)}).catch(${show})`])
+  const required = await node([...flags, '-e', `try { require(${JSON.stringify(index)}).compile } catch (error) { (${show})(error) }`])
+  const imported = await node([...flags, '-e', `import(${JSON.stringify(index)}).then(({ compile }) => compile(new Uint8Array(8))).catch(${show})`])
   t.is(imported.stdout, required.stdout)
+  const built = await node([...flags, '-e', `import(${JSON.stringify(index)}).then(({ Module }) => new Module(new Uint8Array(8))).catch(${show})`])
+  t.is(built.stdout, required.stdout)
   const [isError, name, code, message] = JSON.parse(required.stdout)
   t.deepEqual([isError, name], [true, 'Error'])
   return { code, message }

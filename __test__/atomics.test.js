@@ -9,6 +9,7 @@ const test = require('ava')
 const W = require('../index.js')
 const { assemble } = require('./children/modules.js')
 const { DATA, INTEGERS, differences, variants } = require('./support/operands.js')
+const { count } = require('./support/stress.js')
 
 const WIDTHS = { i32: [8, 16, 32], i64: [8, 16, 32, 64] }
 const ADDRESSES = [DATA, DATA + 8, DATA + 64, DATA + 72].map(String)
@@ -102,7 +103,7 @@ test.serial('no update is lost, and stores are seen in order, between two thread
   const module = new W.Module(await assemble(THREADS), { optimize: false })
   t.is(W.Module.tier(module), 'baseline')
   const memory = new W.Memory({ initial: 2, maximum: 2, shared: true })
-  const rounds = { contend: 2_000_000, exchange: 300 }
+  const rounds = { contend: count(400_000, 2_000_000), exchange: 300 }
   const workers = [0, 1].map((me) => new Worker(path.join(__dirname, 'children/atomics.js'), { workerData: { compiled: module, memory, me, rounds, ROW } }))
   const told = await Promise.all(workers.map((worker) => once(worker, 'message')))
   t.deepEqual(told.map(([counts]) => counts), [{ lost: 0, store: 0, fence: 0 }, { lost: 0, store: 0, fence: 0 }])

@@ -281,7 +281,7 @@ test('entries: where each came from, and what it takes', async (t) => {
   t.regex(entry.engine.wasmer, /^\d+\./)
 })
 
-test('verify: a defective entry is put aside, counted, and compiled anew', async (t) => {
+test('verify: a defective entry is quarantined, counted, and compiled anew', async (t) => {
   const cache = place(t)
   await program('await store(DECODER); await store(ENCODER)', { cache })
   t.like(await program('return cache.verify()', { cache }), { verified: 2, quarantined: [] })

@@ -43,8 +43,8 @@ test('doctor: a directory that others may write to, and a file in it', async (t)
   fs.chmodSync(cache, 0o777)
   const { code, stdout } = await cli(['doctor'], { cache })
   t.is(code, 1)
-  t.regex(stdout, /^wrong +directory +.*others may write to .*Advice: /m)
-  t.regex(stdout, /^- +executable mappings +not looked at/m)
+  t.regex(stdout, /^wrong +directory +.*others can write to .*Advice: /m)
+  t.regex(stdout, /^- +executable mappings +not checked/m)
 })
 
 test('doctor: an addon that cannot be loaded, memories without guards, a cache that is off, a limit that is none', async (t) => {

@@ -113,10 +113,11 @@ test('uninstall() leaves node:vm as it was', async (t) => {
 test('where its files cannot be read, a context has the built-in', async (t) => {
   const program = `
     const fs = require('node:fs')
+    const vm = require('node:vm')
+    vm.createContext()
     const { readFileSync } = fs
     fs.readFileSync = () => { throw Object.assign(new Error('too many open files'), { code: 'EMFILE' }) }
     process.on('warning', ({ name, code, message }) => console.log(JSON.stringify([name, code, message])))
-    const vm = require('node:vm')
     console.log(vm.runInNewContext('[typeof WebAssembly.Module.tier, WebAssembly.validate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]))].join()'))
     fs.readFileSync = readFileSync
     console.log(vm.runInNewContext('typeof WebAssembly.Module.tier'))`

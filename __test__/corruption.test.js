@@ -1,6 +1,6 @@
 'use strict'
 // Hundreds of damaged artifacts, as a program meets them: each is told with its reason, none runs, the results are right.
-// (crates/store/tests/store/corruption.rs deals 100,000 damages and every length, and asks the store alone.)
+// (crates/store/tests/store/corruption.rs deals thousands of damages and every length, and asks the store alone.)
 //
 // One process compiles one module for many partitions, which gives as many artifacts; the next ones find all of them
 // damaged. They do not optimize, so nothing is stored, and all that runs was compiled in them.

@@ -112,7 +112,7 @@ for (const [what, { told, code }] of Object.entries(IMPORTERS)) {
 /** The package as another version of it would be installed. */
 function copyOf(version, into) {
   const manifest = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8'))
-  const wanted = ['index.js', 'register.js', 'binding.js', 'lib', ...fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))]
+  const wanted = ['index.js', 'register.js', 'binding.js', 'dist', ...fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))]
   for (const name of wanted) fs.cpSync(path.join(ROOT, name), path.join(into, name), { recursive: true })
   fs.writeFileSync(path.join(into, 'package.json'), JSON.stringify({ ...manifest, version }))
   return into

@@ -11,7 +11,7 @@ const { promisify } = require('node:util')
 const test = require('ava')
 
 const { compileStreaming } = require('../index.js')
-const { NAMES } = require('../lib/events.js')
+const { NAMES } = require('../dist/engine.js').load('events.js')
 const { WASM, answer, outcome, response, serve, webStream } = require('./fixtures/streaming.js')
 
 const run = promisify(execFile)
@@ -197,7 +197,7 @@ async function story(cache) {
   return lines.map((line) => line.replace(/^WASM-COMPILE-CACHE \d+: /, '').replace(/[\d.]+ (ms|s)\b/, 'N ms').replace(/[\d.]+ kB/, 'N kB'))
 }
 
-test('NODE_DEBUG=wasm-compile-cache tells what was looked for, what was found or why not, and what came of it', async (t) => {
+test('NODE_DEBUG=wasm-compile-cache prints what was looked for, what was found or why not, and what came of it', async (t) => {
   const cache = fs.mkdtempSync(path.join(folder, 'story-'))
   const about = /^(\w+) bytes \((?:\d+ bytes)?(?:, )?(?:[0-9a-f]{12})?\): (.*)$/
   const told = (lines) => lines.map((line) => about.exec(line)?.slice(1) ?? line)
@@ -208,7 +208,7 @@ test('NODE_DEBUG=wasm-compile-cache tells what was looked for, what was found or
   const [artifact] = fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).map((name) => path.join(cache, name))
   t.deepEqual(cold.filter((line) => !ready(line)), [
     ['streamFromResponseCallback', `all ${answer.length} bytes have arrived, 1 chunk in N ms`],
-    ['moduleCacheMiss', 'not in the cache (absent), looked for N ms; it is compiled'],
+    ['moduleCacheMiss', 'not in the cache (absent), after N ms; it is compiled'],
     ['baselineReady', 'compiled by the baseline tier in N ms'],
     ['cachedModule', `stored ${artifact} (N kB) in N ms`],
     ['optimizedReady', 'optimised code has taken over, after N ms'],
@@ -220,14 +220,14 @@ test('NODE_DEBUG=wasm-compile-cache tells what was looked for, what was found or
   const bytes = fs.readFileSync(artifact)
   bytes[100] ^= 1
   fs.writeFileSync(artifact, bytes)
-  t.deepEqual(told(await story(cache))[1], ['moduleCacheInvalid', 'what is there cannot be used (seal-mismatch), found out in N ms; it is compiled anew'])
+  t.deepEqual(told(await story(cache))[1], ['moduleCacheInvalid', 'the artifact cannot be used (seal-mismatch), after N ms; it is compiled anew'])
 })
 
 test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, too', (t) => {
-  const { tell } = require('../lib/story.js')
+  const { tell } = require('../dist/engine.js').load('story.js')
   t.is(tell({ name: 'somethingElse', ts: 1, dur: 2, source: 'a.wasm', status: 304, reason: 'text' }), 'somethingElse a.wasm: status=304 reason=text 2.00 ms')
   for (const name of NAMES) {
-    const line = tell({ name, ts: 1, dur: 2, source: 's', bytes: 1, chunks: 1, craneliftBytes: 0, artifactBytes: 1, verified: 'now', path: 'p', reason: 'r', feature: 'f', pid: 1, spool: 's', outcome: 'fresh', status: 200 })
+    const line = tell({ name, ts: 1, dur: 2, source: 's', bytes: 1, chunks: 1, craneliftBytes: 0, artifactBytes: 1, verified: 'now', path: 'p', reason: 'r', feature: 'f', pid: 1, spool: 's', outcome: 'fresh', status: 200, what: 'w', message: 'm' })
     t.false(line.includes('='), line)
     t.false(line.includes('undefined'), line)
   }
@@ -240,9 +240,9 @@ const native = {
   onEvents() {}, drainEvents: () => [], cacheRecordCounts() {}, handOff() { ${handOff} }, mainThreadHandsOff() {}, handOffAtExit() {},
   cacheEnvironment: () => [], resourcesKept() {},
 }
-require(root + '/lib/events.js').start(native)
-require(root + '/lib/exit.js').install(native)
-require(root + '/lib/exit.js').install(native)
+require(root + '/dist/engine.js').load('events.js').start(native)
+require(root + '/dist/engine.js').load('exit.js').install(native)
+require(root + '/dist/engine.js').load('exit.js').install(native)
 require('node:diagnostics_channel').subscribe('wasm-compile-cache:handedOff', ({ pid, spool }) => {
   console.log('handed off', spool, typeof pid)
 })

@@ -10,6 +10,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const initial = require('ava')
+const { addonPath } = require('../scripts/build.js')
 const { HOT, entries, environment, files, folder, litter, named, run, start, story, together } = require('./support/commands.js')
 const { inspect, linux, mentioning, over, until } = require('./support/processes.js')
 const { answer, handler, machine, padded } = require('./support/wat.js')
@@ -22,7 +23,7 @@ initial('finishers are tested where processes can be looked at', (t) => {
 
 const ON = { WASM_COMPILE_CACHE_FINISH: undefined }
 const CALLS = [['run', 9]]
-const FINISH = path.join(__dirname, '../lib/finish.js')
+const FINISH = path.join(__dirname, '../dist/finish.js')
 const WORKERS_ONLY = path.join(__dirname, 'children/workers-only.js')
 // A second's work for a finisher.
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
@@ -382,9 +383,8 @@ test('a module that takes too long ends it, and those behind it go to another', 
       readFileSync(${JSON.stringify(log)}, 'utf8').includes(spools[0]) ? call(spools) : original(whenStuck, 1, call, spools)
     globalThis.setTimeout = (call, time, spools) =>
       spools[0].includes('stuck') ? original(whenStuck, 1, call, spools) : original(call, time, spools)
-    const binding = ${JSON.stringify(require.resolve('../binding.js'))}
     const forever = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
-    if (isMainThread) require.cache[binding] = { exports: {
+    const native = {
       locateCache: () => null,
       configure() {},
       finish(spool) {
@@ -392,7 +392,10 @@ test('a module that takes too long ends it, and those behind it go to another', 
         if (spool.includes('stuck')) forever()
       },
       cacheRecordCounts() { appendFileSync(${JSON.stringify(log)}, process.pid + ' counted\\n') },
-    } }`)
+    }
+    for (const file of ${JSON.stringify([addonPath(), require.resolve('../binding.js')])}) {
+      if (isMainThread) require.cache[file] = { exports: native }
+    }`)
   const env = environment({ NODE_OPTIONS: `--require ${preload}` })
   const child = spawn(process.execPath, [FINISH, next, stuck, last], { env, stdio: 'ignore' })
   t.deepEqual(await once(child, 'close'), [null, 'SIGKILL'])

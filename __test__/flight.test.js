@@ -16,6 +16,7 @@ const { assemble, chain } = require('./children/modules.js')
 const newRandom = require('./children/random.js')
 const { COLD, HOT, entries, environment, folder, litter, named, run, start, story, together } = require('./support/commands.js')
 const { linux, locks, mappings, mentioning, over, switches, until } = require('./support/processes.js')
+const { count } = require('./support/stress.js')
 const { answer, padded } = require('./support/wat.js')
 
 const test = linux ? initial.serial : initial.serial.skip
@@ -25,9 +26,10 @@ initial('many processes are tested where they can be looked at', (t) => {
 })
 
 const MAPPED = path.join(__dirname, 'children/mapped.js')
-const FINISH = path.join(__dirname, '../lib/finish.js')
+const FINISH = path.join(__dirname, '../dist/finish.js')
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
-const LIST = `JSON.stringify(require(${JSON.stringify(path.join(__dirname, '../lib/native.js'))}).native.cacheEntries())`
+const MANY = count(16, 50)
+const LIST = `JSON.stringify(require(${JSON.stringify(path.join(__dirname, '../dist/engine.js'))}).load('native.js').native.cacheEntries())`
 const CALLS = [['run', 20]]
 const FOUND = ['baselineReady', 'moduleCacheHit', 'optimizedReady']
 
@@ -90,10 +92,10 @@ async function kill(child) {
 
 // ── Once for all ────────────────────────────────────────────────────────────────────────────────────────────────────
 
-test('of fifty processes that are cold at once, one compiles, and all are right', async (t) => {
+test('of many processes that are cold at once, one compiles, and all are right', async (t) => {
   const cache = folder(t)
-  const all = await together(Array.from({ length: 50 }, () => start(job({ ready: true }), { cache })))
-  t.deepEqual(all.map(({ code }) => code), Array(50).fill(0))
+  const all = await together(Array.from({ length: MANY }, () => start(job({ ready: true }), { cache })))
+  t.deepEqual(all.map(({ code }) => code), Array(MANY).fill(0))
   for (const ended of all) t.deepEqual(results(ended), right)
   t.log(tally(all))
   t.is(compiles(all), 1)
@@ -108,7 +110,7 @@ test('again, with a random one killed every 50 ms', async (t) => {
   const seed = Number(process.env.SEED ?? Date.now() % 1e6)
   t.log(`SEED=${seed}`)
   const random = newRandom(seed)
-  const commands = Array.from({ length: 50 }, () => start(job({ ready: true }), { cache }))
+  const commands = Array.from({ length: MANY }, () => start(job({ ready: true }), { cache }))
   const killed = new Set()
   const ended = commands.map(async (command) => {
     const told = await command.ended.catch((error) => error)
@@ -120,7 +122,7 @@ test('again, with a random one killed every 50 ms', async (t) => {
   for (const { child } of commands) child.stdin.end()
   const timer = setInterval(() => {
     const alive = commands.filter((command) => !killed.has(command) && command.child.exitCode === null)
-    if (killed.size === 40 || alive.length === 0) return
+    if (killed.size === MANY - 10 || alive.length === 0) return
     const one = alive[random(alive.length)]
     killed.add(one)
     one.child.kill('SIGKILL')
@@ -128,7 +130,7 @@ test('again, with a random one killed every 50 ms', async (t) => {
   t.teardown(() => clearInterval(timer))
   const all = (await Promise.all(ended)).filter((told) => told !== undefined)
   t.log(`${killed.size} were killed`, tally(all))
-  t.is(all.length + killed.size, 50)
+  t.is(all.length + killed.size, MANY)
   t.true(killed.size > 0)
   for (const one of all) {
     t.is(one.code, 0, one.stderr)

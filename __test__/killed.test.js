@@ -11,11 +11,12 @@ const test = require('ava')
 const { assemble, chain, variant } = require('./children/modules.js')
 const newRandom = require('./children/random.js')
 const { HOT, entries, environment, files, litter, run, story } = require('./support/commands.js')
+const { count } = require('./support/stress.js')
 
 const COMMAND = path.join(__dirname, 'children/killed.js')
-const FINISH = path.join(__dirname, '../lib/finish.js')
+const FINISH = path.join(__dirname, '../dist/finish.js')
 
-const KILLS = Number(process.env.KILLS ?? 2000)
+const KILLS = count(60, 2000)
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)
 const LANES = 4
 const MODULES = 16

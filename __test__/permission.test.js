@@ -141,11 +141,11 @@ test('a file: URL that may not be read is the error that Node has for it', async
   t.is(told.error, 'ERR_ACCESS_DENIED')
 })
 
-test("the README's command is all that a program needs, and its parts are needed", async (t) => {
+test("the command of docs/compatibility.md is all that a program needs, and its parts are needed", async (t) => {
   const app = folder(t)
   const modules = path.join(app, 'node_modules')
   const addon = fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))
-  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'lib', ...addon]) {
+  for (const name of ['index.js', 'register.js', 'binding.js', 'package.json', 'dist', ...addon]) {
     fs.cpSync(path.join(ROOT, name), path.join(modules, 'wasm-compile-cache', name), { recursive: true })
   }
   const { dependencies } = require('../package.json')
@@ -153,7 +153,7 @@ test("the README's command is all that a program needs, and its parts are needed
     fs.cpSync(path.join(ROOT, 'node_modules', name), path.join(modules, name), { recursive: true })
   }
   fs.writeFileSync(path.join(app, 'app.js'), 'console.log(typeof WebAssembly.Module.tier)')
-  const [, command] = /^ {4}node (--permission .*)$/m.exec(fs.readFileSync(path.join(ROOT, 'README.md'), 'utf8'))
+  const [, command] = /^node (--permission .*)$/m.exec(fs.readFileSync(path.join(ROOT, 'docs/compatibility.md'), 'utf8'))
   const words = command.split(' ').map((word) => word.replace(/^(.*=)?\/app\//, (_, option = '') => `${option}${fs.realpathSync(app)}/`))
   const given = major < 22
     ? words.map((word) => word.replace('--permission', '--experimental-permission').replace('/node_modules', '/*'))

@@ -12,7 +12,7 @@ const native = require('../binding.js')
 const { assemble } = require('./children/modules.js')
 
 const child = path.join(__dirname, 'children/stack.js')
-const lib = path.join(__dirname, '../lib/')
+const dist = path.join(__dirname, '../dist/')
 
 /** What a child has printed, with no digits for any module. */
 const parsed = (stdout) => JSON.parse(stdout.replace(/(wasm:\/\/wasm\/[^":]*?)[\da-f]{8}(?=[":])/g, '$1…'))
@@ -132,28 +132,18 @@ test('above an uncaught error no line of this package is printed', async (t) => 
     const register = path.join(__dirname, '../register.js')
     const { stderr } = await t.throwsAsync(promisify(execFile)(process.execPath, ['--require', register, '--eval', program]))
     t.regex(stderr.trim(), expected)
-    t.false(stderr.includes(lib), stderr)
+    t.false(stderr.includes(dist), stderr)
   }
 })
 
 /** The package's namespace, loaded into a realm of its own over the one addon, as Jest does for each test file. */
 function loadInto(context) {
-  const loaded = new Map()
-  const load = (file) => {
-    if (!file.startsWith(lib)) return native
-    if (!loaded.has(file)) {
-      const module = { exports: {} }
-      loaded.set(file, module)
-      const wrapper = `(function (exports, require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
-      const from = (name) => {
-        if (!name.startsWith('.')) return require(name)
-        return load(require.resolve(path.resolve(path.dirname(file), name)))
-      }
-      vm.runInContext(wrapper, context, { filename: file })(module.exports, from, module, file, path.dirname(file))
-    }
-    return loaded.get(file).exports
-  }
-  return load(path.join(lib, 'namespace.js'))
+  const file = require.resolve('../dist/engine.js')
+  const from = (name) => (name.startsWith('.') ? native : require(name))
+  const wrapper = `(function (require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
+  const module = { exports: {} }
+  vm.runInContext(wrapper, context, { filename: file })(from, module, file, path.dirname(file))
+  return module.exports.load('namespace.js')
 }
 
 test('errors are of the realm whose copy of the package the instance came from', async (t) => {
@@ -173,11 +163,11 @@ test('errors are of the realm whose copy of the package the instance came from',
   const invalid = t.throws(() => new W.Module(Buffer.from([0, 1, 2, 3])), { any: true })
   t.true(invalid instanceof within('WebAssembly.CompileError'))
   t.is(invalid.code, 'ERR_WASM_INVALID_MODULE')
-  t.false(invalid.stack.includes(lib))
+  t.false(invalid.stack.includes(dist))
   t.true((await t.throwsAsync(W.compile(Buffer.from([0, 1, 2, 3])), { any: true })) instanceof within('WebAssembly.CompileError'))
 
   const segment = await assemble('(module (memory 1) (data (i32.const 65536) "a"))')
   const outside = t.throws(() => new W.Instance(new W.Module(segment)), { any: true })
   t.true(outside instanceof within('WebAssembly.RuntimeError'))
-  t.false(outside.stack.includes(lib))
+  t.false(outside.stack.includes(dist))
 })

@@ -6,13 +6,14 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
+const { count } = require('./support/stress.js')
 
 const register = path.join(__dirname, '../register.js')
 // Large enough to be cached, so that terminations meet lookups and writes as well.
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-workers-'))
 test.after.always(() => fs.rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
 
-const rounds = process.env.ROUNDS ?? '500'
+const rounds = `${count(40, 500)}`
 
 function workers(env) {
   return new Promise((resolve, reject) => {

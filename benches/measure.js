@@ -5,7 +5,7 @@ const { spawn } = require('node:child_process')
 const { createHash } = require('node:crypto')
 const path = require('node:path')
 
-const report = path.join(__dirname, 'report.js')
+const preload = path.join(__dirname, 'usage.js')
 const register = path.join(__dirname, '..', 'register.js')
 
 /** The environment of every process: nothing of the caller's that would turn our own knobs. */
@@ -24,7 +24,7 @@ function environment(extra) {
  */
 function run({ args, flags = [], ours = false, env = {} }) {
   return new Promise((resolve, reject) => {
-    const argv = [...flags, '--require', report, ...(ours ? ['--require', register] : []), ...args]
+    const argv = [...flags, '--require', preload, ...(ours ? ['--require', register] : []), ...args]
     const started = performance.now()
     const child = spawn(process.execPath, argv, { env: environment(env), stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
     let wall

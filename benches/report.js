@@ -1,9 +1,140 @@
 'use strict'
-// Preloaded into every measured process: says at its end, on file descriptor 3, what it used.
+// node benches/report.js: writes the figures of results.json between the marks of README.md (six rows) and of
+// docs/performance.md (all of them, and how each is measured).
+//
+// __test__/pages.test.js fails where these pages say anything else.
 
-const { writeSync } = require('node:fs') // now: a command may patch it (esbuild's does)
+const { readFileSync, writeFileSync } = require('node:fs')
+const path = require('node:path')
+const rows = require('./rows/index.js')
 
-process.on('exit', () => {
-  const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage()
-  writeSync(3, JSON.stringify({ rss: maxRSS * 1024, cpu: (userCPUTime + systemCPUTime) / 1000 }))
-})
+const ROOT = path.join(__dirname, '..')
+
+const BEGIN = '<!-- bench:begin: made of benches/results.json by `node benches/report.js` -->'
+const END = '<!-- bench:end -->'
+
+const number = (value) => value.toFixed(value >= 100 ? 0 : value >= 10 ? 1 : 2)
+
+/** "164 ms (0.13×)": median, and its ratio to the first column's. */
+function cell(column, unit, isFirst) {
+  if (column === undefined) return '–'
+  const ratio = isFirst || column.ratio === undefined ? '' : ` (${number(column.ratio)}×)`
+  return `${number(column.median)} ${unit}${ratio}`
+}
+
+const table = (head, lines) => [
+  `| ${head.join(' | ')} |`,
+  `|${head.map(() => '---').join('|')}|`,
+  ...lines.map((line) => `| ${line.join(' | ')} |`),
+].join('\n')
+
+const rowOf = ({ row }) => rows.find(({ name }) => name === row)
+
+/** A line of a row says what it is in the row's words: "call: JS → wasm, two i32". */
+function titleOf(result) {
+  const { name, row, title, whole } = result
+  if (name !== row) return `${rowOf(result)?.title ?? row}: ${title}`
+  return whole ? `${title} (whole process)` : title
+}
+
+const { entries } = Object
+
+/** How this package does once a module is optimised. */
+const running = ({ columns }) => columns.hot ?? columns.optimizing
+
+const worst = (results, columnOf) =>
+  results.filter((result) => columnOf(result)?.ratio !== undefined).sort((a, b) => columnOf(b).ratio - columnOf(a).ratio)[0]
+
+const USUAL = ['esbuild-cli', 'swc', 'sqljs', 'load-swc-url']
+
+/** What anybody would ask for first, then the worst of a cold run and the worst of all others. */
+const headline = (results) => [...new Set([
+  ...USUAL.map((name) => results.find((result) => result.name === name)),
+  worst(results, ({ columns }) => columns.cold),
+  worst(results, running),
+])].filter(Boolean)
+
+const about = ({ machine, rounds }) =>
+  `Medians of ${rounds} fresh processes a column, interleaved, on ${machine.cores} cores (${machine.cpu}, ${machine.system}), ` +
+  `Node ${machine.node.slice(1)}, ${machine.date.slice(0, 10)}.`
+
+function short(all) {
+  const lines = headline(all.results).map((result) => {
+    const { columns: { builtin, best, cold }, unit } = result
+    return [titleOf(result), cell(builtin, unit, true), ...[best, cold, running(result)].map((column) => cell(column, unit, false))]
+  })
+  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot'], lines), about(all)].join('\n\n')
+}
+
+const LOGARITHMIC = '![Time relative to the built-in engine, all rows](../benches/results.svg)'
+
+/** Runs of results with the same columns. */
+function groups(results) {
+  const found = []
+  for (const result of results) {
+    const keys = entries(result.columns).map(([key, { label }]) => [key, label])
+    const last = found.at(-1)
+    if (last?.results.at(-1).row === result.row || last?.keys.join() === keys.join()) last.results.push(result)
+    else found.push({ keys, results: [result] })
+  }
+  return found
+}
+
+/** How each row of a group is measured; rows that are measured alike share a line. */
+function hows(results) {
+  const titles = new Map()
+  for (const result of results) {
+    const { how, title } = rowOf(result) ?? {}
+    if (how !== undefined) titles.set(how, (titles.get(how) ?? new Set()).add(title))
+  }
+  return [...titles].map(([how, of]) => `- *${of.size > 3 ? `${[...of][0]}, and alike` : [...of].join('*, *')}*: ${how}`).join('\n')
+}
+
+function section({ keys, results }) {
+  const lines = results.map((result) => [
+    titleOf(result), ...keys.map(([key], index) => cell(result.columns[key], result.unit, index === 0)),
+  ])
+  return [table(['', ...keys.map(([, label]) => label)], lines), hows(results)].filter(Boolean).join('\n\n')
+}
+
+function memory(results) {
+  const whole = results.filter((result) => result.whole)
+  const keys = entries(whole[0]?.columns ?? {})
+  const lines = whole.map(({ title, columns }) => [title, ...keys.map(([key]) => `${(columns[key].rss / 2 ** 20).toFixed(0)} MiB`)])
+  return whole.length === 0 ? '' : `Memory at its peak:\n\n${table(['', ...keys.map(([, { label }]) => label)], lines)}`
+}
+
+function flags(results) {
+  const found = results.filter(({ whole, columns: { best } }) => whole && best?.flags.length > 0)
+  const lines = found.map(({ title, columns: { best } }) => `- *${title}*: \`${best.flags.join(' ')}\``)
+  return found.length === 0 ? '' : `The best flags that were found for the built-in engine, of the rows that run a whole program:\n\n${lines.join('\n')}`
+}
+
+const notes = (all) => (all.notes.length === 0 ? '' : `Notes:\n\n${all.notes.map((note) => `- ${note}`).join('\n')}`)
+
+const full = (all) =>
+  [LOGARITHMIC, about(all), ...groups(all.results).map(section), memory(all.results), flags(all.results), notes(all)]
+    .filter(Boolean).join('\n\n')
+
+/** The page with other figures. */
+function replaced(text, figures) {
+  const [from, to] = [text.indexOf(BEGIN), text.indexOf(END)]
+  if (from === -1 || to === -1) throw new Error(`a page has no ${from === -1 ? BEGIN : END}`)
+  return `${text.slice(0, from + BEGIN.length)}\n\n${figures}\n\n${text.slice(to)}`
+}
+
+/** @returns {{file: string, text: string, fresh: string}[]} the pages with figures: as they are, and as they have to be */
+function pages() {
+  const all = JSON.parse(readFileSync(path.join(__dirname, 'results.json'), 'utf8'))
+  return [['README.md', short(all)], ['docs/performance.md', full(all)]].map(([name, figures]) => {
+    const file = path.join(ROOT, name)
+    const text = readFileSync(file, 'utf8')
+    return { file, text, fresh: replaced(text, figures) }
+  })
+}
+
+module.exports = { pages }
+
+if (require.main === module) {
+  for (const { file, fresh } of pages()) writeFileSync(file, fresh)
+}

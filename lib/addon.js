@@ -28,15 +28,44 @@ function missing(error) {
     '`npm rebuild wasm-compile-cache` makes it from source'
 }
 
+const SHADOW_STACK =
+  'This process has a shadow stack (CET or GCS), under which the code of wasm-compile-cache cannot run; ' +
+  'GLIBC_TUNABLES=glibc.cpu.x86_shstk=off runs it without one'
+
+/** Names of the addons that may fit: which C library Linux has, takes longer to find out than to try. */
+function candidates() {
+  const { platform, arch } = process
+  if (platform === 'linux') return [`linux-${arch}-gnu`, `linux-${arch}-musl`]
+  return [platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`]
+}
+
+/** The addon where it is usually found, without the generated loader, which looks everywhere and knows why not. */
+function find() {
+  if (process.env.NAPI_RS_NATIVE_LIBRARY_PATH) return undefined
+  for (const name of candidates()) {
+    for (const request of [`../wasm-compile-cache.${name}.node`, `wasm-compile-cache-${name}`]) {
+      try {
+        return require(request)
+      } catch {
+        // The next one.
+      }
+    }
+  }
+  return undefined
+}
+
 function load() {
+  let addon
   try {
-    return require('../binding.js')
+    addon = find() ?? require('../binding.js')
   } catch (error) {
     const [code, message] = areDisabled()
       ? ['ERR_WASM_ADDONS_DISABLED', 'wasm-compile-cache is a native addon, and Node loads none (--no-addons, or --permission without --allow-addons)']
       : ['ERR_WASM_NO_ADDON', missing(error)]
     throw Object.assign(new Error(message, { cause: error }), { code })
   }
+  if (addon.refusal === 'shadowStack') throw Object.assign(new Error(SHADOW_STACK), { code: 'ERR_WASM_SHADOW_STACK' })
+  return addon
 }
 
 module.exports = load()

@@ -68,7 +68,7 @@ async function exportArchive(file, options = {}) {
   checkOptions(options, ['keys', 'partition', 'sign'], EXPORT)
   const { keys, partition, sign } = options
   if (partition !== undefined && typeof partition !== 'string') throw wrongType(EXPORT, 'The option "partition"', 'a string', partition)
-  if (keys !== undefined && partition !== undefined) throw invalid(EXPORT, 'Take "keys" or "partition", not both')
+  if (keys !== undefined && partition !== undefined) throw invalid(EXPORT, 'Pass "keys" or "partition", not both')
   const { readPrivateKey } = require('./archive/keys.js')
   const signer = sign === undefined ? undefined : readPrivateKey(pathOf(sign, EXPORT, 'The option "sign"'))
   checkCache(false)
@@ -98,9 +98,9 @@ async function importArchive(file, options = {}) {
   const { key, trust = false } = options
   if (typeof trust !== 'boolean') throw wrongType(IMPORT, 'The option "trust"', 'a boolean', trust)
   if (key === undefined && !trust) {
-    throw invalid(IMPORT, 'Name the public key that the archive is signed with ("key"), or say "trust: true": its code will be run')
+    throw invalid(IMPORT, 'Name the public key that the archive is signed with ("key"), or pass "trust: true": its code will be executed')
   }
-  if (key !== undefined && trust) throw invalid(IMPORT, 'Take "key" or "trust", not both: with "trust" no signature is looked at')
+  if (key !== undefined && trust) throw invalid(IMPORT, 'Pass "key" or "trust", not both: with "trust" no signature is checked')
   const { readPublicKey } = require('./archive/keys.js')
   const verifier = key === undefined ? undefined : readPublicKey(pathOf(key, IMPORT, 'The option "key"'))
   checkCache(true)

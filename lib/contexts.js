@@ -13,7 +13,7 @@ const { types } = require('node:util')
 const vm = require('node:vm')
 
 const { createRecord, records } = require('./realms.js')
-const { knowRealmOf, leaving } = require('./stack.js')
+const { knowRealmOf } = require('./stack.js')
 
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
 const { toString: sourceOf } = Function.prototype
@@ -25,7 +25,14 @@ const REPLACED = ['compile', 'validate', 'instantiate', 'Module', 'Instance', 'T
 const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 
 /** Files that have nothing of a realm in what they give. */
-const REALMLESS = new Set(['binary', 'copies', 'environment', 'events', 'realms', 'streaming'].map((name) => `./${name}.js`))
+const REALMLESS = {
+  'binary.js': require('./binary.js'),
+  'copies.js': require('./copies.js'),
+  'environment.js': require('./environment.js'),
+  'events.js': require('./events.js'),
+  'realms.js': require('./realms.js'),
+  'streaming.js': require('./streaming.js'),
+}
 
 // The accessors are the context's own functions: one of this realm's would be a way out of the context.
 const ENTER = `'use strict';
@@ -65,17 +72,19 @@ const OUTSIDE = {
   process, queueMicrotask,
 }
 
-/** What V8 made of a file the first time: file -> {source, cachedData}. */
-const compiled = new Map()
+const FILE = path.join(__dirname, 'engine.js')
 
-function compileIn(context, file, parameters) {
-  const known = compiled.get(file)
-  const source = known?.source ?? fs.readFileSync(file, 'utf8')
-  const options = { filename: file, parsingContext: context }
-  if (known !== undefined) return vm.compileFunction(source, parameters, { ...options, cachedData: known.cachedData })
+/** This package's JavaScript, and what V8 made of it the first time. */
+let source
+let cachedData
+
+function compileIn(context, parameters) {
+  source ??= fs.readFileSync(FILE, 'utf8')
+  const options = { filename: FILE, parsingContext: context }
+  if (cachedData !== undefined) return vm.compileFunction(source, parameters, { ...options, cachedData })
   const fn = vm.compileFunction(source, parameters, { ...options, produceCachedData: true })
   // A copy, for V8's is that context's.
-  compiled.set(file, { source, cachedData: Buffer.from(fn.cachedData) })
+  cachedData = Buffer.from(fn.cachedData)
   return fn
 }
 
@@ -84,19 +93,11 @@ function loadInto(context, record) {
   const intrinsics = vm.compileFunction(INTRINSICS, [], { parsingContext: context })()
   const globals = { ...OUTSIDE, ...intrinsics }
   const parameters = ['require', 'module', '__filename', '__dirname', ...Object.keys(globals)]
-  const values = Object.values(globals)
-  const modules = new Map([['./realm.js', record]])
-  const load = (name) => {
-    if (!name.startsWith('./') || REALMLESS.has(name)) return require(name)
-    if (!modules.has(name)) {
-      const file = path.join(__dirname, name)
-      const module = { exports: {} }
-      compileIn(context, file, parameters)(load, module, file, __dirname, ...values)
-      modules.set(name, module.exports)
-    }
-    return modules.get(name)
-  }
-  return load('./inheritance.js')
+  const bundle = { exports: {} }
+  compileIn(context, parameters)(require, bundle, FILE, __dirname, ...Object.values(globals))
+  const { load, loaded } = bundle.exports
+  for (const [name, exports] of Object.entries({ ...REALMLESS, 'realm.js': record })) loaded.set(name, exports)
+  return load('inheritance.js')
 }
 
 let enterScript
@@ -152,63 +153,4 @@ function adopt(context, contextObject, compiles) {
   for (const name of LEFT_OUT) Reflect.deleteProperty(namespace, name)
 }
 
-const { createContext: nodesCreate } = vm
-const { runInNewContext: nodesRun } = vm.Script.prototype
-
-/** @returns what vm.createContext does */
-function create(contextObject, list) {
-  const context = apply(nodesCreate, vm, list)
-  adopt(context, contextObject, list[1]?.codeGeneration?.wasm !== false)
-  return context
-}
-
-/** A context by the options of those that make one and run a script in it; undefined where Node refuses them. */
-function createFor(contextObject = {}, options = undefined) {
-  try {
-    const { contextName: name, contextOrigin: origin, contextCodeGeneration: codeGeneration, microtaskMode } = options ?? {}
-    return create(contextObject, [contextObject, { name, origin, codeGeneration, microtaskMode }])
-  } catch {
-    return undefined
-  }
-}
-
-function createContext(contextObject = {}, options = undefined) {
-  try {
-    return create(contextObject, options === undefined ? [contextObject] : [contextObject, options])
-  } catch (error) {
-    throw leaving(error, createContext) // node-do-not-add-exception-line
-  }
-}
-
-// vm.runInNewContext calls it, too.
-const { runInNewContext } = {
-  runInNewContext(contextObject, options) {
-    try {
-      const context = createFor(contextObject, options)
-      return apply(nodesRun, this, context === undefined ? arguments : [context, options])
-    } catch (error) {
-      throw leaving(error, runInNewContext) // node-do-not-add-exception-line
-    }
-  },
-}
-
-// Node's module, not a copy that a test runner made for a realm of its own.
-const isNodes = nodesCreate instanceof Function
-
-function replace(target, name, from, to) {
-  const descriptor = getOwnPropertyDescriptor(target, name)
-  if (isNodes && descriptor?.value === from) defineProperty(target, name, { ...descriptor, value: to })
-}
-
-/** Has contexts that are made from here on get our namespace. */
-function install() {
-  replace(vm, 'createContext', nodesCreate, createContext)
-  replace(vm.Script.prototype, 'runInNewContext', nodesRun, runInNewContext)
-}
-
-function uninstall() {
-  replace(vm, 'createContext', createContext, nodesCreate)
-  replace(vm.Script.prototype, 'runInNewContext', runInNewContext, nodesRun)
-}
-
-module.exports = { install, uninstall }
+module.exports = { adopt }

@@ -6,6 +6,7 @@ const path = require('node:path')
 
 const { cacheAccess } = require('./permission.js')
 const { parseSize } = require('./quantities.js')
+const started = require('./started.js')
 
 // As the native side has it for a limit that nobody gave.
 const NO_LIMIT = -1
@@ -16,7 +17,10 @@ const {
   WASM_COMPILE_CACHE_MAX_SIZE,
   WASM_COMPILE_CACHE_ONLY,
   WASM_DISABLE_COMPILE_CACHE,
-} = process.env
+} = started.environment
+
+/** What the user's cache folder is made of. */
+const HOMES = ['HOME', 'XDG_CACHE_HOME']
 
 /** Bytes; NO_LIMIT where the user says nothing. What cannot be read is told: a limit that is none would fill the disk. */
 function sizeOf(variable, text) {
@@ -29,7 +33,7 @@ function sizeOf(variable, text) {
 
 const environment = {
   /** Absolute, because the program may change its folder; null: the user's cache folder. */
-  directory: WASM_COMPILE_CACHE ? path.resolve(WASM_COMPILE_CACHE) : null,
+  directory: WASM_COMPILE_CACHE ? (started.directory ?? path.resolve(WASM_COMPILE_CACHE)) : null,
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
   maxSize: sizeOf('WASM_COMPILE_CACHE_MAX_SIZE', WASM_COMPILE_CACHE_MAX_SIZE),
   maxEntrySize: sizeOf('WASM_COMPILE_CACHE_MAX_ENTRY_SIZE', WASM_COMPILE_CACHE_MAX_ENTRY_SIZE),
@@ -43,8 +47,21 @@ const environment = {
  */
 function configure(native) {
   const { directory, enabled, maxSize, maxEntrySize, only } = environment
-  const access = cacheAccess(native.locateCache(directory))
-  native.configure({ directory, access, maxSize, maxEntrySize, only, disabled: !enabled })
+  asStarted(() => {
+    const access = cacheAccess(native.locateCache(directory))
+    native.configure({ directory, access, maxSize, maxEntrySize, only, disabled: !enabled })
+  })
+}
+
+/** Native looks for the user's cache folder in the environment of this moment, from which a program may have removed it. */
+function asStarted(action) {
+  const taken = HOMES.filter((name) => process.env[name] === undefined && started.environment[name] !== undefined)
+  for (const name of taken) process.env[name] = started.environment[name]
+  try {
+    action()
+  } finally {
+    for (const name of taken) delete process.env[name]
+  }
 }
 
 module.exports = { NO_LIMIT, configure, environment }

@@ -10,27 +10,25 @@
 
 const fs = require('node:fs')
 const path = require('node:path')
-const { isMainThread } = require('node:worker_threads')
 
 const events = require('./events.js')
 const { adopt, areWaitedFor } = require('./orphans.js')
 const { mayHandOff } = require('./permission.js')
+const { environment } = require('./started.js')
+const { isMainThread } = require('./thread.js')
 
 // Not for the finisher: what would load this package into it a second time, make it write files of its own, or
 // overwrite its parent's.
 const NOT_INHERITED = ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'NODE_CHANNEL_FD', 'WASM_COMPILE_CACHE_TRACE']
 
-// As the program was started: esbuild's command, for one, empties process.env.
-const started = { ...process.env }
-
 const FINISH = path.join(__dirname, 'finish.js')
 
 let installed = false
 
-const mayFinish = () => started.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff() && areWaitedFor()
+const mayFinish = () => environment.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff() && areWaitedFor()
 
 function finisherEnvironment() {
-  const env = { ...started, WASM_COMPILE_CACHE_FINISH: '0' }
+  const env = { ...environment, WASM_COMPILE_CACHE_FINISH: '0' }
   // Not deleted: where the name is missing, Node adds its own NODE_V8_COVERAGE.
   for (const name of NOT_INHERITED) env[name] = undefined
   if (process.versions.electron) env.ELECTRON_RUN_AS_NODE = '1'

@@ -5,7 +5,8 @@
 // can listen to signals.
 
 const { constants: { signals } } = require('node:os')
-const { isMainThread } = require('node:worker_threads')
+
+const { isMainThread } = require('./thread.js')
 
 const FAULTS = ['SIGBUS', 'SIGFPE', 'SIGILL', 'SIGSEGV']
 

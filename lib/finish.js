@@ -2,7 +2,7 @@
 
 // The process that ./exit.js leaves behind: finishes spooled modules, one after the other, at the lowest priority and ends.
 //
-//   node lib/finish.js <spool file>...
+//   node dist/finish.js <spool file>...
 //
 // Promise: it ends. native.finish() blocks this thread, so a worker thread holds the clock. A module that takes more than
 // ten minutes ends the whole process the hard way, native threads included; those behind it go to another one. It writes
@@ -59,4 +59,4 @@ function finish(spools) {
 }
 
 if (!isMainThread) watch()
-else if (require.main === module && process.argv.length > 2) finish(process.argv.slice(2))
+else finish(process.argv.slice(2))

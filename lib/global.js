@@ -90,7 +90,7 @@ function load(global, state, where) {
   const { letter, group, address } = state
   if (group === null) return state.held ?? apply(builtinGet, global, [])
   if (isOpaque(letter)) throw invalidType(letter, 'get', where)
-  native.globalGet(address)
+  native.globalGet(group.handle, address)
   return read(letter, 0, group)
 }
 
@@ -138,7 +138,7 @@ const own = defineInterface(Global, 'WebAssembly.Global', {
       checkFunction(letter, value, where)
       const raw = toRaw(letter, value, group)
       write(letter, 0, raw, group)
-      native.globalSet(address)
+      native.globalSet(group.handle, address)
     } catch (error) {
       throw leaving(error, own['set value']) // node-do-not-add-exception-line
     }
@@ -181,7 +181,7 @@ function defineValue(group, letter, mutable, value) {
   const raw = letter === 'x' ? 0 : toRaw(letter, value, group)
   const address = native.globalCreate(group.handle, letter, mutable)
   write(letter, 0, raw, group)
-  native.globalSet(address)
+  native.globalSet(group.handle, address)
   return address
 }
 

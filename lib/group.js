@@ -174,7 +174,7 @@ function chooseGroup(bound, preferred, caller) {
     if (other.group === first.group) continue
     throw new classes.LinkError(
       `${caller}: ${other.subject}: it belongs to other instances than ${first.subject}; ` +
-        'tables, tags and mutable reference globals of instances that were not linked with each other cannot be mixed'
+        'tables, tags and mutable reference globals can only be shared by instances that were linked with each other'
     )
   }
   return first.group

@@ -5,11 +5,11 @@
 // The copy or version that was installed last is in force (see ./realm.js), and whoever leaves takes nothing but itself
 // away.
 
-const { syncBuiltinESMExports } = require('node:module')
-const contexts = require('./contexts.js')
 const { inherit, namespace } = require('./inheritance.js')
 const { installed, original } = require('./realm.js')
-const threads = require('./threads.js')
+
+// ../register.js has loaded it where the program took what it replaces.
+const hooks = () => require('./hooks.js')
 
 function putInForce(value) {
   Object.defineProperty(globalThis, 'WebAssembly', { value, writable: true, enumerable: false, configurable: true })
@@ -23,9 +23,7 @@ function install() {
   installed.push(namespace)
   inherit(namespace)
   putInForce(namespace)
-  contexts.install()
-  threads.install()
-  syncBuiltinESMExports()
+  hooks().install()
 }
 
 /** Undoes install(). Objects that were made meanwhile live on, and contexts with what is in them. */
@@ -36,12 +34,10 @@ function uninstall() {
   const untouched = isOurs(globalThis.WebAssembly)
   installed.splice(index, 1)
   inherit(installed.at(-1))
-  contexts.uninstall()
-  threads.uninstall()
-  syncBuiltinESMExports()
+  hooks().uninstall()
   if (untouched) putInForce(installed.at(-1) ?? original)
 }
 
-if (installed.length === 0) inherit(undefined)
+inherit(installed.at(-1))
 
 module.exports = { install, uninstall }

@@ -55,8 +55,8 @@ function isModule(value) {
   if (handle === null) {
     throw Object.assign(
       new classes.CompileError(
-        'The module was compiled by another copy of wasm-compile-cache, or was given up by the thread that sent it ' +
-          'before it was used here; keep a reference to it there'
+        'The module was compiled by another copy of wasm-compile-cache, or the thread that sent it dropped it before it ' +
+          'was used here: keep a reference to it there'
       ),
       { code: 'ERR_WASM_MODULE_GONE' }
     )

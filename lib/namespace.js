@@ -2,6 +2,7 @@
 
 // The WebAssembly namespace object, complete and with the property attributes of the built-in one.
 
+const path = require('node:path')
 const { types } = require('node:util')
 
 const { compileInBackground } = require('./compile.js')
@@ -13,6 +14,7 @@ const { instantiateBuiltin } = require('./link-builtin.js')
 const { Module, describeModule, isModule, moduleOf } = require('./module.js')
 const { native, builtin } = require('./native.js')
 const { readOptions } = require('./options.js')
+const realm = require('./realm.js')
 const { leaving } = require('./stack.js')
 const { makeStreaming } = require('./streaming.js')
 const { Table } = require('./table.js')
@@ -113,7 +115,10 @@ const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 
 // In the order and with the attributes of the built-in one. Where Node put no streaming functions (in a vm context), ours
 // come last. Everything that is not listed above (the errors, JSTag, what a newer V8 adds) is the built-in's.
-const namespace = {}
+//
+// ../register.js has put an object in the built-in's place that waits for this.
+const namespace = realm.waiting?.from === path.dirname(__dirname) ? realm.waiting.namespace : {}
+realm.waiting = undefined
 const members = { ...operations, ...interfaces }
 for (const name of new Set([...Reflect.ownKeys(builtin), ...Reflect.ownKeys(members)])) {
   if (LEFT_OUT.includes(name)) continue

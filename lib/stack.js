@@ -9,6 +9,7 @@
 const { isNativeError } = require('node:util').types
 const { shared } = require('./copies.js')
 const { native, classes } = require('./native.js')
+const places = require('./places.js')
 const { v8 } = require('./webidl.js')
 
 const { apply, defineProperty, getOwnPropertyDescriptor, getPrototypeOf } = Reflect
@@ -145,7 +146,6 @@ function withError(name, value, action) {
   }
 }
 
-const OWN = `${__dirname}/`
 // Below these, a frame of ./function.js is a call that went into wasm; elsewhere it still read its arguments.
 const ABOVE_WASM = new Set(['adapter.js', 'exception.js', 'group.js', 'native.js', 'stack.js'])
 // Of these nothing is left when the frames of wasm are there. Others are the API's, whose functions have their callers
@@ -172,14 +172,21 @@ function replaceFrames(frames, calls) {
   return replaced.flat()
 }
 
+const OWN = `${__dirname}/`
+
+/** The file of lib/ that a line of this one is from. */
+const fileAt = (file, line) => (file === __filename ? places.findLast(([first]) => first <= line)?.[1] : file)
+
 function siteName(site) {
   const file = site.getFileName()
-  return typeof file === 'string' && file.startsWith(OWN) ? file.slice(OWN.length) : undefined
+  return typeof file === 'string' && file.startsWith(OWN) ? fileAt(file, site.getLineNumber()) : undefined
 }
 
 function lineName(line) {
   const from = line.indexOf(OWN)
-  return from === -1 ? undefined : /^[^:]*/.exec(line.slice(from + OWN.length))[0]
+  if (from === -1) return undefined
+  const [, file, number] = /^([^:]*):(\d+)/.exec(line.slice(from))
+  return fileAt(file, Number(number))
 }
 
 /** The file of a frame, as a call site or as it was written, if it is one of this package. */

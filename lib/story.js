@@ -18,27 +18,29 @@ const took = ({ dur }) => `in ${formatDuration(dur)}`
 const share = (part, whole) => `${Math.round((100 * part) / whole)} %`
 
 const OUTCOMES = {
-  fresh: 'kept, and fresh: nothing is requested',
+  fresh: 'kept and still fresh, so nothing is requested',
   revalidated: 'kept, and the server says that nothing changed',
   fetched: 'the server sends it',
-  changed: 'the server sends another than the one that was kept',
-  stale: 'kept, and stale, which the server has allowed for when it fails',
+  changed: 'the server sends another one than was kept',
+  stale: 'kept and stale, which the server allows when it fails',
 }
 
 const SENTENCES = {
   streamFromResponseCallback: (event) => `all ${formatSize(event.bytes)} have arrived, ${event.chunks} chunk${event.chunks === 1 ? '' : 's'} ${took(event)}`,
   moduleCacheHit: (event) =>
     `found ${event.path} (${formatSize(event.artifactBytes)}), verified ${event.verified}, and ${event.pages === 'shared' ? 'mapped' : 'copied'} it ${took(event)}; nothing is compiled`,
-  moduleCacheMiss: (event) => `not in the cache (${event.reason}), looked for ${formatDuration(event.dur)}; it is compiled`,
-  moduleCacheInvalid: (event) => `what is there cannot be used (${event.reason}), found out ${took(event)}; it is compiled anew`,
+  moduleCacheMiss: (event) => `not in the cache (${event.reason}), after ${formatDuration(event.dur)}; it is compiled`,
+  moduleCacheInvalid: (event) => `the artifact cannot be used (${event.reason}), after ${formatDuration(event.dur)}; it is compiled anew`,
   baselineReady: (event) =>
     `compiled by the baseline tier ${took(event)}${event.craneliftBytes > 0 ? `, ${share(event.craneliftBytes, event.bytes)} of it by Cranelift` : ''}`,
   compiledModule: (event) => `can be run, after ${formatDuration(event.dur)}`,
   optimizedReady: (event) => `optimised code has taken over, after ${formatDuration(event.dur)}`,
   cachedModule: (event) => `stored ${event.path} (${formatSize(event.artifactBytes)}) ${took(event)}`,
   cacheWriteFailed: (event) => `not stored: ${event.reason}`,
-  fallback: (event) => `compiled by the built-in engine, for want of ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
+  fallback: (event) => `compiled by the built-in engine, because it needs ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
   resource: (event) => `${OUTCOMES[event.outcome]}${event.status === undefined ? '' : ` (status ${event.status})`}, after ${formatDuration(event.dur)}`,
+  featureOff: (event) => `this process does without ${event.feature}: ${event.reason}`,
+  panicked: (event) => `an error of wasm-compile-cache itself: ${event.what}: ${event.message}`,
   handedOff: (event) => `process ${event.pid} finishes what is left of ${event.spool}`,
 }
 

@@ -11,10 +11,12 @@ const { setImmediate } = require('node:timers')
 
 const { compileInBackground, worded } = require('./compile.js')
 const fallback = require('./fallback.js')
-const resources = require('./resources.js')
 const sources = require('./sources.js')
 const { leaving } = require('./stack.js')
 const { isObject } = require('./webidl.js')
+
+// Not before somebody streams what has an address: it takes node:crypto.
+const resources = () => require('./resources.js')
 
 // Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
 const HIGH_WATER = 4 * 1024 * 1024
@@ -101,7 +103,7 @@ class Compilation {
       this.#job = this.#native.compileFile(input.path, options, done)
       return
     }
-    const { fetched } = isAddress ? retrieved : resources.recognize(value, this.#native, this.#options)
+    const { fetched } = isAddress ? retrieved : resources().recognize(value, this.#native, this.#options)
     const job = this.#native.compileBegin({ ...options, fetched }, done)
     this.#job = job
     const event = { name: 'streamFromResponseCallback', ts: now(), dur: 0, bytes: 0, chunks: 0, source: options.source }
@@ -127,7 +129,7 @@ class Compilation {
     if (signal?.aborted) throw signal.reason
     this.#heed(signal)
     this.#fetching = new AbortController()
-    return resources.retrieve(source, {
+    return resources().retrieve(source, {
       native: this.#native,
       options: this.#options,
       caching: !fallback.wantsAllBytes(this.#options),

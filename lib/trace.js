@@ -9,14 +9,8 @@
 
 const { existsSync, writeFileSync } = require('node:fs')
 const { dirname } = require('node:path')
-const {
-  BroadcastChannel,
-  getEnvironmentData,
-  isMainThread,
-  receiveMessageOnPort,
-  setEnvironmentData,
-  threadId,
-} = require('node:worker_threads')
+
+const { isMainThread } = require('./thread.js')
 
 const CATEGORY = 'v8.wasm'
 const COLLECTED = 'wasm-compile-cache:trace' // environment data: somebody above this thread collects the events
@@ -27,10 +21,12 @@ let hadFolder = false
 let port = null
 let forwards = false
 let entries = []
+/** node:worker_threads, of which a program without a trace has no need. */
+let threads
 
 function entry({ name, ts, dur, tid, ...args }) {
   const time = Math.round(ts * MICROSECONDS)
-  const common = { name, cat: CATEGORY, pid: process.pid, tid: tid ?? threadId, ts: time, args }
+  const common = { name, cat: CATEGORY, pid: process.pid, tid: tid ?? threads.threadId, ts: time, args }
   return dur > 0 ? { ...common, ph: 'X', dur: Math.round(dur * MICROSECONDS) } : { ...common, ph: 'i', s: 't' }
 }
 
@@ -40,15 +36,16 @@ const plain = (_key, value) => (typeof value === 'bigint' ? Number(value) : valu
 function start() {
   const wanted = process.env.WASM_COMPILE_CACHE_TRACE
   if (!wanted || file !== null) return
+  threads = require('node:worker_threads')
   file = wanted.replaceAll('${pid}', process.pid)
   hadFolder = existsSync(dirname(file))
-  forwards = !isMainThread && getEnvironmentData(COLLECTED) === true
-  if (!isMainThread && !forwards) file += `.${threadId}`
-  port = new BroadcastChannel(`wasm-compile-cache:trace:${process.pid}`)
+  forwards = !isMainThread && threads.getEnvironmentData(COLLECTED) === true
+  if (!isMainThread && !forwards) file += `.${threads.threadId}`
+  port = new threads.BroadcastChannel(`wasm-compile-cache:trace:${process.pid}`)
   port.unref()
   if (isMainThread) {
     port.onmessage = collect
-    setEnvironmentData(COLLECTED, true)
+    threads.setEnvironmentData(COLLECTED, true)
   }
 }
 
@@ -67,7 +64,7 @@ function close() {
   if (!forwards) {
     if (isMainThread) {
       // What the event loop did not come to deliver.
-      for (let sent; (sent = receiveMessageOnPort(port)) !== undefined; ) collect({ data: sent.message })
+      for (let sent; (sent = threads.receiveMessageOnPort(port)) !== undefined; ) collect({ data: sent.message })
     }
     entries.sort((a, b) => a.ts - b.ts)
     try {

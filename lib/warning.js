@@ -6,8 +6,6 @@
 // Promise: one in a process, whatever its threads. Each of the cache's failures is an event beside it (./events.js). Who
 // does not want it runs Node with --no-warnings, or switches the cache off.
 
-const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads')
-
 const NAME = 'WasmCompileCacheWarning'
 
 let closing = false
@@ -35,6 +33,7 @@ const TOLD = 'wasm-compile-cache.absent'
  */
 function warnOfAbsence({ message, code }) {
   // Nothing is lost where there is no WebAssembly.
+  const { getEnvironmentData, setEnvironmentData } = require('node:worker_threads')
   if (code === 'ERR_WASM_NO_WEBASSEMBLY' || getEnvironmentData(TOLD)) return
   setEnvironmentData(TOLD, true)
   process.emitWarning(`${message}. The program runs on Node's own engine`, { type: NAME, code })

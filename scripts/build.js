@@ -3,7 +3,9 @@
 // Builds the addon from source and puts it where the loader looks first: wasm-compile-cache.<platform>.node beside
 // package.json.
 //
-//   node scripts/build.js [--debug] [--target <triple>] [--output-dir <dir>] [anything for cargo, e.g. --no-default-features]
+//   node scripts/build.js [--profile <name>] [--target <triple>] [--output-dir <dir>] [anything for cargo, e.g. --no-default-features]
+//
+// The profile is `release` unless another is named: `checks` is the tests', `dev` has debug assertions.
 //
 // It is cargo and a copy; CARGO_TARGET_DIR is respected. For another platform's addon it is `napi build`, which brings the
 // cross compilers (--use-napi-cross, -x). binding.js, the loader that picks the platform's addon, is napi's too: it is
@@ -86,9 +88,9 @@ async function cargo(args, triple) {
   throw new Error('cargo named no cdylib')
 }
 
-async function crossCompile(args, triple, outputDir, flags) {
-  const child = spawn(process.execPath, [NAPI_CLI, 'build', '--platform', '--no-js', '--target', triple, '--output-dir',
-    outputDir, ...flags, '--', '--locked', ...args], { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] })
+async function crossCompile(args, profile, triple, outputDir, flags) {
+  const child = spawn(process.execPath, [NAPI_CLI, 'build', '--platform', '--no-js', '--profile', profile, '--target', triple,
+    '--output-dir', outputDir, ...flags, '--', '--locked', ...args], { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] })
   await ended(child, 'napi build')
 }
 
@@ -98,6 +100,11 @@ async function ended(child, what) {
     child.once('close', resolve)
   })
   if (code !== 0) throw new Error(`${what} failed (exit code ${code})`)
+}
+
+/** The package's JavaScript; an installed package has it. */
+function writeBundles() {
+  if (fs.existsSync(path.join(ROOT, 'lib'))) require('./bundle.js').build()
 }
 
 /** Generates the loader: first the addon beside it, then the platform's package. */
@@ -127,20 +134,21 @@ function place(library, to) {
 /**
  * Builds the addon, and the loader where it can be generated.
  *
- * @param {{debug?: boolean, target?: string, outputDir?: string, cargoArgs?: string[]}} [options]
+ * @param {{profile?: string, target?: string, outputDir?: string, cargoArgs?: string[]}} [options]
  */
-async function build({ debug = false, target, outputDir = ROOT, cargoArgs = [] } = {}) {
+async function build({ profile = 'release', target, outputDir = ROOT, cargoArgs = [] } = {}) {
   if (cargoVersion() === null) throw new Error(NO_CARGO)
   fs.mkdirSync(outputDir, { recursive: true })
   const cross = cargoArgs.filter((arg) => CROSS.includes(arg))
-  const args = [...(debug ? [] : ['--release']), ...cargoArgs.filter((arg) => !CROSS.includes(arg))]
+  const args = cargoArgs.filter((arg) => !CROSS.includes(arg))
   if (cross.length > 0) {
-    await crossCompile(args, target, outputDir, cross)
+    await crossCompile(args, profile, target, outputDir, cross)
   } else {
-    const library = await cargo([...args, ...(target === undefined ? [] : ['--target', target])], target)
+    const library = await cargo(['--profile', profile, ...args, ...(target === undefined ? [] : ['--target', target])], target)
     place(library, path.join(outputDir, `${BINARY}.${platformName(target)}.node`))
   }
   if (fs.existsSync(NAPI_CLI)) await writeLoader()
+  writeBundles()
 }
 
 /** Everything the addon is made from; younger than the addon means stale. */
@@ -170,13 +178,13 @@ function isFresh(directory = ROOT) {
 async function main(argv) {
   const options = { cargoArgs: [] }
   for (let i = 0; i < argv.length; i++) {
-    if (argv[i] === '--debug') options.debug = true
+    if (argv[i] === '--profile') options.profile = argv[++i]
     else if (argv[i] === '--target') options.target = argv[++i]
     else if (argv[i] === '--output-dir') options.outputDir = path.resolve(argv[++i])
     else options.cargoArgs.push(argv[i])
   }
   const started = Date.now()
-  console.log(`Building the addon with ${cargoVersion() ?? 'cargo'} (${options.debug ? 'debug' : 'release'} profile${
+  console.log(`Building the addon with ${cargoVersion() ?? 'cargo'} (${options.profile ?? 'release'} profile${
     options.cargoArgs.map((arg) => ` ${arg}`).join('')}). The first build compiles two code generators: some minutes.`)
   await build(options)
   console.log(`Built in ${seconds(Date.now() - started)}.`)

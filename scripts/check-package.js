@@ -8,6 +8,7 @@
 const fs = require('node:fs')
 const path = require('node:path')
 const { spawnSync } = require('node:child_process')
+const { BUNDLES } = require('./bundle.js')
 const { npm } = require('./run.js')
 
 const ROOT = path.join(__dirname, '..')
@@ -44,7 +45,7 @@ function checkMain(release) {
   const { names, size } = packed(ROOT)
   const allowed = [
     'package.json', 'README.md', 'CHANGELOG.md', 'SECURITY.md', ...LICENCES,
-    'index.js', 'index.d.ts', 'register.js', 'register.d.ts', 'binding.js', ...below('lib'),
+    'index.js', 'index.d.ts', 'register.js', 'register.d.ts', 'binding.js', ...BUNDLES.map(({ name }) => `dist/${name}`),
     // What a build from source takes.
     'Cargo.toml', 'Cargo.lock', 'build.rs', 'scripts/install.js', 'scripts/build.js', 'scripts/run.js', ...below('src'),
     ...['store', 'engine'].flatMap((name) => [`crates/${name}/Cargo.toml`, ...below(`crates/${name}/src`)]), 'crates/engine/build.rs',

@@ -1,15 +1,21 @@
 'use strict'
 
-// Brings a fresh clone to where its scripts can run: the packages of the lock files, and an addon that is not older than
-// its sources. What is there already costs nothing. Node built-ins alone.
+// Brings a fresh clone to where its scripts can run: the packages of the lock files, the tool that runs Rust's tests, and
+// an addon that is not older than its sources. What is there already costs nothing. Node built-ins alone.
 
+const { spawnSync } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
+const bundle = require('./bundle.js')
 const { step, npm } = require('./run.js')
 const { isFresh, platformName } = require('./build.js')
 
 const ROOT = path.join(__dirname, '..')
 const NODES = path.join(ROOT, '__test__', 'nodes')
+const TARGET = process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target')
+
+/** Installed where there is none; any version that is there will do. */
+const NEXTEST = '0.9.143'
 
 /** npm writes node_modules/.package-lock.json last; older than the lock file means the lock file has changed since. */
 function isInstalled(directory) {
@@ -34,8 +40,26 @@ const packages = (log) => installPackages(ROOT, 'npm ci', log)
 /** The other Nodes, kept apart from the packages: see __test__/nodes/package.json. */
 const nodes = (log) => installPackages(NODES, 'npm ci of the other Nodes', log)
 
-/** The addon, built in the release profile if it is missing or stale. */
+const answers = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
+
+/**
+ * cargo-nextest, which runs each of Rust's tests in a process of its own.
+ *
+ * @returns {Promise<[string, string[]] | undefined>} the command and its first arguments
+ */
+async function nextest(log) {
+  if (answers('cargo', ['nextest', '--version'])) return ['cargo', ['nextest']]
+  const tools = path.join(TARGET, 'tools')
+  const own = path.join(tools, 'bin', 'cargo-nextest')
+  if (answers(own, ['nextest', '--version'])) return [own, ['nextest']]
+  const args = ['install', '--locked', '--root', tools, `cargo-nextest@${NEXTEST}`]
+  const { ok } = await step('cargo install cargo-nextest', 'cargo', args, { log, env: { CARGO_TARGET_DIR: path.join(tools, 'target') } })
+  return ok ? [own, ['nextest']] : undefined
+}
+
+/** The package's JavaScript, and the addon as it is shipped, built if it is missing or stale. */
 async function addon(log) {
+  bundle.build()
   if (isFresh()) return true
   const result = await step(`build of the addon for ${platformName()}`, process.execPath,
     [path.join(__dirname, 'build.js')], { log })
@@ -56,7 +80,27 @@ function otherNodes() {
   return found
 }
 
-module.exports = { packages, nodes, addon, otherNodes, ROOT }
+/**
+ * Runs a suite (suite.js, whose packages may have to be installed first), and prints its end.
+ *
+ * @param {number} minutes it may take
+ * @param {(suite: Suite, nextest: [string, string[]]) => Promise<void>} body
+ */
+async function suite(minutes, body) {
+  if (!(await packages())) {
+    console.log('0 passed, 1 failed')
+    process.exitCode = 1
+    return
+  }
+  const { Suite } = require('./suite.js')
+  await Suite.main(minutes, async (begun) => {
+    const command = await nextest()
+    if (command === undefined) throw new Error('there is no cargo-nextest')
+    await body(begun, command)
+  })
+}
+
+module.exports = { packages, nodes, addon, otherNodes, suite, ROOT }
 
 if (require.main === module) {
   (async () => {

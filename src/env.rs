@@ -8,11 +8,13 @@ use std::sync::{Arc, Once};
 
 use napi::sys;
 use parking_lot::Mutex;
+use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::runtime::{self, WasmThread, Watched};
 use wasm_compile_cache_engine::tier::{self, Mutator};
 use wasm_compile_cache_engine::trace::{Event, EventQueue, Field};
 
 use super::js::{self, Call, Env, Exports, Reference, Result, Scope, Value};
+use super::stopping;
 use super::thrown::{self, Thrown};
 
 type Task = Box<dyn FnOnce(Env) + Send>;
@@ -123,6 +125,8 @@ pub struct EnvState {
     waiting: Cell<usize>,
     realm: OnceCell<Realm>,
     on_events: RefCell<Option<Reference>>,
+    #[cfg(target_os = "linux")]
+    pub stack_limit: super::nesting::Known,
     queue: sys::napi_threadsafe_function,
 }
 
@@ -192,7 +196,7 @@ impl EnvState {
     /// Whether another thread has told the environment to stop: no JavaScript will run in it.
     pub fn is_stopping(&self) -> bool {
         // SAFETY: the environment's thread, as for all of `EnvState`.
-        self.shared.watched.is_some() && unsafe { is_stopping(self.env.cast()) }
+        self.shared.watched.is_some() && unsafe { stopping::is_stopping(self.env.cast()) }
     }
 
     /// Makes sure that the current activation has a scope; its epoch.
@@ -256,15 +260,13 @@ impl EnvState {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| {
             runtime::init_traps();
-            // This library's own: every panic in it is caught and becomes an error, and a program
-            // that compares its output must not find ours in it.
-            std::panic::set_hook(Box::new(|_| {}));
+            panics::listen();
         });
         let thread = WasmThread::current();
         let shared = Arc::new(EnvShared {
             queue: Mutex::new(None),
             depth: AtomicU32::new(0),
-            watched: Watched::begin(thread, is_stopping, env.cast()),
+            watched: stopping::watch(env, thread),
         });
         let queue = thread_safe_function(env);
         *shared.queue.lock() = (!queue.is_null()).then_some(Queue(queue));
@@ -284,6 +286,7 @@ impl EnvState {
                 }
             }));
         }));
+        events.hears_of_the_process();
         let state = Box::into_raw(Box::new(Self {
             env,
             shared,
@@ -294,6 +297,8 @@ impl EnvState {
             waiting: Cell::new(0),
             realm: OnceCell::new(),
             on_events: RefCell::new(None),
+            #[cfg(target_os = "linux")]
+            stack_limit: OnceCell::new(),
             queue,
         }));
         address.store(state, Ordering::Relaxed);
@@ -438,11 +443,11 @@ unsafe extern "C" fn run(env: Env, _: Value, _: *mut c_void, data: *mut c_void) 
     if env.is_null() {
         return;
     }
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    // Whoever waits for the task is not called back; the event says why.
+    let _ = panics::catch("a task", || {
         let _scope = Scope::open(env);
         task(env);
-    }));
-    drop(outcome);
+    });
 }
 
 /// The environment ends: no thread may post to it any more.
@@ -452,30 +457,10 @@ unsafe extern "C" fn end(data: *mut c_void) {
     *state.shared.queue.lock() = None;
     if let Some(watched) = state.shared.watched {
         watched.end();
+        stopping::check_ended(state.env);
     }
     // References die with the environment; deleting them now could meet its teardown.
     std::mem::forget(state);
-}
-
-/// Whether the environment was told to stop (`Environment::is_stopping` in Node).
-///
-/// Node-API refuses calls that may run JavaScript before it looks at their arguments, if the environment is to stop or an
-/// exception is pending; a call without arguments is refused for these otherwise. Node neither allocates nor locks for it.
-///
-/// # Safety
-/// `env` must be an environment of the calling thread that has not ended.
-unsafe fn is_stopping(env: *mut c_void) -> bool {
-    let env = env.cast();
-    let (left, right) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: Node-API checks the values.
-    let status = unsafe { sys::napi_strict_equals(env, left, right, ptr::null_mut()) };
-    if status == sys::Status::napi_invalid_arg {
-        return false;
-    }
-    let mut pending = true;
-    // SAFETY: `pending` is writable.
-    let asked = unsafe { sys::napi_is_exception_pending(env, &mut pending) };
-    asked == sys::Status::napi_ok && !pending
 }
 
 pub fn register(exports: &Exports) {

@@ -5,11 +5,11 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
 use napi::sys;
 use wasm_compile_cache_engine::module::{signature_text, type_of_letter};
+use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::runtime::{self, Callee, Outcome, Raised, UnitId};
 use wasmer_types::RawValue;
 use wasmer_vm::VMCallerCheckedAnyfunc;
@@ -165,7 +165,7 @@ fn create(call: &Call<'_>) -> Result<Value> {
     let address = call.address(1)?;
     group.function(address)?;
     let anyfunc = NonNull::new(address as *mut VMCallerCheckedAnyfunc)
-        .ok_or_else(|| Thrown::Type("internal: a null function".to_owned()))?;
+        .ok_or_else(|| Thrown::Internal("a null function".to_owned()))?;
     let entry = Box::new(FunctionEntry {
         anyfunc,
         state: call.state,
@@ -214,7 +214,7 @@ fn create_host(call: &Call<'_>) -> Result<Value> {
 
 /// The type that a signature's text stands for.
 pub fn signature_of(text: &str) -> Result<wasmer_types::FunctionType> {
-    let malformed = || Thrown::Type(format!("internal: malformed signature '{text}'"));
+    let malformed = || Thrown::Internal(format!("malformed signature '{text}'"));
     let (params, results) = text.split_once(':').ok_or_else(malformed)?;
     let types = |letters: &str| {
         letters
@@ -237,7 +237,7 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
     let entry = unsafe { &*data.cast::<FunctionEntry>() };
     // SAFETY: JavaScript runs, so the environment is alive.
     let state = unsafe { &*entry.state };
-    let outcome = catch_unwind(AssertUnwindSafe(|| run(entry, state)));
+    let outcome = panics::catch("a call", || run(entry, state));
     state.say_failed(!matches!(outcome, Ok(Ok(()))));
     match outcome {
         Ok(Ok(())) => {}

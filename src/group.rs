@@ -1,5 +1,6 @@
 //! Link groups, and what lives in them: instances, tables, globals, tags.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -9,14 +10,13 @@ use wasm_compile_cache_engine::runtime::{
     UnitId, classify,
 };
 use wasmer_types::{FunctionType, RawValue};
-use wasmer_vm::{VMExceptionRef, VMGlobalDefinition};
+use wasmer_vm::VMExceptionRef;
 
 use super::env::{EnvMutator, EnvState};
 use super::function::{Adapter, FunctionEntry, signature_of};
 use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
 use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
-use super::table::TableEntry;
 use super::thrown::{self, Thrown};
 
 /// What JavaScript holds for a group; its finaliser frees the store.
@@ -28,8 +28,7 @@ pub struct GroupHandle {
     /// By unit. Freed after the store.
     units: RefCell<Vec<Option<UnitHandle>>>,
     /// The entries of its tables; they are freed after the store, with the wrappers.
-    #[expect(clippy::vec_box, reason = "the functions hold the addresses")]
-    tables: RefCell<Vec<Box<TableEntry>>>,
+    tables: RefCell<Vec<Box<dyn Any>>>,
 }
 
 /// What JavaScript has of a unit of the group.
@@ -156,7 +155,7 @@ impl GroupHandle {
     }
 
     /// Keeps a table's entry.
-    pub fn keep_table(&self, entry: Box<TableEntry>) {
+    pub fn keep_table(&self, entry: Box<dyn Any>) {
         self.tables.borrow_mut().push(entry);
     }
 
@@ -165,7 +164,7 @@ impl GroupHandle {
         self.group
             .borrow()
             .function(address)
-            .ok_or_else(|| Thrown::Type("internal: no function of this group".to_owned()))
+            .ok_or_else(|| Thrown::Internal("no function of this group".to_owned()))
     }
 
     /// Throws an exception that left the group's code, as JavaScript sees it.
@@ -224,7 +223,7 @@ impl GroupHandle {
         let found = self.group.borrow_mut().exception_in_flight(serial);
         found
             .map(Some)
-            .ok_or_else(|| Thrown::Type("internal: no such exception".to_owned()))
+            .ok_or_else(|| Thrown::Internal("no such exception".to_owned()))
     }
 
     /// Throws the error of a trap, made by the group's own copy of the package, in its realm.
@@ -320,39 +319,39 @@ pub fn register(exports: &Exports) {
         let (marks, length) = js::bytes_of(call.env, call.argument(1))?;
         // SAFETY: the array's bytes, which nobody else uses while this function runs.
         let marks = unsafe { std::slice::from_raw_parts_mut(marks, length) };
-        // SAFETY: the arena has room for the values of any signature, and `lib/slab.js` counts those of one.
-        let pending =
-            unsafe { std::slice::from_raw_parts(call.state.arena().cast(), call.address(2)?) };
+        // A module limit: a signature has no more values.
+        let pending = call.address(2)?.min(1000);
+        // SAFETY: the arena has room for the values of any signature.
+        let pending = unsafe { std::slice::from_raw_parts(call.state.arena().cast(), pending) };
         let seen = group.group.borrow_mut().mark_references(pending, marks);
         js::number(call.env, seen as f64)
     });
     exports.function("globalCreate", |call| {
         let group = call.native::<GroupHandle>(0)?;
         let ty = type_of_letter(call.text(1)?.chars().next().unwrap_or(' '))
-            .ok_or_else(|| Thrown::Type("internal: malformed type".to_owned()))?;
+            .ok_or_else(|| Thrown::Internal("malformed type".to_owned()))?;
         let address = group.group.borrow_mut().global_create(ty);
         js::number(call.env, address as f64)
     });
     exports.function("globalGet", |call| {
-        let (definition, arena) = global_and_arena(call)?;
-        // SAFETY: the wrapper that knows the address keeps the definition's group alive.
-        let value = unsafe { (*definition).val };
+        let group = call.native::<GroupHandle>(0)?.group.borrow();
+        let value = group.global_get(call.address(1)?).ok_or_else(no_global)?;
         // SAFETY: the arena's first slot is a RawValue.
-        unsafe { arena.write(value) };
+        unsafe { call.state.arena().cast::<RawValue>().write(value) };
         js::undefined(call.env)
     });
     exports.function("globalSet", |call| {
-        let (definition, arena) = global_and_arena(call)?;
+        let mut group = call.native::<GroupHandle>(0)?.group.borrow_mut();
         // SAFETY: the arena's first slot is a RawValue.
-        let value = unsafe { arena.read() };
-        // SAFETY: as in `globalGet`.
-        unsafe { (*definition).val = value };
+        let value = unsafe { call.state.arena().cast::<RawValue>().read() };
+        let set = group.global_set(call.address(1)?, value);
+        set.ok_or_else(no_global)?;
         js::undefined(call.env)
     });
     exports.function("tagSignature", |call| {
         let group = call.native::<GroupHandle>(0)?.group.borrow();
         let ty = group.tag(call.address(1)?);
-        let ty = ty.ok_or_else(|| Thrown::Type("internal: no such tag".to_owned()))?;
+        let ty = ty.ok_or_else(|| Thrown::Internal("no such tag".to_owned()))?;
         js::string(call.env, &signature_text(ty))
     });
     exports.function("tagCreate", |call| {
@@ -369,7 +368,7 @@ pub fn register(exports: &Exports) {
         // SAFETY: the arena has room for the parameters of any tag (a module limit).
         let payload = unsafe { std::slice::from_raw_parts(call.state.arena().cast(), count) };
         let serial = group.exception_create(tag, payload);
-        let serial = serial.ok_or_else(|| Thrown::Type("internal: no such tag".to_owned()))?;
+        let serial = serial.ok_or_else(|| Thrown::Internal("no such tag".to_owned()))?;
         js::number(call.env, serial as f64)
     });
     exports.function("isTrap", |call| {
@@ -400,13 +399,11 @@ pub fn register(exports: &Exports) {
 }
 
 fn no_unit() -> Thrown {
-    Thrown::Type("internal: nothing of this group".to_owned())
+    Thrown::Internal("nothing of this group".to_owned())
 }
 
-fn global_and_arena(call: &Call<'_>) -> Result<(*mut VMGlobalDefinition, *mut RawValue)> {
-    let definition = call.address(0)? as *mut VMGlobalDefinition;
-    let arena = call.state.arena().cast();
-    Ok((definition, arena))
+fn no_global() -> Thrown {
+    Thrown::Internal("no such global, or not of this value".to_owned())
 }
 
 fn instantiate(call: &Call<'_>) -> Result<Value> {

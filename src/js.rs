@@ -2,11 +2,13 @@
 //!
 //! Every helper takes the environment that called us; handles live until the callback returns.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use napi::sys;
+use wasm_compile_cache_engine::panics;
 
 use super::env::EnvState;
 use super::thrown::{Thrown, throw};
@@ -22,8 +24,8 @@ pub fn check(status: sys::napi_status) -> Result<()> {
     match status {
         sys::Status::napi_ok => Ok(()),
         sys::Status::napi_pending_exception => Err(Thrown::Pending),
-        other => Err(Thrown::Type(format!(
-            "internal: Node-API refused a call (status {other})"
+        other => Err(Thrown::Internal(format!(
+            "Node-API refused a call (status {other})"
         ))),
     }
 }
@@ -152,15 +154,14 @@ unsafe extern "C" fn callback(env: Env, info: sys::napi_callback_info) -> Value 
 
 /// Runs a callback's body; no panic and no error leaves it other than as an exception.
 pub fn guard(env: Env, state: &EnvState, body: impl FnOnce() -> Result<Value>) -> Value {
-    match catch_unwind(AssertUnwindSafe(body)) {
+    match panics::catch("the addon", body) {
         Ok(Ok(value)) => value,
         Ok(Err(thrown)) => {
             throw(env, state, thrown);
             ptr::null_mut()
         }
-        Err(_) => {
-            let text = "internal: the addon panicked".to_owned();
-            throw(env, state, Thrown::Type(text));
+        Err(panicked) => {
+            throw(env, state, Thrown::Internal(panicked.to_string()));
             ptr::null_mut()
         }
     }
@@ -280,13 +281,13 @@ pub fn elements(env: Env, array: Value) -> Result<Vec<Value>> {
 }
 
 pub fn set(env: Env, object: Value, name: &str, value: Value) -> Result<()> {
-    let name = CString::new(name).map_err(|_| Thrown::Type("internal: a NUL".to_owned()))?;
+    let name = CString::new(name).map_err(|_| Thrown::Internal("a NUL".to_owned()))?;
     // SAFETY: live values and a NUL-terminated name.
     check(unsafe { sys::napi_set_named_property(env, object, name.as_ptr(), value) })
 }
 
 pub fn get(env: Env, object: Value, name: &str) -> Result<Value> {
-    let name = CString::new(name).map_err(|_| Thrown::Type("internal: a NUL".to_owned()))?;
+    let name = CString::new(name).map_err(|_| Thrown::Internal("a NUL".to_owned()))?;
     let mut value = ptr::null_mut();
     // SAFETY: live values and a NUL-terminated name.
     check(unsafe { sys::napi_get_named_property(env, object, name.as_ptr(), &mut value) })?;
@@ -391,21 +392,23 @@ pub trait Native: 'static {
     const TAG: u64;
 }
 
-#[repr(C)]
-struct Tagged<T> {
-    tag: u64,
-    value: T,
+thread_local! {
+    /// The values that JavaScript of this thread holds as externals: address and tag. An address that is not among them
+    /// is not followed, because other addons have externals, too.
+    static EXTERNALS: RefCell<HashMap<usize, u64>> = RefCell::default();
 }
 
 /// Hands a value over to JavaScript; it is dropped when it was collected.
 pub fn external<T: Native>(env: Env, value: T) -> Result<Value> {
     unsafe extern "C" fn finalize<T: Native>(_: Env, data: *mut c_void, _: *mut c_void) {
+        forget_external(data);
         // SAFETY: `data` came from `Box::into_raw` below, and Node-API finalises once.
-        let boxed = unsafe { Box::from_raw(data.cast::<Tagged<T>>()) };
+        let boxed = unsafe { Box::from_raw(data.cast::<T>()) };
         // A panic in a destructor must not cross into Node.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(boxed)));
+        let _ = panics::catch("a finalizer", || drop(boxed));
     }
-    let data = Box::into_raw(Box::new(Tagged { tag: T::TAG, value }));
+    let data = Box::into_raw(Box::new(value));
+    EXTERNALS.with_borrow_mut(|known| known.insert(data as usize, T::TAG));
     let mut external = ptr::null_mut();
     // SAFETY: the finaliser fits the data.
     let status = unsafe {
@@ -418,6 +421,7 @@ pub fn external<T: Native>(env: Env, value: T) -> Result<Value> {
         )
     };
     if let Err(thrown) = check(status) {
+        forget_external(data.cast());
         // SAFETY: Node-API did not take it.
         drop(unsafe { Box::from_raw(data) });
         return Err(thrown);
@@ -430,16 +434,17 @@ pub fn native_of<'value, T: Native>(env: Env, value: Value) -> Result<&'value T>
     let mut data = ptr::null_mut();
     // SAFETY: a live value; Node-API checks that it is an external.
     check(unsafe { sys::napi_get_value_external(env, value, &mut data) })?;
-    let tagged = data.cast::<Tagged<T>>();
-    // SAFETY: every external that reaches us is ours (they never leave lib/) and starts with its
-    // tag.
-    if unsafe { (*tagged).tag } != T::TAG {
-        return Err(Thrown::Type(
-            "internal: an external of another type".to_owned(),
-        ));
+    let tag = EXTERNALS.with_borrow(|known| known.get(&(data as usize)).copied());
+    if tag != Some(T::TAG) {
+        return Err(Thrown::Internal("an external of another type".to_owned()));
     }
-    // SAFETY: the tag says that it is a `T`; the caller's argument keeps it alive.
-    Ok(unsafe { &(*tagged).value })
+    // SAFETY: a `T` that is alive, as its tag is known; the caller's argument keeps it so.
+    Ok(unsafe { &*data.cast::<T>() })
+}
+
+fn forget_external(data: *mut c_void) {
+    // Nothing is left to forget where the thread is ending.
+    let _ = EXTERNALS.try_with(|known| known.borrow_mut().remove(&(data as usize)));
 }
 
 /// Tells the collector of memory that goes when what it can see goes.
@@ -480,7 +485,7 @@ pub fn dereference(env: Env, reference: &Reference) -> Result<Value> {
     // SAFETY: the reference is alive.
     check(unsafe { sys::napi_get_reference_value(env, reference.raw, &mut value) })?;
     if value.is_null() {
-        return Err(Thrown::Type("internal: the value was collected".to_owned()));
+        return Err(Thrown::Internal("the value was collected".to_owned()));
     }
     Ok(value)
 }

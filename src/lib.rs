@@ -10,6 +10,7 @@
 mod cache;
 mod compile;
 mod env;
+mod features;
 mod function;
 mod group;
 mod js;
@@ -17,10 +18,13 @@ mod memory;
 mod module;
 #[cfg(target_os = "linux")]
 mod nesting;
+mod options;
 mod resource;
 mod stack_trace;
+mod stopping;
 mod table;
 mod thrown;
+mod waiting;
 
 use napi::bindgen_prelude::Object;
 use napi::{Env, JsValue};
@@ -29,6 +33,13 @@ use napi_derive::napi;
 /// Fills the addon's exports.
 #[napi(module_exports)]
 pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
+    if wasm_compile_cache_engine::runtime::has_shadow_stack() {
+        // Nothing is installed: no code of ours can run here.
+        let refusal = js::string(env.raw(), "shadowStack")
+            .and_then(|reason| js::set(env.raw(), exports.raw(), "refusal", reason));
+        drop(refusal);
+        return Ok(());
+    }
     let state = env::EnvState::create(env.raw());
     let exports = js::Exports::new(env.raw(), exports.raw(), state);
     env::register(&exports);
@@ -41,5 +52,6 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     table::register(&exports);
     function::register(&exports);
     stack_trace::register(&exports);
+    features::register(&exports);
     Ok(())
 }

@@ -93,7 +93,7 @@ fn custom_sections(call: &Call<'_>) -> Result<Value> {
 
 fn optimized(call: &Call<'_>) -> Result<Value> {
     let module = Arc::clone(&call.native::<ModuleHandle>(0)?.0);
-    let waiting = super::compile::Waiting::new(call, 1)?;
+    let waiting = super::waiting::Waiting::new(call, 1)?;
     module.when_optimized(Box::new(move |outcome| {
         waiting.settle(move |env, _| match outcome {
             Ok(()) => Ok(vec![js::null(env)?]),

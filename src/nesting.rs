@@ -8,9 +8,13 @@
 //! V8 uses already, in worker threads for instance, nothing happens.
 //!
 //! Invariant: outside such levels the limit is V8's own, to less than 1 kB. It cannot be read, so it
-//! is measured once a thread: by calls of JavaScript that go deeper until V8 refuses one.
+//! is measured once an environment: by calls of JavaScript that go deeper until V8 refuses one.
 //!
 //! Invariant: no limit that is set is below [`Limit::floor`], nor above the one that was measured.
+//!
+//! Invariant: a limit is set only while the isolate is current that it was measured in. A thread may have several, one
+//! after the other or in turns, and a new one the address of an old one, so each environment has what was measured in its
+//! own. Before it is relied on, the limit is moved and measured again.
 
 use std::cell::{Cell, OnceCell};
 use std::ffi::{CStr, c_void};
@@ -18,6 +22,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 
 use napi::sys;
+use wasm_compile_cache_engine::features;
 
 use super::env::EnvState;
 use super::js::{self, Env, Value};
@@ -48,6 +53,8 @@ impl Drop for Room {
     }
 }
 
+const FEATURE: &str = "room on V8's stack for deep calls";
+
 /// WebAssembly that is `depth` calls deep calls the host.
 #[inline]
 pub fn make_room(state: &EnvState, depth: u32) -> Option<Room> {
@@ -59,12 +66,10 @@ pub fn make_room(state: &EnvState, depth: u32) -> Option<Room> {
 
 #[cold]
 fn deeper(state: &EnvState) -> Option<Room> {
-    thread_local! {
-        // Leaked: some hundred bytes for a thread that goes so deep.
-        static LIMIT: OnceCell<Option<&'static Limit>> = const { OnceCell::new() };
+    let limit = limit_of(state)?;
+    if limit.v8.isolate() != limit.isolate {
+        return None;
     }
-    let find = || Limit::find(state).map(|limit| &*Box::leak(Box::new(limit)));
-    let limit = LIMIT.with(|limit| *limit.get_or_init(find))?;
     let before = limit.now.get();
     let lower = before.saturating_sub(LEVEL).max(limit.floor);
     if lower >= before {
@@ -74,10 +79,55 @@ fn deeper(state: &EnvState) -> Option<Room> {
     Some(Room { limit, before })
 }
 
-/// V8's limit on this thread.
-struct Limit {
-    isolate: *mut c_void,
+/// What an environment knows of its isolate's limit, once it was deep enough to ask.
+pub type Known = OnceCell<Option<&'static Limit>>;
+
+/// The limit of the environment's isolate, if it can be moved.
+fn limit_of(state: &EnvState) -> Option<&'static Limit> {
+    *state.stack_limit.get_or_init(|| {
+        let found = Limit::find(state).unwrap_or_else(|reason| {
+            features::off(FEATURE, reason);
+            None
+        });
+        // Leaked: some hundred bytes for an environment that goes so deep.
+        found.map(|limit| &*Box::leak(Box::new(limit)))
+    })
+}
+
+/// Finds out now what is found out when calls are deep.
+pub fn examine(state: &EnvState) {
+    limit_of(state);
+}
+
+/// What V8 exports.
+struct V8 {
     set: SetStackLimit,
+    current: GetCurrent,
+}
+
+impl V8 {
+    fn find() -> Option<Self> {
+        let set = symbol(c"_ZN2v87Isolate13SetStackLimitEm")?;
+        let current = symbol(c"_ZN2v87Isolate10GetCurrentEv")?;
+        Some(Self {
+            // SAFETY: the mangled name says so, but for the result, which is void in all of V8's versions.
+            set: unsafe { std::mem::transmute::<*mut c_void, SetStackLimit>(set) },
+            // SAFETY: as above; the result is a pointer in all of V8's versions.
+            current: unsafe { std::mem::transmute::<*mut c_void, GetCurrent>(current) },
+        })
+    }
+
+    /// The isolate that the thread is in; null if it is in none.
+    fn isolate(&self) -> *mut c_void {
+        // SAFETY: V8's function has no preconditions.
+        unsafe { (self.current)() }
+    }
+}
+
+/// The limit of one of V8's isolates, on this thread.
+pub struct Limit {
+    isolate: *mut c_void,
+    v8: V8,
     now: Cell<usize>,
     /// It must not get below.
     floor: usize,
@@ -89,33 +139,58 @@ type SetStackLimit = unsafe extern "C" fn(*mut c_void, usize);
 /// `v8::Isolate::GetCurrent()`, likewise.
 type GetCurrent = unsafe extern "C" fn() -> *mut c_void;
 
+/// So far the limit is moved to see whether V8 heeds it.
+const TRIAL: usize = 64 << 10;
+
+/// So exactly it is measured: a frame of JavaScript's, and one of ours.
+const EXACTLY: usize = 4 << 10;
+
 impl Limit {
-    /// `None` where there is no more room than V8 uses, or V8 does not let us.
-    fn find(state: &EnvState) -> Option<Self> {
-        let set = symbol(c"_ZN2v87Isolate13SetStackLimitEm")?;
-        // SAFETY: the mangled name says so, but for the result, which is void in all of V8's versions.
-        let set = unsafe { std::mem::transmute::<*mut c_void, SetStackLimit>(set) };
-        let current = symbol(c"_ZN2v87Isolate10GetCurrentEv")?;
-        // SAFETY: as above; the result is a pointer in all of V8's versions.
-        let current = unsafe { std::mem::transmute::<*mut c_void, GetCurrent>(current) };
-        let now = measure(state)?;
-        let floor = (stack_end()? + RESERVE).max(now.saturating_sub(FARTHEST));
-        // SAFETY: this thread is in its isolate: JavaScript has called.
-        let isolate = unsafe { current() };
-        let found = !isolate.is_null() && floor < now;
-        found.then(|| Self {
+    /// `None` where there is no more room than V8 uses.
+    ///
+    /// # Errors
+    /// V8 does not do what is expected of it.
+    fn find(state: &EnvState) -> Result<Option<Self>, &'static str> {
+        let Some(v8) = V8::find() else {
+            return Err("this Node does not export v8::Isolate::SetStackLimit and GetCurrent");
+        };
+        let isolate = v8.isolate();
+        if isolate.is_null() {
+            return Err("V8 does not say in which isolate JavaScript runs");
+        }
+        let (Some(now), Some(end)) = (measure(state), stack_end()) else {
+            return Ok(None);
+        };
+        let floor = (end + RESERVE).max(now.saturating_sub(FARTHEST));
+        if floor + TRIAL > now {
+            return Ok(None);
+        }
+        let limit = Self {
             isolate,
-            set,
+            v8,
             now: Cell::new(now),
             floor,
-        })
+        };
+        limit.set(now - TRIAL);
+        let moved = measure(state);
+        limit.set(now);
+        match moved {
+            // The environment ends.
+            None => Ok(None),
+            Some(moved) if moved.abs_diff(now - TRIAL) <= EXACTLY => Ok(Some(limit)),
+            Some(_) => Err("V8 does not heed the limit of the stack that it is given"),
+        }
     }
 
     fn set(&self, limit: usize) {
+        // In another isolate, whose limit was not measured, nothing is changed.
+        if self.v8.isolate() != self.isolate {
+            return;
+        }
         self.now.set(limit);
-        // SAFETY: this thread's isolate, which lives as long as JavaScript runs; as `limit` is not
+        // SAFETY: the isolate that is current, which lives as long as JavaScript runs; as `limit` is not
         // below the floor, the stack goes on below it for at least `RESERVE` bytes.
-        unsafe { (self.set)(self.isolate, limit) };
+        unsafe { (self.v8.set)(self.isolate, limit) };
     }
 }
 

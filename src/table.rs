@@ -38,13 +38,13 @@ pub fn register(exports: &Exports) {
 }
 
 fn no_table() -> Thrown {
-    Thrown::Type("internal: no such table in this group".to_owned())
+    Thrown::Internal("no such table in this group".to_owned())
 }
 
 fn create(call: &Call<'_>) -> Result<Value> {
     let group = call.native::<GroupHandle>(0)?;
     let element = type_of_letter(call.text(1)?.chars().next().unwrap_or(' '))
-        .ok_or_else(|| Thrown::Type("internal: malformed type".to_owned()))?;
+        .ok_or_else(|| Thrown::Internal("malformed type".to_owned()))?;
     let maximum = call.number(3)?;
     let maximum = (maximum >= 0.0).then_some(maximum as u32);
     let ty = TableType::new(element, call.number(2)? as u32, maximum);
@@ -104,7 +104,7 @@ unsafe extern "C" fn set(env: Env, info: sys::napi_callback_info) -> Value {
         // SAFETY: every bit pattern is a number.
         let raw = unsafe { element.externref };
         let written = group.group.borrow_mut().table_set(id, index, raw);
-        written.ok_or_else(|| Thrown::Type("internal: no element of this table".to_owned()))
+        written.ok_or_else(|| Thrown::Internal("no element of this table".to_owned()))
     })
 }
 

@@ -22,6 +22,8 @@ pub enum Thrown {
     Link(LinkError),
     /// `WebAssembly.RuntimeError`
     Runtime(String),
+    /// An `Error` of no fault of the program's: this package is wrong, or what it relies on does not hold.
+    Internal(String),
 }
 
 impl From<LinkError> for Thrown {
@@ -87,6 +89,7 @@ pub fn error(env: Env, state: &EnvState, thrown: Thrown) -> Result<Value> {
         Thrown::Pending => return Err(Thrown::Pending),
         Thrown::Type(text) => return native_error(env, &text, sys::napi_create_type_error),
         Thrown::Range(text) => return native_error(env, &text, sys::napi_create_range_error),
+        Thrown::Internal(text) => (None, format!("internal: {text}"), Some("ERR_WASM_INTERNAL")),
         Thrown::Runtime(text) => (state.runtime_error(), text, None),
         Thrown::Compile(error) => {
             if let CompileError::Unsupported { feature, offset } = &error {

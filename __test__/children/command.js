@@ -29,7 +29,7 @@ const job = JSON.parse(process.argv[2])
 const cache = path.resolve(process.env.WASM_COMPILE_CACHE ?? '.')
 
 const W = require('../../index.js')
-const { NAMES } = require('../../lib/events.js')
+const { NAMES } = require('../../dist/engine.js').load('events.js')
 const { locks, until } = require('../support/processes.js')
 
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
@@ -43,8 +43,11 @@ for (const name of NAMES) {
 }
 
 const modules = []
-// After the package's own handler.
-process.on('exit', () => fs.writeSync(1, `${JSON.stringify({ pid: process.pid, modules, events })}\n`))
+/** After the package's own handler, which it has when it is first used. */
+function printAtExit() {
+  void W.cache
+  process.on('exit', () => fs.writeSync(1, `${JSON.stringify({ pid: process.pid, modules, events })}\n`))
+}
 
 const sources = {
   bytes: (file, options) => W.compile(fs.readFileSync(file), options),
@@ -127,6 +130,7 @@ async function main() {
     process.chdir(job.chdir)
     fs.rmdirSync(job.chdir)
   }
+  printAtExit()
   if (job.ready) {
     fs.writeSync(1, 'ready\n')
     fs.readSync(0, Buffer.alloc(1))

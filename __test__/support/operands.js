@@ -12,6 +12,7 @@ const { isDeepStrictEqual } = require('node:util')
 const W = require('../../index.js')
 const { assemble } = require('../children/modules.js')
 const { ALIKE } = require('../spec/features.js')
+const { isStress } = require('./stress.js')
 
 const CELLS = 64 // the values below, after the operands' cells
 const DATA = 256 // what memory operators work on
@@ -75,6 +76,9 @@ function functionText(name, operator, text, forms, constants, below, crowded) {
   ].join(' ')
 }
 
+/** Of the combinations below one in so many is tried without stress; which, differs from operator to operator. */
+const SPARSE = 5
+
 /**
  * The functions of `operators`: each form of each operand with each stack below, in turn with few locals and with many.
  *
@@ -82,9 +86,10 @@ function functionText(name, operator, text, forms, constants, below, crowded) {
  */
 function variants(operators, { edges, stacks }) {
   const functions = []
-  for (const operator of operators) {
+  for (const [index, operator] of operators.entries()) {
     choose(FORMS, operator.operands.length).forEach((forms, form) =>
       stacks.forEach((below, stack) => {
+        if (!isStress && (index + form * stacks.length + stack) % SPARSE !== 0) return
         const crowded = (form + stack) % 2 === 1
         const constants = operator.operands.map((type, at) => {
           const values = operator.values?.[at] ?? edges[type]

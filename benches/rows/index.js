@@ -3,6 +3,7 @@
 //
 // name     for BENCH_ONLY
 // title    for people
+// how      how it is measured, for docs/performance.md
 // unit     'ms' (default), or what `read` gives
 // columns  ../columns.js; default `standard`
 // modules  () => files the program compiles: what is compiled before a hot run

@@ -10,6 +10,7 @@ const program = path.join(__dirname, '../programs/instances.js')
 module.exports = {
   name: 'instances',
   title: '1,000 instances',
+  how: 'Instances of one module with a memory each, made and called once; all of them stay alive.',
   lines: {
     1000: '1,000 instances, with a memory each',
     2000: '1,000 more, beside 1,000',

@@ -9,6 +9,7 @@ const program = path.join(__dirname, '../programs/kernels.js')
 module.exports = {
   name: 'kernels',
   title: 'kernel',
+  how: 'A function of `benches/kernels.wat`, the best of five runs after one to warm up, in one tier each; its result is checked.',
   lines: {
     matmul: 'matmul, f64, 320 × 320',
     sha256: 'sha-256, 4 MB',

@@ -16,6 +16,9 @@ module.exports = ['sqljs', 'pglite', 'esbuild', 'swc', 'ffmpeg'].flatMap((name) 
     get title() {
       return `load ${name}, ${(statSync(modules[name]()).size / 1e6).toFixed(1)} MB, from ${from === 'url' ? 'a file' : 'bytes'}`
     },
+    how:
+      'From the call to the resolved promise, in a fresh process. "From bytes": `compile`, the bytes are in memory. "From a file": ' +
+      '`compileStreaming` of a `file:` URL; the built-in engine has no such URLs, gets the bytes, and their reading is not counted.',
     modules: () => [modules[name]()],
     args: () => [program, modules[name](), from],
     read: (output) => output.ms,

@@ -8,6 +8,7 @@ module.exports = [
   {
     name: 'lookup',
     title: 'lookup',
+    how: 'As "load swc, from a file". The second line is what the hot load takes beside mapping the artifact of 52 MB.',
     lines: {
       load: 'load swc from a file that was seen before',
       lookup: 'of that: stat, record, key, lookup, seal',

@@ -15,6 +15,7 @@ module.exports = Object.entries(ways).flatMap(([way, which]) =>
   ].map(([what, unit, read]) => ({
     name: `small-modules-${way}-${what}`,
     title: `${what} of a small module, ${which}`,
+    how: '3,000 modules of some 40 bytes, each compiled, instantiated, called and dropped; the time or the growth of the process, by module.',
     unit,
     columns: uncached,
     args: () => [program, way],

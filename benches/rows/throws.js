@@ -18,6 +18,9 @@ module.exports = [
   {
     name: 'throws',
     title: 'throw',
+    how:
+      'What an import throws, or a trap, until JavaScript has caught it, below so many calls of WebAssembly and JavaScript in ' +
+      'turns; the best of seven passes of 100 after two to warm up.',
     unit: 'ns',
     lines: Object.fromEntries(lines),
     columns: engines,
@@ -27,6 +30,7 @@ module.exports = [
   {
     name: 'nesting',
     title: 'calls in turns until the stack is full',
+    how: 'Until the `RangeError` of the full stack was caught; the best of seven passes after two to warm up.',
     columns: engines,
     args: async (directory) => [program, await assemble('throws', directory), 'overflow'],
     read: (output) => output,

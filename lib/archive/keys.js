@@ -24,7 +24,7 @@ function readPem(file, wanted) {
 
 function checkType(key, file) {
   const type = key.asymmetricKeyType
-  if (type !== 'ed25519') throw refuse(file, `is a key for ${type}, and archives are signed with Ed25519: ${MAKE}`)
+  if (type !== 'ed25519') throw refuse(file, `is a key for ${type}, but archives are signed with Ed25519: ${MAKE}`)
   return key
 }
 
@@ -43,8 +43,8 @@ function decode(read, file, advice) {
 function readPrivateKey(file) {
   const { pem, label } = readPem(file, 'private')
   if (label === 'PUBLIC KEY') throw refuse(file, 'is a public key: an archive is signed with the private one')
-  if (label === 'PRIVATE KEY') return decode(() => crypto.createPrivateKey(pem), file, `it is damaged. A new one: ${MAKE}`)
-  if (label !== 'ENCRYPTED PRIVATE KEY') throw refuse(file, `is no private key in PKCS#8 PEM form. A new one: ${MAKE}`)
+  if (label === 'PRIVATE KEY') return decode(() => crypto.createPrivateKey(pem), file, `it is damaged. To make a new one: ${MAKE}`)
+  if (label !== 'ENCRYPTED PRIVATE KEY') throw refuse(file, `is not a private key in PKCS#8 PEM form. To make one: ${MAKE}`)
   const passphrase = process.env[PASSPHRASE]
   if (!passphrase) throw refuse(file, `is encrypted: put its passphrase into the environment variable ${PASSPHRASE}`)
   return decode(() => crypto.createPrivateKey({ key: pem, passphrase }), file, `is the passphrase in ${PASSPHRASE} the right one?`)
@@ -54,9 +54,9 @@ function readPrivateKey(file) {
 function readPublicKey(file) {
   const { pem, label } = readPem(file, 'public')
   const derive = `openssl pkey -in ${/^(ENCRYPTED )?PRIVATE KEY$/.test(label) ? file : 'private.pem'} -pubout -out public.pem`
-  if (label.endsWith('PRIVATE KEY')) throw refuse(file, `is a private key, which belongs where archives are made. The public one: ${derive}`)
-  if (label !== 'PUBLIC KEY') throw refuse(file, `is no public key in PEM form. That of a private one: ${derive}`)
-  return decode(() => crypto.createPublicKey(pem), file, `it is damaged. Again: ${derive}`)
+  if (label.endsWith('PRIVATE KEY')) throw refuse(file, `is a private key, which should stay where archives are made. To derive the public one: ${derive}`)
+  if (label !== 'PUBLIC KEY') throw refuse(file, `is not a public key in PEM form. To derive it from the private one: ${derive}`)
+  return decode(() => crypto.createPublicKey(pem), file, `it is damaged. To derive it again: ${derive}`)
 }
 
 // Ed25519 hashes by itself: no digest is named (RFC 8032, 5.1.6).

@@ -90,7 +90,7 @@ function checkEntry(entry, refuse) {
   for (const [part, limit] of Object.entries(PARTS)) {
     const { bytes, sha256 } = entry[part]
     if (!isAmount(bytes)) throw refuse(`must have a number of bytes for "${part}.bytes"`)
-    if (bytes > limit) throw refuse(`has ${bytes} bytes for its ${part}, and the most is ${limit}`, 'TOO_LARGE')
+    if (bytes > limit) throw refuse(`has ${bytes} bytes for its ${part}, more than the ${limit} that are allowed`, 'TOO_LARGE')
     if (!isHex(sha256)) throw refuse(`must have 64 hexadecimal digits for "${part}.sha256"`)
   }
 }

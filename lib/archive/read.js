@@ -59,8 +59,8 @@ class Members {
     const { value: member } = await this.#iterator.next().catch((error) => this.#broken(error))
     if (member === undefined) return undefined
     const { name, type, size, byteOffset } = member.header
-    if (type !== 'file') throw this.error('EXTRA', `${JSON.stringify(name)}, a ${type ?? 'member of unknown type'}, has no place in it`)
-    if (/[/\\]/.test(name) || name === '..') throw this.error('PATH', `the member ${JSON.stringify(name)} is a path, and members are names`)
+    if (type !== 'file') throw this.error('EXTRA', `${JSON.stringify(name)}, a ${type ?? 'member of unknown type'}, does not belong into it`)
+    if (/[/\\]/.test(name) || name === '..') throw this.error('PATH', `the name of the member ${JSON.stringify(name)} is a path`)
     if (this.#seen.has(name)) throw this.error('DUPLICATE', `the member ${name} is there twice`)
     if (byteOffset + size > this.#size) throw this.error('TRUNCATED', `it is cut off in the member ${JSON.stringify(name)}`)
     this.#seen.add(name)
@@ -109,7 +109,7 @@ class Members {
   #broken(error) {
     if (error.syscall !== undefined) throw error
     if (error.message === 'Unexpected end of data') throw this.error('TRUNCATED', 'it is cut off')
-    throw this.error('MALFORMED', `it is no tar archive, or damaged (${error.message})`)
+    throw this.error('MALFORMED', `it is not a tar archive, or is damaged (${error.message})`)
   }
 
   async close() {
@@ -123,7 +123,7 @@ async function readManifest(members, file, size, key) {
   const first = await members.next()
   const length = first?.header.size
   if (first?.header.name === MANIFEST && length > MAX_MANIFEST) {
-    throw members.error('TOO_LARGE', `${MANIFEST} has ${length} bytes, and the most is ${MAX_MANIFEST}`)
+    throw members.error('TOO_LARGE', `${MANIFEST} has ${length} bytes, more than the ${MAX_MANIFEST} that are allowed`)
   }
   const bytes = await members.bytes(members.check(first, MANIFEST, length))
   let member = await members.next()
@@ -142,7 +142,7 @@ async function readManifest(members, file, size, key) {
   const least = entries.flatMap((entry) => PARTS.map((part) => BLOCK + blocks(entry[part].bytes))).reduce((sum, one) => sum + one, 0)
   const head = BLOCK + blocks(length) + (isSigned ? BLOCK + blocks(SIGNATURE_BYTES) : 0)
   if (size < head + least + END) {
-    throw members.error('TRUNCATED', `it has ${size} bytes, and with all that ${MANIFEST} names there would be ${head + least + END}: it is cut off`)
+    throw members.error('TRUNCATED', `it has ${size} bytes, but with all that ${MANIFEST} names it would have ${head + least + END}: it is cut off`)
   }
   return { entries, next: member }
 }
@@ -162,7 +162,7 @@ function plan(entries, members) {
   const bytes = usable.reduce((sum, { entry: { image, meta } }) => sum + image.bytes + meta.bytes, 0)
   const { limit } = native.cacheStats()
   // The later ones would evict the earlier.
-  if (bytes > limit) throw members.error('NOT_STORED', `it has ${bytes} bytes for this machine, and the cache may hold ${limit}`)
+  if (bytes > limit) throw members.error('NOT_STORED', `it has ${bytes} bytes for this machine, more than the ${limit} that the cache may hold`)
   return planned
 }
 
@@ -204,7 +204,7 @@ function store(entry, { image, meta }, members) {
 async function readArchive(file, key) {
   // Before it is opened: that would wait for whoever writes to a pipe.
   if (!(await fs.stat(file)).isFile()) {
-    throw new ArchiveError('MALFORMED', `${file} is no regular file: an archive is not read from a pipe or a device. Write it into a file first`)
+    throw new ArchiveError('MALFORMED', `${file} is not a regular file: an archive cannot be read from a pipe or a device. Write it into a file first`)
   }
   const handle = await fs.open(file)
   try {

@@ -92,7 +92,7 @@ function targetOf(file) {
     const stat = known(statSync)
     if (stat === undefined) throw new ArchiveError('TARGET', `${file} is a link that leads nowhere`)
     if (stat.isFile()) return realpathSync(file)
-    const what = stat.isDirectory() ? 'is a folder' : 'is no regular file: an archive is not written to a pipe or a device'
+    const what = stat.isDirectory() ? 'is a folder' : 'is not a regular file: an archive cannot be written to a pipe or a device'
     throw new ArchiveError('TARGET', `${file} ${what}`)
   } catch (error) {
     throw error instanceof ArchiveError ? error : unwritable(file, error)
@@ -122,7 +122,7 @@ async function put(target, file, chunks) {
   }
 }
 
-const MEND = '`npx wasm-compile-cache verify` puts aside what is damaged'
+const MEND = '`npx wasm-compile-cache verify` quarantines damaged entries'
 
 /**
  * @param {string} file
@@ -138,7 +138,7 @@ async function writeArchive(file, chosen, { signer, isExact }) {
   for (const one of [...chosen].sort((a, b) => (a.key < b.key ? -1 : 1))) {
     const entry = describe(one.key)
     if (entry !== null) entries.push(entry)
-    else if (isExact) throw new ArchiveError('NO_ENTRY', `the cache has no entry ${one.key} that is as it was written, for this version of the package: ${MEND}`)
+    else if (isExact) throw new ArchiveError('NO_ENTRY', `the cache has no intact entry ${one.key} for this version of the package: ${MEND}`)
     else damaged.push(one)
     await turn()
   }

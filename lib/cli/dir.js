@@ -5,7 +5,7 @@ const { Failure } = require('./failure.js')
 module.exports = {
   usage: 'dir',
   summary: 'print where the cache is',
-  help: 'Whether it is there or not. In a Dockerfile, mount or copy this folder.',
+  help: 'The folder need not exist yet. In a Dockerfile, mount or copy it.',
 
   run(_args, { directory }) {
     const { native } = require('../native.js')

@@ -27,7 +27,8 @@ function node() {
 
 const WITHOUT_ADDON = {
   ERR_WASM_NO_WEBASSEMBLY: 'run Node without --jitless and --noexpose-wasm',
-  ERR_WASM_ADDONS_DISABLED: 'run Node without --no-addons; node --permission takes --allow-addons',
+  ERR_WASM_SHADOW_STACK: 'run it with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off',
+  ERR_WASM_ADDONS_DISABLED: 'run Node without --no-addons; node --permission needs --allow-addons',
 }
 
 /** The addon; without it nothing else can be looked at. */
@@ -49,10 +50,19 @@ function engine({ native }) {
 const guards = ({ native }) =>
   native.hostGuardsMemories()
     ? good('V8 guards its memories')
-    : bad('V8 does not guard its memories: modules with a memory go to the built-in engine, or are refused',
+    : bad('V8 does not guard its memories: modules go to the built-in engine, or those with a memory are refused',
         'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)')
 
-const fallbacks = ({ native }) => untold(`what needs ${native.unsupportedFeatures().join(', ')} goes to the built-in engine`)
+/** What relies on something that does not hold here. */
+function features({ native }) {
+  native.examineFeatures()
+  const off = native.featuresOff()
+  if (off.length === 0) return good('all are there')
+  const told = off.map(([feature, reason]) => `without ${feature}: ${reason}`).join('; ')
+  return off.every(([, reason]) => reason.startsWith('WASM_COMPILE_CACHE_')) ? untold(told) : bad(told, 'look for a newer version')
+}
+
+const fallbacks = ({ native }) => untold(`modules that need ${native.unsupportedFeatures().join(', ')} go to the built-in engine`)
 
 const LIMITS = ['WASM_COMPILE_CACHE_MAX_SIZE', 'WASM_COMPILE_CACHE_MAX_ENTRY_SIZE']
 
@@ -80,7 +90,7 @@ function strangers(root) {
 function directory(found, options) {
   const { cache } = require('../../index.js')
   const { status, message, directory: root } = cache.enable({ directory: options.directory })
-  if (status === 'disabled') return bad(message, 'take WASM_DISABLE_COMPILE_CACHE out of the environment')
+  if (status === 'disabled') return bad(message, 'remove WASM_DISABLE_COMPILE_CACHE from the environment')
   if (status === 'failed') return bad(message, 'name another directory in WASM_COMPILE_CACHE')
   if (status === 'read-only' || !isWritable(root)) {
     return bad(`${root} can only be read`, 'make it writable, or name another in WASM_COMPILE_CACHE')
@@ -88,7 +98,7 @@ function directory(found, options) {
   found.cache = cache
   found.root = root
   const others = strangers(root)
-  if (others.length > 0) return bad(`${root}: others own, or may write to ${others.join(', ')}`, 'remove these, or chmod go-w them')
+  if (others.length > 0) return bad(`${root}: others own or can write to ${others.join(', ')}`, 'remove these, or chmod go-w them')
   return good(`${root}, mode ${octal(fs.lstatSync(root).mode)}, all of it yours alone`)
 }
 
@@ -96,7 +106,8 @@ function space({ cache, root }) {
   const { bavail, bsize } = fs.statfsSync(root)
   const free = bavail * bsize
   const { bytes, limit, entries } = cache.stats()
-  const detail = `${entries} entries, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
+  const count = entries === 1 ? '1 entry' : `${entries} entries`
+  const detail = `${count}, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
   const { NO_LIMIT, environment } = require('../environment.js')
   const { maxEntrySize } = environment
   if (maxEntrySize !== NO_LIMIT && maxEntrySize < LEAST_ROOM) {
@@ -155,7 +166,7 @@ async function roundTrip({ root }, _options, aborted) {
     return MAPPABLE ? bad(`${copied}: no memory is shared`, 'is the file system mounted noexec?') : good(copied)
   } catch (error) {
     if (aborted.aborted) return untold('interrupted')
-    return bad(error.message.split('\n')[0], 'tell us: this should not happen')
+    return bad(error.message.split('\n')[0], 'please report this: it should not happen')
   } finally {
     if (folder !== undefined) fs.rmSync(folder, { recursive: true, force: true })
   }
@@ -168,6 +179,7 @@ const CHECKS = [
   { name: 'environment', look: environment },
   { name: 'engine', look: engine, needs: 'native' },
   { name: 'guard regions', look: guards, needs: 'native' },
+  { name: 'features', look: features, needs: 'native' },
   { name: 'fallback', look: fallbacks, needs: 'native' },
   { name: 'directory', look: directory, needs: 'native' },
   { name: 'space', look: space, needs: 'root' },
@@ -180,7 +192,7 @@ async function examine(options, aborted) {
   const checks = []
   for (const { name, look, needs } of CHECKS) {
     const missing = needs !== undefined && found[needs] === undefined
-    checks.push({ name, ...(missing ? untold('not looked at, for what is wrong above') : await look(found, options, aborted)) })
+    checks.push({ name, ...(missing ? untold('not checked, because of what is wrong above') : await look(found, options, aborted)) })
   }
   return checks
 }
@@ -192,8 +204,8 @@ function line({ name, ok, detail, advice }, { green, red, dim }) {
 
 module.exports = {
   usage: 'doctor',
-  summary: 'look for what keeps the cache from working',
-  help: 'Exit code 1 if something is wrong. It stores a small module in a folder of its own in the cache, and removes it.',
+  summary: 'find out what keeps the cache from working',
+  help: 'Exit code 1 if something is wrong. To try storing, it makes a folder of its own in the cache, and removes it.',
 
   async run(_args, options, screen) {
     return interruptible(async (aborted) => {

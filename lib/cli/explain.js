@@ -58,7 +58,7 @@ function instead(other, partition) {
 
 function lines({ file, bytes, partition, hash, outcome, reason, feature, path, near }, { green, yellow, dim }) {
   const verdict = outcome === 'hit' ? green('hit') : yellow('miss')
-  const why = outcome === 'hit' ? 'it is in the cache' : (WORDS[reason] ?? `what is there cannot be used (${reason})`)
+  const why = outcome === 'hit' ? 'it is in the cache' : (WORDS[reason] ?? `the entry cannot be used (${reason})`)
   const first = `${verdict}  ${file}, ${formatSize(bytes)}: ${why}${feature === undefined ? '' : ` (${feature})`}`
   const rows = [
     ['module', hash],

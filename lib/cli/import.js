@@ -21,18 +21,18 @@ module.exports = {
   usage: 'import <archive>',
   summary: 'take the entries of an archive into the cache',
   help: `
-Later runs execute the code that is in the archive, with all rights of the process. So name the public key of whoever made
-it; with --trust no signature is looked at, and whoever could write the file can have anything run.
+Later runs execute the code in the archive, with all rights of the process. So name the public key of whoever made it.
+With --trust no signature is checked: whoever can write the file can have any code executed.
 Each entry is "imported", "present" (the same was there already) or "skipped" (made for another engine, version or CPU:
-such modules are compiled as ever). Exit code 1 if the archive is not in order.`,
+such modules are compiled as ever). Exit code 1 if the archive is damaged, or was not signed with that key.`,
   options: (command) =>
     command
       .option('--key <public key>', 'the PEM file of the Ed25519 key that the archive must be signed with')
-      .option('--trust', 'run whatever code is in the archive, whoever made it')
+      .option('--trust', 'accept any code in the archive, whoever made it')
       .hook('preAction', (called) => {
         const { key, trust } = called.opts()
-        if (key === undefined && !trust) called.error('error: name the key that the archive is signed with (--key), or say --trust')
-        if (key !== undefined && trust) called.error('error: take --key or --trust, not both')
+        if (key === undefined && !trust) called.error('error: name the key that the archive is signed with (--key), or use --trust')
+        if (key !== undefined && trust) called.error('error: use --key or --trust, not both')
       }),
 
   async run([archive], options, screen) {

@@ -41,9 +41,9 @@ const USAGE = 2
 const EXIT_CODES = `
 Exit codes:
   0  done, and all is well
-  1  something failed, or is not as it should be
+  1  something failed, or is wrong
   2  the command line was not understood
-run and trace end as the script did.`
+run and trace end as the script does.`
 
 const print = (value) => process.stdout.write(value === '' ? '' : `${value}\n`)
 
@@ -70,7 +70,7 @@ function add(program, { usage, summary, help, options: addOptions, passes = fals
   addOptions?.(command)
   command
     .option('--directory <path>', "the cache's directory (default: WASM_COMPILE_CACHE, else the user's)")
-    .option('--json', 'print JSON, of a failure {"error": {"code", "message"}}')
+    .option('--json', 'print JSON; a failure is {"error": {"code", "message"}}')
   if (help !== undefined) command.addHelpText('after', `\n${help.trim()}`)
   command.action(async (...received) => {
     const [options] = received.splice(-2)
@@ -86,10 +86,10 @@ function add(program, { usage, summary, help, options: addOptions, passes = fals
 /** `json`: what is wrong with the command line is for the caller to print. */
 function makeProgram(json) {
   const program = new Command('wasm-compile-cache')
-    .description('Sees into the cache of compiled WebAssembly, and fills it.')
+    .description('Shows, fills and tidies the cache of compiled WebAssembly.')
     .version(version)
     .enablePositionalOptions()
-    .showHelpAfterError(json ? false : '(--help says more)')
+    .showHelpAfterError(json ? false : '(see --help)')
     .configureOutput(json ? { outputError() {} } : {})
     .exitOverride()
     .addHelpText('after', EXIT_CODES)
@@ -97,14 +97,14 @@ function makeProgram(json) {
   return program
 }
 
-/** Who reads no further (`ls | head`) has enough; what cannot be written otherwise is a failure, in a line. */
+/** A reader that closes the pipe (`ls | head`) has enough; any other failure to write is one line. */
 function watchOutput() {
   process.stdout.on('error', (error) => {
     if (error.code === 'EPIPE') return
     process.stderr.write(`error: ${error.message}\n`)
     process.exitCode = FAILED
   })
-  // Nobody is left to be told.
+  // Nobody is left to read it.
   process.stderr.on('error', () => {})
 }
 

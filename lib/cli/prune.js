@@ -6,12 +6,12 @@ const { removalText } = require('./screen.js')
 
 module.exports = {
   usage: 'prune',
-  summary: 'remove what was not used for long',
-  help: 'Least recently used first. Without a limit, down to what the cache may hold.',
+  summary: 'remove what was not used for a long time',
+  help: 'Least recently used first. Without an option, down to what the cache may hold.',
   options: (command) =>
     command
       .option('--max-size <size>', 'what the cache may hold afterwards, like 500M or 2G', parsedSize)
-      .option('--max-age <age>', 'what has not been used for longer goes, like 12h or 30d', parsedAge),
+      .option('--max-age <age>', 'remove what was not used for longer than this, like 12h or 30d', parsedAge),
 
   run(_args, options) {
     const { maxSize, maxAge } = options

@@ -2,7 +2,7 @@
 
 const { endAs, runScript } = require('./script.js')
 
-// The events that say how a module came about.
+// The events that say where a module's code came from.
 const OUTCOMES = { moduleCacheHit: 'hit', baselineReady: 'compiled', fallback: 'builtin' }
 
 const told = ({ name, dur = 0, args: { source, bytes, hash } }) => ({ source, bytes, hash, outcome: OUTCOMES[name], ms: dur / 1000 })
@@ -12,8 +12,8 @@ module.exports = {
   summary: 'run a script on this package',
   help: `
 Runs node with --require wasm-compile-cache/register, and ends as the script does, by its exit code or its signal.
---json, before the script, prints a line of JSON to stderr when it is over: how each module came about ("hit", "compiled",
-"builtin"). Options of Node go into NODE_OPTIONS.`,
+With --json before the script, a line of JSON on stderr says at the end where the code of each module came from ("hit",
+"compiled", "builtin"). Put options for Node into NODE_OPTIONS.`,
   passes: true,
 
   async run([script, args], { directory, json = false }) {

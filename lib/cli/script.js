@@ -8,7 +8,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 
-const REGISTER = path.join(__dirname, '../../register.js')
+const REGISTER = path.join(__dirname, '../register.js')
 
 /** Whether there is a terminal to type at. Standard input may be another. */
 function hasTerminal() {

@@ -25,7 +25,7 @@ function lines({ total: all, entries, bytes, limit, quarantined }) {
 
 module.exports = {
   usage: 'stats',
-  summary: 'count hits, misses and writes of all processes',
+  summary: 'show hits, misses and writes of all processes',
 
   run(_args, options) {
     const stats = open(options, { mode: 'read-only' }).stats()

@@ -79,7 +79,7 @@ function modulesOf(target) {
   if (packaged !== undefined) {
     return fs.statSync(packaged).isFile() ? [asFile(packaged)] : inFolder(packaged, `the package ${target}`, true)
   }
-  throw new Failure(`${target} is no file, no folder, no address, and no package that is installed here`, 'ENOENT')
+  throw new Failure(`${target} is not a file, a folder, an address or a package that is installed here`, 'ENOENT')
 }
 
 module.exports = { modulesOf }

@@ -27,10 +27,10 @@ function write(file, events) {
 
 module.exports = {
   usage: 'trace <script> [args...]',
-  summary: 'run a script, and write a Chrome trace of what became of its modules',
+  summary: 'run a script, and write a Chrome trace of its modules',
   help: `
-As run does, and the events of the script and of the processes it starts go into a file for https://ui.perfetto.dev or
-chrome://tracing. Where that is, is said on stderr.`,
+Like run. The events of the script and of the processes that it starts go into a file for https://ui.perfetto.dev or
+chrome://tracing, whose path is printed on stderr.`,
   options: (command) => command.option('-o, --output <file>', 'the trace', FILE),
   passes: true,
 

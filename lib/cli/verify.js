@@ -4,8 +4,8 @@ const { open } = require('./open.js')
 
 module.exports = {
   usage: 'verify',
-  summary: 'read every entry, and put aside what is not as it was written',
-  help: 'Exit code 1 if there was such an entry. The module is compiled anew when it is needed.',
+  summary: 'read every entry, and quarantine damaged ones',
+  help: 'Exit code 1 if there was one. Its module is compiled anew when it is needed.',
 
   async run(_args, options, { red }) {
     const report = await open(options).verify()

@@ -52,7 +52,7 @@ function outcomeOf({ name }, error, ms, { minSize, seen }) {
   const refused = seen.get('fallback')
   if (refused !== undefined) return found('skipped', { reason: `needs ${refused.feature}, which only the built-in engine has` })
   if (bytes < minSize) return found('skipped', { reason: `smaller than ${formatSize(minSize)}` })
-  if (bytes === undefined) return found('failed', { reason: 'nothing was told of it' })
+  if (bytes === undefined) return found('failed', { reason: 'no event was emitted for it' })
   return found('same', { reason: 'the same bytes as another' })
 }
 
@@ -91,11 +91,11 @@ module.exports = {
   usage: 'warm <target...>',
   summary: 'compile modules, so that later runs find them: files, folders, addresses, packages',
   help: `
-A folder stands for all *.wasm below it, a package (found from the current folder) for all that it brings along, and
-package/path for what is there. Modules are compiled by both tiers and stored before it ends: for Dockerfiles and
+A folder means all *.wasm files below it. A package is found from the current folder and means all of its *.wasm files;
+package/path means those at that path. The command ends when all modules are compiled and stored: for Dockerfiles and
 postinstall scripts.
-Each is "stored", "cached" (it was there already), "same" (the bytes of another), "skipped" (too small, or beyond this
-engine) or "failed"; exit code 1 if one failed.`,
+Each module is "stored", "cached" (it was there already), "same" (the bytes of another), "skipped" (too small, or beyond
+this engine) or "failed"; exit code 1 if one failed.`,
   options: (command) =>
     command
       .option('--partition <name>', 'the partition of the cache', '')

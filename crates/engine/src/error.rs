@@ -23,8 +23,8 @@ pub enum CompileError {
     },
     /// Not in the cache, while nothing else may be run.
     #[error(
-        "the module is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1 forbids to compile it \
-         (npx wasm-compile-cache explain tells why it is missing, and warm puts it there)"
+        "the module is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1 forbids compiling it \
+         (npx wasm-compile-cache explain says why it is missing, warm adds it)"
     )]
     NotCached,
     /// The file of a `file:` source could not be read.
@@ -58,7 +58,7 @@ impl CompileError {
 
     /// A module above V8's limit.
     pub fn too_large() -> Self {
-        let limit = crate::stream::MAX_MODULE_BYTES;
+        let limit = crate::limits::MAX_MODULE_BYTES;
         Self::Invalid {
             message: format!("size > maximum module size ({limit})"),
             offset: limit as u64,

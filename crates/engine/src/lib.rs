@@ -6,7 +6,10 @@
 //! The way of the data and the invariants are in ARCHITECTURE.md.
 
 pub mod error;
+pub mod features;
+mod limits;
 pub mod module;
+pub mod panics;
 pub mod runtime;
 pub mod stream;
 pub mod tier;

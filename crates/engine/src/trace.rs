@@ -114,9 +114,27 @@ impl EventQueue {
         }
     }
 
+    /// Has the queue hear of what concerns the whole process ([`announce`]), for as long as it is there.
+    pub fn hears_of_the_process(self: &Arc<Self>) {
+        let mut everyone = EVERYONE.lock();
+        everyone.retain(|queue| queue.strong_count() > 0);
+        everyone.push(Arc::downgrade(self));
+    }
+
     /// Takes all events.
     pub fn drain(&self) -> Vec<Event> {
         std::mem::take(&mut *self.events.lock())
+    }
+}
+
+/// All environments' queues.
+static EVERYONE: Mutex<Vec<Weak<EventQueue>>> = Mutex::new(Vec::new());
+
+/// Emits an event that belongs to no module, in every environment.
+pub fn announce(name: &'static str, fields: &[(&'static str, Field)]) {
+    let queues: Vec<_> = EVERYONE.lock().iter().filter_map(Weak::upgrade).collect();
+    for queue in queues {
+        queue.emit(Span::start().event(name, fields.to_vec()));
     }
 }
 

@@ -44,7 +44,7 @@ pub enum CacheError {
         user: u32,
     },
     /// Other users may write to the directory (or, without a sticky bit, to one that leads to it).
-    #[error("others may write to {} (mode {mode:03o}): chmod go-w it, or set WASM_COMPILE_CACHE", path.display())]
+    #[error("others can write to {} (mode {mode:03o}): chmod go-w it, or set WASM_COMPILE_CACHE", path.display())]
     UnsafeMode {
         /// The directory.
         path: PathBuf,
@@ -52,7 +52,7 @@ pub enum CacheError {
         mode: u32,
     },
     /// The seal key cannot be read, made or replaced.
-    #[error("the cache's seal key {} is unusable: {source}. Make its folder writable, or remove it: entries are then compiled anew", path.display())]
+    #[error("the cache's seal key {} is unusable: {source}. Make its folder writable, or remove the key: modules are then compiled anew", path.display())]
     SealKey {
         /// The key file.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum CacheError {
         source: io::Error,
     },
     /// More bytes than the cache keeps in one file.
-    #[error("{len} bytes of {what} for {} are over the compile cache's limit of {limit}: it is not cached", path.display())]
+    #[error("{len} bytes of {what} for {} are over the compile cache's limit of {limit}: the module is not cached", path.display())]
     TooLarge {
         /// The file that was not written.
         path: PathBuf,
@@ -104,7 +104,7 @@ pub enum CacheError {
         source: io::Error,
     },
     /// A file that this user's cache did not write, or that was damaged since.
-    #[error("{} is not a usable file of this compile cache ({reason}): it was dropped, and is made anew when needed", path.display())]
+    #[error("{} is not a usable file of this compile cache ({reason}): it was removed, and is made anew when it is needed", path.display())]
     Invalid {
         /// The file.
         path: PathBuf,

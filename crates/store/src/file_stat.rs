@@ -47,6 +47,11 @@ impl FileStat {
         None
     }
 
+    /// The last change, in ns.
+    pub(super) fn newest(&self) -> i128 {
+        self.mtime_ns.max(self.ctime_ns)
+    }
+
     /// Its bytes.
     pub fn encode(&self) -> [u8; Self::ENCODED_LEN] {
         let mut out = [0; Self::ENCODED_LEN];
@@ -85,8 +90,7 @@ impl Observation {
         let Ok(at) = self.at.duration_since(UNIX_EPOCH) else {
             return false;
         };
-        let newest = self.stat.mtime_ns.max(self.stat.ctime_ns);
-        at.as_nanos() as i128 - newest >= window.as_nanos() as i128
+        at.as_nanos() as i128 - self.stat.newest() >= window.as_nanos() as i128
     }
 }
 

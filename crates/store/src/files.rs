@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::{CacheError, InvalidReason};
+use super::file_stat::FileStat;
 
 /// How every name that is not yet complete begins.
 pub(super) const TEMP_PREFIX: &str = ".tmp-";
@@ -176,6 +177,11 @@ impl Pending {
         options.read(true);
         no_follow(&mut options);
         options.open(self.temp.path())
+    }
+
+    /// `None` as in [`FileStat::of`].
+    pub fn stat(&self) -> io::Result<Option<FileStat>> {
+        Ok(FileStat::of(&self.temp.as_file().metadata()?))
     }
 
     /// Gives it another modification time.

@@ -282,7 +282,7 @@ mod tests {
         use std::process::{Command, Stdio};
         let mut child = Command::new("sh")
             .args(["-c", "exec 9>\"$0\"; flock -x 9; echo; exec sleep 600"])
-            .arg(lock_path(dir, &KEY))
+            .arg(layout::of_key(dir, &KEY, layout::LOCK))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -295,7 +295,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn until_waiting(dir: &Path, count: usize) {
         use std::os::unix::fs::MetadataExt;
-        let inode = std::fs::metadata(lock_path(dir, &KEY)).unwrap().ino();
+        let inode = std::fs::metadata(layout::of_key(dir, &KEY, layout::LOCK))
+            .unwrap()
+            .ino();
         let waiting = || {
             let locks = std::fs::read_to_string("/proc/locks").unwrap();
             let blocked = locks.lines().filter(|line| line.contains("-> FLOCK"));
@@ -377,7 +379,8 @@ mod tests {
     fn a_link_in_the_locks_place_is_an_error_and_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("target");
-        std::os::unix::fs::symlink(&target, lock_path(dir.path(), &KEY)).unwrap();
+        std::os::unix::fs::symlink(&target, layout::of_key(dir.path(), &KEY, layout::LOCK))
+            .unwrap();
         assert_eq!(
             Flight::try_acquire(dir.path(), &KEY).unwrap_err().code(),
             "ERR_WASM_CACHE_LOCK"

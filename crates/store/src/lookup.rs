@@ -13,20 +13,11 @@ use super::footer::{self, Footer};
 use super::key::{ArtifactKey, ModuleHash};
 use super::label::{self, Label};
 use super::store::Store;
-use super::verified::{self, Noted, Subject};
+use super::verified::{self, Noted, Subject, Trust};
 use super::{files, inventory, layout, limits};
 
 /// Read at once while hashing. A buffer that stays in the second-level cache beats a larger one.
 pub(super) const CHUNK: usize = 256 << 10;
-
-/// What the verification of an artifact may rely on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Trust {
-    /// The note of an earlier one. `used`: the artifact is used by this.
-    Noted { used: bool },
-    /// Nothing: it is hashed.
-    Nothing,
-}
 
 impl Store {
     /// Finds the artifact of `key`, compiled from the bytes of `module`.
@@ -49,7 +40,10 @@ impl Store {
         match files::open_private(&self.entry_path(key)) {
             Ok(Some((file, metadata))) => {
                 limits::mark_mapped(&file);
-                self.look_into(file, &metadata, key, module)
+                let trust = Trust::Noted {
+                    used: self.writable,
+                };
+                self.look_into(file, &metadata, key, module, trust)
                     .map_or_else(Lookup::Invalid, Lookup::Hit)
             }
             Ok(None) => Lookup::Miss,
@@ -67,10 +61,8 @@ impl Store {
         metadata: &Metadata,
         key: &ArtifactKey,
         module: ModuleHash,
+        trust: Trust,
     ) -> Result<Entry, InvalidReason> {
-        let trust = Trust::Noted {
-            used: self.writable,
-        };
         self.examine(file, self.entry_path(key), key, &module, trust)
             .inspect_err(|reason| self.reject(key, FileStat::of(metadata), *reason))
     }
@@ -142,9 +134,13 @@ impl Store {
             footer: &bytes,
             meta: &meta,
         });
-        let used = matches!(trust, Trust::Noted { used: true });
+        let (used, tick) = match trust {
+            Trust::Noted { used } => (used, None),
+            Trust::Written(tick) => (true, tick),
+            Trust::Nothing => (false, None),
+        };
         let noted = subject
-            .filter(|_| trust != Trust::Nothing)
+            .filter(|_| !matches!(trust, Trust::Nothing))
             .and_then(|subject| subject.noted(&note, &self.seals, now, used));
         if noted.is_none() {
             let mut label = vec![0; label_len as usize];
@@ -155,7 +151,9 @@ impl Store {
             footer::verify(&bytes, hasher.update(&meta).update(&label))?;
             if let Some(subject) = subject
                 && self.writable
-                && seen.as_ref().is_some_and(verified::can_be_noted)
+                && seen
+                    .as_ref()
+                    .is_some_and(|seen| verified::can_be_noted(seen, tick))
             {
                 subject.write_note(&note, &self.seals, now, used);
             }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::artifact::{Entry, MAX_IMAGE_LEN, MAX_META_LEN};
 use super::counters::{Counters, Counts};
 use super::error::CacheError;
+use super::file_stat::FileStat;
 use super::files::{self, Durability, Existing, Pending};
 use super::footer::Footer;
 use super::heads::Heads;
@@ -245,8 +246,11 @@ impl Store {
             Ok((file, metadata))
         });
         let (file, metadata) = written.map_err(|error| CacheError::write(&path, error))?;
-        std::thread::sleep(verified::SETTLE);
-        self.look_into(file, &metadata, key, module)
+        let tick = FileStat::of(&metadata).and_then(|stat| {
+            let probe = Pending::new(&path).ok()?;
+            verified::tick_after(&probe, &stat)
+        });
+        self.look_into(file, &metadata, key, module, verified::Trust::Written(tick))
             .map_err(|reason| CacheError::Invalid { path, reason })
     }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 
 use super::super::artifact::Lookup;
 use super::super::file_stat::FileStat;
+use super::super::footer;
 use super::super::lookup::CHUNK;
 use super::super::verified::Subject;
 use super::*;

@@ -10,12 +10,13 @@
 //! The note's own modification time is that of the artifact's last use, to the minute.
 
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::fields::Fields;
 use super::file_stat::{FileStat, Observation};
 use super::files::{self, Durability, Existing, Pending};
 use super::footer;
+use super::lock::MOMENT;
 use super::seal::Seals;
 
 /// How long a file must have been unchanged before its stat is believed: several ticks of the coarsest clock of the
@@ -30,6 +31,17 @@ const RECHECK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const TIME_LEN: usize = 8;
 const LEN: usize = TIME_LEN + 32;
+
+/// What the verification of an artifact may rely on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trust {
+    /// The note of an earlier one. `used`: the artifact is used by this.
+    Noted { used: bool },
+    /// As `Noted`, and used; after the file was written, its file system's clock reached this.
+    Written(Option<Tick>),
+    /// Nothing: it is hashed.
+    Nothing,
+}
 
 /// What is remembered of a file.
 #[derive(Clone, Copy)]
@@ -99,13 +111,34 @@ impl Subject<'_> {
     }
 }
 
-/// Whether what was seen can be remembered.
+/// Whether what was seen can be remembered; `tick` is what the file system's clock had reached by then, where that was
+/// asked for ([`tick_after`]).
 ///
 /// Invariant: the note of a file is written only if any change made after it was seen, before it was hashed, would give
 /// the file another stat.
-pub(super) fn can_be_noted(seen: &Observation) -> bool {
+pub(super) fn can_be_noted(seen: &Observation, tick: Option<Tick>) -> bool {
     let coarse = seen.stat.ctime_ns % 1_000_000_000 == 0;
-    seen.settled(if coarse { SETTLE_COARSE } else { SETTLE })
+    tick.is_some_and(|Tick(tick)| tick > seen.stat.newest())
+        || seen.settled(if coarse { SETTLE_COARSE } else { SETTLE })
+}
+
+/// A time that a file system has given to a file, in ns.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tick(i128);
+
+/// Waits until the clock of the file system that `probe` is on gives later times than those of `stat`: one tick of the
+/// kernel's, mostly. `None` if that takes longer than [`SETTLE`].
+pub(super) fn tick_after(probe: &Pending, stat: &FileStat) -> Option<Tick> {
+    let begun = Instant::now();
+    while begun.elapsed() < SETTLE {
+        probe.set_modified(SystemTime::now()).ok()?;
+        let ticked = probe.stat().ok()??.ctime_ns;
+        if ticked > stat.newest() {
+            return Some(Tick(ticked));
+        }
+        std::thread::sleep(MOMENT);
+    }
+    None
 }
 
 #[cfg(test)]
@@ -237,14 +270,38 @@ mod tests {
             stat,
             at: UNIX_EPOCH + Duration::from_millis(millis),
         };
-        assert!(!can_be_noted(&seen(stat, 1_050)));
-        assert!(can_be_noted(&seen(stat, 1_051)));
+        assert!(!can_be_noted(&seen(stat, 1_050), None));
+        assert!(can_be_noted(&seen(stat, 1_051), None));
         let coarse = FileStat {
             mtime_ns: 1_000_000_000,
             ctime_ns: 1_000_000_000,
             ..STAT
         };
-        assert!(!can_be_noted(&seen(coarse, 2_999)));
-        assert!(can_be_noted(&seen(coarse, 3_000)));
+        assert!(!can_be_noted(&seen(coarse, 2_999), None));
+        assert!(can_be_noted(&seen(coarse, 3_000), None));
+        // The file system's own clock says more than the time of day.
+        assert!(can_be_noted(&seen(stat, 1_000), Some(Tick(ns + 1))));
+        assert!(!can_be_noted(&seen(stat, 1_000), Some(Tick(ns))));
+    }
+
+    #[test]
+    fn a_tick_is_later_than_what_was_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = std::fs::File::create(dir.path().join("x")).unwrap();
+        let Some(stat) = FileStat::of(&file.metadata().unwrap()) else {
+            return; // no change times on this platform
+        };
+        let probe = Pending::new(&dir.path().join("y")).unwrap();
+        let Tick(tick) = tick_after(&probe, &stat).unwrap();
+        assert!(tick > stat.newest());
+        file.set_len(1).unwrap();
+        let changed = FileStat::of(&file.metadata().unwrap()).unwrap();
+        assert!(changed.ctime_ns >= tick);
+        // One hour ahead: no clock gets there.
+        let ahead = FileStat {
+            mtime_ns: stat.mtime_ns + 3_600_000_000_000,
+            ..stat
+        };
+        assert!(tick_after(&probe, &ahead).is_none());
     }
 }

@@ -11,7 +11,7 @@ use wasmer_types::{
     TableType, entity::EntityRef,
 };
 
-use super::element::ActiveElements;
+use super::element::{ActiveElements, ElementItem};
 use super::names::Names;
 use super::origin::WholeOrigin;
 use super::segment::ActiveSegment;
@@ -171,7 +171,7 @@ impl Declaration {
         Ok((blob, behind))
     }
 
-    /// The inverse of [`Self::carry`]; `None` if the blob is not one of ours.
+    /// The inverse of [`Self::carry`]; `None` if the blob is not one of ours, or names what the module does not have.
     pub fn carried(
         hash: [u8; 32],
         info: Arc<ModuleInfo>,
@@ -181,12 +181,13 @@ impl Declaration {
         let carried: Carried = postcard::from_bytes(blob).ok()?;
         let tables = carried
             .tables
-            .into_iter()
-            .map(|(ty, minimum, maximum)| {
+            .iter()
+            .map(|&(ty, minimum, maximum)| {
                 Some(TableType::new(type_of_letter(ty)?, minimum, maximum))
             })
             .collect::<Option<Vec<_>>>()?;
-        if tables.len() + 1 != info.tables.len() {
+        let length = file.metadata().ok()?.len();
+        if !carried.is_about(&info, &tables, length) {
             return None;
         }
         let stored = |offset, length| Stored::file(file, offset, length);
@@ -326,6 +327,36 @@ impl Declaration {
     }
 }
 
+impl Carried {
+    /// Whether everything it names is there: in the module that the artifact's code is of, and in the file.
+    fn is_about(&self, info: &ModuleInfo, tables: &[TableType], file: u64) -> bool {
+        let own = info.tables.values();
+        // Behind them the hidden one.
+        let tables_fit = tables.len() + 1 == info.tables.len()
+            && own.zip(tables).all(|(own, table)| own.ty == table.ty);
+        let function = |index: u32| (index as usize) < info.functions.len();
+        let item = |item: &ElementItem| match *item {
+            ElementItem::Null => true,
+            ElementItem::Function(index) => function(index),
+            ElementItem::Global(index) => (index as usize) < info.globals.len(),
+        };
+        let elements = |segment: &ActiveElements| {
+            (segment.table as usize) < tables.len() && segment.items.iter().all(item)
+        };
+        let data = |segment: &ActiveSegment| (segment.memory as usize) < info.memories.len();
+        let inside = |at: u64, length: u64| at.checked_add(length).is_some_and(|end| end <= file);
+        tables_fit
+            && self.start.is_none_or(function)
+            && self.elements.iter().all(elements)
+            && self.active.iter().all(data)
+            && self
+                .custom
+                .iter()
+                .all(|(_, at, length)| inside(*at, *length))
+            && inside(self.image.0, self.image.1)
+    }
+}
+
 impl Stored {
     fn file(file: &Arc<File>, offset: u64, length: u64) -> Self {
         Self::File {
@@ -374,4 +405,124 @@ fn read_exact_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Resu
         offset += count as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use wasm_encoder::{
+        CodeSection, ConstExpr, Function, FunctionSection, GlobalSection, MemorySection,
+        Module as Encoder, RefType, TableSection, TypeSection, ValType,
+    };
+    use wasmer_compiler::ModuleEnvironment;
+
+    use super::super::segment::Offset;
+    use super::*;
+
+    /// A function, a table with the hidden one behind it, a memory, a global.
+    fn info() -> Arc<ModuleInfo> {
+        let mut types = TypeSection::new();
+        types.ty().function([], []);
+        let mut functions = FunctionSection::new();
+        functions.function(0);
+        let mut tables = TableSection::new();
+        for element_type in [RefType::EXTERNREF, RefType::FUNCREF] {
+            tables.table(wasm_encoder::TableType {
+                element_type,
+                table64: false,
+                minimum: 1,
+                maximum: None,
+                shared: false,
+            });
+        }
+        let mut memories = MemorySection::new();
+        memories.memory(wasm_encoder::MemoryType {
+            minimum: 1,
+            maximum: None,
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        });
+        let mut globals = GlobalSection::new();
+        let ty = wasm_encoder::GlobalType {
+            val_type: ValType::I32,
+            mutable: false,
+            shared: false,
+        };
+        globals.global(ty, &ConstExpr::i32_const(0));
+        let mut code = CodeSection::new();
+        let mut body = Function::new([]);
+        body.instructions().end();
+        code.function(&body);
+        let mut module = Encoder::new();
+        module.section(&types).section(&functions).section(&tables);
+        module.section(&memories).section(&globals).section(&code);
+        let bytes = module.finish();
+        let translated = ModuleEnvironment::new().translate(&bytes);
+        Arc::new(translated.expect("a valid module").module)
+    }
+
+    const FILE: u64 = 64;
+
+    /// Names something of every kind.
+    fn carried() -> Carried {
+        let elements = ActiveElements {
+            table: 0,
+            offset: Offset::Constant(0),
+            items: vec![ElementItem::Function(0), ElementItem::Global(0)],
+        };
+        let data = ActiveSegment {
+            index: 0,
+            memory: 0,
+            offset: Offset::Constant(0),
+            range: 0..FILE,
+        };
+        Carried {
+            tables: vec![('r', 1, None)],
+            start: Some(0),
+            size: 8,
+            origin: WholeOrigin::default(),
+            catches: false,
+            custom: vec![("name".to_owned(), 0, FILE)],
+            active: vec![data],
+            elements: vec![elements],
+            image: (0, FILE),
+        }
+    }
+
+    #[test]
+    fn what_an_artifact_says_of_its_module_is_taken_over_only_where_the_module_has_it() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(&[0; FILE as usize]).expect("room");
+        let (info, file) = (info(), Arc::new(file));
+        let taken_over = |carried: &Carried| {
+            let blob = postcard::to_stdvec(carried).expect("bytes");
+            Declaration::carried([0; 32], Arc::clone(&info), &blob, &file).is_some()
+        };
+        assert!(taken_over(&carried()));
+        type Change = (&'static str, fn(&mut Carried));
+        let changes: [Change; 11] = [
+            ("a table too many", |it| it.tables.push(('r', 1, None))),
+            ("a table too few", |it| it.tables.clear()),
+            ("a table of another type", |it| it.tables[0].0 = 'c'),
+            ("no such start function", |it| it.start = Some(1)),
+            ("no such table", |it| it.elements[0].table = 1),
+            ("no such function", |it| {
+                it.elements[0].items[0] = ElementItem::Function(1);
+            }),
+            ("no such global", |it| {
+                it.elements[0].items[1] = ElementItem::Global(1);
+            }),
+            ("no such memory", |it| it.active[0].memory = 1),
+            ("a section behind the file", |it| it.custom[0].1 = 1),
+            ("a section without an end", |it| it.custom[0].2 = u64::MAX),
+            ("data behind the file", |it| it.image = (FILE, 1)),
+        ];
+        for (what, change) in changes {
+            let mut changed = carried();
+            change(&mut changed);
+            assert!(!taken_over(&changed), "{what}");
+        }
+    }
 }

@@ -23,12 +23,13 @@ use wasmer_vm::{
 
 use super::callee::Callee;
 use super::exception::{self, Exceptions, Serial};
+use super::globals::{KnownGlobals, global_at};
 use super::host::HostFunction;
 use super::libcall;
 use super::member::{Anyfuncs, Host, Part, Region, Retired, Unit, UnitId};
 use super::reference::References;
 use super::tunables::limited;
-use super::unwind::{CATCHES, InFlight};
+use super::unwind::{self, CATCHES, InFlight};
 use super::vacant::Vacancies;
 use crate::tier::Mutator;
 
@@ -75,6 +76,7 @@ pub struct Group {
     tables: Vec<KnownTable>,
     pub(super) tags: Vec<InternalStoreHandle<VMTag>>,
     globals: Vec<HostGlobal>,
+    pub(super) known_globals: KnownGlobals,
     pub(super) references: References,
     /// Boxed: the allocation function of compiled code holds the address.
     pub(super) exceptions: Box<UnsafeCell<Exceptions>>,
@@ -110,6 +112,7 @@ impl Group {
             tables: Vec::new(),
             tags: Vec::new(),
             globals: Vec::new(),
+            known_globals: KnownGlobals::default(),
             references: References::default(),
             exceptions: Box::default(),
         }
@@ -247,8 +250,31 @@ impl Group {
         let definition = Box::new(UnsafeCell::new(VMGlobalDefinition::new()));
         let address = definition.get();
         self.globals.push(HostGlobal { ty, definition });
-        self.watch_global(ty, NonNull::new(address).unwrap_or(NonNull::dangling()));
+        let definition = NonNull::new(address).unwrap_or(NonNull::dangling());
+        self.watch_global(ty, definition);
+        self.known_globals.add(definition, ty);
         address as usize
+    }
+
+    /// The value of the global at an address; `None` if there is none.
+    pub fn global_get(&self, address: usize) -> Option<RawValue> {
+        let (definition, _) = global_at(address)?;
+        // SAFETY: alive, and used by this thread only.
+        Some(unsafe { definition.read() }.val)
+    }
+
+    /// Sets the global at an address; `None` if there is none, or it cannot hold the value.
+    pub fn global_set(&mut self, address: usize, value: RawValue) -> Option<()> {
+        let (definition, ty) = global_at(address)?;
+        // SAFETY: every bit pattern is a number.
+        let function = unsafe { value.funcref };
+        // Only functions of this group may be stored: others could be freed earlier.
+        if ty == Type::FuncRef && function != 0 {
+            self.function(function)?;
+        }
+        // SAFETY: alive, and used by this thread only.
+        unsafe { (*definition.as_ptr()).val = value };
+        Some(())
     }
 
     /// The collectors of exceptions and of references look at it, if it can hold one.
@@ -286,6 +312,7 @@ impl Group {
             && self
                 .members()
                 .any(|member| member.module.declaration.catches)
+            && unwind::works()
     }
 
     /// Makes an exception with this payload, one slot a value; `None` if there is no such tag.

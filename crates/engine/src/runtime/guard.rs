@@ -145,6 +145,18 @@ fn looks_guarded(base: *const u8, length: usize, shared: bool) -> bool {
     next >= base as usize + RESERVATION
 }
 
+/// Whether the aligned word at the address can be read. Where the kernel cannot be asked, it is taken to be.
+#[cfg(target_os = "linux")]
+pub(super) fn is_readable(at: usize) -> bool {
+    linux::is_readable(std::ptr::without_provenance(at))
+}
+
+/// As above.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_readable(_at: usize) -> bool {
+    true
+}
+
 #[cfg(target_os = "linux")]
 mod linux {
     use std::io::Error;

@@ -11,6 +11,7 @@ use wasmer_vm::{
 use super::callee::{Callee, Raised};
 use super::stack::WasmThread;
 use super::unwind::{self, Frame};
+use crate::features;
 
 /// A host function's context; compiled code reaches it as its `vmctx`.
 ///
@@ -98,8 +99,12 @@ unsafe extern "C" fn enter(
         Ok(()) => zone.host_returned(),
         Err(Raised::Exception) => {
             zone.host_returned();
-            // SAFETY: `frame` is the trampoline's, which called this function.
-            unsafe { unwind::throw_behind(frame) }
+            match zone.check_frame(frame) {
+                // SAFETY: `frame` is the trampoline's, which called this function.
+                Ok(()) => unsafe { unwind::throw_behind(frame) },
+                // SAFETY: as below.
+                Err(lost) => unsafe { lose(lost) },
+            }
         }
         Err(Raised::Pending) => {
             let raised = Box::new(Raised::Pending);
@@ -108,4 +113,22 @@ unsafe extern "C" fn enter(
             unsafe { raise_user_trap(raised) }
         }
     }
+}
+
+/// What an import threw cannot be thrown where it was called.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Lost(&'static str);
+
+/// Leaves WebAssembly by a trap in the place of an exception.
+///
+/// # Safety
+/// On the WebAssembly stack, with no destructor left in the frames up to the trampoline's.
+#[cold]
+unsafe fn lose(reason: &'static str) -> ! {
+    unwind::forget();
+    features::off("catching in WebAssembly what imports throw", reason);
+    let lost = Box::new(Lost(reason));
+    // SAFETY: the caller's promise.
+    unsafe { raise_user_trap(lost) }
 }

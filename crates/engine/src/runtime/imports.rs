@@ -10,6 +10,7 @@ use wasmer_vm::{
 };
 
 use super::callee::Callee;
+use super::globals;
 use super::group::Group;
 use super::host::{HostFunction, host_data};
 use super::memory::{GuestMemory, MemoryState};
@@ -91,9 +92,11 @@ impl Group {
                     )
                 }
                 (Import::Global(address), ImportIndex::Global(index)) => {
-                    let definition = NonNull::new(address as *mut VMGlobalDefinition)
-                        .ok_or_else(|| LinkError::incompatible("a null global"))?;
-                    // SAFETY: the address came from a living group, which the importer keeps.
+                    let ty = info.globals[*index].ty;
+                    let definition = globals::global_at(address)
+                        .and_then(|(definition, own)| (own == ty).then_some(definition))
+                        .ok_or_else(|| LinkError::incompatible("an unknown global"))?;
+                    // SAFETY: of a living group, which the importer keeps.
                     let global = unsafe { global_at(info.globals[*index], definition) };
                     let handle = self.vacancies.globals.put(&mut self.objects, global);
                     externs.holdings.globals.push(handle);

@@ -26,7 +26,7 @@ use super::memory::MemoryState;
 use super::tunables::InstanceTunables;
 use super::vacant::Holdings;
 use crate::error::LinkError;
-use crate::stream::MAX_TABLE_ENTRIES;
+use crate::limits::MAX_TABLE_ENTRIES;
 use crate::tier::{Code, LiveInstance, Loaded, Module, Slots};
 
 /// One export, in the module's order.
@@ -446,6 +446,11 @@ impl Group {
                 ExportIndex::Memory(index) => ExportValue::Memory(index.index()),
                 ExportIndex::Global(index) => {
                     let definition = global_address(&self.objects, instance, index);
+                    let info = &module.declaration.info;
+                    // Whose definition an imported one is, knows it.
+                    if info.local_global_index(index).is_some() {
+                        self.known_globals.add(definition, info.globals[index].ty);
+                    }
                     ExportValue::Global(definition.as_ptr() as usize)
                 }
                 declaration => match instance.lookup_by_declaration(declaration) {

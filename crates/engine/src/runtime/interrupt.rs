@@ -82,6 +82,11 @@ fn all() -> impl Iterator<Item = &'static Watched> {
 }
 
 impl Watched {
+    /// Whether the calling thread's environment may have to be told to leave WebAssembly, and can be.
+    pub fn is_needed() -> bool {
+        signal::thread_to_watch().is_some()
+    }
+
     /// Watches the calling thread's environment until [`Self::end`]. `None` where this is not needed, because the thread
     /// is the process's first, or not possible.
     pub fn begin(

@@ -9,6 +9,7 @@ mod callee;
 mod exception;
 mod faults;
 mod frames;
+mod globals;
 mod group;
 mod guard;
 mod host;
@@ -22,6 +23,7 @@ mod memory;
 mod notes;
 mod reference;
 mod scan;
+mod shadow;
 mod signal;
 mod stack;
 mod trap;
@@ -42,7 +44,13 @@ pub use instance::{ExportValue, InstantiateError, Instantiated};
 pub use interrupt::{Question, Watched, close_libraries};
 pub use member::UnitId;
 pub use memory::{MemoryHost, MemoryState, Waited};
+pub use shadow::has_shadow_stack;
 pub use stack::{WasmThread, init_traps};
 pub use trap::{Outcome, classify};
 pub use unit::Sweep;
 pub use unwind::InFlight;
+
+/// Checks now what is checked before the first module with handlers of exceptions is instantiated.
+pub fn examine_handlers() {
+    unwind::works();
+}

@@ -6,17 +6,22 @@
 //! zone of their own: WebAssembly code that touches it overflows, native code gets it.
 //!
 //! Invariant: WebAssembly stacks are never unmapped (wasmer pools them), and all have the size of
-//! [`STACK`], so that their base tells where the zone is.
+//! [`STACK`], so that their base tells where the zone is. That is checked once for each stack: its
+//! guard page must lie right behind what is taken for its end. Of one where it does not, only the first
+//! frame is known; it gets no zone, shows no frames, and is not interrupted.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::ptr;
 use std::sync::LazyLock;
 
+use super::guard;
 use super::levels::{DeepLevel, SHALLOW};
 use super::notes::Notes;
+use super::unwind::{self, Frame};
 use super::waiting::Waiting;
+use crate::features;
 use parking_lot::Mutex;
 use wasmer_types::RawValue;
 use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
@@ -47,8 +52,10 @@ pub(super) struct Entry {
     trampoline: VMTrampoline,
     body: *const VMFunctionBody,
     zone: *const Zone,
-    /// Where the zone of the call's stack begins, 0 until that is known.
+    /// Where the zone of the call's stack begins, 0 until that is known, or if it is not.
     start: Cell<usize>,
+    /// An address in the first frame of the call's stack, 0 until there is one.
+    top: Cell<usize>,
     /// While an import runs, the frame of the dynamic trampoline that called it; 0 otherwise.
     host: Cell<usize>,
     waiting: Waiting,
@@ -140,6 +147,7 @@ impl Zone {
             body,
             zone: self,
             start: Cell::new(0),
+            top: Cell::new(0),
             host: Cell::new(0),
             waiting: Waiting::new(),
             outer: self.entry.get(),
@@ -199,12 +207,24 @@ impl Zone {
     #[inline]
     fn guard(&self, entry: &Entry) {
         let here = 0_u8;
+        let top = &raw const here as usize;
+        entry.top.set(top);
         // This is the first frame of the stack, so its base is the end of the page.
-        let base = (&raw const here as usize).next_multiple_of(PAGE);
-        entry.start.set(base - STACK);
-        if self.last.replace(base) != base {
-            protect_once(base);
+        let base = top.next_multiple_of(PAGE);
+        if self.last.get() == base || protect_once(base) {
+            self.last.set(base);
+            entry.start.set(base - STACK);
         }
+    }
+
+    /// Whether a frame of the call under way is as `unwind` takes it to be.
+    #[cold]
+    pub(super) fn check_frame(&self, frame: *const Frame) -> Result<(), &'static str> {
+        let stack = self.current().map_or(0..0, |entry| match entry.start() {
+            0 => readable_below(entry.top.get()),
+            start => start + ZONE..start + STACK,
+        });
+        unwind::check(frame, &stack, is_library)
     }
 
     /// Whether a stack pointer is on the WebAssembly stack that was entered last, and above its zone.
@@ -258,24 +278,63 @@ pub(super) fn each_activation(mut visit: impl FnMut(Activation<'_>)) {
     for entry in zone.entries() {
         let start = entry.start.get();
         let closed = if zone.opened.get() == start { 0 } else { ZONE };
+        let stack = if start == 0 {
+            readable_below(entry.top.get())
+        } else {
+            start + closed..start + STACK
+        };
         visit(Activation {
             entry: ptr::from_ref(entry) as usize,
             waiting: &entry.waiting,
-            stack: start + closed..start + STACK,
+            stack,
         });
     }
+}
+
+/// What can be read of a stack of which only an address in the first frame is known; 0 for a call that has none yet.
+fn readable_below(top: usize) -> Range<usize> {
+    let mut start = top - top % PAGE;
+    while start > top.saturating_sub(STACK) && guard::is_readable(start - PAGE) {
+        start -= PAGE;
+    }
+    start..top - top % size_of::<u64>()
 }
 
 /// Stacks begin at a page's end; a larger page's end is one, too.
 const PAGE: usize = 4096;
 
+/// Protects the zone of a stack that is used for the first time; whether it is where it is taken to be.
 #[cold]
-fn protect_once(base: usize) {
-    /// Bases of the stacks that have a zone.
-    static GUARDED: LazyLock<Mutex<HashSet<usize>>> = LazyLock::new(Mutex::default);
-    if GUARDED.lock().insert(base) {
-        protect(base - STACK, false);
+fn protect_once(base: usize) -> bool {
+    /// By their bases, whether the stacks have a zone.
+    static GUARDED: LazyLock<Mutex<HashMap<usize, bool>>> = LazyLock::new(Mutex::default);
+    let mut guarded = GUARDED.lock();
+    if let Some(known) = guarded.get(&base) {
+        return *known;
     }
+    let checked = check(base);
+    guarded.insert(base, checked.is_ok());
+    drop(guarded);
+    match checked {
+        Ok(()) => protect(base - STACK, false),
+        Err(reason) => features::off("room for native code at the end of a stack", reason),
+    }
+    checked.is_ok()
+}
+
+/// Whether a stack that ends at `base` has [`STACK`] bytes, and a guard page behind them.
+fn check(base: usize) -> Result<(), &'static str> {
+    const WORD: usize = size_of::<u64>();
+    let Some(start) = base.checked_sub(STACK) else {
+        return Err("a stack of WebAssembly lies at the beginning of the address space");
+    };
+    if !guard::is_readable(start) {
+        return Err("a stack of WebAssembly has not the size that wasmer was asked for");
+    }
+    if guard::is_readable(start - WORD) && cfg!(target_os = "linux") {
+        return Err("a stack of WebAssembly has no guard page behind it");
+    }
+    Ok(())
 }
 
 #[cfg(target_os = "linux")]
@@ -293,6 +352,17 @@ use linux::mappings;
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 pub(super) use linux::is_native_code;
+
+/// Whether an address is known to be in a library's code.
+fn is_library(at: usize) -> bool {
+    #[cfg(target_os = "linux")]
+    return linux::is_native_code(at);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = at;
+        false
+    }
+}
 
 /// There is no zone.
 #[cfg(not(target_os = "linux"))]
@@ -447,76 +517,5 @@ mod linux {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::error::Error;
-
-    use wasmer_vm::Trap;
-
-    use super::super::frames::READS;
-    use super::super::scan::each_word;
-    use super::*;
-
-    unsafe extern "C" fn trampoline(_: *mut VMContext, _: *const VMFunctionBody, _: *mut RawValue) {
-    }
-
-    const FRAMES: usize = 8;
-
-    /// A stack with a chain of frames, all of which return to address 1; its start and the innermost frame.
-    fn stack() -> (usize, usize) {
-        let words = vec![1_usize; STACK / size_of::<usize>()].leak();
-        let start = words.as_ptr() as usize;
-        let first = words.len() - 2 * FRAMES;
-        for frame in (first..words.len() - 2).step_by(2) {
-            words[frame] = start + (frame + 2) * size_of::<usize>();
-        }
-        (start, start + first * size_of::<usize>())
-    }
-
-    /// Runs `innermost` in so many calls, all of which wait for the host, on one stack.
-    fn nest(zone: &Zone, calls: usize, stack: (usize, usize), innermost: &mut dyn FnMut(&Entry)) {
-        let entry = zone.entry(trampoline, ptr::null());
-        entry.start.set(stack.0);
-        entry.host.set(stack.1);
-        entry.waiting.wait_at(stack.1);
-        let _inside = zone.begin(&entry).expect("few calls");
-        if calls == 1 {
-            innermost(&entry);
-        } else {
-            nest(zone, calls - 1, stack, innermost);
-        }
-    }
-
-    fn reads(action: impl FnOnce()) -> usize {
-        let before = READS.get();
-        action();
-        READS.get() - before
-    }
-
-    #[test]
-    fn stacks_are_read_as_far_as_is_asked_for() {
-        let (zone, stack) = (Zone::new(), stack());
-        for depth in [20, 2000] {
-            nest(&zone, depth, stack, &mut |entry| {
-                let trap = Trap::user(Box::<dyn Error + Send + Sync>::from("thrown"));
-                let record = || zone.notes.fail(Some(&trap), entry.start(), entry.host());
-                assert_eq!(reads(record), 0);
-                // The call that failed is among those under way here.
-                let traced = reads(|| assert_eq!(zone.trace(10, 18).len(), 18));
-                assert_eq!(traced, 18 * 2 * FRAMES);
-                assert_eq!(reads(|| assert!(zone.trace(0, 18).len() <= 1)), 0);
-            });
-        }
-    }
-
-    #[test]
-    fn of_a_call_that_waits_what_it_uses_is_scanned() {
-        // SAFETY: this thread's, which is alive.
-        let (zone, stack) = (unsafe { &*zone() }, stack());
-        let scanned = || each_word(&mut |_: u64| {});
-        nest(zone, 3, stack, &mut |_| {
-            assert!(scanned() < 100);
-            zone.host_returned();
-            assert!(scanned() > (STACK - ZONE) / size_of::<u64>());
-        });
-    }
-}
+#[path = "stack_tests.rs"]
+mod tests;

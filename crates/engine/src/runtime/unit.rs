@@ -24,9 +24,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use wasmer_types::entity::EntityRef;
-use wasmer_types::{
-    ExportIndex, FunctionIndex, FunctionType, GlobalIndex, LocalFunctionIndex, TableIndex, Type,
-};
+use wasmer_types::{ExportIndex, GlobalIndex, LocalFunctionIndex, TableIndex, Type};
 use wasmer_vm::{TableElement, VMCallerCheckedAnyfunc, VMExtern, VMInstance, VMTable};
 
 use super::group::{FunctionMeta, Group};

@@ -9,6 +9,7 @@ use wasmer_compiler::wasmparser::{
 };
 
 use crate::error::CompileError;
+use crate::limits::MAX_MODULE_BYTES;
 use crate::module::{
     ActiveData, ActiveElements, Skeleton, SkeletonBuilder, SplitElements, split_data,
     split_elements, wasm_features,
@@ -27,12 +28,6 @@ const BODIES_TO_DECLARATION: usize = 4;
 const PAGE: u64 = 65_536;
 
 const ELEMENT_SECTION: u8 = 9;
-
-/// Node's limit for a module's size (V8's `kV8MaxWasmModuleSize`).
-pub const MAX_MODULE_BYTES: usize = 1 << 30;
-
-/// V8's limit for a table's size (`kV8MaxWasmTableSize`).
-pub const MAX_TABLE_ENTRIES: u32 = 10_000_000;
 
 /// Functions that follow each other in the code section.
 pub struct Chunk {

@@ -3,7 +3,6 @@
 //! Lowering validates, takes a tenth of the time of compiling, and runs ahead of it: a module that is refused costs little
 //! more than finding that out, and one whose bytes are all there is not compiled before all of it is known to be valid.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -19,6 +18,7 @@ use super::positions::Positions;
 use super::{engine, scheduler};
 use crate::error::CompileError;
 use crate::module::{BodyTier, LoweredBody, Skeleton, lower_body};
+use crate::panics;
 use crate::stream::{Chunk, Ingested};
 
 /// A baseline compile under way.
@@ -193,16 +193,15 @@ impl Baseline {
         let Some(bodies) = bodies else {
             return Err(CompileError::unsupported("a function has no code"));
         };
+        let donors = std::mem::take(&mut state.donors);
+        let info = Arc::new(info);
+        let code = code(&ingested.skeleton, Arc::clone(&info), bodies, &kits, donors);
+        code.fits(&info)
+            .map_err(|misfit| CompileError::unsupported(misfit.to_string()))?;
         Ok(Compiled {
             cranelift_bytes: state.cranelift_bytes,
             catches: state.catches,
-            code: code(
-                &ingested.skeleton,
-                info,
-                bodies,
-                &kits,
-                std::mem::take(&mut state.donors),
-            ),
+            code,
         })
     }
 }
@@ -210,12 +209,11 @@ impl Baseline {
 /// Puts the pieces together.
 fn code(
     skeleton: &Skeleton,
-    info: ModuleInfo,
+    info: Arc<ModuleInfo>,
     bodies: PrimaryMap<LocalFunctionIndex, FunctionBodyPtr>,
     kits: &[Arc<Kit>],
     donors: Vec<Arc<Loaded>>,
 ) -> Code {
-    debug_assert_eq!(info.signatures.len(), kits.len());
     let imports = skeleton.imported_function_types().iter();
     let dynamic = imports.map(|ty| FunctionBodyPtr(kits[*ty as usize].dynamic_trampoline()));
     let calls = kits.iter().map(|kit| kit.call_trampoline());
@@ -233,7 +231,7 @@ fn code(
         call_trampolines: calls.into_boxed_slice(),
         dynamic_trampolines: dynamic.into_boxed_slice(),
         signatures: signatures.into_boxed_slice(),
-        info: Arc::new(info),
+        info,
         trampolines: trampolines.into(),
         _bodies: donors,
     }
@@ -411,8 +409,8 @@ impl Shared {
 
 /// A panicking compiler must not take the process along.
 fn attempt<R>(work: impl FnOnce() -> Result<R, CompileError>) -> Result<R, CompileError> {
-    catch_unwind(AssertUnwindSafe(work))
-        .unwrap_or_else(|_| Err(CompileError::unsupported("a compiler panicked")))
+    panics::catch("a compiler", work)
+        .unwrap_or_else(|panicked| Err(CompileError::unsupported(panicked.to_string())))
 }
 
 /// Validates and lowers a chunk.
@@ -460,10 +458,10 @@ fn declare(ingested: &Ingested) -> Result<ModuleInfo, CompileError> {
     let shell = ingested
         .skeleton
         .shell(&ingested.raw_before(), &ingested.data);
-    let translated = catch_unwind(AssertUnwindSafe(|| {
+    let translated = panics::catch("the translator", || {
         ModuleEnvironment::new().translate(&shell)
-    }))
-    .map_err(|_| CompileError::unsupported("the translator panicked"))?
+    })
+    .map_err(|panicked| CompileError::unsupported(panicked.to_string()))?
     .map_err(|error| CompileError::unsupported(error.to_string()))?;
     Ok(translated.module)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
 use wasmer_types::entity::BoxedSlice;
-use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex};
+use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex, VMOffsets};
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 
 use super::exit;
@@ -108,7 +108,65 @@ unsafe impl Send for Code {}
 // SAFETY: as above.
 unsafe impl Sync for Code {}
 
+/// Code that is not what a declaration needs.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the code does not fit the module: {what}, {found} in the place of {expected}")]
+pub struct Misfit {
+    what: &'static str,
+    found: u64,
+    expected: u64,
+}
+
+impl Misfit {
+    fn check(what: &'static str, found: usize, expected: usize) -> Result<(), Self> {
+        let (found, expected) = (found as u64, expected as u64);
+        if found == expected {
+            return Ok(());
+        }
+        Err(Self {
+            what,
+            found,
+            expected,
+        })
+    }
+}
+
 impl Code {
+    /// Whether instances of a module that was declared so can run the code: it has a body for each function and a
+    /// trampoline for each signature and import, all of the same types, and its `VMContext` is laid out as theirs.
+    ///
+    /// # Errors
+    /// What differs first.
+    pub fn fits(&self, declared: &ModuleInfo) -> Result<(), Misfit> {
+        let own = &*self.info;
+        let check = Misfit::check;
+        let imported = declared.num_imported_functions;
+        check("functions", own.functions.len(), declared.functions.len())?;
+        check("imported functions", own.num_imported_functions, imported)?;
+        check(
+            "bodies",
+            self.bodies.len(),
+            declared.functions.len() - imported,
+        )?;
+        let signatures = declared.signatures.len();
+        check("signatures", own.signatures.len(), signatures)?;
+        check("signatures' hashes", self.signatures.len(), signatures)?;
+        check("call trampolines", self.call_trampolines.len(), signatures)?;
+        check(
+            "import trampolines",
+            self.dynamic_trampolines.len(),
+            imported,
+        )?;
+        check("imports", own.imports.len(), declared.imports.len())?;
+        let types = own.functions.values().map(|index| &own.signatures[*index]);
+        let theirs = declared.functions.values();
+        let theirs = theirs.map(|index| &declared.signatures[*index]);
+        let differing = types.zip(theirs).filter(|(one, other)| one != other);
+        check("functions of other types", differing.count(), 0)?;
+        let size = |info| VMOffsets::new(size_of::<usize>() as u8, info).size_of_vmctx() as usize;
+        check("bytes of the VMContext", size(own), size(declared))
+    }
+
     /// From now on its functions are known as those that are declared there.
     pub(super) fn belongs_to(&self, declaration: &Weak<Declaration>) {
         for registration in self

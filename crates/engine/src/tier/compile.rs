@@ -135,7 +135,7 @@ fn refuse(error: CompileError, bytes: Arc<Vec<u8>>) -> Refused {
 /// The module is ready to be instantiated.
 fn announce(module: &Module, options: &CompileOptions, span: &Span) {
     module.listeners.add(&options.events);
-    let Declaration { hash, size, .. } = &module.declaration;
+    let Declaration { hash, size, .. } = &*module.declaration;
     let fields = options.fields(hash, *size);
     options.events.emit(span.event("compiledModule", fields));
 }

@@ -12,7 +12,8 @@ use super::module::Module;
 use super::options::{CacheMode, CompileOptions};
 use super::storage;
 use crate::error::CompileError;
-use crate::stream::{MAX_MODULE_BYTES, Refused};
+use crate::limits::MAX_MODULE_BYTES;
+use crate::stream::Refused;
 use crate::trace::Span;
 
 /// Compiles a file; one whose stat was recorded is neither read nor hashed.

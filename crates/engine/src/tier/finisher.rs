@@ -3,7 +3,6 @@
 //! Where the main thread has loaded the package, its JavaScript hands off at its end (`lib/exit.js`). Where only worker
 //! threads have, none of them ends with the process, and it is done here while `exit` runs.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
@@ -15,6 +14,7 @@ use super::optimizing::{self, WAITS, build, origin, whole, write};
 use super::options::{CacheMode, CompileOptions};
 use super::{exit, loading, scheduler, storage};
 use crate::module::{Declaration, has_handler};
+use crate::panics;
 use crate::stream::{Chunk, Ingest};
 use crate::trace::EventQueue;
 
@@ -132,7 +132,7 @@ pub fn finish_spooled(path: &Path) -> bool {
         fetched: None,
         events: EventQueue::new(Box::new(|| {})),
     };
-    catch_unwind(AssertUnwindSafe(|| finish(path, options))).unwrap_or(false)
+    panics::catch("the finisher", || finish(path, options)).unwrap_or(false)
 }
 
 fn finish(path: &Path, mut options: CompileOptions) -> bool {

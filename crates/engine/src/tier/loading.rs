@@ -2,7 +2,6 @@
 
 use std::fs::{File, Metadata};
 use std::io::Read;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +16,7 @@ use super::options::{CacheMode, CompileOptions};
 use super::storage::store;
 use super::{engine, scheduler};
 use crate::module::Declaration;
+use crate::panics::{self, Panicked};
 use crate::trace::{Field, Span};
 
 /// Looks the module up; nothing is compiled. Every defect is told and counts as a miss, and every miss of a module that
@@ -109,6 +109,15 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
     }
 }
 
+/// An artifact was loaded, and then found to be another module's: it goes.
+pub(super) fn refuse(key: &ArtifactKey, hash: &[u8; 32], reason: &str, options: &CompileOptions) {
+    tell_invalid(hash, reason, options, &Span::start());
+    if let Some(store) = store(options) {
+        store.count_unloadable();
+        let _ = store.remove(key);
+    }
+}
+
 /// Tells that an artifact cannot be used.
 fn tell_invalid(hash: &[u8; 32], reason: &str, options: &CompileOptions, span: &Span) {
     let fields = vec![
@@ -165,15 +174,24 @@ impl Unloadable {
     }
 }
 
-/// An image and the engine that has it; else why the loader did not take it, `None` if it panicked.
-type LoadedImage = Result<(Artifact, Engine), Option<DeserializeError>>;
+/// Why the loader did not take an image.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("{0}")]
+    ByLoader(DeserializeError),
+    #[error("{0}")]
+    Panicked(Panicked),
+}
+
+/// An image and the engine that has it.
+type LoadedImage = Result<(Artifact, Engine), Refused>;
 
 fn load_image(load: impl FnOnce(&Engine) -> Result<Artifact, DeserializeError>) -> LoadedImage {
     let engine = engine::loader();
-    match catch_unwind(AssertUnwindSafe(|| load(&engine))) {
+    match panics::catch("the loader", || load(&engine)) {
         Ok(Ok(artifact)) => Ok((artifact, engine)),
-        Ok(Err(error)) => Err(Some(error)),
-        Err(_) => Err(None),
+        Ok(Err(error)) => Err(Refused::ByLoader(error)),
+        Err(panicked) => Err(Refused::Panicked(panicked)),
     }
 }
 
@@ -221,7 +239,7 @@ pub(super) fn load_entry(entry: Entry, hash: [u8; 32]) -> Result<LoadedEntry, Un
     let copy = || ("private", copied(&entry));
     let (pages, loaded) = if engine::MAPPED_ARTIFACTS {
         match mapped(&entry) {
-            Err(Some(error)) if !is_defect(&error) => copy(),
+            Err(Refused::ByLoader(error)) if !is_defect(&error) => copy(),
             loaded => ("shared", loaded),
         }
     } else {
@@ -234,18 +252,28 @@ pub(super) fn load_entry(entry: Entry, hash: [u8; 32]) -> Result<LoadedEntry, Un
     let (reason, is_defective) = match loaded {
         Ok((artifact, engine)) => {
             let info = artifact.create_module_info();
-            if let Some((declaration, origin)) = Declaration::carried(hash, info, &meta, &file) {
-                let code = Code::of_artifact(artifact, engine, origin, Some(file));
-                return Ok(LoadedEntry {
-                    declaration,
-                    code,
-                    pages,
-                });
+            match Declaration::carried(hash, info, &meta, &file) {
+                Some((declaration, origin)) => {
+                    let kept = Some(Arc::clone(&file));
+                    let code = Code::of_artifact(artifact, engine, origin, kept);
+                    match code.fits(&declaration.info) {
+                        Ok(()) => {
+                            return Ok(LoadedEntry {
+                                declaration,
+                                code,
+                                pages,
+                            });
+                        }
+                        Err(misfit) => (misfit.to_string(), true),
+                    }
+                }
+                None => ("metadata".to_owned(), true),
             }
-            ("metadata".to_owned(), true)
         }
-        Err(None) => ("load: the loader panicked".to_owned(), false),
-        Err(Some(error)) => (format!("load: {error}"), is_defect(&error)),
+        Err(refused) => {
+            let is_defective = matches!(&refused, Refused::ByLoader(error) if is_defect(error));
+            (format!("load: {refused}"), is_defective)
+        }
     };
     Err(Unloadable {
         file,

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::code::{Code, Tier};
+use super::code::{Code, Misfit, Tier};
 use super::publish::Registered;
 use crate::module::Declaration;
 use crate::trace::Listeners;
@@ -80,9 +80,14 @@ impl Module {
     }
 
     /// Puts `code` in the place of the baseline's, everywhere.
-    pub(super) fn publish(&self, code: Code) {
+    ///
+    /// # Errors
+    /// The code is another declaration's; nothing has changed.
+    pub(super) fn publish(&self, code: Code) -> Result<(), Misfit> {
+        code.fits(&self.declaration.info)?;
         code.belongs_to(&Arc::downgrade(&self.declaration));
         self.registered.publish(code);
+        Ok(())
     }
 
     /// Calls back, on any thread, when the optimizing tier was published or given up; at once if

@@ -5,7 +5,6 @@
 //! it has stored. A process only waits where it would store.
 
 use std::num::NonZero;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::thread;
@@ -17,11 +16,12 @@ use wasmer_compiler::{
     Artifact, ArtifactBuild, ArtifactCreate, BaseTunables, ModuleEnvironment, Tunables,
 };
 
-use super::code::Code;
+use super::code::{Code, Misfit};
 use super::module::Module;
 use super::options::CompileOptions;
 use super::{engine, keeping, loading, scheduler, storage};
 use crate::module::{Declaration, WholeOrigin};
+use crate::panics;
 use crate::stream::Ingested;
 use crate::trace::Span;
 
@@ -93,7 +93,7 @@ impl Job {
             };
             self.span.get_or_init(Span::start);
             let wait = || !self.take_flight() && waits > 0 && self.park(&module, waits);
-            if !catch_unwind(AssertUnwindSafe(wait)).unwrap_or(false) {
+            if !panics::catch("a flight", wait).unwrap_or(false) {
                 self.end(&module, || self.run(&module));
             }
         }));
@@ -129,7 +129,7 @@ impl Job {
         let (job, module) = (Arc::clone(self), Arc::clone(module));
         let thread = thread::Builder::new().name("wasm-flight".to_owned());
         let spawned = thread.spawn(move || {
-            if catch_unwind(AssertUnwindSafe(|| job.wait(&module))).unwrap_or(false) {
+            if panics::catch("a flight", || job.wait(&module)).unwrap_or(false) {
                 job.end(&module, || Ok(()));
             } else {
                 job.queue(waits - 1);
@@ -154,8 +154,11 @@ impl Job {
         let Some(code) = found.code() else {
             return false;
         };
-        self.publish(module, code, "cache");
-        true
+        let published = self.publish(module, code, "cache");
+        if let Err(misfit) = &published {
+            loading::refuse(&self.key(), &self.hash, &misfit.to_string(), &self.options);
+        }
+        published.is_ok()
     }
 
     fn run(&self, module: &Arc<Module>) -> Result<(), String> {
@@ -173,22 +176,23 @@ impl Job {
         };
         // Nobody needs to wait until it is published here.
         drop(self.flight.lock().take());
-        self.publish(module, code, "compiler");
-        Ok(())
+        self.publish(module, code, "compiler")
+            .map_err(|misfit| misfit.to_string())
     }
 
-    fn publish(&self, module: &Arc<Module>, code: Code, from: &str) {
-        module.publish(code);
+    fn publish(&self, module: &Arc<Module>, code: Code, from: &str) -> Result<(), Misfit> {
+        module.publish(code)?;
         let mut fields = self.options.fields(&self.hash, self.size());
         fields.push(("from", from.into()));
         let span = self.span.get_or_init(Span::start);
         module.listeners.emit(&span.event("optimizedReady", fields));
+        Ok(())
     }
 
     /// The last step.
     fn end(&self, module: &Module, step: impl FnOnce() -> Result<(), String>) {
-        let outcome = catch_unwind(AssertUnwindSafe(step))
-            .unwrap_or_else(|_| Err("the optimizing compiler panicked".to_owned()));
+        let outcome = panics::catch("the optimizing compiler", step)
+            .unwrap_or_else(|panicked| Err(panicked.to_string()));
         drop(self.flight.lock().take());
         module.settle(outcome);
     }
@@ -403,4 +407,121 @@ pub fn hand_off() -> Vec<Vec<PathBuf>> {
         }
     }
     lists
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ptr::{dangling, null_mut};
+    use std::sync::atomic::AtomicUsize;
+
+    use wasm_encoder::{
+        CodeSection, Function, FunctionSection, Module as Encoder, TypeSection, ValType,
+    };
+    use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionContext, VMSignatureHash};
+
+    use super::super::compile::compile_bytes;
+    use super::super::options::CacheMode;
+    use super::super::publish::{LiveInstance, Mutator, Slots};
+    use super::*;
+    use crate::stream::Ingest;
+    use crate::trace::EventQueue;
+
+    struct Nobody(AtomicUsize);
+
+    impl Mutator for Nobody {
+        fn when_idle(&self, task: Box<dyn FnOnce() + Send>) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            task();
+        }
+
+        fn id(&self) -> usize {
+            std::ptr::from_ref(self) as usize
+        }
+    }
+
+    /// A module with so many functions, each with a parameter of the type.
+    fn module(functions: usize, parameter: ValType) -> Vec<u8> {
+        let mut types = TypeSection::new();
+        types.ty().function([parameter], []);
+        let (mut declared, mut code) = (FunctionSection::new(), CodeSection::new());
+        for _ in 0..functions {
+            declared.function(0);
+            let mut body = Function::new([]);
+            body.instructions().end();
+            code.function(&body);
+        }
+        let mut module = Encoder::new();
+        module.section(&types).section(&declared).section(&code);
+        module.finish()
+    }
+
+    fn options() -> CompileOptions {
+        CompileOptions {
+            partition: String::new(),
+            cache: CacheMode::Off,
+            min_size: 0,
+            optimize: false,
+            finish: false,
+            fallback: false,
+            source: String::new(),
+            fetched: None,
+            events: EventQueue::new(Box::new(|| {})),
+        }
+    }
+
+    fn optimized(bytes: Vec<u8>) -> Code {
+        let ingested = Ingest::whole(bytes, &mut |_| {}).expect("a valid module");
+        let whole = whole(&ingested);
+        in_memory(&whole, origin(&ingested, &whole).expect("an origin")).expect("code")
+    }
+
+    #[test]
+    fn code_of_another_declaration_is_not_published() {
+        let bytes = module(3, ValType::I32);
+        let compiled = compile_bytes(bytes.clone(), &options());
+        let compiled = compiled.unwrap_or_else(|refused| panic!("{}", refused.error));
+        let mut slots: Vec<_> = (0..6)
+            .map(|_| VMCallerCheckedAnyfunc {
+                func_ptr: dangling(),
+                type_signature_hash: VMSignatureHash::new(0),
+                vmctx: VMFunctionContext {
+                    host_env: null_mut(),
+                },
+                call_trampoline: compiled
+                    .code()
+                    .call_trampolines
+                    .values()
+                    .next()
+                    .copied()
+                    .expect("one"),
+            })
+            .collect();
+        let mutator = Arc::new(Nobody(AtomicUsize::new(0)));
+        let live = LiveInstance {
+            slots: Slots {
+                base: slots.as_mut_ptr(),
+                count: 3,
+            },
+            mutator: Arc::clone(&mutator) as Arc<dyn Mutator>,
+            dependents: Vec::new(),
+        };
+        let (id, ()) = compiled
+            .registered
+            .attach(|_| Ok::<_, ()>(((), live)))
+            .expect("attached");
+        let untouched =
+            |slots: &[VMCallerCheckedAnyfunc]| slots.iter().all(|slot| slot.func_ptr == dangling());
+        for (functions, parameter) in [(6, ValType::I32), (2, ValType::I32), (3, ValType::F64)] {
+            let other = optimized(module(functions, parameter));
+            let misfit = compiled.publish(other).expect_err("another declaration");
+            assert!(misfit.to_string().starts_with("the code does not fit"));
+            assert!(untouched(&slots), "{functions} {parameter:?}: {misfit}");
+        }
+        compiled
+            .publish(optimized(bytes))
+            .expect("the same declaration");
+        assert!(!untouched(&slots[..1]) && !untouched(&slots[1..2]) && !untouched(&slots[2..3]));
+        assert!(untouched(&slots[3..]));
+        compiled.registered.detach(id);
+    }
 }

@@ -151,10 +151,8 @@ impl Registered {
             let mut registered = self.0.lock();
             let old = std::mem::replace(&mut registered.code, Arc::clone(&code));
             for instance in registered.instances.values() {
-                debug_assert_eq!(instance.slots.count, code.bodies.len());
-                for (local, body) in code.bodies.iter() {
-                    // SAFETY: registered, so the slots are alive; `local` is below their count
-                    // because both tiers compiled the same declaration.
+                for (local, body) in code.bodies.iter().take(instance.slots.count) {
+                    // SAFETY: registered, so the slots are alive; `local` is below their count.
                     let slot = unsafe { instance.slots.base.add(local.index()) };
                     // SAFETY: a field of a live slot.
                     let field = unsafe { &raw mut (*slot).func_ptr };

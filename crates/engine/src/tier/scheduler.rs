@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
 
+use crate::panics;
+
 type Task = Box<dyn FnOnce() + Send>;
 
 /// The number of cores that this process may use.
@@ -34,7 +36,8 @@ fn pool(
                 lower_priority();
             }
             while let Some(task) = next() {
-                task();
+                // What it was to make is missing, which whoever waits for it finds.
+                let _ = panics::catch("a compiler's thread", task);
             }
         });
         // Out of threads: the tasks wait for those that could be started. If none could, `run`

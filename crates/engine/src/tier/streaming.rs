@@ -13,6 +13,7 @@ use super::module::Module;
 use super::options::{CacheMode, CompileOptions};
 use super::storage;
 use crate::error::CompileError;
+use crate::panics;
 use crate::stream::{Ingest, Refused, explain};
 use crate::trace::Span;
 
@@ -59,11 +60,9 @@ impl StreamCompile {
         std::thread::Builder::new()
             .name("wasm-stream".to_owned())
             .spawn(move || {
-                let outcome =
-                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| stream.run()));
-                let outcome = outcome.unwrap_or_else(|_| {
-                    let text = "the compiler panicked";
-                    Err(Some(CompileError::unsupported(text).into()))
+                let outcome = panics::catch("the compiler", || stream.run());
+                let outcome = outcome.unwrap_or_else(|panicked| {
+                    Err(Some(CompileError::unsupported(panicked.to_string()).into()))
                 });
                 match outcome {
                     Ok((module, keeping)) => {

@@ -1,0 +1,17 @@
+'use strict'
+// Real packages whose glue code is like that of one in packages.test.js: the engine is the same on every Node.
+
+const { gives } = require('./support/packages.js')
+
+gives('esbuild-api', { cached: 1, slow: true })
+gives('esbuild-browser', { cached: 1, slow: true })
+gives('swc', { cached: 1, slow: true })
+gives('tree-sitter', { cached: 3 })
+gives('resvg', { cached: 1 })
+gives('lightningcss', { cached: 1, slow: true })
+gives('oxigraph', { cached: 1 })
+gives('assemblyscript', { cached: 1, slow: true })
+gives('stockfish', { cached: 1 })
+gives('ripgrep', { cached: 1 })
+gives('ripgrep-cli', { cached: 1, command: true })
+gives('mupdf', { cached: 0, fallback: /exceptions/ })

@@ -1,0 +1,10 @@
+'use strict'
+// How much of what tests do in large numbers is done: STRESS is a share of it, 0 by default (npm test), 1 in the nightly
+// run of npm run stress.
+
+const share = Number(process.env.STRESS ?? 0)
+
+/** A count between `least` and, under full stress, `most`. */
+const count = (least, most) => Math.round(least + (most - least) * share)
+
+module.exports = { count, isStress: share > 0 }

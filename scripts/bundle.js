@@ -1,0 +1,126 @@
+'use strict'
+
+// Makes dist/ of lib/: what ships, and what a checkout runs. Few files start faster than many, and a vm context takes a
+// copy of all of it by evaluating one. Lines stay what they are, without those that are comments; what is said at the end of
+// a line may mean something to Node.
+//
+//   node scripts/bundle.js
+
+const fs = require('node:fs')
+const path = require('node:path')
+
+const ROOT = path.join(__dirname, '..')
+const LIB = path.join(ROOT, 'lib')
+const DIST = path.join(ROOT, 'dist')
+
+const filesOf = (folder) => fs.readdirSync(path.join(LIB, folder)).map((name) => `${folder}/${name}`)
+
+/**
+ * The files of dist/: `has` what of lib/ is in it, beside what that requires and is in none before it; `start` what it does
+ * when it is loaded.
+ */
+const BUNDLES = [
+  { name: 'hooks.js', has: ['hooks.js', 'vm.js', 'threads.js'], isClosed: true, start: "module.exports = { ...fromLib('hooks.js'), load: fromLib }" },
+  { name: 'archive.js', has: ['archive.js', ...filesOf('archive')], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'resources.js', has: ['resources.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'contexts.js', has: ['contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'engine.js', has: ['api.js'], start: 'module.exports = { load: fromLib, loaded }' },
+  { name: 'finish.js', has: ['finish.js'], start: "fromLib('finish.js')" },
+  { name: 'probe.js', has: ['cli/probe.js'], start: "fromLib('cli/probe.js')" },
+  { name: 'cli.js', has: ['cli/main.js'], start: "fromLib('cli/main.js')", first: '#!/usr/bin/env node' },
+]
+
+/** A file that there is in a bundle alone: where each of the others begins. */
+const PLACES = 'places.js'
+
+const REQUIRE = /\brequire\('(\.[^']*)'\)/g
+
+/** What a file requires of lib/, by its path there. */
+const requiredBy = (name, text) =>
+  [...text.matchAll(REQUIRE)]
+    .map(([, request]) => path.posix.join(path.posix.dirname(name), request))
+    .filter((file) => !file.startsWith('../'))
+
+/** File of lib/ -> {text, bundle}. */
+function distribute() {
+  const files = new Map()
+  for (const { name: bundle, has, isClosed } of BUNDLES) {
+    const visit = (name) => {
+      if (files.has(name) || name === PLACES) return
+      const text = fs.readFileSync(path.join(LIB, name), 'utf8')
+      files.set(name, { text, bundle })
+      if (!isClosed) requiredBy(name, text).forEach(visit)
+    }
+    has.forEach(visit)
+  }
+  return files
+}
+
+/** A file's text with its requests as its bundle knows them. What is outside of lib/ is beside lib/ and dist/. */
+function located(name, { text, bundle }, files) {
+  return text.replace(REQUIRE, (_, request) => {
+    const file = path.posix.join(path.posix.dirname(name), request)
+    if (file.startsWith('../')) return `require('${file}')`
+    const other = file === PLACES ? bundle : files.get(file).bundle
+    return other === bundle ? `fromLib('${file}')` : `require('./${other}').load('${file}')`
+  })
+}
+
+/** Without lines of comments. */
+function withoutComments(text) {
+  let isComment = false
+  return text.split('\n').map((line) => {
+    if (/^\s*\/\*/.test(line)) isComment = true
+    const shown = isComment || /^\s*\/\//.test(line) ? '' : line
+    if (/\*\/\s*$/.test(line)) isComment = false
+    return shown
+  })
+}
+
+const LOADER = `const loaded = new Map([['${PLACES}', places]])
+const fromLib = (name) => {
+  if (!loaded.has(name)) {
+    const own = { exports: {} }
+    loaded.set(name, own.exports)
+    try {
+      files[name](own)
+      loaded.set(name, own.exports)
+    } catch (error) {
+      loaded.delete(name)
+      throw error
+    }
+  }
+  return loaded.get(name)
+}`
+
+function textOf({ name: bundle, start, first }, files) {
+  const lines = [...(first === undefined ? [] : [first]), "'use strict'", '// Made of lib/ by scripts/bundle.js.', 'const files = {']
+  const places = []
+  for (const [name, file] of files) {
+    if (file.bundle !== bundle) continue
+    // In parentheses V8 compiles it with the whole, and does not read it twice.
+    lines.push(`'${name}': (function (module) {`)
+    places.push([lines.length + 1, name])
+    lines.push(...withoutComments(located(name, file, files).replace(/^(#!.*\n)?'use strict'\n/, '').trimEnd()), '}),')
+  }
+  return [...lines, '}', `const places = ${JSON.stringify(places)}`, LOADER, start, ''].join('\n')
+}
+
+/** Writes what has changed. */
+function build() {
+  const files = distribute()
+  fs.mkdirSync(DIST, { recursive: true })
+  for (const bundle of BUNDLES) {
+    const file = path.join(DIST, bundle.name)
+    const text = textOf(bundle, files)
+    if (fs.existsSync(file) && fs.readFileSync(file, 'utf8') === text) continue
+    // Aside and renamed: another process may be reading it.
+    const aside = `${file}.${process.pid}`
+    fs.writeFileSync(aside, text, { mode: bundle.first === undefined ? 0o644 : 0o755 })
+    fs.renameSync(aside, file)
+  }
+}
+
+module.exports = { BUNDLES, build }
+
+if (require.main === module) build()

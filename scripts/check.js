@@ -1,0 +1,41 @@
+'use strict'
+
+// npm run check: what a contributor runs before every commit. Format, lints, types, clippy, and the store's tests; nothing
+// of it compiles wasmer, but for clippy, once.
+
+const path = require('node:path')
+const prepare = require('./prepare.js')
+
+const { ROOT } = prepare
+const FUZZ = path.join(ROOT, 'fuzz', 'Cargo.toml')
+const SPEC_SCRIPTS = path.join(ROOT, '__test__', 'spec', 'scripts', 'Cargo.toml')
+
+const installed = (name, ...file) => path.join(ROOT, 'node_modules', name, ...file)
+const node = (script, ...args) => [process.execPath, [script, ...args]]
+
+/** Every warning is an error; the lock file decides the versions. */
+const clippy = (...args) => ['cargo', ['clippy', '--locked', '--all-targets', ...args, '--', '-D', 'warnings']]
+const format = (...args) => ['cargo', ['fmt', '--check', ...args]]
+
+/** Two lanes, one for each core that a small machine has. */
+async function checks(suite, nextest) {
+  const javascript = async () => {
+    await suite.check('prettier', node(installed('prettier', 'bin', 'prettier.cjs'), '--check', '--log-level', 'warn', '.'))
+    await suite.check('eslint', node(installed('eslint', 'bin', 'eslint.js'), '.', '--max-warnings', '0'))
+    await suite.check('types', node(path.join(__dirname, 'types.js')))
+  }
+  const rust = async () => {
+    await suite.check('cargo fmt', format('--all'))
+    await suite.check('cargo fmt of the spec scripts', format('--manifest-path', SPEC_SCRIPTS))
+    await suite.check('clippy', clippy('--workspace', '--profile', 'checks'))
+    await suite.check('clippy without Singlepass', clippy('--workspace', '--profile', 'checks', '--no-default-features'))
+    await suite.check('clippy of the spec scripts', clippy('--release', '--manifest-path', SPEC_SCRIPTS))
+    await suite.check('clippy of the fuzz targets', clippy('--release', '--manifest-path', FUZZ), { env: { RUSTFLAGS: '--cfg fuzzing' } })
+    await suite.nextest("the store's tests", nextest, ['--cargo-profile', 'checks', '--package', 'wasm-compile-cache-store'])
+  }
+  await Promise.all([javascript(), rust()])
+}
+
+module.exports = { checks }
+
+if (require.main === module) prepare.suite(20, checks)

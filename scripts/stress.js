@@ -1,0 +1,48 @@
+'use strict'
+
+// npm run stress: what npm test does a little of, in large numbers, and the addon as it is shipped.
+//
+//   node scripts/stress.js [--share <0 to 1>] [--minutes <n>]
+//
+// --share    of the full counts (2,000 kills, 500 workers, 100,000 damages, 20 minutes of fuzzing); 1 by default. Below 1
+//            the other Nodes run only what npm test does not: the specification.
+// --minutes  gives up (as a failure) when they are over; 180 by default
+
+const path = require('node:path')
+const { parseArgs } = require('node:util')
+const prepare = require('./prepare.js')
+const { BUILDS, build, testFiles } = require('./test.js')
+
+/** What reads STRESS (__test__/support/stress.js). */
+const LARGE = ['archive-shipping', 'atomics', 'flight', 'instances', 'interruption', 'killed', 'operators', 'spec', 'workers']
+
+/** What shows that the shipped build differs in nothing but speed. */
+const SHIPPED = ['api/*', 'examples', 'package', 'packages', 'packages-once', 'readme']
+
+const FUZZING = 20 * 60
+
+async function stress(suite, nextest, share) {
+  suite.note('npm ci of the other Nodes', await prepare.nodes())
+  const env = { STRESS: `${share}` }
+  const fuzz = [path.join(__dirname, 'fuzz.js'), '--seconds', `${Math.ceil(FUZZING * share)}`]
+  // libFuzzer needs Linux, as the other tools of the crash tests do.
+  if (process.platform === 'linux') await suite.check('fuzzing', [process.execPath, fuzz])
+  await suite.nextest('damaged artifacts', nextest, ['--cargo-profile', 'checks', '--workspace', '-E', 'test(corruption)'], env)
+
+  const whole = await build(suite, BUILDS.whole)
+  if (whole !== undefined) {
+    await suite.ava('large counts', { files: testFiles(LARGE), env: { ...whole, ...env } })
+    for (const { major, path: node } of prepare.otherNodes()) {
+      if (major === Number(process.versions.node.split('.')[0])) continue
+      const files = share < 1 ? testFiles(['spec']) : []
+      await suite.ava(`Node ${major}`, { node, files, env: { ...whole, ...env } })
+    }
+  }
+  const shipped = suite.note('build of the addon as it is shipped', await prepare.addon())
+  if (shipped) await suite.ava('the addon as it is shipped', { files: testFiles(SHIPPED), env })
+}
+
+const { values } = parseArgs({ options: { share: { type: 'string', default: '1' }, minutes: { type: 'string', default: '180' } } })
+const share = Number(values.share)
+if (!(share > 0 && share <= 1)) throw new Error('--share is more than 0 and at most 1')
+prepare.suite(Number(values.minutes), (suite, nextest) => stress(suite, nextest, share))

@@ -1,0 +1,70 @@
+'use strict'
+
+// npm test: everything that has to hold before a change lands, from nothing: packages, npm run check, both builds, Rust's
+// tests, and JavaScript's on every supported Node. docs/development/testing.md says which test runs where, and why.
+//
+//   node scripts/test.js [--minutes <n>]    gives up (as a failure) when n minutes are over; 60 by default
+
+const fs = require('node:fs')
+const path = require('node:path')
+const { parseArgs } = require('node:util')
+const { addonPath } = require('./build.js')
+const { checks } = require('./check.js')
+const prepare = require('./prepare.js')
+
+const { ROOT } = prepare
+const BUILDS = {
+  whole: { folder: path.join(ROOT, 'build', 'whole'), flags: [] },
+  permissive: { folder: path.join(ROOT, 'build', 'without-singlepass'), flags: ['--no-default-features'] },
+}
+
+/** What a version of V8 or Node can change. Everything else runs on the Node that runs this. */
+const EVERY_NODE = [
+  'api/*', 'conformance/*', 'absence', 'assumptions', 'beside', 'contexts', 'descriptors', 'drop-in', 'esm-wasm', 'events', 'fallback',
+  'guard', 'inspector', 'interruption', 'misuse-api', 'nesting', 'packages', 'permission', 'posting', 'references', 'resources-http',
+  'signals', 'small-modules', 'sources', 'stack', 'streaming', 'units',
+]
+
+/** What the baseline's compiler can change. */
+const EVERY_BASELINE = ['api/*', 'fallback', 'instances', 'interruption', 'packages', 'spec', 'stack']
+
+const testFiles = (names) => names.map((name) => `__test__/${name}.test.js`)
+
+/** An addon for the tests: without link-time optimisation, which takes longer than it gives them. */
+async function build(suite, { folder, flags }) {
+  fs.mkdirSync(folder, { recursive: true })
+  const script = path.join(__dirname, 'build.js')
+  const args = [script, '--profile', 'checks', '--output-dir', folder, ...flags]
+  const ok = await suite.check(`build${flags.map((flag) => ` ${flag}`).join('')}`, [process.execPath, args])
+  return ok ? { NAPI_RS_NATIVE_LIBRARY_PATH: addonPath(folder) } : undefined
+}
+
+async function tests(suite, nextest) {
+  suite.note('npm ci of the other Nodes', await prepare.nodes())
+  await checks(suite, nextest)
+  const whole = await build(suite, BUILDS.whole)
+  const permissive = await build(suite, BUILDS.permissive)
+  const engine = ['--cargo-profile', 'checks', '--package', 'wasm-compile-cache-engine']
+  await suite.nextest("the engine's tests", nextest, engine)
+  await suite.nextest("the engine's tests without Singlepass", nextest, [...engine, '--no-default-features'])
+
+  const current = Number(process.versions.node.split('.')[0])
+  const others = prepare.otherNodes().filter(({ major }) => major !== current)
+  if (whole !== undefined) {
+    await suite.ava(`Node ${process.versions.node}`, { env: whole })
+    for (const { major, path: node } of others) await suite.ava(`Node ${major}`, { node, files: testFiles(EVERY_NODE), env: whole })
+    if (others.length === 0) console.log(`  there are no other Nodes for ${process.platform}-${process.arch} to test on`)
+  }
+  if (permissive !== undefined) {
+    // Not the oldest Node: that one runs the slow packages, too.
+    const { major, path: node } = others.at(-1) ?? { major: current, path: process.execPath }
+    await suite.ava(`Node ${major} without Singlepass`, { node, files: testFiles(EVERY_BASELINE), env: permissive })
+  }
+}
+
+module.exports = { EVERY_NODE, build, testFiles, BUILDS }
+
+if (require.main === module) {
+  const { values } = parseArgs({ options: { minutes: { type: 'string', default: '60' } } })
+  prepare.suite(Number(values.minutes), tests)
+}

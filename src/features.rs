@@ -1,0 +1,27 @@
+//! What is off here, and why, for `doctor`.
+use wasm_compile_cache_engine::{features, runtime};
+
+use super::js::{self, Call, Exports, Result, Value};
+use super::stopping;
+
+pub fn register(exports: &Exports) {
+    exports.function("featuresOff", |call| {
+        let pair = |off: features::Off| {
+            let texts = [off.feature, &off.reason];
+            js::array(call.env, texts, |text| js::string(call.env, text))
+        };
+        js::array(call.env, features::all_off(), pair)
+    });
+    exports.function("examineFeatures", examine);
+}
+
+/// Checks at once what is checked when it is first used otherwise.
+fn examine(call: &Call<'_>) -> Result<Value> {
+    if let Err(reason) = stopping::examine(call.env) {
+        features::off(stopping::FEATURE, reason);
+    }
+    #[cfg(target_os = "linux")]
+    super::nesting::examine(call.state);
+    runtime::examine_handlers();
+    js::undefined(call.env)
+}
