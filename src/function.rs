@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
 use napi::sys;
@@ -237,13 +238,15 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
     let entry = unsafe { &*data.cast::<FunctionEntry>() };
     // SAFETY: JavaScript runs, so the environment is alive.
     let state = unsafe { &*entry.state };
-    let outcome = panics::catch("a call", || run(entry, state));
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(entry, state)));
     state.say_failed(!matches!(outcome, Ok(Ok(()))));
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(thrown)) => thrown::throw(env, state, thrown),
         // wasmer panics where it gets no memory for another stack.
         Err(_) => {
+            // Its event says why.
+            let _ = panics::caught("a call");
             // SAFETY: the wrapper that was called keeps its group alive.
             let group = unsafe { &*entry.group };
             thrown::throw(env, state, group.fault(env, state, None, false));

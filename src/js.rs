@@ -3,11 +3,11 @@
 //! Every helper takes the environment that called us; handles live until the callback returns.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 use std::ptr;
 
 use napi::sys;
+use wasm_compile_cache_engine::address::AddressMap;
 use wasm_compile_cache_engine::panics;
 
 use super::env::EnvState;
@@ -395,7 +395,7 @@ pub trait Native: 'static {
 thread_local! {
     /// The values that JavaScript of this thread holds as externals: address and tag. An address that is not among them
     /// is not followed, because other addons have externals, too.
-    static EXTERNALS: RefCell<HashMap<usize, u64>> = RefCell::default();
+    static EXTERNALS: RefCell<AddressMap<u64>> = RefCell::default();
 }
 
 /// Hands a value over to JavaScript; it is dropped when it was collected.

@@ -5,6 +5,7 @@
 //!
 //! The way of the data and the invariants are in ARCHITECTURE.md.
 
+pub mod address;
 pub mod error;
 pub mod features;
 mod limits;

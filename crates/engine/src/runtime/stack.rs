@@ -325,7 +325,7 @@ fn protect_once(base: usize) -> bool {
 /// Whether a stack that ends at `base` has [`STACK`] bytes, and a guard page behind them.
 fn check(base: usize) -> Result<(), &'static str> {
     const WORD: usize = size_of::<u64>();
-    let Some(start) = base.checked_sub(STACK) else {
+    let Some(start) = base.checked_sub(STACK).filter(|start| *start >= PAGE) else {
         return Err("a stack of WebAssembly lies at the beginning of the address space");
     };
     if !guard::is_readable(start) {
