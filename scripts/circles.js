@@ -10,7 +10,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const ROOT = path.join(__dirname, '..')
-const CRATES = { 'src': '', 'crates/engine/src': '', 'crates/store/src': 'store/' }
+const CRATES = { src: 'src/', 'crates/engine/src': '', 'crates/store/src': 'store/' }
 
 /** The text without what is no code: comments, strings, and the unit tests, which end a file. */
 function code(text) {
@@ -27,11 +27,21 @@ function expand(tree, before = []) {
   const open = tree.indexOf('{')
   if (open < 0) {
     const [from, as] = tree.split(/\s+as\s+/)
-    const parts = [...before, ...from.split('::').map((part) => part.trim()).filter(Boolean)]
+    const parts = [
+      ...before,
+      ...from
+        .split('::')
+        .map((part) => part.trim())
+        .filter(Boolean),
+    ]
     if (parts.at(-1) === 'self') parts.pop()
     return parts.length === 0 ? [] : [{ parts, name: as?.trim() ?? parts.at(-1) }]
   }
-  const head = tree.slice(0, open).split('::').map((part) => part.trim()).filter(Boolean)
+  const head = tree
+    .slice(0, open)
+    .split('::')
+    .map((part) => part.trim())
+    .filter(Boolean)
   const body = tree.slice(open + 1, tree.lastIndexOf('}'))
   const branches = []
   let depth = 0
@@ -53,11 +63,19 @@ function modules(source) {
   const folder = path.join(ROOT, source)
   for (const entry of fs.readdirSync(folder, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile() || !entry.name.endsWith('.rs') || entry.name.endsWith('_tests.rs')) continue
-    const file = path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)).split(path.sep).join('/')
-    const name = file.replace(/\.rs$/, '').split('/').filter((part) => part !== 'mod' && part !== 'lib').join('::')
+    const file = path
+      .relative(folder, path.join(entry.parentPath ?? entry.path, entry.name))
+      .split(path.sep)
+      .join('/')
+    const name = file
+      .replace(/\.rs$/, '')
+      .split('/')
+      .filter((part) => part !== 'mod' && part !== 'lib')
+      .join('::')
     const text = code(fs.readFileSync(path.join(folder, file), 'utf8'))
-    const uses = [...text.matchAll(/\b(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/g)]
-      .flatMap(([, isPublic, tree]) => expand(tree).map((use) => ({ ...use, isPublic: isPublic !== undefined })))
+    const uses = [...text.matchAll(/\b(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/g)].flatMap(([, isPublic, tree]) =>
+      expand(tree).map((use) => ({ ...use, isPublic: isPublic !== undefined }))
+    )
     all.set(name, { file: CRATES[source] + file, name, text, uses, children: new Set() })
   }
   for (const name of all.keys()) {
@@ -87,7 +105,7 @@ function resolve(all, module, parts) {
   }
   const item = rest[0]
   const again = item !== undefined && found.uses.find((use) => use.isPublic && use.name === item)
-  return again ? resolve(all, found, again.parts) ?? { found, item } : { found, item }
+  return again ? (resolve(all, found, again.parts) ?? { found, item }) : { found, item }
 }
 
 /** Whom each file names. */
@@ -145,7 +163,12 @@ function named() {
   const text = fs.readFileSync(path.join(ROOT, 'ARCHITECTURE.md'), 'utf8')
   const section = /\n## Halves\n([^]*?)(?=\n## )/.exec(text)?.[1] ?? ''
   const rows = [...section.matchAll(/^\| (`[^|]*`) \|/gm)]
-  return rows.map(([, files]) => [...files.matchAll(/`([^`]+)`/g)].map(([, file]) => file).sort().join(', '))
+  return rows.map(([, files]) =>
+    [...files.matchAll(/`([^`]+)`/g)]
+      .map(([, file]) => file)
+      .sort()
+      .join(', ')
+  )
 }
 
 const list = process.argv.includes('--list')
@@ -154,14 +177,27 @@ const found = Object.keys(CRATES).flatMap((source) => {
   const edges = graph(all)
   const file = (name) => all.get(name).file
   return circles(edges).map((circle) => {
-    if (list) for (const name of circle) console.log(`${file(name)} -> ${[...edges.get(name)].filter((to) => circle.includes(to)).map(file).join(', ')}`)
+    if (list) {
+      for (const name of circle) {
+        console.log(
+          `${file(name)} -> ${[...edges.get(name)]
+            .filter((to) => circle.includes(to))
+            .map(file)
+            .join(', ')}`
+        )
+      }
+    }
     return circle.map(file).sort().join(', ')
   })
 })
 const known = named()
 const problems = [
-  ...found.filter((circle) => !known.includes(circle)).map((circle) => `a circle that ARCHITECTURE.md does not name: ${circle}`),
-  ...known.filter((circle) => !found.includes(circle)).map((circle) => `no circle any more, though ARCHITECTURE.md names it: ${circle}`),
+  ...found
+    .filter((circle) => !known.includes(circle))
+    .map((circle) => `a circle that ARCHITECTURE.md does not name: ${circle}`),
+  ...known
+    .filter((circle) => !found.includes(circle))
+    .map((circle) => `no circle any more, though ARCHITECTURE.md names it: ${circle}`),
 ]
 for (const problem of problems) console.error(problem)
 if (problems.length > 0) process.exitCode = 1

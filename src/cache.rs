@@ -11,7 +11,8 @@ use wasm_compile_cache_store::{
     ArtifactKey, CacheError, Counts, Evicted, Item, Label, ModuleHash, Store,
 };
 
-use super::js::{self, Call, Env, Exports, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Env, Result, Value};
 use super::options::{cache_mode_of, hash_of, options_of};
 use super::thrown::Thrown;
 use super::waiting::Waiting;

@@ -11,10 +11,12 @@ use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::stream::{self, Refused};
 use wasm_compile_cache_engine::tier::{self, Finisher, Keeping, Module, StreamCompile};
 
-use super::js::{self, Call, Env, Exports, Native, Result, Value};
+use super::calls::{Call, Exports};
+use super::errors;
+use super::js::{self, Env, Native, Result, Value};
 use super::module::ModuleHandle;
 use super::options::options_of;
-use super::thrown::{self, Thrown};
+use super::thrown::Thrown;
 use super::waiting::{Hold, Waiting};
 
 /// What JavaScript holds for a compile.
@@ -130,7 +132,7 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
                     CompileError::NotCached | CompileError::Read { .. } => false,
                 };
             Ok(vec![
-                thrown::error(env, state, Thrown::Compile(error))?,
+                errors::error(env, state, Thrown::Compile(error))?,
                 js::null(env)?,
                 if given_back {
                     js::array_buffer(env, &bytes)?

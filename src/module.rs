@@ -5,7 +5,8 @@ use std::sync::Arc;
 use wasm_compile_cache_engine::module::{Extern, ExternType, letter, signature_text};
 use wasm_compile_cache_engine::tier::{self, Module, Tier};
 
-use super::js::{self, Call, Env, Exports, Native, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Env, Native, Result, Value};
 use super::thrown::Thrown;
 
 /// What JavaScript holds for a module.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use wasm_compile_cache_engine::tier::{self, CacheMode, CompileOptions, Fetched};
 
-use super::js::{self, Call, Env, Result, Value};
+use super::calls::Call;
+use super::js::{self, Env, Result, Value};
 use super::thrown::Thrown;
 
 /// What may be done with the cache, as `lib/options.js` numbers it.

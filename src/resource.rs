@@ -2,8 +2,9 @@
 
 use wasm_compile_cache_engine::tier;
 
+use super::calls::{Call, Exports};
 use super::compile::background;
-use super::js::{self, Call, Exports, Result, Value};
+use super::js::{self, Result, Value};
 use super::options::{hash_of, options_of};
 
 pub fn register(exports: &Exports) {

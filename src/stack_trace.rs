@@ -2,7 +2,8 @@
 
 use wasm_compile_cache_engine::tier::Position;
 
-use super::js::{self, Call, Env, Exports, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Env, Result, Value};
 
 pub fn register(exports: &Exports) {
     exports.function("noteCallers", |call| {

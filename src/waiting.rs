@@ -4,9 +4,10 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::calls::Call;
 use super::env::{EnvShared, EnvState};
-use super::js::{self, Call, Env, Reference, Result, Value};
-use super::thrown;
+use super::errors;
+use super::js::{self, Env, Reference, Result, Value};
 
 /// A callback that another thread will bring to an end.
 ///
@@ -118,7 +119,7 @@ impl Waiting {
                 let called = arguments(env, state)
                     .and_then(|arguments| js::call(env, target.callback.get()?, &arguments));
                 if let Err(thrown) = called {
-                    thrown::throw(env, state, thrown);
+                    errors::throw(env, state, thrown);
                 }
             }));
         }
