@@ -2,7 +2,7 @@
 
 // Finds circles of files in Rust: files that name each other, by `use` or by a path, directly or through others. A circle
 // has to be one that ARCHITECTURE.md names as parts of one thing, in the table below "Halves"; and what is named there has
-// to be one.
+// to be one. Folders have none.
 //
 //   node scripts/circles.js [--list]    lists who names whom, too
 
@@ -158,6 +158,16 @@ function circles(edges) {
   return found
 }
 
+/** The same between folders: whom the files of each name outside of it. */
+function folders(all, edges) {
+  const folderOf = (name) => name.split('::')[0]
+  const found = new Map([...all.keys()].map((name) => [folderOf(name), new Set()]))
+  for (const [name, named] of edges) {
+    for (const other of named) if (folderOf(other) !== folderOf(name)) found.get(folderOf(name)).add(folderOf(other))
+  }
+  return found
+}
+
 /** The circles that ARCHITECTURE.md names: a row of its table each, the files in the first column. */
 function named() {
   const text = fs.readFileSync(path.join(ROOT, 'ARCHITECTURE.md'), 'utf8')
@@ -172,33 +182,26 @@ function named() {
 }
 
 const list = process.argv.includes('--list')
-const found = Object.keys(CRATES).flatMap((source) => {
+const found = []
+const problems = []
+for (const source of Object.keys(CRATES)) {
   const all = modules(source)
   const edges = graph(all)
   const file = (name) => all.get(name).file
-  return circles(edges).map((circle) => {
-    if (list) {
-      for (const name of circle) {
-        console.log(
-          `${file(name)} -> ${[...edges.get(name)]
-            .filter((to) => circle.includes(to))
-            .map(file)
-            .join(', ')}`
-        )
-      }
-    }
-    return circle.map(file).sort().join(', ')
-  })
-})
+  for (const circle of circles(edges)) {
+    found.push(circle.map(file).sort().join(', '))
+    const within = (name) => [...edges.get(name)].filter((to) => circle.includes(to)).map(file)
+    if (list) for (const name of circle) console.log(`${file(name)} -> ${within(name).join(', ')}`)
+  }
+  if ([...all.keys()].some((name) => name.includes('::'))) {
+    for (const circle of circles(folders(all, edges))) problems.push(`a circle of folders in ${source}: ${circle.join(', ')}`)
+  }
+}
 const known = named()
-const problems = [
-  ...found
-    .filter((circle) => !known.includes(circle))
-    .map((circle) => `a circle that ARCHITECTURE.md does not name: ${circle}`),
-  ...known
-    .filter((circle) => !found.includes(circle))
-    .map((circle) => `no circle any more, though ARCHITECTURE.md names it: ${circle}`),
-]
+for (const circle of found) if (!known.includes(circle)) problems.push(`a circle that ARCHITECTURE.md does not name: ${circle}`)
+for (const circle of known) {
+  if (!found.includes(circle)) problems.push(`no circle any more, though ARCHITECTURE.md names it: ${circle}`)
+}
 for (const problem of problems) console.error(problem)
 if (problems.length > 0) process.exitCode = 1
 else console.log(`${found.length} circles of files, all of them named.`)

@@ -12,11 +12,11 @@ use wasmer_types::{
 };
 
 use super::element::{ActiveElements, ElementItem};
+use super::ingested::Ingested;
 use super::names::Names;
 use super::origin::WholeOrigin;
 use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
-use crate::stream::Ingested;
 
 /// A module's declaration as its users see it.
 ///

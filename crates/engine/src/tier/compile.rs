@@ -8,8 +8,8 @@ use super::options::CompileOptions;
 use super::registry::{self, Building, Entered};
 use super::{loading, optimizing, storage};
 use crate::error::CompileError;
-use crate::module::Declaration;
-use crate::stream::{Ingest, Ingested, Refused, explain};
+use crate::module::{Declaration, Ingested};
+use crate::stream::{Ingest, Refused, explain};
 use crate::trace::Span;
 
 /// Compiles bytes that are all there; returns when the module is ready to be instantiated.

@@ -20,9 +20,8 @@ use super::code::{Code, Misfit};
 use super::module::Module;
 use super::options::CompileOptions;
 use super::{engine, keeping, loading, scheduler, storage};
-use crate::module::{Declaration, WholeOrigin};
+use crate::module::{Declaration, Ingested, WholeOrigin};
 use crate::panics;
-use crate::stream::Ingested;
 use crate::trace::Span;
 
 /// How often a module waits for a flight that then ends without an artifact (the disk is full, say) before it is compiled
