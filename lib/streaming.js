@@ -3,8 +3,8 @@
 // compileStreaming and instantiateStreaming.
 //
 // Owns: bringing a source's chunks to the native compiler, back-pressure, and the three ways to end early (an error
-// of the source, an error of the module, the caller's signal). What a source is, ./sources.js knows; what a module
-// is, the caller.
+// of the source, an error of the module, the caller's signal). ./sources.js knows what a source is, the caller what a
+// module is.
 
 const fs = require('node:fs')
 const { setImmediate } = require('node:timers')
@@ -15,7 +15,7 @@ const sources = require('./sources.js')
 const { leaving } = require('./stack.js')
 const { isObject } = require('./webidl.js')
 
-// Not before somebody streams what has an address: it takes node:crypto.
+// Loaded when a source with an address is streamed: it needs node:crypto.
 const resources = () => require('./resources.js')
 
 // Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
@@ -38,8 +38,7 @@ async function collect(input) {
 /**
  * One source on its way through the compiler.
  *
- * Invariant: it settles once. Whoever settles it first ends the other parties: a failure of any of them aborts the
- * native job and cancels the source.
+ * Invariant: it settles once, by what comes first. A failure aborts the native job and cancels the source.
  */
 class Compilation {
   #native
@@ -209,7 +208,7 @@ class Compilation {
     try {
       this.#input?.cancel(reason)
     } catch {
-      // The caller has the first error; a source that cannot even be cancelled adds nothing.
+      // The caller has the first error; that the source cannot be cancelled adds nothing.
     }
     this.#fetching?.abort(reason)
     this.#endStream()

@@ -1,4 +1,4 @@
-//! The cache for those who look into it.
+//! The cache as JavaScript's object and the command line see it.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -341,7 +341,7 @@ fn differences(env: Env, differs: Vec<Difference>) -> Result<Value> {
     })
 }
 
-/// `(key)`: an artifact with everything that is told of it, verified. `null` if there is none.
+/// `(key)`: an artifact with its label, verified. `null` if there is none.
 fn read(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
     let key = ArtifactKey::from_hex(&call.text(0)?);

@@ -193,7 +193,7 @@ impl EnvState {
         }
     }
 
-    /// Whether another thread has told the environment to stop: no JavaScript will run in it.
+    /// Whether another thread has stopped the environment: no JavaScript will run in it.
     pub fn is_stopping(&self) -> bool {
         // SAFETY: the environment's thread, as for all of `EnvState`.
         self.shared.watched.is_some() && unsafe { stopping::is_stopping(self.env.cast()) }

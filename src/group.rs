@@ -44,7 +44,7 @@ struct UnitHandle {
 }
 
 impl UnitHandle {
-    /// `bytes` are told to the collector, which sees the object only.
+    /// The collector, which sees the object only, learns of its `bytes`.
     fn new(env: Env, object: Value, bytes: i64) -> Result<Self> {
         let object = Reference::new(env, object, 0)?;
         js::adjust_external_memory(env, bytes);

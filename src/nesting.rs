@@ -111,7 +111,7 @@ impl V8 {
         let set = symbol(c"_ZN2v87Isolate13SetStackLimitEm")?;
         let current = symbol(c"_ZN2v87Isolate10GetCurrentEv")?;
         Some(Self {
-            // SAFETY: the mangled name says so, but for the result, which is void in all of V8's versions.
+            // SAFETY: the mangled name says so, except for the result, which is void in all of V8's versions.
             set: unsafe { std::mem::transmute::<*mut c_void, SetStackLimit>(set) },
             // SAFETY: as above; the result is a pointer in all of V8's versions.
             current: unsafe { std::mem::transmute::<*mut c_void, GetCurrent>(current) },

@@ -1,4 +1,4 @@
-//! What was fetched before, for `lib/resources.js`.
+//! Fetched modules that were kept, for `lib/resources.js`.
 
 use wasm_compile_cache_engine::tier;
 

@@ -1,4 +1,4 @@
-//! The WebAssembly frames of the failure that JavaScript is being told of.
+//! The WebAssembly frames of the failure that JavaScript is making an error of.
 
 use wasm_compile_cache_engine::tier::Position;
 

@@ -112,7 +112,7 @@ fn runs_scripts(env: Env) -> bool {
     ran.is_ok()
 }
 
-/// Whether the environment was told to stop (`Environment::is_stopping` in Node).
+/// Whether the environment is to stop (`Environment::is_stopping` in Node).
 ///
 /// Node-API refuses calls that may run JavaScript before it looks at their arguments, if the environment is to stop or an
 /// exception is pending; a call without arguments is refused for these otherwise. Node neither allocates nor locks for it.

@@ -18,7 +18,7 @@ pub enum Lookup {
     /// Nothing of that name.
     Miss,
     /// Something that is not what was stored. It was removed (unless the system would not even let it be read, or the
-    /// store is read-only): compile, write, tell.
+    /// store is read-only): compile, write, emit an event.
     Invalid(InvalidReason),
 }
 

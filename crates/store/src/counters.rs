@@ -1,6 +1,6 @@
 //! What the cache did: counted by each process, and added up over all of them.
 //!
-//! A process appends one record to `counters` when it ends. Who makes them many adds them up into one.
+//! A process appends one record to `counters` when it ends. The process that makes them too many adds them up into one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -70,7 +70,7 @@ pub struct Counts {
     pub write_failures: u64,
     /// Artifacts and modules' bytes that made room for others.
     pub evicted: u64,
-    /// Defective artifacts that were put aside.
+    /// Defective artifacts that were quarantined.
     pub quarantined: u64,
     /// Bytes of the artifacts stored.
     pub bytes_written: u64,
@@ -234,7 +234,7 @@ impl Counters {
         total
     }
 
-    /// The process ends: its counts go to the file. Statistics are worth no trouble: an error is not told.
+    /// The process ends: its counts go to the file. An error is ignored: these are statistics.
     pub fn record(&self) {
         let counts = self.process();
         if counts != Counts::default() && self.append(&counts).is_ok() {

@@ -1,4 +1,4 @@
-//! What is in the cache, for people and tools, as the files themselves say: seals are not looked at here.
+//! What is in the cache, for people and tools, as the files themselves say: seals are not checked here.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};

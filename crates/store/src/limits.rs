@@ -1,7 +1,8 @@
 //! How large the cache may become, and what goes when it would become larger.
 //!
-//! Whoever writes an artifact first makes room for it, under a lock over all processes: so the limit holds at every
-//! moment, not after the next sweep only. The room is taken by a temporary file that has its final length from the start.
+//! A process that writes an artifact first makes room for it, under a lock over all processes: so the limit holds at
+//! every moment, not only after the next sweep. The room is taken by a temporary file that has its final length from
+//! the start.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;

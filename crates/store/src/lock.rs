@@ -1,7 +1,7 @@
 //! One compile of a module at a time, over all processes.
 //!
 //! The system frees the lock when its holder dies, however it dies, and wakes those who wait for it. A holder that ends its
-//! flight removes the lock file first, so that whoever is woken knows which of the two it was.
+//! flight removes the lock file first, so that the process that wakes knows which of the two it was.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -73,7 +73,7 @@ impl Flight {
         }
     }
 
-    /// Whether somebody has the flight of `key`. An answer about the past, as soon as it is given.
+    /// Whether a process has the flight of `key`. The answer is about the past as soon as it is given.
     pub fn is_held(dir: &Path, key: &ArtifactKey) -> bool {
         let mut options = OpenOptions::new();
         options.read(true);

@@ -1,4 +1,4 @@
-//! Artifacts: looked up, verified, put aside.
+//! Artifacts: looked up, verified, quarantined.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -254,7 +254,7 @@ impl Store {
         (good, bad)
     }
 
-    /// The artifact of `key`, of whatever module, with what is told of it; verified whole.
+    /// The artifact of `key`, of whatever module, with its label; verified whole.
     pub fn read(&self, key: &ArtifactKey) -> Option<(Entry, ModuleHash, Label)> {
         let path = self.entry_path(key);
         let (mut file, _) = files::open_private(&path).ok()??;

@@ -57,7 +57,7 @@ impl Spool {
     }
 
     /// Leaves a module for a finisher, and returns the path to give to it. Meant for the end of a process: nothing is
-    /// flushed to the disk (the seal tells a torn file), so it costs a hash and a copy into the page cache.
+    /// flushed to the disk (the seal shows a torn file), so it costs a hash and a copy into the page cache.
     ///
     /// # Errors
     /// [`CacheError::TooLarge`], [`CacheError::Write`], [`CacheError::Full`].

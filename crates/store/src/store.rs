@@ -31,7 +31,7 @@ pub struct Settings {
     pub directory: Option<PathBuf>,
     /// Name and version of the engine; part of the folder's name. Letters, digits, dots and hyphens.
     pub engine: String,
-    /// See there.
+    /// How much it may hold.
     pub limits: Limits,
 }
 

@@ -1,4 +1,4 @@
-//! Taking out what crashed and killed processes left behind.
+//! Removing what crashed and killed processes left behind.
 
 use std::fs::DirEntry;
 use std::path::Path;

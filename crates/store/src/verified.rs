@@ -4,7 +4,7 @@
 //! when it was hashed, in seconds since 1970 8 │ seal of that, the file's stat, its footer and its metadata 32
 //! ```
 //!
-//! While the stat is the same, the contents are (but for a disk that lies: [`RECHECK`]), and a 50 MB image need not be
+//! While the stat is the same, the contents are (unless the disk lies: [`RECHECK`]), and a 50 MB image need not be
 //! hashed again. It is a note only: lost, torn or stale, the file is hashed once more.
 //!
 //! The note's own modification time is that of the artifact's last use, to the minute.

@@ -344,7 +344,7 @@ impl Group {
         self.exceptions.get_mut().limit()
     }
 
-    /// The exceptions among those JavaScript was told that something of WebAssembly may hold.
+    /// Of the exceptions that JavaScript has been given, those that something of WebAssembly may hold.
     pub fn live_exceptions(&mut self) -> Vec<Serial> {
         self.exceptions.get_mut().live(&self.objects)
     }

@@ -1,4 +1,4 @@
-//! What an instance imports, as its store has it.
+//! The imports of an instance, as objects of its store.
 
 use std::ptr::NonNull;
 use std::sync::Arc;

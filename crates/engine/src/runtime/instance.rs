@@ -95,7 +95,7 @@ struct Made {
 
 impl Group {
     /// Instantiates `module` into the group and runs its active segments, but not its start
-    /// function. `memories` are those it defines itself. `made` is told of the instance before its
+    /// function. `memories` are those it defines itself. `made` gets the instance before its
     /// segments run: where one of them is out of bounds, it stays, as the specification says, because
     /// earlier ones may have published it.
     ///

@@ -6,7 +6,7 @@
 //! zone of their own: WebAssembly code that touches it overflows, native code gets it.
 //!
 //! Invariant: WebAssembly stacks are never unmapped (wasmer pools them), and all have the size of
-//! [`STACK`], so that their base tells where the zone is. That is checked once for each stack: its
+//! [`STACK`], so that their base shows where the zone is. That is checked once for each stack: its
 //! guard page must lie right behind what is taken for its end. Of one where it does not, only the first
 //! frame is known; it gets no zone, shows no frames, and is not interrupted.
 

@@ -6,7 +6,7 @@
 //!
 //! - JavaScript has an object for every unit, which everything holds that could call into it. Native holds it weakly.
 //! - [`Group::sweep`] finds what the group's tables, its globals and its exceptions can reach (*held*: JavaScript holds
-//!   their objects), and tells what the tables and globals of a unit's own hold (*contents*: its object holds theirs).
+//!   their objects), and says what the tables and globals of a unit's own hold (*contents*: its object holds theirs).
 //!   All other units are *loose*: they are there for as long as JavaScript has their object.
 //! - A loose unit that is called, or whose function goes to WebAssembly, is held again until the next sweep, because
 //!   WebAssembly may store what it can reach without being seen.

@@ -30,7 +30,7 @@ pub enum Tier {
 pub struct Loaded {
     registration: Option<Registration>,
     engine: ManuallyDrop<Engine>,
-    /// Of an artifact that came from the cache. As long as it is open, its lock tells that the artifact is mapped.
+    /// Of an artifact that came from the cache. While it is open, its lock shows that the artifact is mapped.
     _file: Option<Arc<File>>,
 }
 

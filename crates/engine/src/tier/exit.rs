@@ -38,7 +38,7 @@ pub(super) fn when_called(work: fn()) {
 pub(super) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler takes nothing and does not unwind. Should there be no room for it, code is unmapped as ever.
+        // SAFETY: the handler takes nothing and does not unwind. If there is no room for it, code is unmapped as before.
         let _ = unsafe { libc::atexit(on_exit) };
     });
 }

@@ -27,7 +27,7 @@ pub struct Finisher {
     pub environment: Vec<(String, String)>,
 }
 
-/// Who hands off when the process ends.
+/// What hands off when the process ends.
 enum Duty {
     Nobody,
     MainThread,

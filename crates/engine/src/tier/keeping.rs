@@ -54,7 +54,7 @@ impl Keeping {
         })
     }
 
-    /// Stores the bytes, then the record that leads to them. A failure is told.
+    /// Stores the bytes, then the record that leads to them. A failure is an event.
     pub fn keep(self) {
         if let Err(error) = self.store() {
             storage::tell_failure(&self.options, &error);

@@ -1,4 +1,4 @@
-//! Artifacts of the cache: looked up, loaded, told.
+//! Artifacts of the cache: looked up, loaded, and reported as events.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -19,8 +19,8 @@ use crate::module::Declaration;
 use crate::panics::{self, Panicked};
 use crate::trace::{Field, Span};
 
-/// Looks the module up; nothing is compiled. Every defect is told and counts as a miss, and every miss of a module that
-/// would be stored is told with its reason.
+/// Looks the module up; nothing is compiled. Every defect is an event and counts as a miss, and every miss of a module
+/// that would be stored is an event with its reason.
 pub fn load(
     key: &ArtifactKey,
     hash: [u8; 32],
@@ -48,7 +48,7 @@ pub fn load(
 pub(super) enum Loading {
     Loaded(Box<Declaration>, Code),
     Missed(Store),
-    /// There is no cache, or what was there is defective, which was told.
+    /// There is no cache, or the artifact was defective, which was an event.
     Unusable,
 }
 
@@ -118,7 +118,7 @@ pub(super) fn refuse(key: &ArtifactKey, hash: &[u8; 32], reason: &str, options: 
     }
 }
 
-/// Tells that an artifact cannot be used.
+/// Emits that an artifact cannot be used.
 fn tell_invalid(hash: &[u8; 32], reason: &str, options: &CompileOptions, span: &Span) {
     let fields = vec![
         ("source", options.source.clone().into()),
@@ -151,7 +151,7 @@ pub(super) struct Unloadable {
 }
 
 impl Unloadable {
-    /// Tells it, and evicts an artifact that nobody could load.
+    /// Emits the event, and evicts an artifact that no process could load.
     pub(super) fn settle(
         self,
         key: &ArtifactKey,

@@ -32,7 +32,7 @@ pub struct Module {
     pub wire: OnceLock<Arc<Vec<u8>>>,
     /// What it imports and exports.
     pub declaration: Arc<Declaration>,
-    /// Environments to tell of background events.
+    /// Environments that get background events.
     pub listeners: Listeners,
     /// Its code and its living instances.
     pub registered: Registered,

@@ -1,8 +1,8 @@
 //! The optimizing tier: Cranelift at opt-level speed over the whole module, in the background;
 //! then publish and store.
 //!
-//! Processes that need the same artifact compile it once: who has its flight compiles, the others wait for it and map what
-//! it has stored. A process only waits where it would store.
+//! Processes that need the same artifact compile it once: the one that has its flight compiles, the others wait for it
+//! and map what it has stored. A process only waits where it would store.
 
 use std::num::NonZero;
 use std::path::PathBuf;

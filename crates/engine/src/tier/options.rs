@@ -30,7 +30,7 @@ pub struct Fetched {
 pub struct CompileOptions {
     /// The second half of the key; code is never shared between partitions.
     pub partition: String,
-    /// What may be done with the cache.
+    /// What the compile may do with the cache.
     pub cache: CacheMode,
     /// Smaller modules are not stored.
     pub min_size: u64,
@@ -43,9 +43,9 @@ pub struct CompileOptions {
     pub fallback: bool,
     /// URL or path, for events.
     pub source: String,
-    /// Where the bytes were fetched, if that is to be recorded.
+    /// Where the bytes were fetched from, if that is to be recorded.
     pub fetched: Option<Fetched>,
-    /// Who hears of it.
+    /// Where its events go.
     pub events: Arc<EventQueue>,
 }
 

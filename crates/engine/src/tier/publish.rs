@@ -101,7 +101,7 @@ impl Registered {
     /// to the current body and keeps it up to date from now on.
     ///
     /// # Safety
-    /// `record` must stay valid until `id` is detached, or [`Self::forget_dependents`] was told that it is gone.
+    /// `record` must stay valid until `id` is detached, or until [`Self::forget_dependents`] has removed it.
     pub unsafe fn depend(&self, id: u64, local: u32, record: *mut *const VMFunctionBody) {
         let mut registered = self.0.lock();
         let body = registered.code.bodies[LocalFunctionIndex::new(local as usize)].0;
