@@ -266,7 +266,7 @@ impl GroupHandle {
     }
 
     fn add_frames(&self, env: Env, state: &EnvState, exception: Value) -> Result<()> {
-        if thrown::is_error(env, exception)? {
+        if pending::is_error(env, exception)? {
             let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
             js::call(env, pass, &[self.owner.get()?, exception])?;
         }

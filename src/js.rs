@@ -8,6 +8,7 @@ use std::ptr;
 
 use napi::sys;
 use wasm_compile_cache_engine::address::AddressMap;
+use wasm_compile_cache_engine::panics;
 
 use super::thrown::Thrown;
 
