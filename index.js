@@ -41,7 +41,7 @@ const names = Object.keys(exports)
 const engine = (name) => require('./dist/engine.js').load(name)
 
 // Says so where there is none.
-if (globalThis.WebAssembly === undefined) engine('realm.js')
+if (globalThis.WebAssembly === undefined) engine('process/realm.js')
 
 function load() {
   const api = engine('api.js')

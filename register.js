@@ -4,7 +4,7 @@
 // it runs on Node's own engine, or without any, as it would without us.
 //
 // Promise: until the program touches WebAssembly, this file is all that is loaded. What stands in the place of
-// globalThis.WebAssembly until then is the namespace that ./lib/namespace.js fills; its members are accessors.
+// globalThis.WebAssembly until then is the namespace that ./lib/api/namespace.js fills; its members are accessors.
 
 const { apply, defineProperty, getOwnPropertyDescriptor, ownKeys } = Reflect
 
@@ -13,7 +13,11 @@ const REALM = Symbol.for('wasm-compile-cache.realm')
 
 const SEPARATOR = process.platform === 'win32' ? '\\' : '/'
 
-// As in ./lib/namespace.js.
+// As in ./lib/api/namespace.js: what is ours, and what is left out. The rest is the built-in's.
+const REPLACED = [
+  'compile', 'validate', 'instantiate', 'compileStreaming', 'instantiateStreaming',
+  'Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag',
+]
 const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 
 const builtin = globalThis.WebAssembly
@@ -24,7 +28,7 @@ const engine = (name) => require('./dist/engine.js').load(name)
 
 function warn(error) {
   try {
-    engine('warning.js').warnOfAbsence(error)
+    engine('events/warning.js').warnOfAbsence(error)
   } catch {
     process.emitWarning(error.message)
   }
@@ -76,6 +80,11 @@ function wait() {
 
   for (const name of ownKeys(builtin)) {
     if (LEFT_OUT.includes(name)) continue
+    const property = getOwnPropertyDescriptor(builtin, name)
+    if (!REPLACED.includes(name)) {
+      defineProperty(namespace, name, property)
+      continue
+    }
     defineProperty(namespace, name, {
       get() {
         if (isLoading || isAskedByNode()) return builtin[name]
@@ -86,7 +95,7 @@ function wait() {
         load()
         Reflect.set(namespace, name, value, this)
       },
-      enumerable: getOwnPropertyDescriptor(builtin, name).enumerable,
+      enumerable: property.enumerable,
       configurable: true,
     })
   }
@@ -96,7 +105,7 @@ function wait() {
 }
 
 /**
- * Replaces what a program takes out of these modules, before it does: ./lib/hooks.js.
+ * Replaces what a program takes out of these modules, before it does: ./lib/process/hooks.js.
  *
  * @param {() => boolean} isInstalled
  */

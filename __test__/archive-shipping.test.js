@@ -212,8 +212,8 @@ if (process.platform === 'linux') {
     const [count, size] = [16, 24 * 2 ** 20]
     // Keys of modules that there are none of; nobody looks at an image before it is mapped.
     fs.writeFileSync(script, `
-      const { native } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('native.js')
-      const { readOptions } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('options.js')
+      const { native } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('process/native.js')
+      const { readOptions } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('compile/options.js')
       const hashes = Array.from({ length: ${count} }, (_, index) => index.toString(16).padStart(64, '0'))
       console.log(JSON.stringify(hashes.map((hash) => [hash, native.cacheExplain(hash, 200000, readOptions({}, '').native).key])))`)
     const { stdout } = await promisify(execFile)(process.execPath, [script], { env: environment({ WASM_COMPILE_CACHE: home }) })

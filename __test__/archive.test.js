@@ -10,7 +10,7 @@ const path = require('node:path')
 const test = require('ava')
 
 const { cache, compile, compileStreaming, Module } = require('..')
-const { native } = require('../dist/engine.js').load('native.js')
+const { native } = require('../dist/engine.js').load('process/native.js')
 const { digest, forge, keyPair, pack, unpack } = require('./support/archives.js')
 const { folder, litter } = require('./support/commands.js')
 const { answer, machine } = require('./support/wat.js')

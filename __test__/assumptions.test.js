@@ -130,7 +130,7 @@ fakeable?.('a process with a shadow stack: the package is not loaded, register l
 const internal = (message) => ({ code: 'ERR_WASM_INTERNAL', name: 'Error', message })
 
 test('an address that comes back from JavaScript is followed only if it is that of a living global', async (t) => {
-  const { native } = require('../dist/engine.js').load('native.js')
+  const { native } = require('../dist/engine.js').load('process/native.js')
   const owner = {}
   const group = native.groupNew(owner)
   const address = native.globalCreate(group, 'I', true)
@@ -147,7 +147,7 @@ test('an address that comes back from JavaScript is followed only if it is that 
 })
 
 test('a global of functions takes none of another group', (t) => {
-  const { native, U32 } = require('../dist/engine.js').load('native.js')
+  const { native, U32 } = require('../dist/engine.js').load('process/native.js')
   const [one, other] = [{}, {}]
   const [group, another] = [native.groupNew(one), native.groupNew(other)]
   const object = {}
@@ -166,7 +166,7 @@ test('a global of functions takes none of another group', (t) => {
 })
 
 test('an external that another addon made is not read', (t) => {
-  const { native } = require('../dist/engine.js').load('native.js')
+  const { native } = require('../dist/engine.js').load('process/native.js')
   // The same addon, loaded a second time from elsewhere: its values look like ours to the last byte.
   const loaded = Object.keys(require.cache).find((name) => name.endsWith('.node'))
   const copy = path.join(folder(t), 'copy.node')
@@ -186,7 +186,7 @@ test('an external that another addon made is not read', (t) => {
 })
 
 test('of stacks that wait no more is read than is used', async (t) => {
-  const { native } = require('../dist/engine.js').load('native.js')
+  const { native } = require('../dist/engine.js').load('process/native.js')
   const owner = {}
   const group = native.groupNew(owner)
   const marks = new Uint8Array(8)
@@ -210,8 +210,8 @@ test('of stacks that wait no more is read than is used', async (t) => {
 })
 
 const PANIC = `
-  const { native } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('native.js')
-  require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('events.js').start()
+  const { native } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('process/native.js')
+  require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('events/events.js').start()
   const owner = {}
   const group = native.groupNew(owner)
   const table = native.tableCreate(group, 'r', 1, -1)

@@ -7,7 +7,7 @@ const path = require('node:path')
 const test = require('ava')
 const W = require('../index.js')
 const { assemble } = require('./children/modules.js')
-const { REGISTER, moduleFile, program } = require('./support/programs.js')
+const { REGISTER, ROOT, moduleFile, program } = require('./support/programs.js')
 
 // ── Memories ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -73,10 +73,12 @@ test('every buffer that the addon hands out is one of V8', async (t) => {
 
 // napi-rs looks every function of Node-API up by name, used or not. Those that are called are named in the source.
 test('nothing in the source makes a buffer over memory that is not of V8', (t) => {
-  const files = fs.readdirSync(path.join(__dirname, '../src'), { recursive: true }).filter((name) => name.endsWith('.rs'))
+  const files = ['src', 'crates']
+    .flatMap((folder) => fs.readdirSync(path.join(ROOT, folder), { recursive: true }).map((name) => path.join(folder, name)))
+    .filter((name) => name.endsWith('.rs'))
   t.true(files.length > 20)
   for (const name of files) {
-    const text = fs.readFileSync(path.join(__dirname, '../src', name), 'utf8')
+    const text = fs.readFileSync(path.join(ROOT, name), 'utf8')
     t.notRegex(text, /create_external_(?:array)?buffer|create_external_string|Buffer::from_data|ArrayBuffer::from_external/, name)
   }
 })

@@ -148,7 +148,7 @@ function sealed(cache, entry, change) {
   const parts = { image: bytes.subarray(0, at), meta: bytes.subarray(at, at + length) }
   const { image, meta } = { ...parts, ...change(parts) }
   const code = `
-    const { native } = require(${JSON.stringify(path.join(__dirname, '../dist/engine.js'))}).load('native.js')
+    const { native } = require(${JSON.stringify(path.join(__dirname, '../dist/engine.js'))}).load('process/native.js')
     const [image, meta] = process.argv.slice(1).map((text) => Buffer.from(text, 'base64'))
     const [item] = native.cacheEntries()
     native.cacheImport({ ...item, head: item.head ?? '' }, image, meta)`

@@ -11,7 +11,7 @@ const { promisify } = require('node:util')
 const test = require('ava')
 
 const { compileStreaming } = require('../index.js')
-const { NAMES } = require('../dist/engine.js').load('events.js')
+const { NAMES } = require('../dist/engine.js').load('events/events.js')
 const { WASM, answer, outcome, response, serve, webStream } = require('./fixtures/streaming.js')
 
 const run = promisify(execFile)
@@ -224,7 +224,7 @@ test('NODE_DEBUG=wasm-compile-cache prints what was looked for, what was found o
 })
 
 test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, too', (t) => {
-  const { tell } = require('../dist/engine.js').load('story.js')
+  const { tell } = require('../dist/engine.js').load('events/story.js')
   t.is(tell({ name: 'somethingElse', ts: 1, dur: 2, source: 'a.wasm', status: 304, reason: 'text' }), 'somethingElse a.wasm: status=304 reason=text 2.00 ms')
   for (const name of NAMES) {
     const line = tell({ name, ts: 1, dur: 2, source: 's', bytes: 1, chunks: 1, craneliftBytes: 0, artifactBytes: 1, verified: 'now', path: 'p', reason: 'r', feature: 'f', pid: 1, spool: 's', outcome: 'fresh', status: 200, what: 'w', message: 'm' })
@@ -240,9 +240,9 @@ const native = {
   onEvents() {}, drainEvents: () => [], cacheRecordCounts() {}, handOff() { ${handOff} }, mainThreadHandsOff() {}, handOffAtExit() {},
   cacheEnvironment: () => [], resourcesKept() {},
 }
-require(root + '/dist/engine.js').load('events.js').start(native)
-require(root + '/dist/engine.js').load('exit.js').install(native)
-require(root + '/dist/engine.js').load('exit.js').install(native)
+require(root + '/dist/engine.js').load('events/events.js').start(native)
+require(root + '/dist/engine.js').load('process/exit.js').install(native)
+require(root + '/dist/engine.js').load('process/exit.js').install(native)
 require('node:diagnostics_channel').subscribe('wasm-compile-cache:handedOff', ({ pid, spool }) => {
   console.log('handed off', spool, typeof pid)
 })

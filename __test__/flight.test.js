@@ -29,7 +29,7 @@ const MAPPED = path.join(__dirname, 'children/mapped.js')
 const FINISH = path.join(__dirname, '../dist/finish.js')
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
 const MANY = count(16, 50)
-const LIST = `JSON.stringify(require(${JSON.stringify(path.join(__dirname, '../dist/engine.js'))}).load('native.js').native.cacheEntries())`
+const LIST = `JSON.stringify(require(${JSON.stringify(path.join(__dirname, '../dist/engine.js'))}).load('process/native.js').native.cacheEntries())`
 const CALLS = [['run', 20]]
 const FOUND = ['baselineReady', 'moduleCacheHit', 'optimizedReady']
 

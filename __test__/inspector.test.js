@@ -77,7 +77,7 @@ test.serial('time in WebAssembly is booked under a name', (t) => {
   const called = script.functions.filter(({ functionName, ranges: [{ count }] }) => count > 0 && functionName === 'wasmFunction')
   t.is(called.reduce((sum, { ranges: [{ count }] }) => sum + count, 0), functions.length)
   const text = fs.readFileSync(FILE, 'utf8')
-  const from = text.indexOf("\n'function.js': ")
+  const from = text.indexOf("\n'api/function.js': ")
   const to = text.indexOf('\n}),\n', from)
   t.true(from !== -1)
   const inside = ({ startOffset }) => startOffset > from && startOffset < to

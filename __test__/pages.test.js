@@ -244,7 +244,7 @@ test('options and their defaults are those of index.d.ts', (t) => {
 })
 
 test('every event that is listed is published, and the other way round', (t) => {
-  const { NAMES } = require('../dist/engine.js').load('events.js')
+  const { NAMES } = require('../dist/engine.js').load('events/events.js')
   t.deepEqual(listed('docs/events.md', '\\w+').sort(), [...NAMES].sort())
 })
 

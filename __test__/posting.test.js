@@ -106,7 +106,7 @@ test('the untouched built-in makes no instance of it, and says whose it is', (t)
 })
 
 test('a carrier that leads nowhere is an error, not a crash', (t) => {
-  const { binary, custom } = require('../dist/engine.js').load('binary.js')
+  const { binary, custom } = require('../dist/engine.js').load('api/binary.js')
   for (const token of ['', 'x', '00', 'ff'.repeat(16), 'zz'.repeat(16), '\u0000'.repeat(32), 'f'.repeat(1000)]) {
     const forged = new builtin.Module(binary(custom('wasm-compile-cache.module', [...Buffer.from(token)])))
     const use = () => new W.Instance(forged)

@@ -7,7 +7,7 @@ const path = require('node:path')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
 const native = require('../binding.js')
-const { leb128 } = require('../dist/engine.js').load('binary.js')
+const { leb128 } = require('../dist/engine.js').load('api/binary.js')
 const { until } = require('./support/processes.js')
 const W = require('../index.js')
 

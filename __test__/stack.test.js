@@ -143,7 +143,7 @@ function loadInto(context) {
   const wrapper = `(function (require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
   const module = { exports: {} }
   vm.runInContext(wrapper, context, { filename: file })(from, module, file, path.dirname(file))
-  return module.exports.load('namespace.js')
+  return module.exports.load('api/namespace.js')
 }
 
 test('errors are of the realm whose copy of the package the instance came from', async (t) => {

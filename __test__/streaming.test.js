@@ -6,8 +6,8 @@ const { PassThrough, Readable } = require('node:stream')
 const test = require('ava')
 
 const { compileStreaming, instantiateStreaming, LinkError, Module } = require('../index.js')
-const sources = require('../dist/engine.js').load('sources.js')
-const { makeStreaming } = require('../dist/engine.js').load('streaming.js')
+const sources = require('../dist/engine.js').load('compile/sources.js')
+const { makeStreaming } = require('../dist/engine.js').load('compile/streaming.js')
 const {
   answer, builtin, get, importing, invalidPrefix, outcome, response, serveUnended, split, webStream,
 } = require('./fixtures/streaming.js')

@@ -2,12 +2,12 @@
 
 // What ../index.js exports, by name.
 
-const { cache } = require('./cache.js')
-const { install, uninstall } = require('./install.js')
-const namespace = require('./namespace.js')
+const { cache } = require('./cache/cache.js')
+const { install, uninstall } = require('./process/install.js')
+const namespace = require('./api/namespace.js')
 
-require('./events.js').start()
-require('./exit.js').install()
+require('./events/events.js').start()
+require('./process/exit.js').install()
 
 const { compile, compileStreaming, instantiate, instantiateStreaming, validate } = namespace
 const { Module, Instance, Memory, Table, Global, Tag, JSTag, Exception, CompileError, LinkError, RuntimeError } = namespace

@@ -20,12 +20,12 @@ const filesOf = (folder) => fs.readdirSync(path.join(LIB, folder)).map((name) =>
  * when it is loaded.
  */
 const BUNDLES = [
-  { name: 'hooks.js', has: ['hooks.js', 'vm.js', 'threads.js'], isClosed: true, start: "module.exports = { ...fromLib('hooks.js'), load: fromLib }" },
-  { name: 'archive.js', has: ['archive.js', ...filesOf('archive')], isClosed: true, start: 'module.exports = { load: fromLib }' },
-  { name: 'resources.js', has: ['resources.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
-  { name: 'contexts.js', has: ['contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'hooks.js', has: ['process/hooks.js', 'process/vm.js', 'process/threads.js'], isClosed: true, start: "module.exports = { ...fromLib('process/hooks.js'), load: fromLib }" },
+  { name: 'archive.js', has: ['cache/archive.js', ...filesOf('cache/archive')], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'resources.js', has: ['compile/resources.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'contexts.js', has: ['process/contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   { name: 'engine.js', has: ['api.js'], start: 'module.exports = { load: fromLib, loaded }' },
-  { name: 'finish.js', has: ['finish.js'], start: "fromLib('finish.js')" },
+  { name: 'finish.js', has: ['process/finish.js'], start: "fromLib('process/finish.js')" },
   { name: 'probe.js', has: ['cli/probe.js'], start: "fromLib('cli/probe.js')" },
   { name: 'cli.js', has: ['cli/main.js'], start: "fromLib('cli/main.js')", first: '#!/usr/bin/env node' },
 ]

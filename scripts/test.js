@@ -22,7 +22,7 @@ const BUILDS = {
 const EVERY_NODE = [
   'api/*', 'conformance/*', 'absence', 'assumptions', 'beside', 'contexts', 'descriptors', 'drop-in', 'esm-wasm', 'events', 'fallback',
   'guard', 'inspector', 'interruption', 'misuse-api', 'nesting', 'packages', 'permission', 'posting', 'references', 'resources-http',
-  'signals', 'small-modules', 'sources', 'stack', 'streaming', 'units',
+  'signals', 'small-modules', 'sources', 'stack', 'start', 'streaming', 'units',
 ]
 
 /** What the baseline's compiler can change. */

@@ -227,7 +227,7 @@ impl EnvState {
     }
 }
 
-/// What `lib/native.js` hands over.
+/// What `lib/process/native.js` hands over.
 pub struct Realm {
     pub arena: *mut u8,
     pub _arena: Reference,

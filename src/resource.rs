@@ -1,4 +1,4 @@
-//! Fetched modules that were kept, for `lib/resources.js`.
+//! Fetched modules that were kept, for `lib/compile/resources.js`.
 
 use wasm_compile_cache_engine::tier;
 

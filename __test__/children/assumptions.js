@@ -22,7 +22,7 @@ for (const name of ['featureOff', 'panicked']) {
 
 const { assemble } = require('./modules.js')
 const W = require('../../index.js')
-const { native } = require('../../dist/engine.js').load('native.js')
+const { native } = require('../../dist/engine.js').load('process/native.js')
 
 const instantiate = async (text, imports = {}) => new W.Instance(await W.compile(await assemble(`(module ${text})`)), { e: imports }).exports
 

@@ -29,7 +29,7 @@ const job = JSON.parse(process.argv[2])
 const cache = path.resolve(process.env.WASM_COMPILE_CACHE ?? '.')
 
 const W = require('../../index.js')
-const { NAMES } = require('../../dist/engine.js').load('events.js')
+const { NAMES } = require('../../dist/engine.js').load('events/events.js')
 const { locks, until } = require('../support/processes.js')
 
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')

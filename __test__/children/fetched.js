@@ -17,7 +17,7 @@ const { subscribe } = require('node:diagnostics_channel')
 const fs = require('node:fs')
 
 const W = require('../../index.js')
-const { NAMES } = require('../../dist/engine.js').load('events.js')
+const { NAMES } = require('../../dist/engine.js').load('events/events.js')
 
 const told = { events: [] }
 for (const name of NAMES) subscribe(`wasm-compile-cache:${name}`, (event) => told.events.push(event))

@@ -10,6 +10,7 @@ const [how] = process.argv.slice(2)
 if (how === 'handled') process.on('SIGSEGV', () => {})
 
 const W = require('../../index.js')
+void W.Module // it is loaded
 const { assemble } = require('./modules.js')
 
 const PAGE = 65536

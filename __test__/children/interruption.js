@@ -95,7 +95,7 @@ async function started(data) {
 }
 
 async function main({ kind, tier, engine, count = 1, rounds = 1, nested, end }) {
-  const native = engine === 'ours' ? require('../../dist/engine.js').load('native.js').native : undefined
+  const native = engine === 'ours' ? require('../../dist/engine.js').load('process/native.js').native : undefined
   const bytes = variant(await assemble(module_(KINDS[kind])), `${kind} ${tier}`)
   const told = { codes: [], ran: [], tiers: [] }
   for (let round = 0; round < rounds; round++) {

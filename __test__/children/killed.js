@@ -3,7 +3,7 @@
 // about to take it. It may be killed at any of them. HAND_OFF=1: it leaves the module to a finisher, too.
 
 const fs = require('node:fs')
-const { native } = require('../../dist/engine.js').load('native.js')
+const { native } = require('../../dist/engine.js').load('process/native.js')
 const W = require('../../index.js')
 
 const { EXPECTED, HAND_OFF } = process.env

@@ -6,7 +6,7 @@ const { parentPort, workerData } = require('node:worker_threads')
 
 const installed = process.execArgv.includes('--require')
 const W = require('../../index.js')
-const { NAMES } = require('../../dist/engine.js').load('events.js')
+const { NAMES } = require('../../dist/engine.js').load('events/events.js')
 
 let compiles = 0
 for (const name of NAMES) subscribe(`wasm-compile-cache:${name}`, () => compiles++)

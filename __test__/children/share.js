@@ -18,7 +18,7 @@ function meet(gate) {
 
 async function work({ gate, file, calls }) {
   const W = require('../../index.js')
-  const { NAMES } = require('../../dist/engine.js').load('events.js')
+  const { NAMES } = require('../../dist/engine.js').load('events/events.js')
   const bytes = fs.readFileSync(file)
   // Keeps the optimizing tier busy until both have compiled.
   const busy = await W.compile(fs.readFileSync(LARGE), { cache: false })

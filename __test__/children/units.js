@@ -55,7 +55,7 @@ function closure(value) {
 
 function instancesOf(exported) {
   if (!ours) return null
-  const { describeFunction } = require('../../dist/engine.js').load('function.js')
+  const { describeFunction } = require('../../dist/engine.js').load('api/function.js')
   return require('../../binding.js').inspect(describeFunction(exported).group.handle).instances
 }
 

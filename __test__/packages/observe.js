@@ -3,7 +3,7 @@
 
 const { subscribe } = require('node:diagnostics_channel')
 const fs = require('node:fs')
-const { NAMES } = require('../../dist/engine.js').load('events.js')
+const { NAMES } = require('../../dist/engine.js').load('events/events.js')
 
 const file = process.env.EVENTS // read now: a command may empty its environment (esbuild's does)
 const { appendFileSync } = fs // and may patch `fs`

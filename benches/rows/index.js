@@ -15,6 +15,7 @@
 
 const NAMES = [
   'esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls', 'references', 'throws', 'instances', 'small-modules',
+  'start',
 ]
 
 module.exports = NAMES.flatMap((name) => require(`./${name}.js`))

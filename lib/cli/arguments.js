@@ -4,7 +4,7 @@
 
 const { InvalidArgumentError } = require('commander')
 
-const { parseAge, parseSize } = require('../quantities.js')
+const { parseAge, parseSize } = require('../cache/quantities.js')
 
 const reader = (parse, example) => (text) => {
   const value = parse(text)

@@ -5,7 +5,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { promisify } = require('node:util')
 
-const { formatSize } = require('../quantities.js')
+const { formatSize } = require('../cache/quantities.js')
 const { interruptible } = require('./interruption.js')
 const { isWritable } = require('./open.js')
 const { table } = require('./screen.js')
@@ -35,7 +35,7 @@ const WITHOUT_ADDON = {
 function addon(found) {
   const platform = `${process.platform}-${process.arch}`
   try {
-    found.native = require('../native.js').native
+    found.native = require('../process/native.js').native
     return good(platform)
   } catch (error) {
     return bad(`${platform}: ${error.message}`, WITHOUT_ADDON[error.code] ?? 'npm rebuild wasm-compile-cache')
@@ -69,7 +69,7 @@ const LIMITS = ['WASM_COMPILE_CACHE_MAX_SIZE', 'WASM_COMPILE_CACHE_MAX_ENTRY_SIZ
 function environment() {
   const set = Object.keys(process.env).filter((name) => /^WASM_(DISABLE_)?COMPILE_CACHE/.test(name)).sort()
   const told = set.map((name) => `${name}=${process.env[name]}`).join(' ') || 'no variable is set'
-  const { parseSize } = require('../quantities.js')
+  const { parseSize } = require('../cache/quantities.js')
   const wrong = LIMITS.filter((name) => process.env[name] && parseSize(process.env[name]) === undefined)
   if (wrong.length > 0) return bad(told, `write ${wrong.join(' and ')} like 500M or 2G`)
   return good(told)
@@ -108,7 +108,7 @@ function space({ cache, root }) {
   const { bytes, limit, entries } = cache.stats()
   const count = entries === 1 ? '1 entry' : `${entries} entries`
   const detail = `${count}, ${formatSize(bytes)} of ${formatSize(limit)}; ${formatSize(free)} free on the disk`
-  const { NO_LIMIT, environment } = require('../environment.js')
+  const { NO_LIMIT, environment } = require('../cache/environment.js')
   const { maxEntrySize } = environment
   if (maxEntrySize !== NO_LIMIT && maxEntrySize < LEAST_ROOM) {
     return bad(`${detail}; none of more than ${formatSize(maxEntrySize)}`, 'raise WASM_COMPILE_CACHE_MAX_ENTRY_SIZE')

@@ -2,7 +2,7 @@
 
 const fs = require('node:fs')
 
-const { formatSize } = require('../quantities.js')
+const { formatSize } = require('../cache/quantities.js')
 const { Failure } = require('./failure.js')
 const { open } = require('./open.js')
 const { parsedSize } = require('./arguments.js')
@@ -30,8 +30,8 @@ function refusal(bytes, file) {
 }
 
 function lookUp(bytes, { partition, minSize }) {
-  const { native } = require('../native.js')
-  const { readOptions } = require('../options.js')
+  const { native } = require('../process/native.js')
+  const { readOptions } = require('../compile/options.js')
   const hash = native.hashOf(bytes)
   const options = readOptions({ partition, minSize }, 'explain').native
   const nothing = { outcome: 'miss', reason: 'absent', near: [] }

@@ -11,8 +11,8 @@ const CODES = { failed: 'ERR_WASM_CACHE_FAILED', disabled: 'ERR_WASM_CACHE_DISAB
  * cannot be written is used for what is in it.
  */
 function isWritable(directory) {
-  const { native } = require('../native.js')
-  const { environment } = require('../environment.js')
+  const { native } = require('../process/native.js')
+  const { environment } = require('../cache/environment.js')
   const root = native.locateCache(directory ?? environment.directory)
   if (root === null || !fs.existsSync(root)) return undefined
   try {

@@ -6,7 +6,7 @@
 const { subscribe } = require('node:diagnostics_channel')
 
 const { cache, compile, Instance, Module } = require('../../index.js')
-const { NAMES } = require('../events.js')
+const { NAMES } = require('../events/events.js')
 
 // (module (func (export "answer") (result i32) (i32.const 42)))
 const ANSWER = Buffer.from('0061736d010000000105016000017f03020100070a0106616e7377657200000a06010400412a0b', 'hex')

@@ -5,7 +5,7 @@
 const Table = require('cli-table3')
 const { createColors } = require('picocolors')
 
-const { formatSize } = require('../quantities.js')
+const { formatSize } = require('../cache/quantities.js')
 
 // https://no-color.org: set and not empty.
 const colorful = (stream) => stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb'

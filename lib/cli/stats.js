@@ -1,6 +1,6 @@
 'use strict'
 
-const { formatSize } = require('../quantities.js')
+const { formatSize } = require('../cache/quantities.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
 

@@ -3,7 +3,7 @@
 const { subscribe } = require('node:diagnostics_channel')
 const { once } = require('node:events')
 
-const { formatDuration, formatSize } = require('../quantities.js')
+const { formatDuration, formatSize } = require('../cache/quantities.js')
 const { parsedSize } = require('./arguments.js')
 const { Failure } = require('./failure.js')
 const { interruptible } = require('./interruption.js')

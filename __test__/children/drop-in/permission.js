@@ -9,7 +9,7 @@ const fs = require('node:fs')
 const { pathToFileURL } = require('node:url')
 
 const { Module, compileStreaming } = require('../../../index.js')
-const { NAMES } = require('../../../dist/engine.js').load('events.js')
+const { NAMES } = require('../../../dist/engine.js').load('events/events.js')
 
 const [, , file, end] = process.argv
 const told = { events: [] }

@@ -1,7 +1,7 @@
 //! What externrefs a link group holds.
 //!
 //! An externref is a word that compiled code only moves: [`TAG`] over an index of JavaScript's slab, or 0 for null
-//! (`lib/slab.js`). It is held by frames of WebAssembly, by tables, by globals, by the payloads of exceptions, and, while
+//! (`lib/api/slab.js`). It is held by frames of WebAssembly, by tables, by globals, by the payloads of exceptions, and, while
 //! a call is being prepared, by the arena. Frames are not described by compiled code, so whatever on the stacks looks
 //! like one counts as one ([`super::scan`]); the tag makes that unlikely for anything else.
 //!
@@ -15,7 +15,7 @@ use wasmer_vm::{InternalStoreHandle, StoreObjects, VMGlobalDefinition, VMTable};
 use super::exception::Exceptions;
 use super::scan;
 
-/// The upper half of an externref, as `lib/slab.js` has it: as a number it is a signalling NaN, which no arithmetic
+/// The upper half of an externref, as `lib/api/slab.js` has it: as a number it is a signalling NaN, which no arithmetic
 /// makes, and it is no address.
 const TAG: u64 = 0x7ff4_7265;
 

@@ -1,6 +1,6 @@
 //! What a process leaves to another, detached one when it ends: its unfinished modules.
 //!
-//! Where the main thread has loaded the package, its JavaScript hands off at its end (`lib/exit.js`). Where only worker
+//! Where the main thread has loaded the package, its JavaScript hands off at its end (`lib/process/exit.js`). Where only worker
 //! threads have, none of them ends with the process, and it is done here while `exit` runs.
 
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ impl Finisher {
     }
 }
 
-/// What `lib/orphans.js` knows a finisher by, which may be another version's.
+/// What `lib/process/orphans.js` knows a finisher by, which may be another version's.
 #[cfg(target_os = "linux")]
 const NAME: &std::ffi::CStr = c"wasm-finisher";
 

@@ -1,0 +1,33 @@
+'use strict'
+
+// Keeps `instanceof` right for objects that V8 made, or takes from us.
+
+const namespace = require('./namespace.js')
+const { builtin, parents } = require('../process/realm.js')
+
+// What another thread sends, V8 makes with the built-in's prototypes.
+const SENT = ['Memory', 'Module']
+
+// What the built-in engine takes from us as its own.
+const SHARED = ['Memory', 'Tag']
+
+/**
+ * While a namespace is in force, the built-in's prototypes inherit from its, so that a Memory or a Module that another
+ * thread sent is an instance of its classes. While none is, it is the other way round, so that our memories and tags are
+ * instances of the built-in's classes.
+ *
+ * @param {object} [inForce]
+ */
+function inherit(inForce) {
+  for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, parents[name])
+  for (const name of SHARED) {
+    const { prototype } = namespace[name]
+    Object.setPrototypeOf(prototype, inForce === undefined ? builtin[name].prototype : parents[name])
+  }
+  // The one object that the built-in has made already.
+  if (builtin.JSTag !== undefined) Object.setPrototypeOf(builtin.JSTag, (inForce ?? builtin).Tag.prototype)
+  if (inForce === undefined) return
+  for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, inForce[name].prototype)
+}
+
+module.exports = { inherit, namespace }

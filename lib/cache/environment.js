@@ -1,0 +1,67 @@
+'use strict'
+
+// The settings of the cache in the environment, checked and put into the form that the native side takes.
+
+const path = require('node:path')
+
+const { cacheAccess } = require('../process/permission.js')
+const { parseSize } = require('./quantities.js')
+const started = require('../process/started.js')
+
+// The native side's value for a limit that is not set.
+const NO_LIMIT = -1
+
+const {
+  WASM_COMPILE_CACHE,
+  WASM_COMPILE_CACHE_MAX_ENTRY_SIZE,
+  WASM_COMPILE_CACHE_MAX_SIZE,
+  WASM_COMPILE_CACHE_ONLY,
+  WASM_DISABLE_COMPILE_CACHE,
+} = started.environment
+
+/** What the user's cache folder is made of. */
+const HOMES = ['HOME', 'XDG_CACHE_HOME']
+
+/** Bytes; NO_LIMIT where nothing is set. What is no size is a warning: without a limit the disk could fill. */
+function sizeOf(variable, text) {
+  if (!text) return NO_LIMIT
+  const size = parseSize(text)
+  if (size !== undefined) return size
+  process.emitWarning(`${variable} is not a size like 500M or 2G: ${text}. It is ignored`, { code: 'ERR_WASM_CACHE_SIZE' })
+  return NO_LIMIT
+}
+
+const environment = {
+  /** Absolute, because the program may change its folder; null: the user's cache folder. */
+  directory: WASM_COMPILE_CACHE ? (started.directory ?? path.resolve(WASM_COMPILE_CACHE)) : null,
+  enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
+  maxSize: sizeOf('WASM_COMPILE_CACHE_MAX_SIZE', WASM_COMPILE_CACHE_MAX_SIZE),
+  maxEntrySize: sizeOf('WASM_COMPILE_CACHE_MAX_ENTRY_SIZE', WASM_COMPILE_CACHE_MAX_ENTRY_SIZE),
+  /** Nothing that the cache could hold is compiled. */
+  only: WASM_COMPILE_CACHE_ONLY === '1',
+}
+
+/**
+ * Passes the settings of the environment to the native side. The process' first call counts, unless enable() of
+ * ./cache.js changes them before the cache is used.
+ */
+function configure(native) {
+  const { directory, enabled, maxSize, maxEntrySize, only } = environment
+  asStarted(() => {
+    const access = cacheAccess(native.locateCache(directory))
+    native.configure({ directory, access, maxSize, maxEntrySize, only, disabled: !enabled })
+  })
+}
+
+/** Native looks for the user's cache folder in the environment of this moment, from which a program may have removed it. */
+function asStarted(action) {
+  const taken = HOMES.filter((name) => process.env[name] === undefined && started.environment[name] !== undefined)
+  for (const name of taken) process.env[name] = started.environment[name]
+  try {
+    action()
+  } finally {
+    for (const name of taken) delete process.env[name]
+  }
+}
+
+module.exports = { NO_LIMIT, configure, environment }

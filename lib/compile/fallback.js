@@ -1,0 +1,117 @@
+'use strict'
+
+// The built-in engine as the last resort: it compiles what this one cannot, and words the error where neither can.
+
+const events = require('../events/events.js')
+const { native, builtin, classes } = require('../process/native.js')
+
+function unsupported(feature, reason) {
+  const error = new classes.CompileError(`${reason}; the built-in engine is used with { fallback: 'builtin' }`)
+  const hidden = (value) => ({ value, writable: true, configurable: true })
+  return Object.defineProperties(error, { code: hidden('ERR_WASM_UNSUPPORTED'), feature: hidden(feature) })
+}
+
+const mayFallBack = ({ native: { fallback } }) => fallback
+
+/** Whether no engine may compile the bytes (WASM_COMPILE_CACHE_ONLY=1): native finds them in the cache, or refuses. */
+const mustBeCached = (bytes, { native: { minSize } }) => native.mustBeCached(bytes.byteLength, minSize)
+
+// Imports that the built-in engine resolves itself (JS API, "builtins"). It alone knows which those are: where one is
+// among them, Module.imports leaves it out.
+function usesStringBuiltins(bytes, standard) {
+  try {
+    const all = builtin.Module.imports(new builtin.Module(bytes))
+    return builtin.Module.imports(new builtin.Module(bytes, standard)).length < all.length
+  } catch {
+    return false
+  }
+}
+
+/** Whether {@link refusalOf} has to see a module before it is compiled. */
+const wantsAllBytes = (options) =>
+  options.standard !== undefined || (mayFallBack(options) && !native.hostGuardsMemories())
+
+/**
+ * Why this engine need not even try; undefined where it should.
+ *
+ * @param {Uint8Array} bytes
+ * @param {object} options as ./options.js reads them
+ */
+function refusalOf(bytes, options) {
+  if (mustBeCached(bytes, options)) return undefined
+  if (options.standard !== undefined && usesStringBuiltins(bytes, options.standard)) {
+    return unsupported('js-string-builtins', 'Imports of JS string builtins are not supported')
+  }
+  // Without guard regions no code of ours may touch a memory; with { fallback: 'error' } linking says so.
+  if (mayFallBack(options) && !native.hostGuardsMemories()) {
+    return unsupported('unguarded-memories', 'No guard regions can be seen behind the memories of this process')
+  }
+  return undefined
+}
+
+const NAMED = /^WebAssembly\.\w+\(\): /
+
+/** V8's error where it refuses the bytes as well, in the name of the function that was called; else ours. */
+function final(error, theirs, where) {
+  if (!(theirs instanceof classes.CompileError)) return error
+  const own = new classes.CompileError(theirs.message.replace(NAMED, () => `${where}: `))
+  return Object.defineProperty(own, 'code', Object.getOwnPropertyDescriptor(error, 'code'))
+}
+
+/** Whether the built-in engine is to be asked about what this one refused. */
+function asks(error, bytes, options) {
+  if (error.code === 'ERR_WASM_UNSUPPORTED' ? !mayFallBack(options) : error.code !== 'ERR_WASM_INVALID_MODULE') return false
+  return !mustBeCached(bytes, options)
+}
+
+function tell({ feature = 'unknown', offset }, bytes, source) {
+  events.emit({ name: 'fallback', dur: 0, source, bytes: bytes.byteLength, feature, offset })
+}
+
+/** The built-in engine took it. */
+function taken(module, error, bytes, options) {
+  if (!mayFallBack(options)) throw error
+  tell(error, bytes, options.native.source)
+  return { module }
+}
+
+/**
+ * What the built-in engine makes of bytes that were refused.
+ *
+ * @param {Error} error the refusal
+ * @param {Uint8Array | ArrayBuffer} bytes
+ * @param {object} options as ./options.js reads them
+ * @param {string} where the function that was called
+ * @returns {{module: object}}
+ */
+function compileNow(error, bytes, options, where) {
+  if (!asks(error, bytes, options)) throw error
+  let module
+  try {
+    module = new builtin.Module(bytes, options.standard)
+  } catch (theirs) {
+    throw final(error, theirs, where)
+  }
+  return taken(module, error, bytes, options)
+}
+
+/** The same in the background; `bytes` is null where they are not all there. */
+async function compileLater(error, bytes, options, where) {
+  if (bytes === null || !asks(error, bytes, options)) throw error
+  let module
+  try {
+    module = await builtin.compile(bytes, options.standard)
+  } catch (theirs) {
+    throw final(error, theirs, where)
+  }
+  return taken(module, error, bytes, options)
+}
+
+/** Whether `compile` would accept the bytes. */
+function validate(bytes, options) {
+  const { standard } = options
+  if (mayFallBack(options) && builtin.validate(bytes, standard)) return true
+  return native.validate(bytes) && (standard === undefined || !usesStringBuiltins(bytes, standard))
+}
+
+module.exports = { compileLater, compileNow, refusalOf, tell, validate, wantsAllBytes }

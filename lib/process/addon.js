@@ -1,0 +1,70 @@
+'use strict'
+
+// Loads the native addon, or says why it cannot be loaded: the generated loader blames npm, whatever the cause.
+
+/** The errors behind an error, the outermost first. */
+function* causes(error) {
+  for (let cause = error.cause; cause instanceof Error; cause = cause.cause) yield cause
+}
+
+/** Whether Node loads no addons at all. It says so before it looks for the file. */
+function areDisabled() {
+  try {
+    process.dlopen({ exports: {} }, '')
+  } catch ({ code }) {
+    return code === 'ERR_DLOPEN_DISABLED'
+  }
+  return false
+}
+
+function missing(error) {
+  const platform = `${process.platform}-${process.arch}`
+  // What was found, and could not be loaded.
+  const broken = [...causes(error)].find(({ message }) => !message.startsWith('Cannot find module'))
+  const found = broken === undefined ? 'it is not installed' : broken.message.split('\n')[0]
+  return `The native addon of wasm-compile-cache for ${platform} cannot be loaded: ${found}. ` +
+    'npm leaves it out with --omit=optional, or when node_modules is copied from another platform; ' +
+    '`npm rebuild wasm-compile-cache` makes it from source'
+}
+
+const SHADOW_STACK =
+  'This process has a shadow stack (CET or GCS), under which the code of wasm-compile-cache cannot run; ' +
+  'GLIBC_TUNABLES=glibc.cpu.x86_shstk=off runs it without one'
+
+/** Names of the addons that may fit: which C library Linux has, takes longer to find out than to try. */
+function candidates() {
+  const { platform, arch } = process
+  if (platform === 'linux') return [`linux-${arch}-gnu`, `linux-${arch}-musl`]
+  return [platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`]
+}
+
+/** The addon where it is usually found, without the generated loader, which looks everywhere and knows why not. */
+function find() {
+  if (process.env.NAPI_RS_NATIVE_LIBRARY_PATH) return undefined
+  for (const name of candidates()) {
+    for (const request of [`../wasm-compile-cache.${name}.node`, `wasm-compile-cache-${name}`]) {
+      try {
+        return require(request)
+      } catch {
+        // The next one.
+      }
+    }
+  }
+  return undefined
+}
+
+function load() {
+  let addon
+  try {
+    addon = find() ?? require('../../binding.js')
+  } catch (error) {
+    const [code, message] = areDisabled()
+      ? ['ERR_WASM_ADDONS_DISABLED', 'wasm-compile-cache is a native addon, and Node loads none (--no-addons, or --permission without --allow-addons)']
+      : ['ERR_WASM_NO_ADDON', missing(error)]
+    throw Object.assign(new Error(message, { cause: error }), { code })
+  }
+  if (addon.refusal === 'shadowStack') throw Object.assign(new Error(SHADOW_STACK), { code: 'ERR_WASM_SHADOW_STACK' })
+  return addon
+}
+
+module.exports = load()
