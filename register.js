@@ -111,10 +111,14 @@ function wait() {
  */
 function watch(isInstalled) {
   const names = new Set(['vm', 'worker_threads'])
+  // Process 1 waits for what its children leave behind (./lib/process/orphans.js).
+  if (process.pid === 1) names.add('child_process').add('cluster')
   const hook = (name) => {
     names.delete(name)
     try {
-      if (isInstalled()) require('./dist/hooks.js').install([name])
+      if (!isInstalled()) return
+      if (name === 'vm' || name === 'worker_threads') require('./dist/hooks.js').install([name])
+      else engine('api.js')
     } catch (error) {
       warn(error)
     }
@@ -124,7 +128,7 @@ function watch(isInstalled) {
   const original = Module._load
   function _load(request, parent, main) {
     if (main) isMain = true
-    const name = `${request}`.replace(/^node:/, '')
+    const name = typeof request === 'string' && request.startsWith('node:') ? request.slice(5) : request
     // Not for what is loaded by that.
     if (names.has(name) && parent?.path !== `${__dirname}${SEPARATOR}dist`) hook(name)
     if (names.size === 0 && Module._load === _load) Module._load = original
