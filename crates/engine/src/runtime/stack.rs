@@ -227,12 +227,13 @@ impl Zone {
         unwind::check(frame, &stack, is_library)
     }
 
-    /// Whether a stack pointer is on the WebAssembly stack that was entered last, and above its zone.
+    /// Whether a stack pointer is on the WebAssembly stack that was entered last, with room for a backtrace. The frame
+    /// of compiled code may reach into the zone, as long as nothing there was touched.
     pub(super) fn is_on_stack(&self, sp: usize) -> bool {
         // SAFETY: null, or of a call that has not returned: `Inside` takes it out before.
         let entry = unsafe { self.entry.get().as_ref() };
         let start = entry.map_or(0, |entry| entry.start.get());
-        start != 0 && (start + ZONE..start + STACK).contains(&sp)
+        start != 0 && (start + ZONE / 2..start + STACK).contains(&sp)
     }
 }
 

@@ -59,6 +59,23 @@ fn stacks_are_read_as_far_as_is_asked_for() {
     }
 }
 
+#[test]
+#[cfg(target_os = "linux")]
+fn a_frame_that_reaches_into_the_zone_is_on_its_stack_as_far_as_there_is_room() {
+    let (zone, (start, _)) = (Zone::new(), stack());
+    nest(&zone, 1, (start, start + STACK - 64), &mut |_| {
+        for (sp, expected) in [
+            (start + STACK - 8, true),
+            (start + ZONE - 8, true),
+            (start + ZONE / 2 - 8, false),
+            (start - 8, false),
+            (start + STACK, false),
+        ] {
+            assert_eq!(zone.is_on_stack(sp), expected, "{}", sp.wrapping_sub(start));
+        }
+    });
+}
+
 /// As wasmer makes them: a guard page, then the stack. Returns its base.
 #[cfg(target_os = "linux")]
 fn mapped(guard: region::Protection) -> (region::Allocation, usize) {
