@@ -11,9 +11,11 @@ use wasm_compile_cache_store::{
     ArtifactKey, CacheError, Counts, Evicted, Item, Label, ModuleHash, Store,
 };
 
-use super::compile::{Waiting, cache_mode_of, options_of};
-use super::js::{self, Call, Env, Exports, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Env, Result, Value};
+use super::options::{cache_mode_of, hash_of, options_of};
 use super::thrown::Thrown;
+use super::waiting::Waiting;
 
 pub fn register(exports: &Exports) {
     exports.function("configure", configure);
@@ -282,14 +284,6 @@ fn report(env: Env, verified: u64, bad: &[CacheError]) -> Result<Value> {
     })?;
     js::set(env, object, "quarantined", bad)?;
     Ok(object)
-}
-
-/// A module's hash, in hex.
-pub fn hash_of(text: &str) -> Result<[u8; 32]> {
-    let mut hash = [0; 32];
-    hex::decode_to_slice(text, &mut hash)
-        .map_err(|_| Thrown::Type(format!("{text} is not the hash of a module")))?;
-    Ok(hash)
 }
 
 /// `(hash, size, options)`: what a compile would find. `null` without a cache.

@@ -16,7 +16,7 @@ use wasm_compile_cache_engine::features;
 use wasm_compile_cache_engine::runtime::{WasmThread, Watched};
 
 use super::js::{self, Env, Result};
-use super::thrown::clear_exception;
+use super::pending::clear_exception;
 
 /// In these, `NAPI_PREAMBLE` of `src/js_native_api_v8.h` comes before `CHECK_ARG` in `napi_strict_equals`.
 const KNOWN: RangeInclusive<u32> = 20..=26;

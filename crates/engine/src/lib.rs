@@ -8,6 +8,7 @@
 pub mod address;
 pub mod error;
 pub mod features;
+mod limits;
 pub mod module;
 pub mod panics;
 pub mod runtime;

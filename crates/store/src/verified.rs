@@ -31,6 +31,17 @@ const RECHECK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const TIME_LEN: usize = 8;
 const LEN: usize = TIME_LEN + 32;
 
+/// What the verification of an artifact may rely on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trust {
+    /// The note of an earlier one. `used`: the artifact is used by this.
+    Noted { used: bool },
+    /// As `Noted`, and used; after the file was written, its file system's clock reached this.
+    Written(Option<Tick>),
+    /// Nothing: it is hashed.
+    Nothing,
+}
+
 /// What is remembered of a file.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {

@@ -16,14 +16,12 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::LazyLock;
 
-use super::frames::Notes;
 use super::guard;
 use super::levels::{DeepLevel, SHALLOW};
-use super::scan::Waiting;
+use super::notes::Notes;
 use super::unwind::{self, Frame};
+use super::waiting::Waiting;
 use crate::features;
-use crate::module::Site;
-use crate::tier::Position;
 use parking_lot::Mutex;
 use wasmer_types::RawValue;
 use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
@@ -121,28 +119,6 @@ impl WasmThread {
     pub(super) fn zone(self) -> *const Zone {
         self.0
     }
-
-    /// Has [`Self::trace`] begin with the calls under way, which all wait for the host.
-    pub fn note_callers(self) {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.notes.forget();
-    }
-
-    /// The frames of the call that failed, unless another was made since, and of the calls under way,
-    /// innermost first: at most `limit` frames, of at most `calls` calls.
-    pub fn trace(self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.trace(limit, calls)
-    }
-
-    /// The instruction that failed last, where its trap codes do not say what it is.
-    pub fn failed_site(self) -> Option<Site> {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.failed_at()?.site
-    }
 }
 
 /// This thread's zone; its address stays the same while the thread lives.
@@ -185,7 +161,7 @@ impl Zone {
         let level = if entry.depth < SHALLOW {
             None
         } else {
-            Some(DeepLevel::begin()?)
+            Some(DeepLevel::begin(mappings())?)
         };
         self.entry.set(entry);
         self.notes.forget();
@@ -370,7 +346,7 @@ use linux::protect;
 
 /// How many mappings a stack is: its guard page, the rest, and the zone where that is one of its own.
 #[cfg(target_os = "linux")]
-pub(super) use linux::mappings;
+use linux::mappings;
 
 #[cfg(all(
     target_os = "linux",
@@ -393,6 +369,12 @@ fn is_library(at: usize) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn protect(_start: usize, _open: bool) {}
 
+/// They are not counted.
+#[cfg(not(target_os = "linux"))]
+fn mappings() -> usize {
+    0
+}
+
 /// No handler.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn handler() -> Option<*const TrapHandlerFn<'static>> {
@@ -407,7 +389,7 @@ mod linux {
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
-    use super::super::frames::Registers;
+    use super::super::notes::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
     /// Makes pages inaccessible within a mapping (Linux 6.13), where `mprotect` splits it in two.

@@ -49,7 +49,8 @@ fn stacks_are_read_as_far_as_is_asked_for() {
     for depth in [20, 2000] {
         nest(&zone, depth, stack, &mut |entry| {
             let trap = Trap::user(Box::<dyn Error + Send + Sync>::from("thrown"));
-            assert_eq!(reads(|| zone.record(entry, &trap)), 0);
+            let record = || zone.notes.fail(Some(&trap), entry.start(), entry.host());
+            assert_eq!(reads(record), 0);
             // The call that failed is among those under way here.
             let traced = reads(|| assert_eq!(zone.trace(10, 18).len(), 18));
             assert_eq!(traced, 18 * 2 * FRAMES);

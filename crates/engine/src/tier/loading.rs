@@ -10,8 +10,9 @@ use wasm_compile_cache_store::{ArtifactKey, Entry, FileStat, Lookup, ModuleHash,
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
 use wasmer_types::DeserializeError;
 
-use super::code::{Code, Module};
-use super::compile::{CacheMode, CompileOptions};
+use super::code::Code;
+use super::module::Module;
+use super::options::{CacheMode, CompileOptions};
 use super::storage::store;
 use super::{engine, scheduler};
 use crate::module::Declaration;
@@ -28,7 +29,7 @@ pub fn load(
 ) -> Option<Arc<Module>> {
     let span = Span::start();
     match load_code(key, hash, options) {
-        Loading::Loaded(declaration, code) => Some(Module::new(hash, *declaration, code)),
+        Loading::Loaded(declaration, code) => Some(Module::new(*declaration, code)),
         Loading::Missed(store) => {
             if size >= options.min_size {
                 let module = ModuleHash::from_bytes(hash);
@@ -84,7 +85,7 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
     let image = entry.image_len;
     let verified = if entry.remembered { "before" } else { "now" };
     let mapping = Instant::now();
-    match load_entry(entry) {
+    match load_entry(entry, hash) {
         Ok(LoadedEntry {
             declaration,
             code,
@@ -234,7 +235,7 @@ pub(super) struct LoadedEntry {
 
 /// Loads a verified entry: mapped where that can be had. It cannot where no further file may be open, as the loader opens
 /// it again, and where the file system lets nothing be executed.
-pub(super) fn load_entry(entry: Entry) -> Result<LoadedEntry, Unloadable> {
+pub(super) fn load_entry(entry: Entry, hash: [u8; 32]) -> Result<LoadedEntry, Unloadable> {
     let copy = || ("private", copied(&entry));
     let (pages, loaded) = if engine::MAPPED_ARTIFACTS {
         match mapped(&entry) {
@@ -251,7 +252,7 @@ pub(super) fn load_entry(entry: Entry) -> Result<LoadedEntry, Unloadable> {
     let (reason, is_defective) = match loaded {
         Ok((artifact, engine)) => {
             let info = artifact.create_module_info();
-            match Declaration::carried(info, &meta, &file) {
+            match Declaration::carried(hash, info, &meta, &file) {
                 Some((declaration, origin)) => {
                     let kept = Some(Arc::clone(&file));
                     let code = Code::of_artifact(artifact, engine, origin, kept);

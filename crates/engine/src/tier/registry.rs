@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use wasm_compile_cache_store::ArtifactKey;
 
-use super::code::Module;
-use super::compile::{CacheMode, CompileOptions};
+use super::module::{Module, Token};
+use super::options::{CacheMode, CompileOptions};
 
 enum State {
     /// A thread is making it.
@@ -115,9 +115,6 @@ pub fn enter(key: ArtifactKey, size: u64, options: &CompileOptions) -> Entered {
     modules.insert(key, State::Building, State::lives);
     Entered::Build(Building(Some(key)))
 }
-
-/// Names a module among the modules of the process; not to be guessed.
-pub type Token = [u8; 16];
 
 #[derive(Default)]
 struct Posted {

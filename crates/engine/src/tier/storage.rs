@@ -10,8 +10,9 @@ use wasm_compile_cache_store::{
     ArtifactKey, CacheError, Item, Label, Limits, Lookup, ModuleHash, Settings, Store,
 };
 
-use super::compile::{CacheMode, CompileOptions};
-use super::{engine, scheduler};
+use super::fingerprint::fingerprint as current_fingerprint;
+use super::options::{CacheMode, CompileOptions};
+use super::{engine, exit, scheduler};
 use crate::trace::Span;
 
 /// What a process says of its cache.
@@ -221,6 +222,8 @@ fn open() -> Result<Option<Store>, CacheError> {
                 && store.is_writable()
             {
                 sweep(store);
+                // A main thread has done it by then.
+                exit::when_called(record_counts);
             }
             opened
         }
@@ -277,7 +280,7 @@ pub fn tell_failure(options: &CompileOptions, error: &CacheError) {
 
 fn fingerprint() -> &'static [(&'static str, String)] {
     static FINGERPRINT: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
-    FINGERPRINT.get_or_init(engine::fingerprint)
+    FINGERPRINT.get_or_init(current_fingerprint)
 }
 
 /// The artifact's key.
