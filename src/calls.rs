@@ -30,7 +30,7 @@ pub struct Exports {
     state: *const EnvState,
 }
 
-struct Entry {
+struct Exported {
     body: Body,
     state: *const EnvState,
 }
@@ -43,7 +43,7 @@ impl Exports {
     /// Adds a function. Its entry lives as long as the process: there are few, and they are
     /// needed until the environment's last moment.
     pub fn function(&self, name: &str, body: Body) {
-        let entry = Box::leak(Box::new(Entry {
+        let entry = Box::leak(Box::new(Exported {
             body,
             state: self.state,
         }));
@@ -87,7 +87,7 @@ unsafe extern "C" fn callback(env: Env, info: sys::napi_callback_info) -> Value 
         return ptr::null_mut();
     }
     // SAFETY: `Exports::function` passed a leaked entry.
-    let entry = unsafe { &*data.cast::<Entry>() };
+    let entry = unsafe { &*data.cast::<Exported>() };
     // SAFETY: JavaScript runs, so the environment and with it its state is alive.
     let state = unsafe { &*entry.state };
     let call = Call {

@@ -85,8 +85,8 @@ impl Observation {
 
     /// Whether the file had last changed at least `window` before it was seen, so that any change after that moment
     /// gets other times, on file systems whose clock ticks at least once per `window`. Times in the future (a clock
-    /// that was put back, a server's clock) are never settled.
-    pub(super) fn settled(&self, window: Duration) -> bool {
+    /// that was put back, a server's clock) never count.
+    pub(super) fn unchanged_for(&self, window: Duration) -> bool {
         let Ok(at) = self.at.duration_since(UNIX_EPOCH) else {
             return false;
         };
@@ -113,15 +113,15 @@ mod tests {
             at: UNIX_EPOCH + Duration::from_millis(millis),
         };
         let window = Duration::from_secs(2);
-        assert!(seen(202_000).settled(window));
-        assert!(!seen(201_999).settled(window));
-        assert!(!seen(1).settled(window), "a time in the future");
+        assert!(seen(202_000).unchanged_for(window));
+        assert!(!seen(201_999).unchanged_for(window));
+        assert!(!seen(1).unchanged_for(window), "a time in the future");
         assert!(
             !Observation {
                 stat,
                 at: UNIX_EPOCH - Duration::from_secs(1)
             }
-            .settled(window)
+            .unchanged_for(window)
         );
     }
 }

@@ -65,7 +65,7 @@ impl StatIndex {
         after: &FileStat,
         module: ModuleHash,
     ) -> Result<bool, CacheError> {
-        if before.stat != *after || !before.settled(RACY_WINDOW) {
+        if before.stat != *after || !before.unchanged_for(RACY_WINDOW) {
             return Ok(false);
         }
         let mut sealed = [0; SEAL_AT];

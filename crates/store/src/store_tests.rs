@@ -193,7 +193,7 @@ fn a_fresh_file_is_verified_each_time_until_it_has_settled() {
     assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
     assert!(!store.note_path(&KEY).exists());
     file.set_modified(SystemTime::now()).unwrap();
-    std::thread::sleep(verified::SETTLE);
+    std::thread::sleep(verified::UNCHANGED);
     assert!(!hit(store.lookup(&KEY, MODULE)).remembered);
     assert!(hit(store.lookup(&KEY, MODULE)).remembered);
     // A copy has another inode: the note is not its.

@@ -22,9 +22,9 @@ use super::seal::Seals;
 /// file systems that caches live on (10 ms with HZ=100; ext4, xfs, btrfs, tmpfs and APFS keep nanoseconds).
 ///
 /// Shorter than for sources (`stat_index::RACY_WINDOW`): nothing but an accident writes to a cache file in place.
-pub(super) const SETTLE: Duration = Duration::from_millis(50);
+pub(super) const UNCHANGED: Duration = Duration::from_millis(50);
 /// The same for a file system whose times are whole seconds, FAT's being even ones.
-const SETTLE_COARSE: Duration = Duration::from_secs(2);
+const UNCHANGED_COARSE: Duration = Duration::from_secs(2);
 /// After this time a file is hashed again, in the background: disks forget without telling the file system.
 const RECHECK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -118,7 +118,7 @@ impl Subject<'_> {
 pub(super) fn can_be_noted(seen: &Observation, tick: Option<Tick>) -> bool {
     let coarse = seen.stat.ctime_ns % 1_000_000_000 == 0;
     tick.is_some_and(|Tick(tick)| tick > seen.stat.newest())
-        || seen.settled(if coarse { SETTLE_COARSE } else { SETTLE })
+        || seen.unchanged_for(if coarse { UNCHANGED_COARSE } else { UNCHANGED })
 }
 
 /// A time that a file system has given to a file, in ns.
@@ -129,7 +129,7 @@ pub(super) struct Tick(i128);
 const TICK: Duration = Duration::from_millis(12);
 
 /// Waits until the clock of the file system that `probe` is on gives later times than those of `stat`: a tick of the
-/// kernel's. Where that is not enough, the rest of [`SETTLE`], and `None`.
+/// kernel's. Where that is not enough, the rest of [`UNCHANGED`], and `None`.
 ///
 /// The same system calls every time, so that tests can stop a writer at each of them.
 pub(super) fn tick_after(probe: &Pending, stat: &FileStat) -> Option<Tick> {
@@ -140,7 +140,7 @@ pub(super) fn tick_after(probe: &Pending, stat: &FileStat) -> Option<Tick> {
     match ticked {
         Ok(Some(FileStat { ctime_ns, .. })) if ctime_ns > stat.newest() => Some(Tick(ctime_ns)),
         _ => {
-            std::thread::sleep(SETTLE - TICK);
+            std::thread::sleep(UNCHANGED - TICK);
             None
         }
     }

@@ -1,7 +1,7 @@
 //! Which WebAssembly frames were on a thread's stacks when something failed.
 //!
 //! Nothing is walked when a call fails, because most of what is thrown has no stack, and what has one
-//! shows ten frames of it. Where the call failed is noted, and [`Zone::trace`] goes from there as far
+//! shows ten frames of it. Where the call failed is noted, and [`CallStack::trace`] goes from there as far
 //! as it is asked to. It finds addresses only; `tier` knows what they stand for. Both compilers keep
 //! a chain of frame pointers (Cranelift in every function that calls another), so that walking costs
 //! next to nothing. Where wasmer took a backtrace anyway, that is used.
@@ -26,7 +26,7 @@ use std::iter;
 use wasmer_types::TrapCode;
 
 use super::notes::{Failure, Registers};
-use super::stack::{Entry, STACK, WasmThread, ZONE, Zone};
+use super::stack::{ActiveCall, STACK, WasmThread, ZONE, CallStack};
 use crate::module::Site;
 use crate::tier::{Position, position};
 
@@ -47,7 +47,7 @@ fn positions(addresses: Addresses<'_>, trap: Option<TrapCode>, limit: usize) -> 
         .collect()
 }
 
-impl Zone {
+impl CallStack {
     /// The frames of the call that failed, if it is the last that was made.
     fn failed(&self, limit: usize) -> Option<Vec<Position>> {
         let failed = self.notes.failed()?;
@@ -108,7 +108,7 @@ impl WasmThread {
 }
 
 /// The frames of a call that waits for the host.
-fn waiting(entry: &Entry) -> Addresses<'static> {
+fn waiting(entry: &ActiveCall) -> Addresses<'static> {
     Box::new(Stack::new(entry.start()).chain(entry.host()))
 }
 

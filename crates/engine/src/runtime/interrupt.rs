@@ -21,7 +21,7 @@ use parking_lot::{Condvar, Mutex};
 use wasmer_vm::{VMBuiltinFunctionIndex, VMInstance, raise_user_trap};
 
 use super::signal;
-use super::stack::{WasmThread, Zone};
+use super::stack::{WasmThread, CallStack};
 
 /// WebAssembly was ended, because its environment is to stop.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub struct Watched {
     asked: AtomicBool,
     /// The environment's; used by its thread only.
     question: Cell<Option<(Question, *mut c_void)>>,
-    zone: Cell<*const Zone>,
+    zone: Cell<*const CallStack>,
 }
 
 // SAFETY: the cells are used by one thread, `next` never changes, and the rest is atomic.

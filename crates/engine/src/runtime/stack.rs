@@ -48,10 +48,10 @@ pub(super) const ZONE: usize = if cfg!(target_os = "linux") {
 
 /// What [`enter`] is to run; it takes the place of the body.
 #[repr(C)]
-pub(super) struct Entry {
+pub(super) struct ActiveCall {
     trampoline: VMTrampoline,
     body: *const VMFunctionBody,
-    zone: *const Zone,
+    zone: *const CallStack,
     /// Where the zone of the call's stack begins, 0 until that is known, or if it is not.
     start: Cell<usize>,
     /// An address in the first frame of the call's stack, 0 until there is one.
@@ -60,12 +60,12 @@ pub(super) struct Entry {
     host: Cell<usize>,
     waiting: Waiting,
     /// The call around this one.
-    outer: *const Entry,
+    outer: *const ActiveCall,
     /// How many there are around it.
     depth: usize,
 }
 
-impl Entry {
+impl ActiveCall {
     /// Where the zone of the call's stack begins, 0 if it has none yet.
     pub(super) fn start(&self) -> usize {
         self.start.get()
@@ -80,14 +80,14 @@ impl Entry {
 /// Guards the stack it finds itself on, then runs the entry behind `entry`.
 ///
 /// # Safety
-/// `entry` must point at an [`Entry`] that fits `vmctx` and `values`, with this thread's zone.
+/// `entry` must point at an [`ActiveCall`] that fits `vmctx` and `values`, with this thread's zone.
 pub(super) unsafe extern "C-unwind" fn enter(
     vmctx: *mut VMContext,
     entry: *const VMFunctionBody,
     values: *mut RawValue,
 ) {
     // SAFETY: the caller's promise.
-    let entry = unsafe { &*entry.cast::<Entry>() };
+    let entry = unsafe { &*entry.cast::<ActiveCall>() };
     // SAFETY: the caller's promise.
     unsafe { &*entry.zone }.guard(entry);
     // SAFETY: the caller's promise.
@@ -95,11 +95,11 @@ pub(super) unsafe extern "C-unwind" fn enter(
 }
 
 /// The zone of the stack that runs on this thread.
-pub(super) struct Zone {
+pub(super) struct CallStack {
     /// The base of the stack that was used last: the one that the next call gets, mostly.
     last: Cell<usize>,
     /// The call under way, null if there is none.
-    entry: Cell<*const Entry>,
+    entry: Cell<*const ActiveCall>,
     /// The zone that was given to native code, 0 if none.
     opened: Cell<usize>,
     pub(super) notes: Notes,
@@ -108,7 +108,7 @@ pub(super) struct Zone {
 /// What a thread needs to enter WebAssembly; looked up once, because thread-local storage is slow to
 /// reach from a library that was loaded at run time.
 #[derive(Clone, Copy)]
-pub struct WasmThread(*const Zone);
+pub struct WasmThread(*const CallStack);
 
 impl WasmThread {
     /// The calling thread's.
@@ -116,20 +116,20 @@ impl WasmThread {
         Self(zone())
     }
 
-    pub(super) fn zone(self) -> *const Zone {
+    pub(super) fn zone(self) -> *const CallStack {
         self.0
     }
 }
 
 /// This thread's zone; its address stays the same while the thread lives.
-fn zone() -> *const Zone {
+fn zone() -> *const CallStack {
     thread_local! {
-        static ZONE: Zone = const { Zone::new() };
+        static ZONE: CallStack = const { CallStack::new() };
     }
     ZONE.with(std::ptr::from_ref)
 }
 
-impl Zone {
+impl CallStack {
     const fn new() -> Self {
         Self {
             last: Cell::new(0),
@@ -141,8 +141,8 @@ impl Zone {
 
     /// Before a call: what [`enter`] is to run.
     #[inline]
-    pub(super) fn entry(&self, trampoline: VMTrampoline, body: *const VMFunctionBody) -> Entry {
-        Entry {
+    pub(super) fn entry(&self, trampoline: VMTrampoline, body: *const VMFunctionBody) -> ActiveCall {
+        ActiveCall {
             trampoline,
             body,
             zone: self,
@@ -157,7 +157,7 @@ impl Zone {
 
     /// The call is under way until the value is dropped. `None` where there are too many.
     #[inline]
-    pub(super) fn begin<'entry>(&'entry self, entry: &'entry Entry) -> Option<Inside<'entry>> {
+    pub(super) fn begin<'entry>(&'entry self, entry: &'entry ActiveCall) -> Option<Inside<'entry>> {
         let level = if entry.depth < SHALLOW {
             None
         } else {
@@ -173,13 +173,13 @@ impl Zone {
 
     /// The innermost call under way.
     #[inline]
-    fn current(&self) -> Option<&Entry> {
+    fn current(&self) -> Option<&ActiveCall> {
         // SAFETY: null, or of a call that has not returned: `Inside` takes it out before.
         unsafe { self.entry.get().as_ref() }
     }
 
     /// The calls under way, the innermost first.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &ActiveCall> {
         // SAFETY: as in `current`; a call around another lives longer than that one.
         std::iter::successors(self.current(), |entry| unsafe { entry.outer.as_ref() })
     }
@@ -205,7 +205,7 @@ impl Zone {
 
     /// Protects the zone of the stack that is current, once.
     #[inline]
-    fn guard(&self, entry: &Entry) {
+    fn guard(&self, entry: &ActiveCall) {
         let here = 0_u8;
         let top = &raw const here as usize;
         entry.top.set(top);
@@ -239,7 +239,7 @@ impl Zone {
 
 /// A call that is under way.
 pub(super) struct Inside<'entry> {
-    entry: &'entry Entry,
+    entry: &'entry ActiveCall,
     _level: Option<DeepLevel<'static>>,
 }
 

@@ -24,7 +24,7 @@ fn stack() -> (usize, usize) {
 }
 
 /// Runs `innermost` in so many calls, all of which wait for the host, on one stack.
-fn nest(zone: &Zone, calls: usize, stack: (usize, usize), innermost: &mut dyn FnMut(&Entry)) {
+fn nest(zone: &CallStack, calls: usize, stack: (usize, usize), innermost: &mut dyn FnMut(&ActiveCall)) {
     let entry = zone.entry(trampoline, ptr::null());
     entry.start.set(stack.0);
     entry.host.set(stack.1);
@@ -45,7 +45,7 @@ fn reads(action: impl FnOnce()) -> usize {
 
 #[test]
 fn stacks_are_read_as_far_as_is_asked_for() {
-    let (zone, stack) = (Zone::new(), stack());
+    let (zone, stack) = (CallStack::new(), stack());
     for depth in [20, 2000] {
         nest(&zone, depth, stack, &mut |entry| {
             let trap = Trap::user(Box::<dyn Error + Send + Sync>::from("thrown"));
@@ -62,7 +62,7 @@ fn stacks_are_read_as_far_as_is_asked_for() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_frame_that_reaches_into_the_zone_is_on_its_stack_as_far_as_there_is_room() {
-    let (zone, (start, _)) = (Zone::new(), stack());
+    let (zone, (start, _)) = (CallStack::new(), stack());
     nest(&zone, 1, (start, start + STACK - 64), &mut |_| {
         for (sp, expected) in [
             (start + STACK - 8, true),

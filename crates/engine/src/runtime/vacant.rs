@@ -33,7 +33,7 @@ impl<T: StoreObject> Places<T> {
     }
 
     /// Moves what wasmer has put behind the others, under these handles, into vacant places.
-    pub(super) fn settle<K: EntityRef>(
+    pub(super) fn give_places<K: EntityRef>(
         &mut self,
         objects: &mut StoreObjects,
         handles: &mut PrimaryMap<K, InternalStoreHandle<T>>,

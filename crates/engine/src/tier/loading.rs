@@ -103,7 +103,7 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
         }
         Err(unloadable) => {
             store.count_unloadable();
-            unloadable.settle(key, &hash, options, &span);
+            unloadable.give_up(key, &hash, options, &span);
             Loading::Unusable
         }
     }
@@ -152,7 +152,7 @@ pub(super) struct Unloadable {
 
 impl Unloadable {
     /// Emits the event, and evicts an artifact that no process could load.
-    pub(super) fn settle(
+    pub(super) fn give_up(
         self,
         key: &ArtifactKey,
         hash: &[u8; 32],

@@ -231,7 +231,7 @@ impl Job {
                             module.listeners.emit(&event);
                             return Ok(code);
                         }
-                        Err(unloadable) => unloadable.settle(key, &hash, options, &span),
+                        Err(unloadable) => unloadable.give_up(key, &hash, options, &span),
                     }
                 }
                 Ok(None) => {}

@@ -118,7 +118,7 @@ pub fn reconfigure(
     let located = directory.filter(|_| is_taken).map(|directory| {
         Store::locate(Some(directory)).map(|directory| current.directory = Some(directory))
     });
-    settle(&mut state);
+    fix_place(&mut state);
     // What was asked for is not to be somewhere else.
     if let (Some(Err(error)), State::Closed(_)) = (located, &*state) {
         *state = State::Failed(Failure::of(&error));
@@ -127,7 +127,7 @@ pub fn reconfigure(
 }
 
 /// The cache is used: what was said of it counts from here on.
-fn settle(state: &mut State) {
+fn fix_place(state: &mut State) {
     if let State::Configured(configuration) = state {
         let mut configuration = std::mem::take(configuration);
         if configuration.disabled {
@@ -143,7 +143,7 @@ fn settle(state: &mut State) {
 
 /// What counts. To ask is to use the cache. `None`: nobody said anything.
 pub fn configuration() -> Option<&'static Configuration> {
-    settle(&mut STATE.lock());
+    fix_place(&mut STATE.lock());
     CONFIGURED.get()
 }
 
@@ -201,7 +201,7 @@ pub fn store(options: &CompileOptions) -> Option<Store> {
 
 fn open() -> Result<Option<Store>, CacheError> {
     let mut state = STATE.lock();
-    settle(&mut state);
+    fix_place(&mut state);
     match &mut *state {
         State::Open(store) => Ok(Some(store.clone())),
         State::Off | State::Failed(_) | State::Unset | State::Configured(_) => Ok(None),

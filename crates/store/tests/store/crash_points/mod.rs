@@ -98,14 +98,14 @@ fn prepared(scenario: &Scenario) -> tempfile::TempDir {
 
 /// Waits until all files are so old that the store remembers what it verifies: what it does then depends on nothing else.
 fn age(root: &Path) {
-    const SETTLED: Duration = Duration::from_millis(60);
+    const OLD: Duration = Duration::from_millis(60);
     for name in holdings::names(root) {
         let changed = root.join(name).symlink_metadata().map(|metadata| {
             let since = Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32);
             SystemTime::UNIX_EPOCH + since
         });
         if let Ok(Ok(age)) = changed.map(|changed| changed.elapsed()) {
-            std::thread::sleep(SETTLED.saturating_sub(age));
+            std::thread::sleep(OLD.saturating_sub(age));
         }
     }
 }
