@@ -25,9 +25,10 @@ declare global {
  * Cold (nothing cached), the baseline tier compiles while the bytes arrive, and the optimizing tier replaces its code
  * in the background, inside the running instances. Hot (the artifact was found in the cache), nothing is compiled.
  *
- * Where it cannot be loaded, importing it throws an `Error` whose `code` is `'ERR_WASM_NO_WEBASSEMBLY'` (`node --jitless`),
- * `'ERR_WASM_ADDONS_DISABLED'` (`--no-addons`), `'ERR_WASM_NO_ADDON'` (it is not installed, or does not fit the system) or
- * `'ERR_WASM_SHADOW_STACK'` (the processor checks where functions return to).
+ * Nothing is loaded before one of its members is used. Where it cannot be loaded, that throws an `Error` whose `code` is
+ * `'ERR_WASM_NO_WEBASSEMBLY'` (`node --jitless`), `'ERR_WASM_ADDONS_DISABLED'` (`--no-addons`), `'ERR_WASM_NO_ADDON'` (it
+ * is not installed, or does not fit the system) or `'ERR_WASM_SHADOW_STACK'` (the processor checks where functions return
+ * to).
  *
  * An `Error` with the code `'ERR_WASM_INTERNAL'` is no fault of the program's: this package is wrong, or what it relies on.
  */

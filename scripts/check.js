@@ -22,6 +22,7 @@ async function checks(suite, nextest) {
   const javascript = async () => {
     await suite.check('prettier', node(installed('prettier', 'bin', 'prettier.cjs'), '--check', '--log-level', 'warn', '.'))
     await suite.check('eslint', node(installed('eslint', 'bin', 'eslint.js'), '.', '--max-warnings', '0'))
+    await suite.check('circles of files', node(path.join(__dirname, 'circles.js')))
     await suite.check('types', node(path.join(__dirname, 'types.js')))
   }
   const rust = async () => {

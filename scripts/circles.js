@@ -2,7 +2,7 @@
 
 // Finds circles of files in Rust: files that name each other, by `use` or by a path, directly or through others. A circle
 // has to be one that ARCHITECTURE.md names as parts of one thing, in the table below "Halves"; and what is named there has
-// to be one.
+// to be one. Folders have none.
 //
 //   node scripts/circles.js [--list]    lists who names whom, too
 
@@ -10,7 +10,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const ROOT = path.join(__dirname, '..')
-const CRATES = { 'src': '', 'crates/engine/src': '', 'crates/store/src': 'store/' }
+const CRATES = { src: 'src/', 'crates/engine/src': '', 'crates/store/src': 'store/' }
 
 /** The text without what is no code: comments, strings, and the unit tests, which end a file. */
 function code(text) {
@@ -27,11 +27,21 @@ function expand(tree, before = []) {
   const open = tree.indexOf('{')
   if (open < 0) {
     const [from, as] = tree.split(/\s+as\s+/)
-    const parts = [...before, ...from.split('::').map((part) => part.trim()).filter(Boolean)]
+    const parts = [
+      ...before,
+      ...from
+        .split('::')
+        .map((part) => part.trim())
+        .filter(Boolean),
+    ]
     if (parts.at(-1) === 'self') parts.pop()
     return parts.length === 0 ? [] : [{ parts, name: as?.trim() ?? parts.at(-1) }]
   }
-  const head = tree.slice(0, open).split('::').map((part) => part.trim()).filter(Boolean)
+  const head = tree
+    .slice(0, open)
+    .split('::')
+    .map((part) => part.trim())
+    .filter(Boolean)
   const body = tree.slice(open + 1, tree.lastIndexOf('}'))
   const branches = []
   let depth = 0
@@ -53,11 +63,19 @@ function modules(source) {
   const folder = path.join(ROOT, source)
   for (const entry of fs.readdirSync(folder, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile() || !entry.name.endsWith('.rs') || entry.name.endsWith('_tests.rs')) continue
-    const file = path.relative(folder, path.join(entry.parentPath ?? entry.path, entry.name)).split(path.sep).join('/')
-    const name = file.replace(/\.rs$/, '').split('/').filter((part) => part !== 'mod' && part !== 'lib').join('::')
+    const file = path
+      .relative(folder, path.join(entry.parentPath ?? entry.path, entry.name))
+      .split(path.sep)
+      .join('/')
+    const name = file
+      .replace(/\.rs$/, '')
+      .split('/')
+      .filter((part) => part !== 'mod' && part !== 'lib')
+      .join('::')
     const text = code(fs.readFileSync(path.join(folder, file), 'utf8'))
-    const uses = [...text.matchAll(/\b(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/g)]
-      .flatMap(([, isPublic, tree]) => expand(tree).map((use) => ({ ...use, isPublic: isPublic !== undefined })))
+    const uses = [...text.matchAll(/\b(pub(?:\([^)]*\))?\s+)?use\s+([^;]+);/g)].flatMap(([, isPublic, tree]) =>
+      expand(tree).map((use) => ({ ...use, isPublic: isPublic !== undefined }))
+    )
     all.set(name, { file: CRATES[source] + file, name, text, uses, children: new Set() })
   }
   for (const name of all.keys()) {
@@ -87,7 +105,7 @@ function resolve(all, module, parts) {
   }
   const item = rest[0]
   const again = item !== undefined && found.uses.find((use) => use.isPublic && use.name === item)
-  return again ? resolve(all, found, again.parts) ?? { found, item } : { found, item }
+  return again ? (resolve(all, found, again.parts) ?? { found, item }) : { found, item }
 }
 
 /** Whom each file names. */
@@ -140,29 +158,50 @@ function circles(edges) {
   return found
 }
 
+/** The same between folders: whom the files of each name outside of it. */
+function folders(all, edges) {
+  const folderOf = (name) => name.split('::')[0]
+  const found = new Map([...all.keys()].map((name) => [folderOf(name), new Set()]))
+  for (const [name, named] of edges) {
+    for (const other of named) if (folderOf(other) !== folderOf(name)) found.get(folderOf(name)).add(folderOf(other))
+  }
+  return found
+}
+
 /** The circles that ARCHITECTURE.md names: a row of its table each, the files in the first column. */
 function named() {
   const text = fs.readFileSync(path.join(ROOT, 'ARCHITECTURE.md'), 'utf8')
   const section = /\n## Halves\n([^]*?)(?=\n## )/.exec(text)?.[1] ?? ''
   const rows = [...section.matchAll(/^\| (`[^|]*`) \|/gm)]
-  return rows.map(([, files]) => [...files.matchAll(/`([^`]+)`/g)].map(([, file]) => file).sort().join(', '))
+  return rows.map(([, files]) =>
+    [...files.matchAll(/`([^`]+)`/g)]
+      .map(([, file]) => file)
+      .sort()
+      .join(', ')
+  )
 }
 
 const list = process.argv.includes('--list')
-const found = Object.keys(CRATES).flatMap((source) => {
+const found = []
+const problems = []
+for (const source of Object.keys(CRATES)) {
   const all = modules(source)
   const edges = graph(all)
   const file = (name) => all.get(name).file
-  return circles(edges).map((circle) => {
-    if (list) for (const name of circle) console.log(`${file(name)} -> ${[...edges.get(name)].filter((to) => circle.includes(to)).map(file).join(', ')}`)
-    return circle.map(file).sort().join(', ')
-  })
-})
+  for (const circle of circles(edges)) {
+    found.push(circle.map(file).sort().join(', '))
+    const within = (name) => [...edges.get(name)].filter((to) => circle.includes(to)).map(file)
+    if (list) for (const name of circle) console.log(`${file(name)} -> ${within(name).join(', ')}`)
+  }
+  if ([...all.keys()].some((name) => name.includes('::'))) {
+    for (const circle of circles(folders(all, edges))) problems.push(`a circle of folders in ${source}: ${circle.join(', ')}`)
+  }
+}
 const known = named()
-const problems = [
-  ...found.filter((circle) => !known.includes(circle)).map((circle) => `a circle that ARCHITECTURE.md does not name: ${circle}`),
-  ...known.filter((circle) => !found.includes(circle)).map((circle) => `no circle any more, though ARCHITECTURE.md names it: ${circle}`),
-]
+for (const circle of found) if (!known.includes(circle)) problems.push(`a circle that ARCHITECTURE.md does not name: ${circle}`)
+for (const circle of known) {
+  if (!found.includes(circle)) problems.push(`no circle any more, though ARCHITECTURE.md names it: ${circle}`)
+}
 for (const problem of problems) console.error(problem)
 if (problems.length > 0) process.exitCode = 1
 else console.log(`${found.length} circles of files, all of them named.`)

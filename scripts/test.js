@@ -44,7 +44,8 @@ async function tests(suite, nextest) {
   await checks(suite, nextest)
   const whole = await build(suite, BUILDS.whole)
   const permissive = await build(suite, BUILDS.permissive)
-  const engine = ['--cargo-profile', 'checks', '--package', 'wasm-compile-cache-engine']
+  // The whole workspace is built every time: a part of it may want other features of its dependencies, compiled once more.
+  const engine = ['--cargo-profile', 'checks', '--workspace', '-E', 'package(wasm-compile-cache-engine)']
   await suite.nextest("the engine's tests", nextest, engine)
   await suite.nextest("the engine's tests without Singlepass", nextest, [...engine, '--no-default-features'])
 

@@ -1,4 +1,4 @@
-//! The cache for those who look into it.
+//! The cache as JavaScript's object and the command line see it.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,9 +11,11 @@ use wasm_compile_cache_store::{
     ArtifactKey, CacheError, Counts, Evicted, Item, Label, ModuleHash, Store,
 };
 
-use super::compile::{Waiting, cache_mode_of, options_of};
-use super::js::{self, Call, Env, Exports, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Env, Result, Value};
+use super::options::{cache_mode_of, hash_of, options_of};
 use super::thrown::Thrown;
+use super::waiting::Waiting;
 
 pub fn register(exports: &Exports) {
     exports.function("configure", configure);
@@ -284,14 +286,6 @@ fn report(env: Env, verified: u64, bad: &[CacheError]) -> Result<Value> {
     Ok(object)
 }
 
-/// A module's hash, in hex.
-pub fn hash_of(text: &str) -> Result<[u8; 32]> {
-    let mut hash = [0; 32];
-    hex::decode_to_slice(text, &mut hash)
-        .map_err(|_| Thrown::Type(format!("{text} is not the hash of a module")))?;
-    Ok(hash)
-}
-
 /// `(hash, size, options)`: what a compile would find. `null` without a cache.
 fn explain(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
@@ -347,7 +341,7 @@ fn differences(env: Env, differs: Vec<Difference>) -> Result<Value> {
     })
 }
 
-/// `(key)`: an artifact with everything that is told of it, verified. `null` if there is none.
+/// `(key)`: an artifact with its label, verified. `null` if there is none.
 fn read(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
     let key = ArtifactKey::from_hex(&call.text(0)?);

@@ -1,160 +1,23 @@
 //! Compiling: jobs that JavaScript feeds, and their callbacks.
 
 use std::cell::RefCell;
-use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wasm_compile_cache_engine::error::CompileError;
 use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::stream::{self, Refused};
-use wasm_compile_cache_engine::tier::{
-    self, CacheMode, CompileOptions, Finisher, Keeping, Module, StreamCompile,
-};
+use wasm_compile_cache_engine::tier::{self, Finisher, Keeping, Module, StreamCompile};
 
-use super::env::{EnvShared, EnvState};
-use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
+use super::calls::{Call, Exports};
+use super::errors;
+use super::js::{self, Env, Native, Result, Value};
 use super::module::ModuleHandle;
-use super::resource::fetched_of;
-use super::thrown::{self, Thrown};
-
-/// A callback that another thread will bring to an end.
-///
-/// Invariant: the reference is used and dropped on the environment's thread only. If the environment
-/// ends first, or its queue refuses the task, the reference is leaked: it died with the environment.
-pub struct Waiting {
-    shared: Arc<EnvShared>,
-    target: Option<Box<Target>>,
-}
-
-struct Target {
-    callback: Reference,
-    hold: Arc<Hold>,
-}
-
-/// Whether a callback keeps the event loop alive. Changed on the environment's thread only, which is
-/// alive then.
-struct Hold {
-    state: *const EnvState,
-    held: AtomicBool,
-    /// What a stream's compiler was given so far.
-    given: AtomicUsize,
-}
-
-// SAFETY: other threads only carry it back to tasks of the environment's thread.
-unsafe impl Send for Hold {}
-// SAFETY: as above.
-unsafe impl Sync for Hold {}
-
-impl Hold {
-    fn new(state: &EnvState) -> Self {
-        let hold = Self {
-            state,
-            held: AtomicBool::new(false),
-            given: AtomicUsize::new(0),
-        };
-        hold.set(true);
-        hold
-    }
-
-    fn set(&self, held: bool) {
-        if self.held.swap(held, Ordering::Relaxed) == held {
-            return;
-        }
-        if held {
-            self.state().waits();
-        } else {
-            self.state().settled();
-        }
-    }
-
-    fn state(&self) -> &EnvState {
-        // SAFETY: this is the environment's thread, and it is alive.
-        unsafe { &*self.state }
-    }
-
-    /// The compiler has work.
-    fn give(&self) {
-        self.given.fetch_add(1, Ordering::Relaxed);
-        self.set(true);
-    }
-
-    /// The compiler is done with that much.
-    fn rest(&self, taken: usize) {
-        if self.given.load(Ordering::Relaxed) == taken {
-            self.set(false);
-        }
-    }
-}
-
-// SAFETY: other threads only carry the box back to `settle`'s task, which runs on the
-// environment's thread.
-unsafe impl Send for Waiting {}
-
-/// Never dropped by itself: a task that does not run is dropped on another thread.
-struct Carried(ManuallyDrop<Box<Target>>);
-
-// SAFETY: as for `Waiting`.
-unsafe impl Send for Carried {}
-
-impl Waiting {
-    /// Takes the callback in argument `index` and keeps the event loop alive for it.
-    pub fn new(call: &Call<'_>, index: usize) -> Result<Self> {
-        Self::holding(call, index, Arc::new(Hold::new(call.state)))
-    }
-
-    fn holding(call: &Call<'_>, index: usize, hold: Arc<Hold>) -> Result<Self> {
-        let callback = call.reference(index)?;
-        Ok(Self {
-            shared: Arc::clone(&call.state.shared),
-            target: Some(Box::new(Target { callback, hold })),
-        })
-    }
-
-    /// Calls back with what `arguments` makes, on the environment's thread.
-    pub fn settle(
-        mut self,
-        arguments: impl FnOnce(Env, &EnvState) -> Result<Vec<Value>> + Send + 'static,
-    ) {
-        if let Some(target) = self.target.take() {
-            let carried = Carried(ManuallyDrop::new(target));
-            self.shared.post(Box::new(move |env| {
-                // The whole wrapper must be captured: it is what is `Send`.
-                let carried = carried;
-                let target = ManuallyDrop::into_inner(carried.0);
-                target.hold.set(false);
-                let state = target.hold.state();
-                let called = arguments(env, state)
-                    .and_then(|arguments| js::call(env, target.callback.get()?, &arguments));
-                if let Err(thrown) = called {
-                    thrown::throw(env, state, thrown);
-                }
-            }));
-        }
-    }
-
-    /// Gives up, on the environment's own thread.
-    fn abandon(mut self) {
-        if let Some(target) = self.target.take() {
-            target.hold.set(false);
-        }
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        // Dropped by another thread: its reference belongs to the environment.
-        if let Some(target) = self.target.take() {
-            let carried = Carried(ManuallyDrop::new(target));
-            self.shared.post(Box::new(move |_| {
-                let carried = carried;
-                ManuallyDrop::into_inner(carried.0).hold.set(false);
-            }));
-        }
-    }
-}
+use super::options::options_of;
+use super::thrown::Thrown;
+use super::waiting::{Hold, Waiting};
 
 /// What JavaScript holds for a compile.
 struct JobHandle {
@@ -217,32 +80,6 @@ pub fn register(exports: &Exports) {
     });
 }
 
-pub fn cache_mode_of(env: Env, value: Value) -> Result<CacheMode> {
-    Ok(match js::number_of(env, value)? as u32 {
-        0 => CacheMode::Off,
-        1 => CacheMode::ReadOnly,
-        _ => CacheMode::ReadWrite,
-    })
-}
-
-pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
-    let env = call.env;
-    let options = call.argument(index);
-    let get = |name: &str| js::get(env, options, name);
-    let cache = cache_mode_of(env, get("cache")?)?.min(tier::access());
-    Ok(CompileOptions {
-        partition: js::text_of(env, get("partition")?)?,
-        cache,
-        min_size: js::number_of(env, get("minSize")?)? as u64,
-        optimize: js::flag_of(env, get("optimize")?)?,
-        finish: js::flag_of(env, get("finish")?)?,
-        fallback: js::flag_of(env, get("fallback")?)?,
-        source: js::text_of(env, get("source")?)?,
-        fetched: fetched_of(env, options)?,
-        events: Arc::clone(&call.state.events),
-    })
-}
-
 fn texts(env: Env, array: Value) -> Result<Vec<String>> {
     let elements = js::elements(env, array)?;
     elements
@@ -295,7 +132,7 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
                     CompileError::NotCached | CompileError::Read { .. } => false,
                 };
             Ok(vec![
-                thrown::error(env, state, Thrown::Compile(error))?,
+                errors::error(env, state, Thrown::Compile(error))?,
                 js::null(env)?,
                 if given_back {
                     js::array_buffer(env, &bytes)?

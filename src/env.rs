@@ -3,19 +3,19 @@
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 
 use napi::sys;
 use parking_lot::Mutex;
 use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::runtime::{self, WasmThread, Watched};
-use wasm_compile_cache_engine::tier::{self, Mutator};
-use wasm_compile_cache_engine::trace::{Event, EventQueue, Field};
+use wasm_compile_cache_engine::tier::Mutator;
+use wasm_compile_cache_engine::trace::EventQueue;
 
-use super::js::{self, Call, Env, Exports, Reference, Result, Scope, Value};
+use super::js::{self, Env, Reference, Result, Scope, Value};
+use super::pending;
 use super::stopping;
-use super::thrown::{self, Thrown};
 
 type Task = Box<dyn FnOnce(Env) + Send>;
 
@@ -123,8 +123,8 @@ pub struct EnvState {
     next_epoch: Cell<u64>,
     /// How many promises wait for other threads; the event loop is kept alive meanwhile.
     waiting: Cell<usize>,
-    realm: OnceCell<Realm>,
-    on_events: RefCell<Option<Reference>>,
+    pub realm: OnceCell<Realm>,
+    pub on_events: RefCell<Option<Reference>>,
     #[cfg(target_os = "linux")]
     pub stack_limit: super::nesting::Known,
     queue: sys::napi_threadsafe_function,
@@ -193,7 +193,7 @@ impl EnvState {
         }
     }
 
-    /// Whether another thread has told the environment to stop: no JavaScript will run in it.
+    /// Whether another thread has stopped the environment: no JavaScript will run in it.
     pub fn is_stopping(&self) -> bool {
         // SAFETY: the environment's thread, as for all of `EnvState`.
         self.shared.watched.is_some() && unsafe { stopping::is_stopping(self.env.cast()) }
@@ -228,26 +228,26 @@ impl EnvState {
 }
 
 /// What `lib/process/native.js` hands over.
-struct Realm {
-    arena: *mut u8,
-    _arena: Reference,
-    compile_error: Reference,
-    link_error: Reference,
-    runtime_error: Reference,
-    memory_grow: Reference,
-    memory_length: Reference,
-    memory_wait: Reference,
-    memory_notify: Reference,
-    exception_from_wasm: Reference,
-    call_import: Reference,
-    fault: Reference,
-    pass: Reference,
-    hold_unit: Reference,
-    descend: Reference,
+pub struct Realm {
+    pub arena: *mut u8,
+    pub _arena: Reference,
+    pub compile_error: Reference,
+    pub link_error: Reference,
+    pub runtime_error: Reference,
+    pub memory_grow: Reference,
+    pub memory_length: Reference,
+    pub memory_wait: Reference,
+    pub memory_notify: Reference,
+    pub exception_from_wasm: Reference,
+    pub call_import: Reference,
+    pub fault: Reference,
+    pub pass: Reference,
+    pub hold_unit: Reference,
+    pub descend: Reference,
 }
 
 /// Bytes of the arena: 1,000 values (the limit of parameters and of results) of 16 bytes, and [`FAILED`].
-const ARENA_BYTES: usize = 16_384;
+pub const ARENA_BYTES: usize = 16_384;
 
 /// Where the arena has a 32-bit word that says whether the last call failed.
 ///
@@ -403,7 +403,7 @@ impl EnvState {
             .get()
             .and_then(|listener| js::call(env, listener, &[]));
         if told.is_err() {
-            thrown::clear_exception(env);
+            pending::clear_exception(env);
         }
     }
 }
@@ -461,113 +461,4 @@ unsafe extern "C" fn end(data: *mut c_void) {
     }
     // References die with the environment; deleting them now could meet its teardown.
     std::mem::forget(state);
-}
-
-pub fn register(exports: &Exports) {
-    exports.text("version", &version());
-    exports.function("init", init);
-    exports.function("drainEvents", drain_events);
-    exports.function("onEvents", on_events);
-    exports.function("claimWarning", claim_warning);
-    exports.function("retakeFault", retake_fault);
-    exports.raw("empty", empty);
-    exports.function("liveStores", |call| {
-        js::number(call.env, runtime::live_groups() as f64)
-    });
-    exports.function("piecesOfCode", |call| {
-        let (living, made) = tier::pieces_of_code();
-        js::array(call.env, [living, made], |count| {
-            js::number(call.env, count as f64)
-        })
-    });
-}
-
-/// The empty Node-API call, which benchmarks measure calls against.
-unsafe extern "C" fn empty(_: Env, _: sys::napi_callback_info) -> Value {
-    ptr::null_mut()
-}
-
-fn version() -> String {
-    let parts: Vec<_> = tier::fingerprint()
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    parts.join(" ")
-}
-
-fn init(call: &Call<'_>) -> Result<Value> {
-    let env = call.env;
-    let options = call.argument(0);
-    let reference = |name: &str| Reference::new(env, js::get(env, options, name)?, 1);
-    let buffer = js::get(env, options, "arena")?;
-    let mut arena = ptr::null_mut();
-    let mut length = 0;
-    // SAFETY: a live value; Node-API checks that it is an ArrayBuffer.
-    js::check(unsafe { sys::napi_get_arraybuffer_info(env, buffer, &mut arena, &mut length) })?;
-    if length < ARENA_BYTES {
-        return Err(Thrown::Range(format!(
-            "the arena needs {ARENA_BYTES} bytes"
-        )));
-    }
-    let realm = Realm {
-        arena: arena.cast(),
-        _arena: Reference::new(env, buffer, 1)?,
-        compile_error: reference("CompileError")?,
-        link_error: reference("LinkError")?,
-        runtime_error: reference("RuntimeError")?,
-        memory_grow: reference("memoryGrow")?,
-        memory_length: reference("memoryLength")?,
-        memory_wait: reference("memoryWait")?,
-        memory_notify: reference("memoryNotify")?,
-        exception_from_wasm: reference("exceptionFromWasm")?,
-        call_import: reference("callImport")?,
-        fault: reference("fault")?,
-        pass: reference("pass")?,
-        hold_unit: reference("holdUnit")?,
-        descend: reference("descend")?,
-    };
-    if call.state.realm.set(realm).is_err() {
-        return Err(Thrown::Type("init was already called".to_owned()));
-    }
-    js::undefined(env)
-}
-
-fn drain_events(call: &Call<'_>) -> Result<Value> {
-    let env = call.env;
-    js::array(env, call.state.events.drain(), |event| {
-        event_object(env, event)
-    })
-}
-
-fn event_object(env: Env, event: Event) -> Result<Value> {
-    let object = js::object(env)?;
-    js::set(env, object, "name", js::string(env, event.name)?)?;
-    js::set(env, object, "ts", js::number(env, event.timestamp)?)?;
-    js::set(env, object, "dur", js::number(env, event.duration)?)?;
-    for (name, field) in event.fields {
-        let value = match field {
-            Field::Text(text) => js::string(env, &text)?,
-            Field::Number(number) => js::number(env, number)?,
-        };
-        js::set(env, object, name, value)?;
-    }
-    Ok(object)
-}
-
-/// Whether the caller is the first of the process, whatever its thread, to say that the cache cannot be used.
-fn claim_warning(call: &Call<'_>) -> Result<Value> {
-    static CLAIMED: AtomicBool = AtomicBool::new(false);
-    js::boolean(call.env, !CLAIMED.swap(true, Ordering::Relaxed))
-}
-
-/// A program listens to the signal, or does no longer: libuv has replaced its handler.
-fn retake_fault(call: &Call<'_>) -> Result<Value> {
-    runtime::retake_fault(call.number(0)? as i32);
-    js::undefined(call.env)
-}
-
-fn on_events(call: &Call<'_>) -> Result<Value> {
-    let listener = call.reference(0)?;
-    *call.state.on_events.borrow_mut() = Some(listener);
-    js::undefined(call.env)
 }

@@ -1,7 +1,8 @@
 //! What is off here, and why, for `doctor`.
 use wasm_compile_cache_engine::{features, runtime};
 
-use super::js::{self, Call, Exports, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Result, Value};
 use super::stopping;
 
 pub fn register(exports: &Exports) {

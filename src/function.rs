@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 
 use napi::sys;
@@ -14,10 +15,12 @@ use wasm_compile_cache_engine::runtime::{self, Callee, Outcome, Raised, UnitId};
 use wasmer_types::RawValue;
 use wasmer_vm::VMCallerCheckedAnyfunc;
 
+use super::calls::{Call, Exports};
 use super::env::{EnvState, FAILED};
+use super::errors;
 use super::group::GroupHandle;
-use super::js::{self, Call, Env, Exports, Reference, Result, Value};
-use super::thrown::{self, Thrown};
+use super::js::{self, Env, Reference, Result, Value};
+use super::thrown::Thrown;
 
 const _: () = assert!(
     size_of::<RawValue>() == 16,
@@ -237,16 +240,18 @@ unsafe extern "C" fn invoke(env: Env, info: sys::napi_callback_info) -> Value {
     let entry = unsafe { &*data.cast::<FunctionEntry>() };
     // SAFETY: JavaScript runs, so the environment is alive.
     let state = unsafe { &*entry.state };
-    let outcome = panics::catch("a call", || run(entry, state));
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(entry, state)));
     state.say_failed(!matches!(outcome, Ok(Ok(()))));
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(thrown)) => thrown::throw(env, state, thrown),
+        Ok(Err(thrown)) => errors::throw(env, state, thrown),
         // wasmer panics where it gets no memory for another stack.
         Err(_) => {
+            // Its event says why.
+            let _ = panics::caught("a call");
             // SAFETY: the wrapper that was called keeps its group alive.
             let group = unsafe { &*entry.group };
-            thrown::throw(env, state, group.fault(env, state, None, false));
+            errors::throw(env, state, group.fault(env, state, None, false));
         }
     }
     ptr::null_mut()

@@ -1,5 +1,6 @@
 //! Link groups, and what lives in them: instances, tables, globals, tags.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
@@ -11,12 +12,13 @@ use wasm_compile_cache_engine::runtime::{
 use wasmer_types::{FunctionType, RawValue};
 use wasmer_vm::VMExceptionRef;
 
+use super::calls::{Call, Exports};
 use super::env::{EnvMutator, EnvState};
 use super::function::{Adapter, FunctionEntry, signature_of};
-use super::js::{self, Call, Env, Exports, Native, Reference, Result, Value};
+use super::js::{self, Env, Native, Reference, Result, Value};
 use super::memory::MemoryHandle;
 use super::module::ModuleHandle;
-use super::table::TableEntry;
+use super::pending;
 use super::thrown::{self, Thrown};
 
 /// What JavaScript holds for a group; its finaliser frees the store.
@@ -28,8 +30,7 @@ pub struct GroupHandle {
     /// By unit. Freed after the store.
     units: RefCell<Vec<Option<UnitHandle>>>,
     /// The entries of its tables; they are freed after the store, with the wrappers.
-    #[expect(clippy::vec_box, reason = "the functions hold the addresses")]
-    tables: RefCell<Vec<Box<TableEntry>>>,
+    tables: RefCell<Vec<Box<dyn Any>>>,
 }
 
 /// What JavaScript has of a unit of the group.
@@ -43,7 +44,7 @@ struct UnitHandle {
 }
 
 impl UnitHandle {
-    /// `bytes` are told to the collector, which sees the object only.
+    /// The collector, which sees the object only, learns of its `bytes`.
     fn new(env: Env, object: Value, bytes: i64) -> Result<Self> {
         let object = Reference::new(env, object, 0)?;
         js::adjust_external_memory(env, bytes);
@@ -156,7 +157,7 @@ impl GroupHandle {
     }
 
     /// Keeps a table's entry.
-    pub fn keep_table(&self, entry: Box<TableEntry>) {
+    pub fn keep_table(&self, entry: Box<dyn Any>) {
         self.tables.borrow_mut().push(entry);
     }
 
@@ -171,7 +172,7 @@ impl GroupHandle {
     /// Throws an exception that left the group's code, as JavaScript sees it.
     pub fn throw(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Thrown {
         let value = self.convert(env, state, exception);
-        value.map_or_else(|thrown| thrown, |value| thrown::throw_value(env, value))
+        value.map_or_else(|thrown| thrown, |value| pending::throw_value(env, value))
     }
 
     fn convert(&self, env: Env, state: &EnvState, exception: &VMExceptionRef) -> Result<Value> {
@@ -231,7 +232,7 @@ impl GroupHandle {
     /// `words` is `None` for a stack overflow; `traced` says whether code of the group failed.
     pub fn fault(&self, env: Env, state: &EnvState, words: Option<&str>, traced: bool) -> Thrown {
         let error = self.fault_error(env, state, words, traced);
-        error.map_or_else(|thrown| thrown, |error| thrown::throw_value(env, error))
+        error.map_or_else(|thrown| thrown, |error| pending::throw_value(env, error))
     }
 
     fn fault_error(
@@ -245,19 +246,19 @@ impl GroupHandle {
         let words = words.map_or_else(|| js::undefined(env), |words| js::string(env, words))?;
         let arguments = [self.owner.get()?, words, js::boolean(env, traced)?];
         let error = js::call(env, make, &arguments)?;
-        thrown::mark_trap(env, error)?;
+        pending::mark_trap(env, error)?;
         Ok(error)
     }
 
     /// An import's exception leaves the group's code: an error gets the frames of that code into
     /// its stack. Stays pending.
     pub fn pass(&self, env: Env, state: &EnvState) -> Thrown {
-        match thrown::take_exception(env) {
+        match pending::take_exception(env) {
             Ok(Some(exception)) => {
                 if self.add_frames(env, state, exception).is_err() {
-                    thrown::clear_exception(env);
+                    pending::clear_exception(env);
                 }
-                thrown::throw_value(env, exception)
+                pending::throw_value(env, exception)
             }
             Ok(None) => Thrown::Pending,
             Err(thrown) => thrown,
@@ -265,7 +266,7 @@ impl GroupHandle {
     }
 
     fn add_frames(&self, env: Env, state: &EnvState, exception: Value) -> Result<()> {
-        if thrown::is_error(env, exception)? {
+        if pending::is_error(env, exception)? {
             let pass = state.pass().ok_or(Thrown::Pending)?.get()?;
             js::call(env, pass, &[self.owner.get()?, exception])?;
         }
@@ -373,7 +374,7 @@ pub fn register(exports: &Exports) {
         js::number(call.env, serial as f64)
     });
     exports.function("isTrap", |call| {
-        js::boolean(call.env, thrown::is_trap(call.env, call.argument(0))?)
+        js::boolean(call.env, pending::is_trap(call.env, call.argument(0))?)
     });
     exports.function("exceptionPin", |call| {
         let group = call.native::<GroupHandle>(0)?;

@@ -8,21 +8,27 @@
 //! wrappers cost 100 ns and more.
 
 mod cache;
+mod calls;
 mod compile;
 mod env;
+mod errors;
 mod features;
 mod function;
 mod group;
+mod init;
 mod js;
 mod memory;
 mod module;
 #[cfg(target_os = "linux")]
 mod nesting;
+mod options;
+mod pending;
 mod resource;
 mod stack_trace;
 mod stopping;
 mod table;
 mod thrown;
+mod waiting;
 
 use napi::bindgen_prelude::Object;
 use napi::{Env, JsValue};
@@ -39,8 +45,8 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
         return Ok(());
     }
     let state = env::EnvState::create(env.raw());
-    let exports = js::Exports::new(env.raw(), exports.raw(), state);
-    env::register(&exports);
+    let exports = calls::Exports::new(env.raw(), exports.raw(), state);
+    init::register(&exports);
     cache::register(&exports);
     compile::register(&exports);
     module::register(&exports);

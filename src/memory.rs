@@ -7,9 +7,11 @@ use std::time::Duration;
 use wasm_compile_cache_engine::error::LinkError;
 use wasm_compile_cache_engine::runtime::{self, MemoryHost, MemoryState, Waited, close_libraries};
 
+use super::calls::{Call, Exports};
 use super::env::EnvState;
-use super::js::{self, Call, Env, Exports, Native, Reference, Result, Scope, Value};
-use super::thrown;
+use super::js::{self, Env, Native, Reference, Result, Scope, Value};
+use super::pending;
+use super::thrown::Thrown;
 
 /// What JavaScript holds for a memory.
 pub struct MemoryHandle(pub Arc<MemoryState>);
@@ -37,7 +39,7 @@ impl JsMemory {
         let _outside = self.state().leave_for_host();
         let outcome = self.try_call(function, arguments);
         if outcome.is_err() {
-            thrown::clear_exception(self.env);
+            pending::clear_exception(self.env);
             // WebAssembly would go on, and ask again.
             if self.state().is_stopping() {
                 close_libraries();
@@ -49,7 +51,7 @@ impl JsMemory {
     fn try_call(&self, function: Option<&Reference>, arguments: &[f64]) -> Result<f64> {
         let env = self.env;
         let _scope = Scope::open(env)?;
-        let function = function.ok_or(thrown::Thrown::Pending)?.get()?;
+        let function = function.ok_or(Thrown::Pending)?.get()?;
         let mut values = vec![self.memory.get()?];
         for argument in arguments {
             values.push(js::number(env, *argument)?);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use wasm_compile_cache_engine::module::{Extern, ExternType, letter, signature_text};
 use wasm_compile_cache_engine::tier::{self, Module, Tier};
 
-use super::js::{self, Call, Env, Exports, Native, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Env, Native, Result, Value};
 use super::thrown::Thrown;
 
 /// What JavaScript holds for a module.
@@ -93,7 +94,7 @@ fn custom_sections(call: &Call<'_>) -> Result<Value> {
 
 fn optimized(call: &Call<'_>) -> Result<Value> {
     let module = Arc::clone(&call.native::<ModuleHandle>(0)?.0);
-    let waiting = super::compile::Waiting::new(call, 1)?;
+    let waiting = super::waiting::Waiting::new(call, 1)?;
     module.when_optimized(Box::new(move |outcome| {
         waiting.settle(move |env, _| match outcome {
             Ok(()) => Ok(vec![js::null(env)?]),

@@ -1,10 +1,11 @@
-//! What was fetched before, for `lib/compile/resources.js`.
+//! Fetched modules that were kept, for `lib/compile/resources.js`.
 
-use wasm_compile_cache_engine::tier::{self, Fetched};
+use wasm_compile_cache_engine::tier;
 
-use super::cache::hash_of;
-use super::compile::{background, options_of};
-use super::js::{self, Call, Env, Exports, Result, Value};
+use super::calls::{Call, Exports};
+use super::compile::background;
+use super::js::{self, Result, Value};
+use super::options::{hash_of, options_of};
 
 pub fn register(exports: &Exports) {
     exports.function("resourceRead", read);
@@ -50,16 +51,4 @@ fn compile(call: &Call<'_>) -> Result<Value> {
             .and_then(|_| tier::Keeping::new(hash, size, None, &options));
         Ok((module, keeping))
     })
-}
-
-/// The option `fetched` (`{url, policy}`), or nothing.
-pub fn fetched_of(env: Env, options: Value) -> Result<Option<Fetched>> {
-    let fetched = js::get(env, options, "fetched")?;
-    if js::kind(env, fetched)? != napi::sys::ValueType::napi_object {
-        return Ok(None);
-    }
-    Ok(Some(Fetched {
-        url: js::text_of(env, js::get(env, fetched, "url")?)?,
-        policy: js::text_of(env, js::get(env, fetched, "policy")?)?,
-    }))
 }

@@ -1,8 +1,9 @@
-//! The WebAssembly frames of the failure that JavaScript is being told of.
+//! The WebAssembly frames of the failure that JavaScript is making an error of.
 
 use wasm_compile_cache_engine::tier::Position;
 
-use super::js::{self, Call, Env, Exports, Result, Value};
+use super::calls::{Call, Exports};
+use super::js::{self, Env, Result, Value};
 
 pub fn register(exports: &Exports) {
     exports.function("noteCallers", |call| {
@@ -21,10 +22,10 @@ pub fn register(exports: &Exports) {
 /// `[module's name, the first digits of its hash, function's name, index, body's start, offset]`
 fn frame(call: &Call<'_>, position: &Position) -> Result<Value> {
     let env = call.env;
-    let names = position.module.names();
+    let names = position.declaration.names();
     let values = [
         text(env, names.module.as_deref())?,
-        js::string(env, &hex::encode(&position.module.hash[..4]))?,
+        js::string(env, &hex::encode(&position.declaration.hash[..4]))?,
         text(env, names.function(position.function))?,
         js::number(env, f64::from(position.function))?,
         js::number(env, f64::from(position.start))?,

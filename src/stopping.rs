@@ -16,7 +16,7 @@ use wasm_compile_cache_engine::features;
 use wasm_compile_cache_engine::runtime::{WasmThread, Watched};
 
 use super::js::{self, Env, Result};
-use super::thrown::clear_exception;
+use super::pending::clear_exception;
 
 /// In these, `NAPI_PREAMBLE` of `src/js_native_api_v8.h` comes before `CHECK_ARG` in `napi_strict_equals`.
 const KNOWN: RangeInclusive<u32> = 20..=26;
@@ -112,7 +112,7 @@ fn runs_scripts(env: Env) -> bool {
     ran.is_ok()
 }
 
-/// Whether the environment was told to stop (`Environment::is_stopping` in Node).
+/// Whether the environment is to stop (`Environment::is_stopping` in Node).
 ///
 /// Node-API refuses calls that may run JavaScript before it looks at their arguments, if the environment is to stop or an
 /// exception is pending; a call without arguments is refused for these otherwise. Node neither allocates nor locks for it.

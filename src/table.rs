@@ -10,9 +10,10 @@ use napi::sys;
 use wasm_compile_cache_engine::module::{letter, type_of_letter};
 use wasmer_types::{RawValue, TableType};
 
+use super::calls::{self, Call, Exports};
 use super::env::EnvState;
 use super::group::GroupHandle;
-use super::js::{self, Call, Env, Exports, Result, Value};
+use super::js::{self, Env, Result, Value};
 use super::thrown::Thrown;
 
 pub fn register(exports: &Exports) {
@@ -121,7 +122,7 @@ fn access(
     let state = unsafe { &*entry.state };
     // SAFETY: as above, for the group.
     let group = unsafe { &*entry.group };
-    js::guard(env, state, || {
+    calls::guard(env, state, || {
         // SAFETY: the arena's first two values, which nobody else refers to.
         let [element, place] = unsafe { &mut *state.arena().cast::<[RawValue; 2]>() };
         // SAFETY: every bit pattern is a number.

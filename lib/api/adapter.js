@@ -1,7 +1,7 @@
 'use strict'
 
-// Adapters of imports (wasm to JavaScript): what native calls reads the arguments from the arena and writes the result
-// there. Written out by arity for the reason given in ./function.js.
+// Adapters of imports (wasm to JavaScript). Native code calls an adapter, which reads the arguments from the arena and
+// writes the result there. They are written out by arity for the reason given in ./function.js.
 
 const { I32 } = require('../process/native.js')
 const { INCOMPATIBLE, read, readAll, toRaw, toRawAll, write, writeAll } = require('./value.js')

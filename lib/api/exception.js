@@ -19,7 +19,7 @@ const { is, getArg } = Exception.prototype
 
 const unrelated = new builtin.Tag({ parameters: [] })
 
-// Only the built-in's methods can tell: they throw for whatever has not its brand. Without a stack trace that costs a
+// Only the built-in's methods know: they throw for whatever has not its brand. Without a stack trace that costs a
 // tenth, and most values that are thrown need no trial.
 function isException(value) {
   if (typeof value !== 'object' || value === null || isNativeError(value)) return false
@@ -56,7 +56,7 @@ function throwAgain() {
 
 /**
  * Whether wasm handlers see `value`. V8 marks the RangeError of a full stack and the errors of its own traps so that
- * none does, and nobody but a handler of the built-in can tell (Isolate::is_catchable_by_wasm).
+ * none does, and only a handler of the built-in knows (Isolate::is_catchable_by_wasm).
  */
 function isCatchable(value) {
   catchAll ??= new builtin.Instance(helperModule(CATCH_ALL), { '': { '': throwAgain } }).exports.f

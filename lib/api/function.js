@@ -12,9 +12,9 @@
 // Invariant: a frame of this file below one of ./adapter.js or ./stack.js is an exported function's, and stands for the
 // wasm frames of its call (./stack.js).
 //
-// Invariant: the unit is an argument of every native call. Native reads it not; but arguments are on the stack, where
-// the collector sees them, so that a unit (and with it its group, and the imports that native holds weakly) outlives its
-// last wasm frame, even when the optimizer has inlined the closure and nothing else holds it.
+// Invariant: the unit is an argument of every native call. Native does not read it, but arguments are on the stack,
+// where the collector sees them, so that a unit (and with it its group, and the imports that native holds weakly)
+// outlives its last wasm frame, even when the optimizer has inlined the closure and nothing else holds it.
 
 const { shared } = require('../process/copies.js')
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('../process/native.js')

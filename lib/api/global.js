@@ -2,10 +2,10 @@
 
 // WebAssembly.Global. Every Global is V8's own, made by the built-in constructor.
 //
-// A global made by JavaScript keeps its value in V8's until an instance imports it; then it becomes a definition in
-// that instance's link group, and V8's is a husk; or, imported by an instance of the built-in engine, it is V8's for
-// good. A definition of a number is shared with other groups by address; a reference means something in its own group
-// only, so an immutable one is copied into the others, and a mutable one decides the group.
+// A global made by JavaScript keeps its value in V8's global until an instance imports it. Then it becomes a definition
+// in that instance's link group, and V8's is not used any more; if an instance of the built-in engine imports it, it
+// stays V8's. A definition of a number is shared with other groups by address; a reference means something in its own
+// group only, so an immutable one is copied into the others, and a mutable one decides the group.
 
 const { CODES, binary, importOf } = require('./binary.js')
 const { shared } = require('../process/copies.js')
@@ -36,7 +36,7 @@ const isBuiltinGlobal = (value) => isGlobal(value) && !states.has(value)
 
 const isReference = ({ letter }) => letter === 'r' || letter === 'c' || letter === 'x'
 
-/** Of a type whose values JavaScript has not. */
+/** Of a type whose values JavaScript does not have. */
 const isOpaque = (letter) => letter === 'v' || letter === 'x'
 
 /** The group a Global is tied to, or null if it may go to any. */

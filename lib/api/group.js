@@ -18,7 +18,7 @@ const { Unit } = require('./unit.js')
 // So many new units at least are made between two sweeps, or a collection of V8's.
 const BETWEEN_SWEEPS = 128
 
-// What V8 finds unreachable whenever it collects: objects that nobody holds.
+// What V8 finds unreachable whenever it collects: objects that nothing holds.
 const collections = new FinalizationRegistry((group) => group.deref()?.collected())
 
 class Group {

@@ -1,6 +1,6 @@
 'use strict'
 
-// What makes `instanceof` right for objects that V8 made, or takes from us.
+// Keeps `instanceof` right for objects that V8 made, or takes from us.
 
 const namespace = require('./namespace.js')
 const { builtin, parents } = require('../process/realm.js')

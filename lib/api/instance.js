@@ -74,7 +74,7 @@ function readImports(module, importObject, where) {
   if (imports.length > 0 && importObject === undefined) {
     throw new TypeError(`${where}: Imports argument must be present and must be an object`)
   }
-  // In the stacks of what the getters throw, no method of Array is to be seen.
+  // A loop, so that the stacks of what the getters throw show no method of Array.
   const values = []
   for (const [index, declared] of imports.entries()) {
     // 3.1-3.3. Get(importObject, moduleName) has to be an object; Get(o, componentName).
@@ -237,14 +237,14 @@ function link(instance, module, values, where) {
     if (elsewhere !== undefined) return inheriting(elsewhere, instance)
     throw worded(error, where)
   } finally {
-    // Also where a segment was out of bounds: earlier ones may have published the instance.
+    // Also where a segment was out of bounds: earlier segments may have published the instance.
     group.add(unit)
   }
   const { start } = made
   unit.from = made.from
   unit.to = made.to
   exportsOf.set(instance, createExports(declarations, made.exports, memories, unit))
-  // What the start function throws is the program's own, and not worded.
+  // What the start function throws is the program's own, and left as it is.
   if (start !== 0) group.functionAt(start)()
   return instance
 }

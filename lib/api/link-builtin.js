@@ -1,8 +1,8 @@
 'use strict'
 
-// Instances of the built-in engine, for modules that it compiled in our stead, linked with objects of ours.
+// Instances of the built-in engine, for modules that it compiled in our place, linked with objects of ours.
 //
-// The built-in reads the imports itself, so that order, checks and words are its own; what it gets of our objects is
+// The built-in engine reads the imports itself, so that order, checks and messages are its own. Of our objects it gets
 // what it can use: functions, memories, tags, values of immutable globals, and tables and globals that no instance of
 // ours has imported yet.
 
@@ -44,7 +44,7 @@ function declarationsOf(module) {
   return declarations
 }
 
-/** The import object as the built-in shall see it. */
+/** The import object as the built-in engine sees it. */
 function translated(module, importObject, where) {
   if (!isObject(importObject)) return importObject
   const declarations = declarationsOf(module)

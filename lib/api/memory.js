@@ -14,12 +14,13 @@ const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.j
 const { apply } = Reflect
 const PAGE = 65536
 
-// Where native cannot tell whether V8 guards its memories, some that are alive at the same time can (crates/engine/src/runtime/guard.rs).
+// Where native cannot see whether V8 guards its memories, several that are alive at once show it
+// (crates/engine/src/runtime/guard.rs).
 if (!native.hostGuardsMemories()) {
   try {
     native.seeMemories(Array.from({ length: 16 }, () => new Uint8Array(new builtin.Memory({ initial: 1, maximum: 1 }).buffer)))
   } catch {
-    // There is no room for them, so it stays unknown, and no code of ours meets a memory.
+    // There is no room for them, so it stays unknown, and no code of ours gets a memory.
   }
 }
 
@@ -76,7 +77,7 @@ for (const [name, member] of Object.entries(Object.getOwnPropertyDescriptors(bui
 /** Whether the value is a Memory of any class, copy or realm: the built-in's own brand decides. */
 const isMemory = (value) => accepts(memoryBuffer, value)
 
-/** What another thread sent gets our class when it is first used: nobody here has the built-in's any more. */
+/** What another thread sent gets our class when it is first used. */
 function adopt(memory) {
   if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
     Object.setPrototypeOf(memory, Memory.prototype)
@@ -123,7 +124,7 @@ function probeOf({ initial, maximum, shared }) {
   return probe
 }
 
-// Nothing but an instantiation tells the maximum of a Memory, so the built-in engine is asked.
+// Only an instantiation shows the maximum of a Memory, so the built-in engine is asked to make one.
 function checkMaximum(memory, type, subject) {
   if (maxima.has(memory) && maxima.get(memory) <= type.maximum) return
   try {
@@ -141,8 +142,8 @@ function checkMaximum(memory, type, subject) {
 /** Memories whose addresses have 32 bits. */
 const narrow = shared('memories of 32-bit addresses', () => new WeakSet())
 
-// Addresses may have 64 bits: with `index: 'i64'` in Node 22, with `address: 'i64'` from V8 13 on. Such a memory tells by
-// refusing to be imported as another.
+// Addresses may have 64 bits: with `index: 'i64'` in Node 22, with `address: 'i64'` from V8 13 on. Such a memory is
+// known by its refusal to be imported as another.
 function checkAddressType(memory, shared, subject) {
   if (narrow.has(memory) || maxima.has(memory)) return
   try {

@@ -4,7 +4,7 @@
 //
 // A Module of ours is a carrier: a module of the built-in engine, with our prototype, that names the native module in
 // a custom section. So it can be posted to another thread, where the name leads to the same native module; and it
-// imports what nobody has, so that an instance of the built-in engine cannot be made of it by mistake.
+// imports what does not exist, so that the built-in engine cannot instantiate it by mistake.
 //
 // A Module that this engine could not compile is the built-in engine's own, with our prototype.
 
@@ -86,7 +86,7 @@ const NOBODY_HAS = importOf('a module of wasm-compile-cache, which alone can ins
 
 const TOKEN_LENGTH = 32
 
-/** A carrier but for its token, behind which is nothing but whose module it is. */
+/** A carrier without its token; only the name of its maker follows that. */
 const CARRIER_OF_NONE = binary(NOBODY_HAS, custom(CARRIER, new Array(TOKEN_LENGTH).fill(0)))
 const TOKEN_AT = CARRIER_OF_NONE.length - NAMED.length - TOKEN_LENGTH
 
@@ -180,7 +180,7 @@ const statics = {
   },
 }
 
-/** Native's buffers are those of the realm that loaded the addon; the built-in tells of this one's, by the carrier's section. */
+/** Native's buffers are of the realm that loaded the addon; the built-in makes this realm's, by a carrier's section. */
 function inThisRealm(buffers, module) {
   if (buffers instanceof Array) return buffers
   const [{ constructor }] = builtinStatics.customSections(module, CARRIER)

@@ -66,7 +66,7 @@ async function instantiateBytes(bytes, importObject, options) {
     const read = readOptions(options, INSTANTIATE)
     const module = moduleOf(await compileInBackground(bytes, read, INSTANTIATE))
     const instance = instantiateCompiled(module, importObject)
-    // To await an Instance would ask it for its `then`.
+    // Awaiting an Instance would read its `then`.
     return { module, instance: types.isPromise(instance) ? await instance : instance }
   } catch (error) {
     throw leaving(error, operations.instantiate) // node-do-not-add-exception-line
@@ -83,7 +83,8 @@ async function compileBytes(bytes, options) {
 }
 
 // Optional parameters have defaults, so that `length` counts the required ones. None is an async function itself: those
-// have another prototype. Each promise comes from one async function, for more would ask the result for its `then` again.
+// have another prototype. Each promise comes from one async function: another one would read `then` of the result
+// again.
 const operations = {
   compile(bytes, options = undefined) {
     return compileBytes(bytes, options)

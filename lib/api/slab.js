@@ -5,12 +5,11 @@
 // A value takes a place whenever it goes to wasm, however often it has been there, and keeps it until a sweep finds that
 // nothing holds the place's externref: no frame of wasm, table, global or exception of the group (native marks what they
 // hold), and no value of the arena that is being filled. Sweeps happen where no place is free, which may be in the
-// middle of wasm; they leave so many places free that what they have looked at is little for each of them. So what is
-// held without need is at most a fixed number of values, or a part of what is looked at; the group has that swept, too,
-// after a collection of V8's.
+// middle of wasm; each leaves enough places free to be worth what it has scanned. So at most a fixed number of values,
+// or a part of what is scanned, is held without need; the group sweeps that, too, after a collection of V8's.
 //
-// Invariant: between a place's being taken and its externref's reaching wasm, nothing runs that could sweep, but the
-// taking of places for further values of the same signature, in order.
+// Invariant: between the moment when a place is taken and the moment when its externref reaches wasm, nothing sweeps
+// but the taking of places for further values of the same signature, in order.
 
 const { native, U32 } = require('../process/native.js')
 

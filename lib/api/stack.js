@@ -2,9 +2,9 @@
 
 // Stacks of errors, as V8 writes them: frames of wasm where this package's closures were called.
 //
-// An error's stack was noted by V8 when the error was made, with a frame for every closure of ours. What those frames
-// stand for, native knows when a call fails. Both are kept until somebody reads the stack, because its first line is
-// what the error says of itself at that moment.
+// V8 noted an error's stack when the error was made, with a frame for every closure of ours. Native code knows what
+// those frames stand for when a call fails. Both are kept until the stack is read, because its first line is the
+// error's text at that moment.
 
 const { isNativeError } = require('node:util').types
 const { shared } = require('../process/copies.js')
@@ -167,7 +167,7 @@ function replaceFrames(frames, calls) {
     else if (!OF_CALLS.has(name)) replaced.push([frame])
     above = name
   }
-  // V8 had not room for the closure itself.
+  // V8 had no room for the closure itself.
   if (ABOVE_WASM.has(above)) replaced.push(calls[next] ?? [])
   return replaced.flat()
 }
@@ -303,7 +303,7 @@ function defineStack(error, stack, limit) {
   let value
   let known = false
   const give = () => (given ??= stack())
-  // Assigned to a variable they would get its name, which V8's have not.
+  // Assigned to a variable they would get its name, and V8's have none.
   const [get, set] = [
     function () {
       if (!known) {
@@ -327,7 +327,7 @@ function defineStack(error, stack, limit) {
 const continues = (frames, to, callers) =>
   frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
 
-// The closures on the way here, of which nothing is to be seen.
+// For the closures on the way here, which are not shown.
 const ROOM = 8
 
 const callIn = (frames) => frames.findIndex((frame) => nameOf(frame) === 'api/function.js')
@@ -399,11 +399,11 @@ function hideCall(error, fn) {
     captureStackTrace(error, fn)
     return
   }
-  // First of all, for V8 has shown what it noted, and there may be no room on the stack for what follows.
+  // First of all, because V8 has shown what it noted, and what follows may find no room on the stack.
   let shown = stack
   defineStack(error, () => shown, limit)
   if (call === undefined) return
-  // The program's, made by what this call called; or of another call, of before.
+  // The program's, made by what this call called, or by an earlier call.
   const callers = callersOf(fn)
   if (continues(frames, call.to, callers)) shown = withFrames(stack, frames.slice(0, call.from).concat(callers))
 }

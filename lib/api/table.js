@@ -2,9 +2,9 @@
 
 // WebAssembly.Table. Every Table is V8's own, made by the built-in constructor.
 //
-// A table made by JavaScript keeps its elements in V8's table until an instance imports it, for until then nothing says
-// which link group it belongs to, or whether it is ours at all. From then on it lives in that group's store, and V8's
-// table is an empty husk; or, imported by an instance of the built-in engine, it is V8's for good.
+// A table made by JavaScript keeps its elements in V8's table until an instance imports it: until then it belongs to no
+// link group, and to neither engine. From then on it lives in the group's store, and V8's table stays empty. If an
+// instance of the built-in engine imports it, it stays V8's.
 
 const { shared } = require('../process/copies.js')
 const { describeFunction } = require('./function.js')
@@ -153,7 +153,7 @@ const own = defineInterface(Table, 'WebAssembly.Table', {
     }
   },
 
-  // Defaults keep `length` at 1; V8 tells a missing argument from undefined.
+  // Defaults keep `length` at 1; V8 treats a missing argument otherwise than undefined.
   grow(delta, value = undefined) {
     try {
       const state = states.get(this)

@@ -1,6 +1,6 @@
 'use strict'
 
-// WebAssembly.Tag. A Tag is one of the built-in's too, so that WebAssembly.Exception, which is the built-in's, takes it.
+// WebAssembly.Tag. A Tag is also a built-in one, so that the built-in WebAssembly.Exception accepts it.
 //
 // A tag has an id in every group that meets it. That is enough, because an exception goes from group to group as a
 // WebAssembly.Exception, which carries the Tag (see ./exception.js).
@@ -56,7 +56,7 @@ const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
 function Tag(descriptor) {
   try {
     requireNew(new.target, 'Tag')
-    // What the built-in would refuse, it shall be asked about as it is; the rest it gets in the form it carries.
+    // The built-in gets what it would refuse as it is, and everything else in the form it carries.
     let letters = ''
     const parameters = (list) =>
       observed(list, (key, value) => {

@@ -3,8 +3,8 @@
 // ToWebAssemblyValue and ToJSValue, letter by letter (see ./signature.js).
 //
 // A value on its way to wasm is first coerced to a raw primitive, which may run the user's code, then written into
-// the arena, which may not: the arena belongs to whoever touches it last. Values are written in their order: that makes
-// externrefs of them (./slab.js).
+// the arena, which may not: any code that runs in between may use the arena. Values are written in their order, because
+// that makes externrefs of them (./slab.js).
 
 const { I32, U32, F32, F64, I64 } = require('../process/native.js')
 

@@ -87,7 +87,7 @@ async function exportArchive(file, options = {}) {
  * Takes the entries of an archive into the cache, sealed with this user's key.
  *
  * The archive holds machine code that later runs execute with all rights of the process. So it must carry the signature of
- * `key`; with `trust: true` whatever is in it is taken, which is to run a program of whoever could write the file.
+ * `key`; with `trust: true` anything in it is taken, which means running a program of whoever can write the file.
  *
  * @param {string | URL} file
  * @param {{key?: string | URL, trust?: true}} options `key`: the file with the public key; or `trust: true`

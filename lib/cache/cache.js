@@ -2,8 +2,8 @@
 
 // The cache as an object: where it is, what is in it, and what can be done about it.
 //
-// Promise: enable() does not throw; the other methods throw, or reject, only for arguments that are not what they should
-// be, and for a system that refuses.
+// Promise: enable() does not throw; the other methods throw, or reject, only for wrong arguments and for errors of the
+// system.
 
 const events = require('../events/events.js')
 const { NO_LIMIT, environment } = require('./environment.js')
@@ -135,7 +135,7 @@ const cache = {
     })
   },
 
-  // Loaded when somebody asks: a program that compiles needs no tar.
+  // Loaded on demand: a program that compiles needs no tar.
   export: (file, options) => require('./archive.js').exportArchive(file, options),
   import: (file, options) => require('./archive.js').importArchive(file, options),
 }

@@ -1,6 +1,6 @@
 'use strict'
 
-// What the environment says of the cache, checked and put into the form the native side takes.
+// The settings of the cache in the environment, checked and put into the form that the native side takes.
 
 const path = require('node:path')
 
@@ -8,7 +8,7 @@ const { cacheAccess } = require('../process/permission.js')
 const { parseSize } = require('./quantities.js')
 const started = require('../process/started.js')
 
-// As the native side has it for a limit that nobody gave.
+// The native side's value for a limit that is not set.
 const NO_LIMIT = -1
 
 const {
@@ -22,7 +22,7 @@ const {
 /** What the user's cache folder is made of. */
 const HOMES = ['HOME', 'XDG_CACHE_HOME']
 
-/** Bytes; NO_LIMIT where the user says nothing. What cannot be read is told: a limit that is none would fill the disk. */
+/** Bytes; NO_LIMIT where nothing is set. What is no size is a warning: without a limit the disk could fill. */
 function sizeOf(variable, text) {
   if (!text) return NO_LIMIT
   const size = parseSize(text)
@@ -42,8 +42,8 @@ const environment = {
 }
 
 /**
- * Tells the native side what the environment says of the cache. The process' first call counts, until enable() of
- * ./cache.js, before the cache is used, says otherwise.
+ * Passes the settings of the environment to the native side. The process' first call counts, unless enable() of
+ * ./cache.js changes them before the cache is used.
  */
 function configure(native) {
   const { directory, enabled, maxSize, maxEntrySize, only } = environment

@@ -4,7 +4,7 @@ const { formatSize } = require('../cache/quantities.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
 
-/** "2026-01-31 09:05", in the time zone of who asks. */
+/** "2026-01-31 09:05", in the user's time zone. */
 function minute(time) {
   const date = new Date(time)
   const two = (number) => String(number).padStart(2, '0')

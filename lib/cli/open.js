@@ -7,8 +7,8 @@ const { Failure } = require('./failure.js')
 const CODES = { failed: 'ERR_WASM_CACHE_FAILED', disabled: 'ERR_WASM_CACHE_DISABLED' }
 
 /**
- * Whether the cache's directory can be written to; undefined if there is none. enable() does not tell: a cache that is whole
- * is used for what is in it.
+ * Whether the cache's directory can be written to; undefined if there is none. enable() does not say: a cache that
+ * cannot be written is used for what is in it.
  */
 function isWritable(directory) {
   const { native } = require('../process/native.js')

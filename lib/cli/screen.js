@@ -28,7 +28,7 @@ function table(rows, { head = [], right = [] } = {}) {
 
 const removalText = ({ files, bytes }) => `${files} ${files === 1 ? 'file' : 'files'} removed, ${formatSize(bytes)}`
 
-/** @returns the colours of stdout, and as `error` those of stderr; `interactive`: somebody looks at stderr */
+/** @returns the colours of stdout, and as `error` those of stderr; `interactive`: stderr is a terminal */
 const screenFor = ({ json = false }) => ({
   ...createColors(!json && colorful(process.stdout)),
   error: createColors(colorful(process.stderr)),

@@ -1,6 +1,6 @@
 'use strict'
 
-// What `warm` is told to compile: files, folders, addresses, packages.
+// The targets of `warm`: files, folders, addresses, packages.
 
 const fs = require('node:fs')
 const { createRequire } = require('node:module')

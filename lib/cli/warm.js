@@ -13,7 +13,7 @@ const { modulesOf } = require('./targets.js')
 
 /**
  * The last event of each name, whatever its source: that is the address a response came from, not the one that was asked
- * for. Who handles a module clears it before.
+ * for. It is cleared before each module.
  */
 function listen() {
   const seen = new Map()

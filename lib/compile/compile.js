@@ -25,7 +25,7 @@ function worded(error, where) {
   const Class = Object.hasOwn(CLASSES, name) ? CLASSES[name] : undefined
   if (Class === undefined || message.startsWith('WebAssembly.') || message === STACK_IS_FULL) return error
   const own = new Class(`${where}: ${message}`)
-  // V8's have none of them: ours are for those who ask, not for those who print the error.
+  // V8's errors have none of these properties, so ours do not show when the error is printed.
   for (const key of ['code', 'feature', 'offset']) {
     const property = Object.getOwnPropertyDescriptor(error, key)
     if (property !== undefined) Object.defineProperty(own, key, { ...property, enumerable: false })

@@ -1,7 +1,6 @@
 'use strict'
 
-// The built-in engine as the last resort: modules that this one cannot compile, and V8's words for those that nobody
-// can.
+// The built-in engine as the last resort: it compiles what this one cannot, and words the error where neither can.
 
 const events = require('../events/events.js')
 const { native, builtin, classes } = require('../process/native.js')
@@ -14,7 +13,7 @@ function unsupported(feature, reason) {
 
 const mayFallBack = ({ native: { fallback } }) => fallback
 
-/** Whether nobody may compile the bytes (WASM_COMPILE_CACHE_ONLY=1): native finds them in the cache, or refuses them. */
+/** Whether no engine may compile the bytes (WASM_COMPILE_CACHE_ONLY=1): native finds them in the cache, or refuses. */
 const mustBeCached = (bytes, { native: { minSize } }) => native.mustBeCached(bytes.byteLength, minSize)
 
 // Imports that the built-in engine resolves itself (JS API, "builtins"). It alone knows which those are: where one is

@@ -1,20 +1,20 @@
 'use strict'
 
-// The resource cache: modules by their URL.
+// The cache of resources: modules by their URL.
 //
-// Owns: fetching what was given as an http(s): URL or a Request, and what HTTP (RFC 9111) and the Fetch Standard's cache
-// modes say of using what was fetched before. The records and bytes are the native side's; which response is fresh,
-// http-cache-semantics knows, as a private cache.
+// Owns: fetching what was given as an http(s): URL or a Request, and the rules of HTTP (RFC 9111) and of the Fetch
+// Standard's cache modes for using what was fetched before. The native side has the records and bytes;
+// http-cache-semantics, as a private cache, decides which response is fresh.
 //
-// Promise: whoever passes a URL or a Request sees what fetch() of it would have given, errors included, except that a
-// module that was fetched before may come without a request, or without a body.
+// Promise: a URL or a Request gives what fetch() of it would have given, errors included, except that a module that was
+// fetched before may come without a request, or without a body.
 //
 // What is stricter than HTTP, because a program that calls fetch() expects no cache at all:
 // - nothing is fresh by guessing from its Last-Modified;
-// - what was fetched with other credentials, or by the program itself (which tells us neither its method nor its headers),
-//   is asked for again with its ETag, never fresh: a date does not say whose module it is;
-// - neither is what was redirected: what the redirections said of themselves is not to be seen;
-// - stale-while-revalidate is not made use of.
+// - what was fetched with other credentials, or by the program itself (whose method and headers are unknown), is never
+//   fresh, but asked for again with its ETag: a date does not say whose module it is;
+// - what was redirected is never fresh: the headers of the redirections cannot be seen;
+// - stale-while-revalidate is not used.
 //
 // A record's policy is the JSON of {policy (http-cache-semantics'), url (the response's), redirected, credentials, salt}.
 
@@ -24,7 +24,7 @@ const events = require('../events/events.js')
 const { mayFetch } = require('../process/permission.js')
 const { httpAddress, isRequest } = require('./sources.js')
 
-// Not before it is needed.
+// Loaded when it is needed.
 const semantics = () => require('http-cache-semantics')
 
 const PRIVATE = { shared: false, cacheHeuristic: 0, immutableMinTimeToLive: 0 }
@@ -39,7 +39,7 @@ const MODES = ['default', 'no-cache', 'reload', 'force-cache', 'only-if-cached']
 const SAFE_METHODS = ['GET', 'HEAD', 'OPTIONS']
 const SECRETS = ['authorization', 'cookie', 'proxy-authorization']
 
-/** Tells values apart without telling them; the salt is a record's own, so that no table of digests helps. */
+/** Distinguishes values without revealing them; each record has a salt of its own, so that no table of digests helps. */
 const digest = (text, salt) => createHmac('sha256', salt).update(text).digest('base64')
 
 function describe(source) {
@@ -62,12 +62,12 @@ const credentialsOf = (headers, salt) => {
   return given.length === 0 ? '' : digest(JSON.stringify(given.map((name) => [name, headers[name]])), salt)
 }
 
-/** The request as the policy sees it. Values are told apart by their digests, for a policy keeps those that Vary names. */
+/** The request as the policy sees it. Values are compared by their digests: a policy keeps those that Vary names. */
 function asSeen(headers, salt, cacheControl = headers['cache-control']) {
   const seen = {}
   for (const [name, value] of Object.entries(headers)) seen[name] = name === 'pragma' ? value : digest(value, salt)
   delete seen['cache-control']
-  // What the client would put up with is no reason to give it something stale.
+  // That the client accepts something stale is no reason to give it that.
   const asked = cacheControl?.toLowerCase().replace(/\bmax-stale(=\d+)?/g, '')
   if (asked) seen['cache-control'] = asked
   return { method: 'GET', headers: seen }
@@ -171,7 +171,7 @@ function read(native, address, options) {
   }
 }
 
-/** Whether the record is of what this request would give, be it stale. */
+/** Whether the record is of what this request would give, even if it is stale. */
 function fits(record, { headers }) {
   if (record.redirected || record.credentials !== credentialsOf(headers, record.salt)) return false
   const seen = asSeen(headers, record.salt, '')
@@ -203,7 +203,7 @@ function mayServeStale(record, request, status) {
 /** The headers that ask whether the record still holds; undefined if it has no validator for this request. */
 function conditionsOf(record, { headers }) {
   const all = record.policy.revalidationHeaders(asSeen(headers, record.salt))
-  // A date tells versions apart, and not what one user gets from what another does.
+  // A date tells versions apart, but not one user's module from another's.
   const isTheirs = record.credentials === credentialsOf(headers, record.salt)
   const validators = isTheirs ? ['if-none-match', 'if-modified-since'] : ['if-none-match']
   const names = validators.filter((name) => all[name] !== undefined)
@@ -277,7 +277,7 @@ class Retrieval {
   /** The module, or the response to take instead. */
   async #revalidate(record) {
     const headers = conditionsOf(record, this.#request)
-    // Else the mode would become no-store, because of the condition, and the caches on the way be told not to answer.
+    // Otherwise the condition would make the mode no-store, which keeps the caches on the way from answering.
     const condition = headers && { headers, cache: 'no-cache' }
     let response
     try {
@@ -323,7 +323,7 @@ class Retrieval {
     const headers = governing(response)
     const policy = policyFor(headers, this.#request, response, this.#delay)
     const same = record !== null && sameValidator(record.headers, headers)
-    // At once, for this may be no module, or not be recorded.
+    // At once, because this may not be a module, or not be recorded.
     if (record !== null && (policy === undefined || !same)) this.#forget()
     return this.#told(record !== null && differs(record.headers, headers) ? 'changed' : 'fetched', status, {
       response,

@@ -10,7 +10,7 @@
 //
 // An opened source is an *input*:
 //   name           URL or path, '' where there is none (for events and stack traces)
-//   cancel(reason) gives up: the producer is told
+//   cancel(reason) gives up, and lets the producer know
 // and one of
 //   path           the file to read (file: URLs)
 //   bytes          all of it, a Uint8Array
@@ -144,8 +144,8 @@ function nodeStreamInput(stream, name) {
   const input = iteratorInput(readable[Symbol.asyncIterator](), name)
   const { cancel } = input
   input.cancel = (reason) => {
-    // Without the reason: destroy(reason) would emit 'error' on a stream that nobody may be listening to. What the
-    // stream still has to say ("aborted") concerns nobody either.
+    // Without the reason: destroy(reason) emits 'error', and the stream may have no listener. Its later events
+    // ("aborted") are of no interest, either.
     readable.on('error', ignore)
     if (readable !== stream) {
       stream.on('error', ignore)
@@ -286,7 +286,7 @@ function open(source) {
   throw notASource(source)
 }
 
-/** Cancels a source (or the promise of one) that was never opened; throws nothing, asks no questions. */
+/** Cancels a source (or the promise of one) that was never opened; never throws. */
 function discard(source, reason) {
   Promise.resolve(source).then((value) => {
     if (!isObject(value) || isBytes(value) || isFileURL(value)) return

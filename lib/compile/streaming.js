@@ -3,8 +3,8 @@
 // compileStreaming and instantiateStreaming.
 //
 // Owns: bringing a source's chunks to the native compiler, back-pressure, and the three ways to end early (an error
-// of the source, an error of the module, the caller's signal). What a source is, ./sources.js knows; what a module
-// is, the caller.
+// of the source, an error of the module, the caller's signal). ./sources.js knows what a source is, the caller what a
+// module is.
 
 const fs = require('node:fs')
 const { setImmediate } = require('node:timers')
@@ -16,7 +16,7 @@ const sources = require('./sources.js')
 const { leaving } = require('../api/stack.js')
 const { isObject } = require('../api/webidl.js')
 
-// Not before somebody streams what has an address: it takes node:crypto.
+// Loaded when a source with an address is streamed: it needs node:crypto.
 const resources = () => require('./resources.js')
 
 // Reading stops while more bytes than this wait in the native queue; the addon says "drained" at 1 MiB.
@@ -166,7 +166,7 @@ class Streaming {
     try {
       this.#input?.cancel(reason)
     } catch {
-      // The caller has the first error; a source that cannot even be cancelled adds nothing.
+      // The caller has the first error; that the source cannot be cancelled adds nothing.
     }
     this.#fetching?.abort(reason)
     this.#endStream()

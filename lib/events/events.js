@@ -1,13 +1,13 @@
 'use strict'
 
-// What happened, told to whoever wants to know.
+// Events: what happened, for subscribers, for NODE_DEBUG and for the Chrome trace.
 //
 // Owns: the diagnostics_channel channels `wasm-compile-cache:<name>`, the lines of NODE_DEBUG=wasm-compile-cache, and
 // handing every event to ./trace.js. The names are those of V8's own trace (https://v8.dev/blog/wasm-code-caching)
 // and, for what V8 has no name for: baselineReady, optimizedReady, moduleCacheMiss, cacheWriteFailed, handedOff, fallback,
 // resource, featureOff, panicked. The first cacheWriteFailed of a process is a warning of Node's, too (./warning.js).
 //
-// An event is {name, ts (ms since the epoch), dur (ms), ...fields}, and belongs to the thread that asked for the work.
+// An event is {name, ts (ms since the epoch), dur (ms), ...fields}. The thread that asked for the work emits it.
 //
 // Promise: nothing here throws into the work it reports on. (A throwing subscriber becomes an uncaught exception by
 // the rules of diagnostics_channel, outside of our stack.)

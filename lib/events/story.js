@@ -1,7 +1,7 @@
 'use strict'
 
-// What NODE_DEBUG=wasm-compile-cache says of an event: what was looked for, what was found or why not, what came of it,
-// and how long it took.
+// The sentence that NODE_DEBUG=wasm-compile-cache prints for an event: what was looked for, what was found or why not,
+// what came of it, and how long it took.
 
 const { inspect } = require('node:util')
 

@@ -13,7 +13,7 @@ const { dirname } = require('node:path')
 const { isMainThread } = require('../process/thread.js')
 
 const CATEGORY = 'v8.wasm'
-const COLLECTED = 'wasm-compile-cache:trace' // environment data: somebody above this thread collects the events
+const COLLECTED = 'wasm-compile-cache:trace' // environment data: a thread above this one collects the events
 const MICROSECONDS = 1000
 
 let file = null
@@ -70,7 +70,7 @@ function close() {
     try {
       writeFileSync(file, JSON.stringify({ traceEvents: entries, displayTimeUnit: 'ms' }, plain))
     } catch (error) {
-      // Who removed the folder, as the command `trace` does at its script's end, does not wait for this process.
+      // The folder was removed, as the command `trace` does when its script has ended.
       const isGone = hadFolder && error.code === 'ENOENT'
       if (!isGone) process.stderr.write(`wasm-compile-cache: the trace was not written: ${error.message}\n`)
     }

@@ -1,16 +1,16 @@
 'use strict'
 
-// The warnings that the cache, or this whole package, cannot be used. A program that compiles everything anew on every run
-// would otherwise only seem slow, and nobody would look for the reason where it is.
+// The warnings that the cache, or this whole package, cannot be used. Without them, a program that compiles everything
+// anew on every run would only seem slow.
 //
-// Promise: one in a process, whatever its threads. Each of the cache's failures is an event beside it (./events.js). Who
-// does not want it runs Node with --no-warnings, or switches the cache off.
+// Promise: one in a process, however many threads it has. Each failure of the cache is an event, too (./events.js).
+// Node's --no-warnings switches it off, and so does a cache that is off.
 
 const NAME = 'WasmCompileCacheWarning'
 
 let closing = false
 
-/** The process ends: what is emitted from here on is told at once. */
+/** The process ends: warnings are emitted at once from here on. */
 function close() {
   closing = true
 }
@@ -23,7 +23,7 @@ function warn({ reason, code }, native) {
   else process.emit('warning', Object.assign(new Error(reason), { name: NAME, code }))
 }
 
-// There may be no native side to ask whether another thread was told.
+// Native code, which knows whether another thread has warned, may be missing.
 const TOLD = 'wasm-compile-cache.absent'
 
 /**

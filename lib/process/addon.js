@@ -1,7 +1,6 @@
 'use strict'
 
-// Loads the native addon, or says what keeps it from being loaded: the loader's own words are a guess about npm, whatever
-// the cause.
+// Loads the native addon, or says why it cannot be loaded: the generated loader blames npm, whatever the cause.
 
 /** The errors behind an error, the outermost first. */
 function* causes(error) {

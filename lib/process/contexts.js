@@ -1,11 +1,11 @@
 'use strict'
 
-// Our namespace in the vm contexts that the program makes, and the program's objects with it: a Module that is compiled
+// Our namespace in the vm contexts that the program makes. The program's objects work there: a Module that is compiled
 // outside of a context can be instantiated inside.
 //
 // A context gets a copy of this package's JavaScript, evaluated in its realm, so that what it makes and throws is of that
-// realm; what is kept of an object, all copies know (./copies.js). Contexts are many, and few of them use WebAssembly: the
-// members of a context's namespace are accessors until one of them is used.
+// realm; all copies share what is kept of an object (./copies.js). Contexts are many, and few of them use WebAssembly:
+// the members of a context's namespace are accessors until one of them is used.
 
 const fs = require('node:fs')
 const path = require('node:path')
@@ -24,7 +24,7 @@ const WARNING = { type: 'WasmCompileCacheWarning', code: 'ERR_WASM_CONTEXT' }
 const REPLACED = ['compile', 'validate', 'instantiate', 'Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag']
 const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 
-/** Files that have nothing of a realm in what they give. */
+/** Files whose exports belong to no realm. */
 const REALMLESS = {
   'api/binary.js': require('../api/binary.js'),
   'process/copies.js': require('./copies.js'),
@@ -49,8 +49,8 @@ const ENTER = `'use strict';
   }),
 })`
 
-// What a file finds by name is not what the program put into the context under that name, nor what it made of it: what
-// errors and results belong to is asked of the language, and of the rest any realm's will do.
+// The program may have put something else into the context under the names that a file uses. So the classes of errors
+// and results are taken from the language itself, and for the rest those of any realm will do.
 const INTRINSICS = `'use strict'
 const classOf = (fail) => {
   try { fail() } catch (error) { return error.constructor }
@@ -83,7 +83,7 @@ function compileIn(context, parameters) {
   const options = { filename: FILE, parsingContext: context }
   if (cachedData !== undefined) return vm.compileFunction(source, parameters, { ...options, cachedData })
   const fn = vm.compileFunction(source, parameters, { ...options, produceCachedData: true })
-  // A copy, for V8's is that context's.
+  // A copy, because V8's belongs to that context.
   cachedData = Buffer.from(fn.cachedData)
   return fn
 }
@@ -104,7 +104,8 @@ let enterScript
 
 /** The built-in WebAssembly of a context and what makes accessors there; undefined where the program has its own. */
 function enter(context, contextObject) {
-  // A sandbox's own member of that name is not to be read; that of a Proxy cannot be looked for without being seen.
+  // A sandbox's own member of that name must not be read; that of a Proxy cannot be looked up without the Proxy's
+  // noticing.
   if (context === contextObject && !types.isProxy(context) && 'WebAssembly' in context) return undefined
   try {
     const found = (enterScript ??= new vm.Script(ENTER, { filename: __filename })).runInContext(context)

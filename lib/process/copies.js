@@ -1,9 +1,10 @@
 'use strict'
 
-// What the copies of this package in a thread know together.
+// What the copies of this package in a thread share.
 //
 // There is a copy for every vm context that uses WebAssembly (./contexts.js), and one for every time that a test runner
-// resets its registry of modules. An object that one of them made can come to any other: what is kept of it is kept once.
+// resets its registry of modules. An object that one copy made can come to any other, so what is kept of it is kept
+// once.
 
 const native = require('./addon.js')
 

@@ -1,12 +1,12 @@
 'use strict'
 
-// The end of a process. A command that is over before the optimizing tier must still leave a warm cache: its
-// unfinished modules go to a detached process (./finish.js) that nobody waits for.
+// The end of a process. A command that ends before the optimizing tier is done must still leave a warm cache: its
+// unfinished modules go to a detached process (./finish.js), which the command does not wait for.
 //
 // Promise: never throws, never keeps the process, and waits only for what was fetched and compiled to be on disk. A worker's
-// modules are the process's, and are handed off when that ends: by the main thread if it has loaded this package, else by
-// native code, to which the worker says how. Nobody is left behind whose end nobody would notice (./orphans.js).
-// WASM_COMPILE_CACHE_FINISH=0 switches it off.
+// modules belong to the process, and are handed off when that ends: by the main thread if it has loaded this package,
+// else by native code, which gets the command line from the worker. No process is left where nothing would wait for it
+// (./orphans.js). WASM_COMPILE_CACHE_FINISH=0 switches it off.
 
 const fs = require('node:fs')
 const path = require('node:path')
@@ -72,7 +72,7 @@ function handOff(native) {
   }
 }
 
-/** Says who will hand off. */
+/** Decides whether the main thread or native code hands off. */
 function assign(native) {
   if (isMainThread) {
     native.mainThreadHandsOff()
@@ -96,7 +96,7 @@ function install(native = require('./addon.js')) {
       try {
         step()
       } catch {
-        // The program's own result stands, and nobody is left to be told; the next run compiles again.
+        // The program's own result stands, and nobody is left to report to; the next run compiles again.
       }
     }
   })

@@ -1,8 +1,8 @@
 'use strict'
 
-// The signals of hardware faults, which native's handlers turn into traps where it was wasm. Once a program listens to one
-// of them, or no longer does, libuv has replaced native's handler; here it is put back over libuv's. Only the main thread
-// can listen to signals.
+// The signals of hardware faults, which native handlers turn into traps where wasm caused them. When a program begins
+// or stops to listen to one of them, libuv replaces the native handler; here it is put back over libuv's. Only the main
+// thread can listen to signals.
 
 const { constants: { signals } } = require('node:os')
 

@@ -4,9 +4,9 @@
 //
 //   node dist/finish.js <spool file>...
 //
-// Promise: it ends. native.finish() blocks this thread, so a worker thread holds the clock. A module that takes more than
-// ten minutes ends the whole process the hard way, native threads included; those behind it go to another one. It writes
-// nothing to stdio.
+// Promise: it ends. native.finish() blocks this thread, so a worker thread measures the time. A module that takes more
+// than ten minutes ends the whole process the hard way, native threads included; those behind it go to another one. It
+// writes nothing to stdio.
 
 const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 

@@ -1,7 +1,7 @@
 'use strict'
 
-// What a program takes out of Node's modules, and keeps: it has to be ours before that. ../../register.js asks for one of these
-// when the program loads that module, ./install.js for both.
+// What is replaced in Node's modules, before a program takes the originals out and keeps them. ../../register.js asks for one
+// of these when the program loads that module, ./install.js for both.
 
 const { syncBuiltinESMExports } = require('node:module')
 

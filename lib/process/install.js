@@ -2,8 +2,7 @@
 
 // Our namespace in the place of globalThis.WebAssembly, and back.
 //
-// The copy or version that was installed last is in force (see ./realm.js), and whoever leaves takes nothing but itself
-// away.
+// The copy or version that was installed last is in force (see ./realm.js), and each takes only itself away.
 
 const { inherit, namespace } = require('../api/inheritance.js')
 const { installed, original } = require('./realm.js')

@@ -19,8 +19,8 @@ const faults = require('./faults.js')
 
 const { apply } = Reflect
 
-// Whoever resets the registry of modules (Jest does, for every test file) loads this file again, but the addon stays:
-// all copies share the arena, and what native calls back for an exception is the group's own copy.
+// When the registry of modules is reset (Jest does it for every test file), this file is loaded again, but the addon
+// stays: all copies share the arena, and what native calls back for an exception is the group's own copy.
 const ARENA = Symbol.for('wasm-compile-cache.arena')
 const arena = native[ARENA] ?? new ArrayBuffer(16384)
 

@@ -1,12 +1,12 @@
 'use strict'
 
-// Who takes notice of the end of a finisher (./exit.js), whose parent is gone by then: process 1 of the container. An init
-// waits for every process that it is given; a program that stands in its place does not, and each one stays in its process
-// table as a zombie for as long as the container lives.
+// Process 1 of the container inherits a finisher (./exit.js), whose parent is gone. An init waits for every process
+// that it inherits. A program in its place does not, and each finisher stays in the process table as a zombie for as
+// long as the container lives.
 //
-// Promise: no finisher is started that would stay. Where process 1 is a Node that has loaded this package, it waits for the
-// finishers itself, and for nobody else's children: it knows them by the name that native gives them. Linux only:
-// elsewhere containers have a process 1 of the system's.
+// Promise: no finisher is started that would stay. Where process 1 is a Node that has loaded this package, it waits for
+// the finishers, and for no other children: it knows them by the name that native code gives them. Linux only:
+// elsewhere, process 1 is the system's.
 
 const fs = require('node:fs')
 const path = require('node:path')
@@ -41,7 +41,7 @@ function waitsForFinishers() {
 /** Whether a process that we leave behind is waited for. */
 function areWaitedFor() {
   if (!linux) return true
-  // Who is process 1 takes all others with it.
+  // When process 1 ends, all others of the container end with it.
   if (process.pid === 1) return false
   try {
     // /proc may be that of another namespace.
@@ -52,7 +52,7 @@ function areWaitedFor() {
   }
 }
 
-/** The finishers that have ended and have nobody else to wait for them. */
+/** The finishers that have ended and that nothing else waits for. */
 function* ended() {
   for (const pid of fs.readFileSync('/proc/1/task/1/children', 'utf8').split(' ').filter(Boolean)) {
     const [, name, state] = /\((.*)\) (\S)/s.exec(fs.readFileSync(`/proc/${pid}/stat`, 'utf8'))

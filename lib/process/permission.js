@@ -1,7 +1,7 @@
 'use strict'
 
-// Node's permission model (node --permission): what the program may not do with Node's own modules, this package does not
-// do for it. The addon reads, writes and maps files by itself, which Node does not see.
+// Node's permission model (node --permission): this package does nothing for a program that the program may not do
+// itself. The addon reads, writes and maps files without Node's seeing it, so it has to be kept from that here.
 
 const fs = require('node:fs')
 const path = require('node:path')
@@ -12,7 +12,7 @@ const has = (scope, reference) => process.permission === undefined || process.pe
 /**
  * What may be done with the cache: 0 nothing, 1 look up, 2 look up and store (as native's option `cache`).
  *
- * @param {string | null} directory null: nobody knows yet where it will be
+ * @param {string | null} directory null: not known yet
  */
 function cacheAccess(directory) {
   if (process.permission === undefined) return 2

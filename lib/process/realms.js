@@ -1,6 +1,6 @@
 'use strict'
 
-// What is kept of a realm: its built-in WebAssembly, and who stands in its place.
+// What is kept of a realm: its built-in WebAssembly, and what was installed in its place.
 
 const { shared } = require('./copies.js')
 
@@ -16,7 +16,7 @@ function parentsOf(builtin) {
 /**
  * @param {object} original what globalThis.WebAssembly was
  * @param {object} [builtin] what was in it
- * @param {boolean} [compiles] false where V8 was told to compile no WebAssembly
+ * @param {boolean} [compiles] false where V8 may compile no WebAssembly
  */
 function createRecord(original, builtin = original, compiles = true) {
   // `installed`: the namespaces that were put in the built-in's place, the one in force last.

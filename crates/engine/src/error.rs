@@ -58,7 +58,7 @@ impl CompileError {
 
     /// A module above V8's limit.
     pub fn too_large() -> Self {
-        let limit = crate::stream::MAX_MODULE_BYTES;
+        let limit = crate::limits::MAX_MODULE_BYTES;
         Self::Invalid {
             message: format!("size > maximum module size ({limit})"),
             offset: limit as u64,
@@ -118,6 +118,11 @@ pub enum LinkError {
 }
 
 impl LinkError {
+    /// An import does not fit.
+    pub fn incompatible(text: impl ToString) -> Self {
+        Self::Incompatible(text.to_string())
+    }
+
     /// The stable code of the JavaScript error.
     pub fn code(&self) -> &'static str {
         match self {

@@ -5,8 +5,10 @@
 //!
 //! The way of the data and the invariants are in ARCHITECTURE.md.
 
+pub mod address;
 pub mod error;
 pub mod features;
+mod limits;
 pub mod module;
 pub mod panics;
 pub mod runtime;

@@ -36,18 +36,22 @@ static RECENT: Mutex<Option<String>> = Mutex::new(None);
 /// # Errors
 /// It panicked. Whatever it was about to change is as it left it, so the caller gives it up.
 pub fn catch<R>(what: &'static str, work: impl FnOnce() -> R) -> Result<R, Panicked> {
-    listen();
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
-        let recent = RECENT.lock().take();
-        let text = LAST.take().or(recent);
-        let text = text.unwrap_or_else(|| "without a message".to_owned());
-        let fields = [("what", what.into()), ("message", text.as_str().into())];
-        announce("panicked", &fields);
-        Panicked { what, text }
-    })
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| caught(what))
 }
 
-/// Has every panic of this library noted in the place of being printed.
+/// A panic was caught otherwise than by [`catch`], where an error that is no larger than it must be costs less.
+#[cold]
+#[inline(never)]
+pub fn caught(what: &'static str) -> Panicked {
+    let recent = RECENT.lock().take();
+    let text = LAST.take().or(recent);
+    let text = text.unwrap_or_else(|| "without a message".to_owned());
+    let fields = [("what", what.into()), ("message", text.as_str().into())];
+    announce("panicked", &fields);
+    Panicked { what, text }
+}
+
+/// Has every panic of this library noted in the place of being printed; to be called before anything can panic.
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -84,8 +88,13 @@ mod tests {
     use super::*;
     use crate::trace::EventQueue;
 
+    /// [`RECENT`] is the process's.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
     #[test]
     fn a_panic_keeps_its_message_and_place_and_is_an_event() {
+        let _one = ONE_AT_A_TIME.lock();
+        listen();
         let queue = EventQueue::new(Box::new(|| {}));
         queue.hears_of_the_process();
         let panicked = catch("a test", || panic!("for a {}", "reason")).expect_err("panics");
@@ -104,6 +113,8 @@ mod tests {
 
     #[test]
     fn what_was_caught_once_is_not_said_again() {
+        let _one = ONE_AT_A_TIME.lock();
+        listen();
         catch("a test", || panic!("first")).expect_err("panics");
         let second = catch("a test", || std::panic::resume_unwind(Box::new(())));
         let text = second.expect_err("unwinds").to_string();
@@ -112,6 +123,8 @@ mod tests {
 
     #[test]
     fn a_panic_of_a_compilers_thread_keeps_its_message() {
+        let _one = ONE_AT_A_TIME.lock();
+        listen();
         let panicked = catch("a test", || {
             let thread = std::thread::spawn(|| panic!("elsewhere"));
             std::panic::resume_unwind(thread.join().expect_err("panics"));

@@ -52,6 +52,7 @@ impl From<usize> for Field {
 }
 
 /// A measured span; its event is made when it ends.
+#[derive(Clone)]
 pub struct Span {
     started: Instant,
     timestamp: f64,

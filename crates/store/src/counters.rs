@@ -1,6 +1,6 @@
 //! What the cache did: counted by each process, and added up over all of them.
 //!
-//! A process appends one record to `counters` when it ends. Who makes them many adds them up into one.
+//! A process appends one record to `counters` when it ends. The process that makes them too many adds them up into one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::error::{CacheError, InvalidReason};
 use super::fields::Fields;
 use super::files::{self, Durability};
+use super::layout::COUNTERS;
 
 /// Why a lookup did not find an artifact. [`MissReason::as_str`] is stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,7 +70,7 @@ pub struct Counts {
     pub write_failures: u64,
     /// Artifacts and modules' bytes that made room for others.
     pub evicted: u64,
-    /// Defective artifacts that were put aside.
+    /// Defective artifacts that were quarantined.
     pub quarantined: u64,
     /// Bytes of the artifacts stored.
     pub bytes_written: u64,
@@ -85,7 +86,6 @@ const LEN: usize = HASH_AT + 32;
 const COMPACT_FROM: u64 = 64 << 10;
 /// No file is read further, in bytes.
 const MAX_FILE_LEN: u64 = 16 << 20;
-pub(super) const FILE: &str = "counters";
 
 impl Counts {
     /// How many lookups found nothing usable, by reason; those that never happened are left out.
@@ -166,7 +166,7 @@ pub struct Counters {
 impl Counters {
     pub fn new(dir: &Path) -> Self {
         Self {
-            path: dir.join(FILE),
+            path: dir.join(COUNTERS),
             hits: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             write_failures: AtomicU64::new(0),
@@ -234,7 +234,7 @@ impl Counters {
         total
     }
 
-    /// The process ends: its counts go to the file. Statistics are worth no trouble: an error is not told.
+    /// The process ends: its counts go to the file. An error is ignored: these are statistics.
     pub fn record(&self) {
         let counts = self.process();
         if counts != Counts::default() && self.append(&counts).is_ok() {
@@ -318,7 +318,7 @@ mod tests {
     fn a_process_that_did_nothing_writes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         Counters::new(dir.path()).record();
-        assert!(!dir.path().join(FILE).exists());
+        assert!(!dir.path().join(COUNTERS).exists());
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
         for _ in 0..rounds {
             process.record();
         }
-        let len = std::fs::metadata(dir.path().join(FILE)).unwrap().len();
+        let len = std::fs::metadata(dir.path().join(COUNTERS)).unwrap().len();
         assert_eq!(len, LEN as u64);
         assert_eq!(Counters::new(dir.path()).total().hits, rounds);
     }
@@ -342,7 +342,7 @@ mod tests {
         process.hit();
         process.record();
         process.record();
-        let path = dir.path().join(FILE);
+        let path = dir.path().join(COUNTERS);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[9] ^= 1;
         bytes.extend_from_slice(&[MAGIC.as_slice(), b"torn"].concat());

@@ -1,4 +1,4 @@
-//! What tells that a file is the one it was.
+//! How a file is known to be the one that it was.
 
 use std::fs::{File, Metadata};
 use std::io;

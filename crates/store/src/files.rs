@@ -1,4 +1,4 @@
-//! The few things the cache does to files: open one safely, read a small one, put one in place.
+//! What the cache does to files: open one safely, read a small one, put one in place.
 
 use std::fs::{DirEntry, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -111,7 +111,7 @@ pub(super) fn read_opened<const N: usize>(
 pub(super) enum Durability {
     /// Flush it and its name. Costs a disk's round trip.
     Durable,
-    /// A note whose loss costs a little work, and whose torn remains its seal tells.
+    /// A note whose loss costs a little work, and whose seal shows whether it is torn.
     Cheap,
 }
 

@@ -166,7 +166,7 @@ fn check_way(path: &Path) -> Result<(), CacheError> {
 fn lead(way: &Path, links: &mut u32) -> Result<(), CacheError> {
     use std::os::unix::fs::MetadataExt;
     for part in way.ancestors() {
-        // What is missing is made, and what cannot be looked at is told when the cache itself is opened.
+        // What is missing is made, and what cannot be checked is an error when the cache itself is opened.
         let Ok(metadata) = std::fs::symlink_metadata(part) else {
             continue;
         };

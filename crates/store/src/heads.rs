@@ -1,5 +1,5 @@
-//! The beginnings of cached modules: when a stream has brought a module up to its code section, its head tells whether
-//! the artifact is probably there, and the baseline tier need not be started.
+//! The heads of cached modules: when a stream has brought a module up to its code section, its head shows whether the
+//! artifact is probably there, so that the baseline tier need not be started.
 //!
 //! Empty files, not sealed: a head that is wrong costs time (a baseline that starts late or for nothing), no more. The
 //! whole module's hash decides what runs.

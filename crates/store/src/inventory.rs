@@ -1,4 +1,4 @@
-//! What is in the cache, for people and tools, as the files themselves say: seals are not looked at here.
+//! What is in the cache, for people and tools, as the files themselves say: seals are not checked here.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,8 +10,8 @@ use super::files;
 use super::footer::{self, Footer};
 use super::key::{ArtifactKey, ModuleHash};
 use super::label::{self, Label};
+use super::layout;
 use super::limits::{self, Purpose};
-use super::store::ENTRY_EXTENSION;
 
 /// A lookup that found nothing looks at no more artifacts than this for the reason.
 const MAX_SEARCHED: usize = 256;
@@ -75,14 +75,14 @@ pub(super) fn of_module(root: &Path, module: &ModuleHash) -> Vec<Item> {
 }
 
 fn artifacts(root: &Path) -> impl Iterator<Item = limits::Unit> {
-    let folders = limits::version_folders(root).into_iter();
+    let folders = layout::versions(root).into_iter();
     let units = folders.flat_map(|dir| limits::units(&dir));
     units.filter(|unit| {
         unit.purpose == Purpose::Kept
             && unit
                 .path
                 .extension()
-                .is_some_and(|extension| extension == ENTRY_EXTENSION)
+                .is_some_and(|extension| extension == layout::ENTRY)
     })
 }
 

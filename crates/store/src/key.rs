@@ -1,4 +1,4 @@
-//! What an artifact is found by.
+//! The key by which an artifact is found.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What people and tools are told of an artifact: sealed with it, never needed to run it.
+//! What people and tools can read of an artifact: sealed with it, never needed to run it.
 
 use serde::{Deserialize, Serialize};
 

@@ -12,11 +12,11 @@
 //!   seal.key                            32 random bytes, 0600            seal.rs
 //!   seal.lock                           held while the key is made       seal.rs
 //!   limit.lock                          held while room is made          limits.rs
-//!   v3-0.1.0-wasmer-7.4.2/              format, package and engine       store.rs
+//!   v3-0.1.0-wasmer-7.4.2/              format, package and engine       layout.rs
 //!     <key>.cwasm                       image, metadata, label, footer   footer.rs, label.rs
 //!     <key>.ok                          "verified whole at this stat"    verified.rs
 //!     <key>.lock                        one compile over all processes   lock.rs
-//!     quarantine/<key>.<reason>         defective artifacts              entry.rs
+//!     quarantine/<key>.<reason>         defective artifacts              lookup.rs
 //!     stat/<path hash>                  stat of a file -> module hash    stat_index.rs
 //!     heads/<hash>                      empty: this head was cached      heads.rs
 //!     spool/<key>.spool                 a module to finish               spool.rs
@@ -37,8 +37,8 @@
 
 #![forbid(unsafe_code)]
 
+mod artifact;
 mod counters;
-mod entry;
 mod error;
 mod fields;
 mod file_stat;
@@ -49,8 +49,10 @@ mod heads;
 mod inventory;
 mod key;
 mod label;
+mod layout;
 mod limits;
 mod lock;
+mod lookup;
 mod probe;
 mod resources;
 mod seal;
@@ -61,8 +63,8 @@ mod sweep;
 mod verified;
 mod wasm_files;
 
+pub use artifact::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN};
 pub use counters::{Counts, MissReason};
-pub use entry::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN};
 pub use error::{CacheError, InvalidReason};
 pub use file_stat::{FileStat, Observation};
 pub use heads::Heads;

@@ -1,7 +1,8 @@
 //! How large the cache may become, and what goes when it would become larger.
 //!
-//! Whoever writes an artifact first makes room for it, under a lock over all processes: so the limit holds at every
-//! moment, not after the next sweep only. The room is taken by a temporary file that has its final length from the start.
+//! A process that writes an artifact first makes room for it, under a lock over all processes: so the limit holds at
+//! every moment, not only after the next sweep. The room is taken by a temporary file that has its final length from
+//! the start.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -9,12 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::files::{self, TEMP_PREFIX, each};
+use super::layout;
 use super::lock::{self, Held};
-use super::store::{ENTRY_EXTENSION, NOTE_EXTENSION, QUARANTINE};
-use super::{counters, spool, wasm_files};
 
-/// Held while room is made.
-const LOCK_FILE: &str = "limit.lock";
 /// The default limit, in bytes: 1 GiB, or a tenth of the free disk if that is less.
 pub(super) const DEFAULT_TOTAL: u64 = 1 << 30;
 const FREE_DISK_SHARE: u64 = 10;
@@ -106,44 +104,12 @@ impl Unit {
     }
 }
 
-/// Whether a folder is called as [`Store::open`](super::Store::open) calls those of its versions: `v`, a format, a version
-/// with three numbers, an engine. A user may have named a directory for the cache that has other things in it.
-fn is_version(name: &str) -> bool {
-    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    let parsed = || {
-        let (format, rest) = name.strip_prefix('v')?.split_once('-')?;
-        let (version, engine) = rest.split_once('-')?;
-        let numbers: Vec<_> = version.split('.').collect();
-        Some(
-            is_number(format)
-                && numbers.len() == 3
-                && numbers.into_iter().all(is_number)
-                && !engine.is_empty(),
-        )
-    };
-    parsed().unwrap_or_default()
-}
-
-/// The folders of all versions in `root`, of formats that are known or not.
-pub(super) fn version_folders(root: &Path) -> Vec<PathBuf> {
-    let mut folders = Vec::new();
-    each(root, |name, entry| {
-        if is_version(name) && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            folders.push(entry.path());
-        }
-    });
-    folders
-}
-
 /// Everything of size that is stored in the folder of a version. Records, which are small and go with age, are left out.
 pub(super) fn units(dir: &Path) -> Vec<Unit> {
     let mut units = Vec::new();
     each(dir, |name, entry| {
-        if let Some(stem) = name
-            .strip_suffix(ENTRY_EXTENSION)
-            .and_then(|stem| stem.strip_suffix('.'))
-        {
-            let note = dir.join(format!("{stem}.{NOTE_EXTENSION}"));
+        if let Some(stem) = layout::stem_of(name, layout::ENTRY) {
+            let note = dir.join(format!("{stem}.{}", layout::NOTE));
             let used = std::fs::symlink_metadata(&note).and_then(|metadata| metadata.modified());
             units.extend(unit(entry.path(), Purpose::Kept, used.ok(), Some(note)));
         } else if name.starts_with(TEMP_PREFIX) {
@@ -151,9 +117,9 @@ pub(super) fn units(dir: &Path) -> Vec<Unit> {
         }
     });
     let parts = [
-        (QUARANTINE, Purpose::Quarantined),
-        (wasm_files::FOLDER, Purpose::Kept),
-        (spool::FOLDER, Purpose::Pending),
+        (layout::QUARANTINE, Purpose::Quarantined),
+        (layout::WASM, Purpose::Kept),
+        (layout::SPOOL, Purpose::Pending),
     ];
     for (part, purpose) in parts {
         each(&dir.join(part), |name, entry| {
@@ -167,9 +133,6 @@ pub(super) fn units(dir: &Path) -> Vec<Unit> {
     }
     units
 }
-
-/// The folders of small files that are made anew when needed.
-pub(super) const RECORDS: [&str; 3] = ["stat", "heads", "url"];
 
 fn unit(
     path: PathBuf,
@@ -231,7 +194,7 @@ pub(super) fn evict(
     max_age: Option<Duration>,
     now: SystemTime,
 ) -> Evicted {
-    let mut units: Vec<_> = version_folders(root)
+    let mut units: Vec<_> = layout::versions(root)
         .iter()
         .flat_map(|dir| units(dir))
         .collect();
@@ -269,7 +232,7 @@ pub(super) fn evict(
 
 /// Bytes of everything of size that is stored.
 pub(super) fn used(root: &Path) -> u64 {
-    let folders = version_folders(root);
+    let folders = layout::versions(root);
     folders
         .iter()
         .flat_map(|dir| units(dir))
@@ -279,7 +242,7 @@ pub(super) fn used(root: &Path) -> u64 {
 
 /// What is in quarantine.
 pub(super) fn quarantined(root: &Path) -> Evicted {
-    let folders = version_folders(root);
+    let folders = layout::versions(root);
     let units = folders.iter().flat_map(|dir| units(dir));
     units
         .filter(|unit| unit.purpose == Purpose::Quarantined)
@@ -289,20 +252,20 @@ pub(super) fn quarantined(root: &Path) -> Evicted {
 /// Removes everything but what is being written, and all records.
 pub(super) fn clear(root: &Path) -> Evicted {
     let mut cleared = Evicted::default();
-    for dir in version_folders(root) {
+    for dir in layout::versions(root) {
         for unit in units(&dir) {
             if unit.purpose != Purpose::Pending && unit.remove().is_ok() {
                 cleared = cleared.and(unit);
             }
         }
-        for part in RECORDS {
+        for part in layout::RECORDS {
             each(&dir.join(part), |name, entry| {
                 if !name.starts_with(TEMP_PREFIX) {
                     files::discard(&entry.path());
                 }
             });
         }
-        files::discard(&dir.join(counters::FILE));
+        files::discard(&dir.join(layout::COUNTERS));
     }
     cleared
 }
@@ -324,5 +287,5 @@ pub(super) fn right(root: &Path) -> Option<Held> {
 
 /// The file whose lock is [`right`].
 pub(super) fn lock_path(root: &Path) -> PathBuf {
-    root.join(LOCK_FILE)
+    root.join(layout::LIMIT_LOCK)
 }

@@ -1,7 +1,7 @@
 //! One compile of a module at a time, over all processes.
 //!
 //! The system frees the lock when its holder dies, however it dies, and wakes those who wait for it. A holder that ends its
-//! flight removes the lock file first, so that whoever is woken knows which of the two it was.
+//! flight removes the lock file first, so that the process that wakes knows which of the two it was.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::error::CacheError;
 use super::files;
 use super::key::ArtifactKey;
+use super::layout;
 
 /// [`Flight::is_held`] holds a shared lock for a moment; taking the lock waits out such moments.
 pub(super) const PATIENCE: u32 = 3;
@@ -46,7 +47,7 @@ impl Flight {
     /// # Errors
     /// [`CacheError::Lock`] where the file system has no locks or the file cannot be made.
     pub fn try_acquire(dir: &Path, key: &ArtifactKey) -> Result<Option<Self>, CacheError> {
-        let path = lock_path(dir, key);
+        let path = layout::of_key(dir, key, layout::LOCK);
         match try_lock(&path) {
             Ok(file) => Ok(file.map(|file| Self { file, path })),
             Err(source) => {
@@ -65,19 +66,19 @@ impl Flight {
     /// # Errors
     /// As [`Flight::try_acquire`].
     pub fn wait(dir: &Path, key: &ArtifactKey) -> Result<Option<Self>, CacheError> {
-        let path = lock_path(dir, key);
+        let path = layout::of_key(dir, key, layout::LOCK);
         match inherit(&path) {
             Ok(file) => Ok(file.map(|file| Self { file, path })),
             Err(source) => Err(CacheError::Lock { path, source }),
         }
     }
 
-    /// Whether somebody has the flight of `key`. An answer about the past, as soon as it is given.
+    /// Whether a process has the flight of `key`. The answer is about the past as soon as it is given.
     pub fn is_held(dir: &Path, key: &ArtifactKey) -> bool {
         let mut options = OpenOptions::new();
         options.read(true);
         files::no_follow(&mut options);
-        let Ok(file) = options.open(lock_path(dir, key)) else {
+        let Ok(file) = options.open(layout::of_key(dir, key, layout::LOCK)) else {
             return false;
         };
         let locked = file.try_lock_shared();
@@ -96,12 +97,6 @@ impl Drop for Flight {
         #[cfg(not(unix))]
         let _ = (&self.path, &self.file);
     }
-}
-
-pub(super) const EXTENSION: &str = "lock";
-
-fn lock_path(dir: &Path, key: &ArtifactKey) -> PathBuf {
-    dir.join(format!("{key}.{EXTENSION}"))
 }
 
 /// Locks `path`, waiting up to a second.
@@ -287,7 +282,7 @@ mod tests {
         use std::process::{Command, Stdio};
         let mut child = Command::new("sh")
             .args(["-c", "exec 9>\"$0\"; flock -x 9; echo; exec sleep 600"])
-            .arg(lock_path(dir, &KEY))
+            .arg(layout::of_key(dir, &KEY, layout::LOCK))
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -300,7 +295,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn until_waiting(dir: &Path, count: usize) {
         use std::os::unix::fs::MetadataExt;
-        let inode = std::fs::metadata(lock_path(dir, &KEY)).unwrap().ino();
+        let inode = std::fs::metadata(layout::of_key(dir, &KEY, layout::LOCK))
+            .unwrap()
+            .ino();
         let waiting = || {
             let locks = std::fs::read_to_string("/proc/locks").unwrap();
             let blocked = locks.lines().filter(|line| line.contains("-> FLOCK"));
@@ -382,7 +379,8 @@ mod tests {
     fn a_link_in_the_locks_place_is_an_error_and_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("target");
-        std::os::unix::fs::symlink(&target, lock_path(dir.path(), &KEY)).unwrap();
+        std::os::unix::fs::symlink(&target, layout::of_key(dir.path(), &KEY, layout::LOCK))
+            .unwrap();
         assert_eq!(
             Flight::try_acquire(dir.path(), &KEY).unwrap_err().code(),
             "ERR_WASM_CACHE_LOCK"

@@ -1,4 +1,4 @@
-//! What the file system of a cache can do, for whoever looks why it does not work.
+//! What the file system of a cache can do, for the doctor.
 
 use std::fs::TryLockError;
 

@@ -4,7 +4,7 @@
 //! magic 8 │ module hash 32 │ module length 8 │ policy length 4 │ policy │ seal 32
 //! ```
 //!
-//! The policy is text that whoever fetches understands; here it is bytes of a bounded size. The seal is also of the URL
+//! The policy is text for `lib/compile/resources.js`; here it is bytes of a bounded size. The seal is also of the URL
 //! and the partition, which are not in the file: a record that was moved to another's name is none.
 
 use std::io::Read;

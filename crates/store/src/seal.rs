@@ -8,11 +8,9 @@ use std::path::Path;
 
 use super::error::{CacheError, InvalidReason};
 use super::files::{self, Durability, Existing};
+use super::layout::{SEAL_KEY, SEAL_LOCK};
 use super::lock;
 
-const KEY_FILE: &str = "seal.key";
-/// Held while a damaged key is replaced.
-const LOCK_FILE: &str = "seal.lock";
 /// Rounds of "somebody else was faster" before giving up; more than one is rare already.
 const ATTEMPTS: usize = 16;
 
@@ -33,7 +31,7 @@ impl Seals {
     ///
     /// A key that others could read, or of the wrong size, is replaced: what it sealed does not verify any more.
     pub fn open(root: &Path) -> Result<Self, CacheError> {
-        let path = root.join(KEY_FILE);
+        let path = root.join(SEAL_KEY);
         let unusable = |source: io::Error| CacheError::seal_key(&path, source);
         for _ in 0..ATTEMPTS {
             match read(&path) {
@@ -42,7 +40,7 @@ impl Seals {
                 Err(InvalidReason::Io(kind)) => return Err(unusable(kind.into())),
                 Err(_) => {
                     // Looked at again under the lock: the next one must not throw away what the first has made.
-                    let _lock = lock::wait(&root.join(LOCK_FILE)).map_err(&unusable)?;
+                    let _lock = lock::wait(&root.join(SEAL_LOCK)).map_err(&unusable)?;
                     if read(&path).is_err() {
                         files::discard(&path);
                     }
@@ -61,7 +59,7 @@ impl Seals {
 
     /// Reads the key in `root`; `None` if there is none that can be used.
     pub fn open_read_only(root: &Path) -> Option<Self> {
-        let key = read(&root.join(KEY_FILE)).ok().flatten()?;
+        let key = read(&root.join(SEAL_KEY)).ok().flatten()?;
         Some(Self::derive(&key))
     }
 
@@ -160,7 +158,7 @@ mod tests {
         for _ in 0..20 {
             let dir = tempfile::tempdir().unwrap();
             let before = Seals::open(dir.path()).unwrap().entry;
-            fs::write(dir.path().join(KEY_FILE), "short").unwrap();
+            fs::write(dir.path().join(SEAL_KEY), "short").unwrap();
             assert_ne!(race(dir.path()), before);
         }
     }
@@ -193,7 +191,7 @@ mod tests {
     fn a_key_that_others_could_read_is_replaced() {
         use std::os::unix::fs::{PermissionsExt, symlink};
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join(KEY_FILE);
+        let path = dir.path().join(SEAL_KEY);
         let first = Seals::open(dir.path()).unwrap().entry;
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o7777,

@@ -16,15 +16,12 @@ use super::error::{CacheError, InvalidReason};
 use super::fields::Fields;
 use super::files::{self, Durability};
 use super::key::ArtifactKey;
+use super::layout;
 use super::seal::Seals;
 
 const MAGIC: [u8; 8] = *b"wcc-sp1\n";
 const SEALED_LEN: usize = 96;
 const HEADER_LEN: usize = SEALED_LEN + 32;
-pub(super) const EXTENSION: &str = "spool";
-pub(super) const FOLDER: &str = "spool";
-/// One byte for each time that a module was taken and nothing came of it.
-pub(super) const TRIES_EXTENSION: &str = "tries";
 /// A module that was taken so often in vain is not left again: it is too large for the cache, the compiler does not get to
 /// its end, or nothing that a process leaves behind lives long here.
 const MAX_TRIES: u64 = 3;
@@ -60,7 +57,7 @@ impl Spool {
     }
 
     /// Leaves a module for a finisher, and returns the path to give to it. Meant for the end of a process: nothing is
-    /// flushed to the disk (the seal tells a torn file), so it costs a hash and a copy into the page cache.
+    /// flushed to the disk (the seal shows a torn file), so it costs a hash and a copy into the page cache.
     ///
     /// # Errors
     /// [`CacheError::TooLarge`], [`CacheError::Write`], [`CacheError::Full`].
@@ -97,11 +94,11 @@ impl Spool {
 
     /// The file of a module, whether it exists or not.
     pub(super) fn path(&self, key: &ArtifactKey) -> PathBuf {
-        self.dir.join(format!("{key}.{EXTENSION}"))
+        layout::of_key(&self.dir, key, layout::SPOOLED)
     }
 
     fn tries_path(&self, key: &ArtifactKey) -> PathBuf {
-        self.dir.join(format!("{key}.{TRIES_EXTENSION}"))
+        layout::of_key(&self.dir, key, layout::TRIES)
     }
 
     fn tries(&self, key: &ArtifactKey) -> u64 {
@@ -139,11 +136,8 @@ impl Spool {
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
-        let key = name
-            .strip_suffix(EXTENSION)
-            .and_then(|stem| stem.strip_suffix('.'))
-            .and_then(ArtifactKey::from_hex);
-        let key = key.ok_or_else(|| invalid(InvalidReason::WrongKey))?;
+        let key = layout::key_of(name, layout::SPOOLED)
+            .ok_or_else(|| invalid(InvalidReason::WrongKey))?;
         let path = self.dir.join(name);
         let (file, len) = match files::open_private(&path) {
             Ok(Some((file, metadata))) => (file, metadata.len()),

@@ -1,4 +1,4 @@
-//! What module a file holds, told by its stat: a `file:` source seen before needs neither reading nor hashing.
+//! Which module a file holds, known by its stat: a `file:` source seen before needs neither reading nor hashing.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -219,7 +219,7 @@ mod tests {
         assert!(index.record(&path, &later, &later.stat, MODULE).unwrap());
         let stat = || FileStat::of(&fs::metadata(&path).unwrap()).unwrap();
         assert_eq!(index.lookup(&path, &stat()), Some(MODULE));
-        // Same size, and the modification time put back: the change time tells.
+        // Same size, and the modification time put back: the change time shows it.
         std::thread::sleep(Duration::from_millis(20));
         let modified = file.metadata().unwrap().modified().unwrap();
         fs::write(&path, "two").unwrap();

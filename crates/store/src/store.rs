@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::artifact::{Entry, MAX_IMAGE_LEN, MAX_META_LEN};
 use super::counters::{Counters, Counts};
-use super::entry::{Entry, MAX_IMAGE_LEN, MAX_META_LEN, Trust};
 use super::error::CacheError;
 use super::file_stat::FileStat;
 use super::files::{self, Durability, Existing, Pending};
-use super::footer::{self, Footer};
+use super::footer::Footer;
 use super::heads::Heads;
 use super::inventory::{self, Item};
 use super::key::{ArtifactKey, ModuleHash};
@@ -21,13 +21,9 @@ use super::resources::Resources;
 use super::seal::Seals;
 use super::spool::Spool;
 use super::stat_index::StatIndex;
-use super::wasm_files::{self, WasmFiles};
-use super::{folder, spool, sweep, verified};
+use super::wasm_files::WasmFiles;
+use super::{folder, layout, sweep, verified};
 
-pub(super) const ENTRY_EXTENSION: &str = "cwasm";
-pub(super) const NOTE_EXTENSION: &str = "ok";
-/// The folder of defective artifacts.
-pub(super) const QUARANTINE: &str = "quarantine";
 /// Where a cache is, and what it may take.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
@@ -35,7 +31,7 @@ pub struct Settings {
     pub directory: Option<PathBuf>,
     /// Name and version of the engine; part of the folder's name. Letters, digits, dots and hyphens.
     pub engine: String,
-    /// See there.
+    /// How much it may hold.
     pub limits: Limits,
 }
 
@@ -73,10 +69,10 @@ impl Store {
     pub fn open(settings: Settings) -> Result<Self, CacheError> {
         let root = folder::locate(settings.directory)?;
         folder::prepare_root(&root)?;
-        let dir = versioned(&root, &settings.engine);
+        let dir = layout::version(&root, &settings.engine);
         folder::prepare(&dir)?;
-        for path in parts(&dir) {
-            folder::prepare_part(&path)?;
+        for part in layout::PARTS {
+            folder::prepare_part(&dir.join(part))?;
         }
         let seals = Seals::open(&root)?;
         Ok(Self::new(root, dir, seals, true, settings.limits))
@@ -93,12 +89,12 @@ impl Store {
         if !folder::inspect_root(&root)? {
             return Ok(None);
         }
-        let dir = versioned(&root, &settings.engine);
+        let dir = layout::version(&root, &settings.engine);
         if !folder::inspect(&dir)? {
             return Ok(None);
         }
-        for path in parts(&dir) {
-            folder::inspect(&path)?;
+        for part in layout::PARTS {
+            folder::inspect(&dir.join(part))?;
         }
         let seals = Seals::open_read_only(&root);
         Ok(seals.map(|seals| Self::new(root, dir, seals, false, settings.limits)))
@@ -106,13 +102,13 @@ impl Store {
 
     fn new(root: PathBuf, dir: PathBuf, seals: Seals, writable: bool, limits: Limits) -> Self {
         let seals = Arc::new(seals);
-        let [stat, heads, spool, wasm, url, _quarantine] = parts(&dir);
+        let part = |name: &str| dir.join(name);
         Self {
-            stat_index: StatIndex::new(stat, Arc::clone(&seals)),
-            heads: Heads::new(heads, writable),
-            spool: Spool::new(spool, Arc::clone(&seals)),
-            wasm_files: WasmFiles::new(wasm),
-            resources: Resources::new(url, Arc::clone(&seals)),
+            stat_index: StatIndex::new(part(layout::STAT), Arc::clone(&seals)),
+            heads: Heads::new(part(layout::HEADS), writable),
+            spool: Spool::new(part(layout::SPOOL), Arc::clone(&seals)),
+            wasm_files: WasmFiles::new(part(layout::WASM)),
+            resources: Resources::new(part(layout::URL), Arc::clone(&seals)),
             counters: Arc::new(Counters::new(&dir)),
             root,
             dir,
@@ -185,7 +181,7 @@ impl Store {
 
     /// The file of an artifact, whether it exists or not.
     pub fn entry_path(&self, key: &ArtifactKey) -> PathBuf {
-        self.dir.join(format!("{key}.{ENTRY_EXTENSION}"))
+        layout::of_key(&self.dir, key, layout::ENTRY)
     }
 
     /// Stores an artifact, replacing what was there. It survives a crash of the machine once this returns.
@@ -254,7 +250,7 @@ impl Store {
             let probe = Pending::new(&path).ok()?;
             verified::tick_after(&probe, &stat)
         });
-        self.look_into(file, &metadata, key, module, Trust::Written(tick))
+        self.look_into(file, &metadata, key, module, verified::Trust::Written(tick))
             .map_err(|reason| CacheError::Invalid { path, reason })
     }
 
@@ -419,7 +415,7 @@ impl Store {
     }
 
     pub(super) fn note_path(&self, key: &ArtifactKey) -> PathBuf {
-        self.dir.join(format!("{key}.{NOTE_EXTENSION}"))
+        layout::of_key(&self.dir, key, layout::NOTE)
     }
 }
 
@@ -432,26 +428,6 @@ pub struct Usage {
     pub limit: u64,
     /// Quarantined files.
     pub quarantined: Evicted,
-}
-
-/// The folder of this version's files.
-fn versioned(root: &Path, engine: &str) -> PathBuf {
-    let format = footer::FORMAT_VERSION;
-    root.join(format!("v{format}-{}-{engine}", env!("CARGO_PKG_VERSION")))
-}
-
-/// The folders in it: of the records of files, of the heads, of the spooled modules, of modules' bytes, of the records of
-/// URLs, of defective artifacts.
-fn parts(dir: &Path) -> [PathBuf; 6] {
-    let names = [
-        "stat",
-        "heads",
-        spool::FOLDER,
-        wasm_files::FOLDER,
-        "url",
-        QUARANTINE,
-    ];
-    names.map(|name| dir.join(name))
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 
-use super::super::entry::{CHUNK, Lookup};
+use super::super::artifact::Lookup;
 use super::super::file_stat::FileStat;
+use super::super::footer;
+use super::super::lookup::CHUNK;
 use super::super::verified::Subject;
 use super::*;
 
@@ -436,7 +438,7 @@ fn a_read_only_store_finds_entries_and_changes_nothing() {
     write(&store, b"image", b"meta").unwrap();
     let path = store.entry_path(&KEY);
     // Not verified yet, as far as the store remembers.
-    fs::remove_file(path.with_extension(NOTE_EXTENSION)).unwrap();
+    fs::remove_file(path.with_extension(layout::NOTE)).unwrap();
     let before = contents(store.root());
     let open = || {
         Store::open_read_only(settings(store.root()))
@@ -501,7 +503,7 @@ fn a_defective_entry_is_put_aside_counted_and_in_the_end_forgotten() {
     assert_eq!(reason(store.lookup(&KEY, MODULE)), "seal-mismatch");
     let aside = store
         .directory()
-        .join(QUARANTINE)
+        .join(layout::QUARANTINE)
         .join(format!("{KEY}.seal-mismatch"));
     assert_eq!(fs::read(&aside).unwrap(), bytes);
     let (process, _) = store.counts();

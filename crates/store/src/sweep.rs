@@ -1,4 +1,4 @@
-//! Taking out what crashed and killed processes left behind.
+//! Removing what crashed and killed processes left behind.
 
 use std::fs::DirEntry;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use super::files::{self, Durability, TEMP_PREFIX, each};
 use super::key::ArtifactKey;
-use super::lock::{self, Flight};
-use super::{limits, spool, store, wasm_files};
+use super::lock::Flight;
+use super::{layout, limits};
 
 /// Between two sweeps, and the age from which a temporary or spool file has no living owner: the longest write and the
 /// longest compile are minutes.
@@ -22,8 +22,6 @@ const MAX_RECORDS: usize = 10_000;
 const QUARANTINED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// When finishers may try again to compile what they have failed at.
 const FORGIVEN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Its modification time is that of the last sweep.
-const MARK: &str = "swept";
 /// The flight that a sweeping process holds; no artifact has this key.
 const SWEEPER: ArtifactKey = ArtifactKey::from_bytes([0; 32]);
 
@@ -49,13 +47,13 @@ pub(super) fn if_due(root: &Path, dir: &Path, now: SystemTime) -> Option<Swept> 
     if matches!(flight, Ok(None)) {
         return None;
     }
-    files::replace(&dir.join(MARK), &[], Durability::Cheap).ok()?;
+    files::replace(&dir.join(layout::SWEPT), &[], Durability::Cheap).ok()?;
     Some(self::now(root, dir, now))
 }
 
 /// Whether nobody swept within the hour before `now`.
 pub(super) fn is_due(dir: &Path, now: SystemTime) -> bool {
-    std::fs::symlink_metadata(dir.join(MARK))
+    std::fs::symlink_metadata(dir.join(layout::SWEPT))
         .map_or(true, |metadata| is_older(&metadata, HOUR, now))
 }
 
@@ -70,7 +68,7 @@ pub(super) fn now(root: &Path, dir: &Path, now: SystemTime) -> Swept {
             swept.remove(entry, HOUR, now);
         }
     });
-    for folder in limits::version_folders(root) {
+    for folder in layout::versions(root) {
         swept.version(&folder, now);
         if folder != dir {
             swept.other_version(&folder, now);
@@ -98,12 +96,7 @@ fn is_older(metadata: &std::fs::Metadata, age: Duration, now: SystemTime) -> boo
 impl Swept {
     fn version(&mut self, dir: &Path, now: SystemTime) {
         each(dir, |name, entry| {
-            let stem_of = |extension: &str| {
-                name.strip_suffix(extension)?
-                    .strip_suffix('.')
-                    .and_then(ArtifactKey::from_hex)
-            };
-            if let Some(key) = stem_of(lock::EXTENSION) {
+            if let Some(key) = layout::key_of(name, layout::LOCK) {
                 // Taking a free lock and dropping it removes the file, in the one way that is safe.
                 if cfg!(unix)
                     && is_old(entry, HOUR, now)
@@ -111,9 +104,8 @@ impl Swept {
                 {
                     self.files += 1;
                 }
-            } else if let Some(key) = stem_of(store::NOTE_EXTENSION) {
-                let of = dir.join(format!("{key}.{}", store::ENTRY_EXTENSION));
-                if !of.exists() {
+            } else if let Some(key) = layout::key_of(name, layout::NOTE) {
+                if !layout::of_key(dir, &key, layout::ENTRY).exists() {
                     self.remove(entry, HOUR, now);
                 }
             } else if name.starts_with(TEMP_PREFIX) {
@@ -121,20 +113,20 @@ impl Swept {
             }
         });
         let parts = [
-            (spool::FOLDER, HOUR),
-            (store::QUARANTINE, QUARANTINED),
+            (layout::SPOOL, HOUR),
+            (layout::QUARANTINE, QUARANTINED),
             // These are evicted, and do not go with age.
-            (wasm_files::FOLDER, Duration::MAX),
+            (layout::WASM, Duration::MAX),
         ];
         for (part, age) in parts
             .into_iter()
-            .chain(limits::RECORDS.map(|part| (part, MEMORY)))
+            .chain(layout::RECORDS.map(|part| (part, MEMORY)))
         {
             let mut kept = Vec::new();
             each(&dir.join(part), |name, entry| {
                 let age = if name.starts_with(TEMP_PREFIX) {
                     HOUR
-                } else if name.ends_with(spool::TRIES_EXTENSION) {
+                } else if name.ends_with(layout::TRIES) {
                     FORGIVEN
                 } else {
                     age
@@ -145,7 +137,7 @@ impl Swept {
                     kept.push((metadata.modified().unwrap_or(now), entry.path()));
                 }
             });
-            if limits::RECORDS.contains(&part)
+            if layout::RECORDS.contains(&part)
                 && let Some(excess) = kept.len().checked_sub(MAX_RECORDS)
             {
                 kept.sort_unstable();

@@ -4,19 +4,18 @@
 //! when it was hashed, in seconds since 1970 8 │ seal of that, the file's stat, its footer and its metadata 32
 //! ```
 //!
-//! While the stat is the same, the contents are (but for a disk that lies: [`RECHECK`]), and a 50 MB image need not be
+//! While the stat is the same, the contents are (unless the disk lies: [`RECHECK`]), and a 50 MB image need not be
 //! hashed again. It is a note only: lost, torn or stale, the file is hashed once more.
 //!
 //! The note's own modification time is that of the artifact's last use, to the minute.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::fields::Fields;
 use super::file_stat::{FileStat, Observation};
 use super::files::{self, Durability, Existing, Pending};
 use super::footer;
-use super::lock::MOMENT;
 use super::seal::Seals;
 
 /// How long a file must have been unchanged before its stat is believed: several ticks of the coarsest clock of the
@@ -31,6 +30,17 @@ const RECHECK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 const TIME_LEN: usize = 8;
 const LEN: usize = TIME_LEN + 32;
+
+/// What the verification of an artifact may rely on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Trust {
+    /// The note of an earlier one. `used`: the artifact is used by this.
+    Noted { used: bool },
+    /// As `Noted`, and used; after the file was written, its file system's clock reached this.
+    Written(Option<Tick>),
+    /// Nothing: it is hashed.
+    Nothing,
+}
 
 /// What is remembered of a file.
 #[derive(Clone, Copy)]
@@ -115,19 +125,25 @@ pub(super) fn can_be_noted(seen: &Observation, tick: Option<Tick>) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tick(i128);
 
-/// Waits until the clock of the file system that `probe` is on gives later times than those of `stat`: one tick of the
-/// kernel's, mostly. `None` if that takes longer than [`SETTLE`].
+/// The tick of the coarsest kernel clock is 10 ms (HZ=100).
+const TICK: Duration = Duration::from_millis(12);
+
+/// Waits until the clock of the file system that `probe` is on gives later times than those of `stat`: a tick of the
+/// kernel's. Where that is not enough, the rest of [`SETTLE`], and `None`.
+///
+/// The same system calls every time, so that tests can stop a writer at each of them.
 pub(super) fn tick_after(probe: &Pending, stat: &FileStat) -> Option<Tick> {
-    let begun = Instant::now();
-    while begun.elapsed() < SETTLE {
-        probe.set_modified(SystemTime::now()).ok()?;
-        let ticked = probe.stat().ok()??.ctime_ns;
-        if ticked > stat.newest() {
-            return Some(Tick(ticked));
+    std::thread::sleep(TICK);
+    let ticked = probe
+        .set_modified(SystemTime::now())
+        .and_then(|()| probe.stat());
+    match ticked {
+        Ok(Some(FileStat { ctime_ns, .. })) if ctime_ns > stat.newest() => Some(Tick(ctime_ns)),
+        _ => {
+            std::thread::sleep(SETTLE - TICK);
+            None
         }
-        std::thread::sleep(MOMENT);
     }
-    None
 }
 
 #[cfg(test)]

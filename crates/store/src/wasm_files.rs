@@ -11,8 +11,6 @@ use super::error::InvalidReason;
 use super::files;
 use super::key::ModuleHash;
 
-/// The folder's name.
-pub(super) const FOLDER: &str = "wasm";
 /// The largest module, in bytes: 1 GiB, the limit of the WebAssembly JavaScript interface.
 const MAX_WASM_LEN: u64 = 1 << 30;
 

@@ -1,10 +1,10 @@
 'use strict'
 
-// In what the engine that made an entry differs from the one that runs.
+// How the engine that made an entry differs from the one that runs.
 
 const { native } = require('../../process/native.js')
 
-/** The fields of the engine's fingerprint that are not for everybody, in words. */
+/** The fields of the engine's fingerprint that differ between machines, in words. */
 const WORDS = {
   package: 'another version of this package',
   wasmer: 'another version of wasmer',

@@ -50,7 +50,7 @@ function readPrivateKey(file) {
   return decode(() => crypto.createPrivateKey({ key: pem, passphrase }), file, `is the passphrase in ${PASSPHRASE} the right one?`)
 }
 
-/** The public key in `file`, SPKI. A private one is refused: who imports has no use for it. */
+/** The public key in `file`, SPKI. A private one is refused: an import does not need it. */
 function readPublicKey(file) {
   const { pem, label } = readPem(file, 'public')
   const derive = `openssl pkey -in ${/^(ENCRYPTED )?PRIVATE KEY$/.test(label) ? file : 'private.pem'} -pubout -out public.pem`

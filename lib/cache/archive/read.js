@@ -2,9 +2,9 @@
 
 // From an archive into the cache.
 //
-// Promise: nothing is stored that is not, byte for byte, what a manifest of the right signature names (or, by the caller's
-// word, any manifest). An archive that is not in order is an error; the entries before the place of it stay, because they
-// were verified. One entry is in memory at a time.
+// Promise: nothing is stored that is not, byte for byte, what a manifest with the right signature names (with `trust`,
+// any manifest). An archive that is not in order is an error; the entries before that place stay, because they were
+// verified. One entry is in memory at a time.
 
 const crypto = require('node:crypto')
 const fs = require('node:fs/promises')
@@ -118,7 +118,7 @@ class Members {
   }
 }
 
-/** The manifest's entries, once its signature is `key`'s; without a key, by the caller's word. */
+/** The manifest's entries, once its signature is `key`'s; without a key, unchecked. */
 async function readManifest(members, file, size, key) {
   const first = await members.next()
   const length = first?.header.size
@@ -202,7 +202,7 @@ function store(entry, { image, meta }, members) {
  * @param {import('node:crypto').KeyObject} [key] none: whatever is in it is trusted
  */
 async function readArchive(file, key) {
-  // Before it is opened: that would wait for whoever writes to a pipe.
+  // Before it is opened: opening a pipe waits for its writer.
   if (!(await fs.stat(file)).isFile()) {
     throw new ArchiveError('MALFORMED', `${file} is not a regular file: an archive cannot be read from a pipe or a device. Write it into a file first`)
   }

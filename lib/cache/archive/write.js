@@ -18,7 +18,7 @@ const { ArchiveError } = require('./error.js')
 const { sign } = require('./keys.js')
 const { MANIFEST, MAX_MANIFEST, PARTS, SIGNATURE, encodeManifest, memberOf } = require('./manifest.js')
 
-// The same entries make the same archive, whoever writes it when.
+// The same entries make the same archive, at any time and for any user.
 const HEADER = { type: 'file', mode: 0o644, mtime: new Date(0) }
 
 const digest = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex')
@@ -28,14 +28,14 @@ const partOf = (found, part) => {
   return { bytes: bytes.length, sha256: digest(bytes) }
 }
 
-/** What it is safe to tell others of where a module came from: queries and passwords open doors. */
+/** Where a module came from, without what others must not see: queries and passwords can be secrets. */
 function shareable(source) {
   if (!URL.canParse(source)) return source
   const { protocol, origin, pathname } = new URL(source)
   return protocol === 'http:' || protocol === 'https:' ? origin + pathname : source
 }
 
-/** What the manifest says of the entry `key`; null if it is not as it was written. */
+/** What the manifest says of the entry `key`; null if it is damaged. */
 function describe(key) {
   const found = native.cacheRead(key)
   if (found === null) return null

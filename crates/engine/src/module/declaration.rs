@@ -12,10 +12,11 @@ use wasmer_types::{
 };
 
 use super::element::{ActiveElements, ElementItem};
+use super::ingested::Ingested;
+use super::names::Names;
 use super::origin::WholeOrigin;
 use super::segment::ActiveSegment;
 use super::signature::{letter, type_of_letter};
-use crate::stream::Ingested;
 
 /// A module's declaration as its users see it.
 ///
@@ -23,6 +24,8 @@ use crate::stream::Ingested;
 /// limits of the tables, the start function, the custom sections.
 #[derive(Debug)]
 pub struct Declaration {
+    /// blake3 of the module's bytes.
+    pub hash: [u8; 32],
     /// Of the lowered module: the hidden table is its last table.
     pub info: Arc<ModuleInfo>,
     /// Real types of the module's own tables, imports first.
@@ -37,6 +40,7 @@ pub struct Declaration {
     active: Vec<ActiveSegment>,
     elements: Vec<ActiveElements>,
     image: Stored,
+    names: OnceLock<Names>,
 }
 
 /// Bytes of a module that its code does not need: in memory, in the module, or in the artifact
@@ -99,7 +103,12 @@ struct Carried {
 impl Declaration {
     /// Of a module that was just read; `info` is that of the lowered module, `catches` what its
     /// functions' lowering saw.
-    pub fn new(info: Arc<ModuleInfo>, ingested: &mut Ingested, catches: bool) -> Self {
+    pub fn new(
+        hash: [u8; 32],
+        info: Arc<ModuleInfo>,
+        ingested: &mut Ingested,
+        catches: bool,
+    ) -> Self {
         let stored = |range: &Range<usize>| Stored::Module {
             module: Arc::clone(&ingested.bytes),
             range: range.clone(),
@@ -110,6 +119,7 @@ impl Declaration {
             .collect();
         let active = std::mem::take(&mut ingested.active);
         Self {
+            hash,
             info,
             tables: ingested.skeleton.tables.clone(),
             start: ingested.start,
@@ -119,6 +129,7 @@ impl Declaration {
             active: active.segments,
             elements: std::mem::take(&mut ingested.elements),
             image: Stored::Memory(active.image),
+            names: OnceLock::new(),
         }
     }
 
@@ -162,6 +173,7 @@ impl Declaration {
 
     /// The inverse of [`Self::carry`]; `None` if the blob is not one of ours, or names what the module does not have.
     pub fn carried(
+        hash: [u8; 32],
         info: Arc<ModuleInfo>,
         blob: &[u8],
         file: &Arc<File>,
@@ -182,6 +194,7 @@ impl Declaration {
         let custom = carried.custom.into_iter();
         let (at, length) = carried.image;
         let declaration = Self {
+            hash,
             info,
             tables,
             start: carried.start,
@@ -193,8 +206,19 @@ impl Declaration {
             active: carried.active,
             elements: carried.elements,
             image: stored(at, length),
+            names: OnceLock::new(),
         };
         Some((declaration, carried.origin))
+    }
+
+    /// What its name section says.
+    pub fn names(&self) -> &Names {
+        self.names.get_or_init(|| {
+            let sections = self.custom_sections("name").unwrap_or_default();
+            sections
+                .first()
+                .map_or_else(Names::default, |section| Names::read(section))
+        })
     }
 
     /// The active data segments with their bytes, in order.
@@ -474,10 +498,11 @@ mod tests {
         let (info, file) = (info(), Arc::new(file));
         let taken_over = |carried: &Carried| {
             let blob = postcard::to_stdvec(carried).expect("bytes");
-            Declaration::carried(Arc::clone(&info), &blob, &file).is_some()
+            Declaration::carried([0; 32], Arc::clone(&info), &blob, &file).is_some()
         };
         assert!(taken_over(&carried()));
-        let changes: [(&str, fn(&mut Carried)); 11] = [
+        type Change = (&'static str, fn(&mut Carried));
+        let changes: [Change; 11] = [
             ("a table too many", |it| it.tables.push(('r', 1, None))),
             ("a table too few", |it| it.tables.clear()),
             ("a table of another type", |it| it.tables[0].0 = 'c'),

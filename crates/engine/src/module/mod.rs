@@ -7,6 +7,7 @@
 mod declaration;
 mod element;
 mod features;
+mod ingested;
 mod lower;
 mod names;
 mod origin;
@@ -17,6 +18,7 @@ mod skeleton;
 pub use declaration::{Declaration, Extern, ExternType};
 pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
+pub use ingested::{ELEMENT_SECTION, Ingested};
 pub use lower::{BodyTier, LoweredBody, has_handler, lower_body};
 pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};

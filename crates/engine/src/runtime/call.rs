@@ -8,16 +8,12 @@ use wasmer_vm::{
     Trap, VMCallerCheckedAnyfunc, VMConfig, VMFunctionBody, VMTrampoline, wasmer_call_trampoline,
 };
 
+use super::levels::TooDeep;
 use super::stack::{self, WasmThread};
 
 const CONFIG: VMConfig = VMConfig {
     wasm_stack_size: Some(stack::STACK),
 };
-
-/// Nothing was called, because too many calls are under way.
-#[derive(Debug, thiserror::Error)]
-#[error("too many calls are under way")]
-pub(super) struct TooDeep;
 
 /// Calls a function; `values` holds the arguments on the way in and the results on the way out.
 ///
@@ -46,7 +42,7 @@ pub unsafe fn call(
     let zone = unsafe { &*thread.zone() };
     let entry = zone.entry(trampoline, body);
     let Some(_inside) = zone.begin(&entry) else {
-        zone.record_refusal(&entry);
+        zone.notes.fail(None, entry.start(), entry.host());
         return Err(Trap::user(Box::new(TooDeep)));
     };
     // SAFETY: only the unwinding half of the ABI differs: what wasmer throws passes through.
@@ -65,7 +61,7 @@ pub unsafe fn call(
         )
     };
     if let Err(trap) = &outcome {
-        zone.record(&entry, trap);
+        zone.notes.fail(Some(trap), entry.start(), entry.host());
     }
     outcome
 }

@@ -21,45 +21,14 @@ use wasmer_vm::{
     VMExceptionObj, VMExceptionRef, VMGlobalDefinition, VMInstance, VMTag,
 };
 
-use super::host::Raised;
-use super::{libcall, scan, unwind};
-
-/// Whether WebAssembly handlers catch anything: wasmer unwinds on Unix only.
-pub const CATCHES: bool = cfg!(unix);
+use super::unwind::InFlight;
+use super::{libcall, scan};
 
 /// Exceptions that are made before the first sweep.
 const FIRST_SWEEP: usize = 64;
 
 /// So many words are looked at for every exception that is made until the next sweep, at least.
 const WORDS_AN_EXCEPTION: usize = 32;
-
-/// An exception on its way from the host to WebAssembly's handlers.
-#[derive(Clone, Copy, Debug)]
-pub struct InFlight {
-    store: NonNull<StoreObjects>,
-    exnref: u32,
-}
-
-impl InFlight {
-    /// How a host function ends that throws it; it must end thus at once.
-    pub fn raise(self) -> Raised {
-        unwind::raise(self);
-        Raised::Exception
-    }
-
-    /// Leaves the frames above, up to a handler; a trap where there is none.
-    ///
-    /// # Safety
-    /// On the WebAssembly stack of a call into the exception's group, with no destructor in the
-    /// frames up to WebAssembly's.
-    #[cfg(unix)]
-    pub(super) unsafe fn throw(self) -> ! {
-        // SAFETY: the group, which owns the store, is alive while one of its functions runs.
-        let store = unsafe { self.store.as_ref() };
-        // SAFETY: the caller's promise.
-        unsafe { wasmer_vm::libcalls::throw(store, self.exnref) }
-    }
-}
 
 /// The number under which JavaScript knows an exception: never used again, as an exnref is.
 pub type Serial = u64;
@@ -145,10 +114,7 @@ impl Exceptions {
 
     /// The exception, if there still is one with this number.
     pub(super) fn find(&self, objects: &StoreObjects, serial: Serial) -> Option<InFlight> {
-        Some(InFlight {
-            store: NonNull::from(objects),
-            exnref: *self.named.get(&serial)?,
-        })
+        Some(InFlight::new(objects, *self.named.get(&serial)?))
     }
 
     /// Keeps an exception although only JavaScript holds it, or does not any more.

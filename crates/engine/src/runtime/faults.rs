@@ -1,6 +1,6 @@
-//! Whose a signal of a hardware fault is.
+//! Signals of hardware faults: which are compiled code's, and which are the program's own.
 //!
-//! wasmer's handler turns faults of compiled code into traps. It takes a signal that somebody sent for a fault as well,
+//! wasmer's handler turns faults of compiled code into traps. It takes a signal that was sent for a fault as well,
 //! reads an instruction where there is none, and passes on no more than the signal's number to a handler without
 //! `SA_SIGINFO`, which Node's is. So it stands between two handlers of ours: [`first`] lets only faults through to it,
 //! and [`last`], which it takes for its predecessor, does what would happen without all three.

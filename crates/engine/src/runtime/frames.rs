@@ -19,29 +19,16 @@
 //! Invariant: no more frames are looked at than are asked for, but those of this library and the
 //! trampolines' around each call's.
 
-use std::cell::{Cell, RefCell};
+#[cfg(test)]
+use std::cell::Cell;
 use std::iter;
 
-use backtrace::Backtrace;
 use wasmer_types::TrapCode;
-use wasmer_vm::Trap;
 
-use super::stack::{Entry, STACK, ZONE, Zone};
+use super::notes::{Failure, Registers};
+use super::stack::{Entry, STACK, WasmThread, ZONE, Zone};
+use crate::module::Site;
 use crate::tier::{Position, position};
-
-/// Where a call failed.
-enum Failure {
-    /// It has no frames of interest.
-    Nowhere,
-    /// The import threw that it waited for.
-    Waiting,
-    /// At an instruction, whose frame the stack shows.
-    Fault(Registers, TrapCode),
-    /// At an instruction of which only this much is known.
-    At(usize, TrapCode),
-    /// What wasmer found, the innermost first, with the code of the trap at the first address.
-    Walked(Vec<usize>, Option<TrapCode>),
-}
 
 /// The innermost first; all but perhaps the first are return addresses.
 type Addresses<'call> = Box<dyn Iterator<Item = usize> + 'call>;
@@ -60,112 +47,11 @@ fn positions(addresses: Addresses<'_>, trap: Option<TrapCode>, limit: usize) -> 
         .collect()
 }
 
-impl Failure {
-    fn of(trap: &Trap, fault: Registers) -> Self {
-        match trap {
-            Trap::User(_) => Self::Waiting,
-            Trap::Wasm {
-                pc,
-                backtrace,
-                signal_trap,
-            } => {
-                let code = super::trap::code(trap).unwrap_or(TrapCode::StackOverflow);
-                if *signal_trap == Some(TrapCode::StackOverflow) || backtrace.frames().is_empty() {
-                    if fault.pc == *pc {
-                        Self::Fault(fault, code)
-                    } else {
-                        Self::At(*pc, code)
-                    }
-                } else {
-                    Self::of_backtrace(backtrace, Some((*pc, code)))
-                }
-            }
-            Trap::Lib { backtrace, .. } | Trap::OOM { backtrace } => {
-                Self::of_backtrace(backtrace, None)
-            }
-            // Not an error, or one that got its frames when the import threw it.
-            Trap::UncaughtException { .. } => Self::Nowhere,
-        }
-    }
-
-    fn of_backtrace(backtrace: &Backtrace, trap: Option<(usize, TrapCode)>) -> Self {
-        let addresses = backtrace.frames().iter().map(|frame| frame.ip() as usize);
-        let mut addresses: Vec<_> = addresses.collect();
-        if let Some((at, _)) = trap
-            && let Some(first) = addresses.iter().position(|address| *address == at)
-        {
-            addresses.drain(..first);
-        }
-        Self::Walked(addresses, trap.map(|(_, code)| code))
-    }
-}
-
-/// The registers of a fault.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Registers {
-    pub(super) pc: usize,
-    pub(super) stack: usize,
-    pub(super) frame: usize,
-    /// Where calls leave their return address.
-    #[cfg(target_arch = "aarch64")]
-    pub(super) link: usize,
-}
-
-/// A call that failed.
-struct Failed {
-    how: Failure,
-    /// Its stack.
-    stack: Stack,
-    /// The frame that called the import that threw.
-    host: usize,
-}
-
-/// What a thread notes while it runs WebAssembly.
-pub(super) struct Notes {
-    fault: Cell<Registers>,
-    /// Whether the last call failed, and none has begun since.
-    failed: Cell<bool>,
-    failure: RefCell<Failed>,
-}
-
-impl Notes {
-    pub(super) const fn new() -> Self {
-        Self {
-            fault: Cell::new(Registers {
-                pc: 0,
-                stack: 0,
-                frame: 0,
-                #[cfg(target_arch = "aarch64")]
-                link: 0,
-            }),
-            failed: Cell::new(false),
-            failure: RefCell::new(Failed {
-                how: Failure::Nowhere,
-                stack: Stack { range: 0..0 },
-                host: 0,
-            }),
-        }
-    }
-
-    /// From the signal handler.
-    #[cfg(target_os = "linux")]
-    pub(super) fn fault(&self, registers: Registers) {
-        self.fault.set(registers);
-    }
-
-    /// The stack of the call that failed is another's from now on.
-    #[inline]
-    pub(super) fn forget(&self) {
-        self.failed.set(false);
-    }
-
+impl Zone {
     /// The frames of the call that failed, if it is the last that was made.
     fn failed(&self, limit: usize) -> Option<Vec<Position>> {
-        if !self.failed.get() {
-            return None;
-        }
-        let failed = self.failure.borrow();
-        let stack = failed.stack.clone();
+        let failed = self.notes.failed()?;
+        let stack = Stack::new(failed.start);
         let (addresses, trap): (Addresses<'_>, _) = match &failed.how {
             Failure::Nowhere => (Box::new(iter::empty()), None),
             Failure::Waiting => (Box::new(stack.chain(failed.host)), None),
@@ -177,38 +63,13 @@ impl Notes {
         };
         Some(positions(addresses, trap, limit))
     }
-}
-
-impl Zone {
-    /// At the end of a call: notes where it failed.
-    #[cold]
-    pub(super) fn record(&self, entry: &Entry, trap: &Trap) {
-        let how = Failure::of(trap, self.notes.fault.take());
-        self.fail(entry, how);
-    }
-
-    /// Instead of a call.
-    #[cold]
-    pub(super) fn record_refusal(&self, entry: &Entry) {
-        self.fail(entry, Failure::Nowhere);
-    }
-
-    fn fail(&self, entry: &Entry, how: Failure) {
-        self.notes.failed.set(true);
-        self.notes.failure.replace(Failed {
-            how,
-            stack: Stack::new(entry.start()),
-            host: entry.host(),
-        });
-    }
 
     /// The frames of the call that failed, unless another was made since, and of those around it or
     /// under way, which wait for the host; innermost first. At most `limit` frames, and as many as
     /// `calls` have.
     pub(super) fn trace(&self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
         let mut left = limit;
-        let failed = |left: usize| self.notes.failed(left);
-        let mut trace: Vec<_> = failed(left).into_iter().collect();
+        let mut trace: Vec<_> = self.failed(left).into_iter().collect();
         left -= trace.iter().map(Vec::len).sum::<usize>();
         for entry in self.entries() {
             if left == 0 || trace.len() >= calls {
@@ -220,10 +81,29 @@ impl Zone {
         }
         trace
     }
+}
 
-    /// The innermost frame of the call that failed.
-    pub(super) fn failed_at(&self) -> Option<Position> {
-        self.notes.failed(1)?.pop()
+impl WasmThread {
+    /// Has [`Self::trace`] begin with the calls under way, which all wait for the host.
+    pub fn note_callers(self) {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.zone() };
+        zone.notes.forget();
+    }
+
+    /// The frames of the call that failed, unless another was made since, and of the calls under way,
+    /// innermost first: at most `limit` frames, of at most `calls` calls.
+    pub fn trace(self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.zone() };
+        zone.trace(limit, calls)
+    }
+
+    /// The instruction that failed last, where its trap codes do not say what it is.
+    pub fn failed_site(self) -> Option<Site> {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*self.zone() };
+        zone.failed(1)?.pop()?.site
     }
 }
 

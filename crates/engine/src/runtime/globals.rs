@@ -4,15 +4,16 @@
 //! is followed only if it is among those that living groups of the thread gave out.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::ptr::NonNull;
 
 use wasmer_types::Type;
 use wasmer_vm::VMGlobalDefinition;
 
+use crate::address::AddressMap;
+
 thread_local! {
     /// By address. A group is used by one thread.
-    static KNOWN: RefCell<HashMap<usize, Type>> = RefCell::default();
+    static KNOWN: RefCell<AddressMap<Type>> = RefCell::default();
 }
 
 /// The definitions of one group that JavaScript knows.

@@ -21,14 +21,15 @@ use wasmer_vm::{
     VMTag,
 };
 
-use super::exception::{self, CATCHES, Exceptions, InFlight, Serial};
+use super::callee::Callee;
+use super::exception::{self, Exceptions, Serial};
 use super::globals::{KnownGlobals, global_at};
-use super::host::{Callee, HostFunction};
+use super::host::HostFunction;
 use super::libcall;
+use super::member::{Anyfuncs, Host, Part, Region, Retired, Unit, UnitId};
 use super::reference::References;
 use super::tunables::limited;
-use super::unit::{Anyfuncs, Host, Part, Region, Retired, Unit, UnitId};
-use super::unwind;
+use super::unwind::{self, CATCHES, InFlight};
 use super::vacant::Vacancies;
 use crate::tier::Mutator;
 
@@ -84,7 +85,7 @@ pub struct Group {
 impl Drop for Group {
     fn drop(&mut self) {
         for member in self.members() {
-            member.module.detach(member.id);
+            member.module.registered.detach(member.id);
         }
         let hooked: Vec<_> = self.members().filter_map(|member| member.hooked).collect();
         libcall::unhook(hooked);
@@ -343,9 +344,17 @@ impl Group {
         self.exceptions.get_mut().limit()
     }
 
-    /// The exceptions among those JavaScript was told that something of WebAssembly may hold.
+    /// Of the exceptions that JavaScript has been given, those that something of WebAssembly may hold.
     pub fn live_exceptions(&mut self) -> Vec<Serial> {
         self.exceptions.get_mut().live(&self.objects)
+    }
+
+    /// Sets the mark of every index of an externref that WebAssembly may hold; `pending` is what is on its way there. How
+    /// many words were looked at.
+    pub fn mark_references(&mut self, pending: &[RawValue], marks: &mut [u8]) -> usize {
+        let exceptions = self.exceptions.get_mut();
+        self.references
+            .mark(&self.objects, exceptions, pending, marks)
     }
 
     /// Instances, their slots, and how many slots hold optimized bodies.
@@ -354,7 +363,7 @@ impl Group {
         let mut slots = 0;
         let mut optimized = 0;
         for member in self.members() {
-            let (count, swapped) = member.module.inspect(member.id);
+            let (count, swapped) = member.module.registered.inspect(member.id);
             instances += 1;
             slots += count;
             optimized += swapped;

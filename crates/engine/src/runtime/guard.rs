@@ -4,7 +4,7 @@
 //! 20 to 26): where memory faults are caught for it, it reserves [`APART`] bytes from a memory's base on, whatever the
 //! memory's maximum. Where it cannot reserve them there is no memory; it never makes one with less. Node settles that
 //! before it runs a program, and installs a handler of its own for the faults then. Where somebody else's is found, it may
-//! have taken the place of Node's or of none; there the memories themselves tell ([`see_memories`]).
+//! have taken the place of Node's or of none; there the memories themselves show it ([`see_memories`]).
 //!
 //! So this is asked once. A memory is looked at all the same, but in a way whose cost does not depend on how many others
 //! there are, and that on Linux needs neither a descriptor nor `/proc`. That alone would not do: without guards V8 puts
@@ -101,8 +101,8 @@ pub(super) fn has_guard_region(base: *const u8, length: usize, shared: bool) -> 
     host_guards_memories() && looks_guarded(base, length, shared)
 }
 
-/// What the kernel tells at once: the reservation has no hole, and is unreadable where the memory ends, at every GiB from
-/// there, and where it ends itself.
+/// What the kernel says at once: the reservation has no hole, and is unreadable where the memory ends, at every GiB
+/// from there, and where it ends itself.
 #[cfg(target_os = "linux")]
 fn looks_guarded(base: *const u8, length: usize, shared: bool) -> bool {
     /// The largest memory.

@@ -1,4 +1,4 @@
-//! What an instance imports, as its store has it.
+//! The imports of an instance, as objects of its store.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use wasmer_vm::{
     VMFunctionKind, VMGlobal, VMGlobalDefinition,
 };
 
+use super::callee::Callee;
 use super::globals;
 use super::group::Group;
-use super::host::{Callee, HostFunction, host_data};
-use super::instance::{InstantiateError, incompatible};
+use super::host::{HostFunction, host_data};
 use super::memory::{GuestMemory, MemoryState};
 use super::vacant::Holdings;
+use crate::error::LinkError;
 use crate::tier::Code;
 
 /// One import, in the module's order.
@@ -48,10 +49,10 @@ impl Group {
         &mut self,
         code: &Code,
         imports: Vec<Import>,
-    ) -> Result<Externs, InstantiateError> {
+    ) -> Result<Externs, LinkError> {
         let info = &code.info;
         if imports.len() != info.imports.len() {
-            return Err(incompatible("an import is missing"));
+            return Err(LinkError::incompatible("an import is missing"));
         }
         let mut externs = Externs::default();
         for (import, (key, index)) in imports.into_iter().zip(&info.imports) {
@@ -64,9 +65,10 @@ impl Group {
                 }
                 (Import::Anyfunc(address), ImportIndex::Function(_)) => {
                     let meta = self.function(address);
-                    let meta = meta.ok_or_else(|| incompatible("a function of another group"))?;
+                    let meta =
+                        meta.ok_or_else(|| LinkError::incompatible("a function of another group"))?;
                     let anyfunc = NonNull::new(address as *mut VMCallerCheckedAnyfunc)
-                        .ok_or_else(|| incompatible("a null function"))?;
+                        .ok_or_else(|| LinkError::incompatible("a null function"))?;
                     let function = VMFunction {
                         anyfunc: MaybeInstanceOwned::Instance(anyfunc),
                         signature: meta.ty,
@@ -85,13 +87,15 @@ impl Group {
                 }
                 (Import::Table(id), ImportIndex::Table(_)) => {
                     let handle = self.table_handle(id);
-                    VMExtern::Table(handle.ok_or_else(|| incompatible("an unknown table"))?)
+                    VMExtern::Table(
+                        handle.ok_or_else(|| LinkError::incompatible("an unknown table"))?,
+                    )
                 }
                 (Import::Global(address), ImportIndex::Global(index)) => {
                     let ty = info.globals[*index].ty;
                     let definition = globals::global_at(address)
                         .and_then(|(definition, own)| (own == ty).then_some(definition))
-                        .ok_or_else(|| incompatible("an unknown global"))?;
+                        .ok_or_else(|| LinkError::incompatible("an unknown global"))?;
                     // SAFETY: of a living group, which the importer keeps.
                     let global = unsafe { global_at(info.globals[*index], definition) };
                     let handle = self.vacancies.globals.put(&mut self.objects, global);
@@ -100,11 +104,11 @@ impl Group {
                 }
                 (Import::Tag(id), ImportIndex::Tag(_)) => {
                     let handle = self.tags.get(id).copied();
-                    VMExtern::Tag(handle.ok_or_else(|| incompatible("an unknown tag"))?)
+                    VMExtern::Tag(handle.ok_or_else(|| LinkError::incompatible("an unknown tag"))?)
                 }
                 _ => {
                     let text = format!("\"{}\" \"{}\" is of the wrong kind", key.module, key.field);
-                    return Err(incompatible(text));
+                    return Err(LinkError::incompatible(text));
                 }
             };
             externs.all.push(external);

@@ -21,12 +21,12 @@ use super::host::HostFunction;
 use super::imports::{Externs, Import};
 use super::interrupt::Library;
 use super::libcall;
+use super::member::{Anyfuncs, Member, Part, Unit, UnitId};
 use super::memory::MemoryState;
 use super::tunables::InstanceTunables;
-use super::unit::{Anyfuncs, Member, Part, Unit, UnitId};
 use super::vacant::Holdings;
 use crate::error::LinkError;
-use crate::stream::MAX_TABLE_ENTRIES;
+use crate::limits::MAX_TABLE_ENTRIES;
 use crate::tier::{Code, LiveInstance, Loaded, Module, Slots};
 
 /// One export, in the module's order.
@@ -63,8 +63,8 @@ impl From<LinkError> for InstantiateError {
     }
 }
 
-pub(super) fn incompatible(text: impl ToString) -> InstantiateError {
-    LinkError::Incompatible(text.to_string()).into()
+fn incompatible(text: impl ToString) -> InstantiateError {
+    LinkError::incompatible(text).into()
 }
 
 /// An instance that was made.
@@ -95,7 +95,7 @@ struct Made {
 
 impl Group {
     /// Instantiates `module` into the group and runs its active segments, but not its start
-    /// function. `memories` are those it defines itself. `made` is told of the instance before its
+    /// function. `memories` are those it defines itself. `made` gets the instance before its
     /// segments run: where one of them is out of bounds, it stays, as the specification says, because
     /// earlier ones may have published it.
     ///
@@ -116,7 +116,7 @@ impl Group {
         let segments = segments.map_err(|error| incompatible(format!("data segments: {error}")))?;
         let mut imports = Some(imports);
         let mut memories = Some(memories);
-        let (id, new) = module.attach(|code| {
+        let (id, new) = module.registered.attach(|code| {
             let made = self.make(
                 module,
                 code,
@@ -406,7 +406,12 @@ impl Group {
             let record = unsafe { instance.vmctx_ptr().cast::<u8>().add(offset as usize) };
             // SAFETY: both instances live in this group; `Group::free` and `Group::drop` detach the one whose body it
             // is, or say that the record is gone, before the memory is freed.
-            unsafe { member.module.depend(member.id, local, record.cast()) };
+            unsafe {
+                member
+                    .module
+                    .registered
+                    .depend(member.id, local, record.cast())
+            };
         }
     }
 

@@ -40,7 +40,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// After so many ticks without WebAssembly the watching thread sleeps until the next call.
 const PATIENCE: u32 = 50;
 
-/// One environment that may be told to stop by another thread.
+/// One environment that another thread may stop.
 pub struct Watched {
     next: *const Self,
     /// The id of the environment's thread, 0 while there is no environment.

@@ -8,6 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A thread's first levels are not counted: counting costs, and few threads go deeper.
 pub(super) const SHALLOW: usize = 32;
 
+/// Nothing was called, because too many calls are under way.
+#[derive(Debug, thiserror::Error)]
+#[error("too many calls are under way")]
+pub(super) struct TooDeep;
+
 /// All threads'.
 static DEEP: AtomicUsize = AtomicUsize::new(0);
 
@@ -15,10 +20,10 @@ static DEEP: AtomicUsize = AtomicUsize::new(0);
 pub(super) struct DeepLevel<'count>(&'count AtomicUsize);
 
 impl DeepLevel<'_> {
-    /// `None` where there are as many as the process can have.
+    /// `None` where there are as many as the process can have, at so many mappings each.
     #[cold]
-    pub(super) fn begin() -> Option<Self> {
-        Self::of(&DEEP, most())
+    pub(super) fn begin(mappings: usize) -> Option<Self> {
+        Self::of(&DEEP, most(mappings))
     }
 
     fn of(count: &AtomicUsize, most: usize) -> Option<DeepLevel<'_>> {
@@ -34,7 +39,7 @@ impl Drop for DeepLevel<'_> {
 }
 
 #[cfg(target_os = "linux")]
-fn most() -> usize {
+fn most(each: usize) -> usize {
     use std::sync::OnceLock;
 
     /// What stays for others.
@@ -47,12 +52,12 @@ fn most() -> usize {
         let limit = limit.ok().and_then(|text| text.trim().parse().ok());
         limit.unwrap_or(USUAL).saturating_sub(RESERVE)
     });
-    mappings / super::stack::mappings()
+    mappings / each
 }
 
 /// As many as there is memory for.
 #[cfg(not(target_os = "linux"))]
-fn most() -> usize {
+fn most(_each: usize) -> usize {
     usize::MAX
 }
 

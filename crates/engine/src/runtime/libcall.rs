@@ -1,10 +1,10 @@
 //! Functions that compiled code calls, in the place of wasmer's.
 //!
 //! wasmer waits on memories that are not shared as if they were, as long as the values differ (the
-//! threads proposal: such a wait traps), and does not tell a segment's end from a table's. It adds
+//! threads proposal: such a wait traps), and has one trap for a segment's end and a table's. It adds
 //! address and length of `memory.fill`, `copy` and `init` in 32 bits, so that nothing ends where a
-//! memory of 4 GiB does. And it knows a memory's length from what it was last told, which is too
-//! short once anybody but us has grown the memory: the built-in engine, another thread, JavaScript
+//! memory of 4 GiB does. And it uses the length of a memory that it saw last, which is too
+//! short once something else has grown the memory: the built-in engine, another thread, JavaScript
 //! through the memory's resizable buffer.
 //!
 //! Invariant: no function refuses an address because a length is too short without having asked the

@@ -122,7 +122,7 @@ impl MemoryState {
             // memory, which was at this address and is not finalised yet.
             let length = length.filter(|length| {
                 let known = length.bytes.load(Ordering::Acquire);
-                // V8 tells the other threads of growth when it pleases; growing by nothing asks the
+                // V8 lets other threads know of growth when it pleases; growing by nothing asks the
                 // memory itself.
                 known <= bytes || known <= host.grow(0).map_or(bytes, |pages| pages as usize * PAGE)
             });

@@ -5,6 +5,7 @@
 
 mod active;
 mod call;
+mod callee;
 mod exception;
 mod faults;
 mod frames;
@@ -17,7 +18,9 @@ mod instance;
 mod interrupt;
 mod levels;
 mod libcall;
+mod member;
 mod memory;
+mod notes;
 mod reference;
 mod scan;
 mod shadow;
@@ -28,21 +31,24 @@ mod tunables;
 mod unit;
 mod unwind;
 mod vacant;
+mod waiting;
 
 pub use call::call;
-pub use exception::{InFlight, Serial};
+pub use callee::{Callee, Raised};
+pub use exception::Serial;
 pub use faults::retake as retake_fault;
 pub use group::{FunctionMeta, Group, live_groups};
 pub use guard::{host_guards_memories, see_memories};
-pub use host::{Callee, Raised};
 pub use imports::Import;
 pub use instance::{ExportValue, InstantiateError, Instantiated};
 pub use interrupt::{Question, Watched, close_libraries};
+pub use member::UnitId;
 pub use memory::{MemoryHost, MemoryState, Waited};
 pub use shadow::has_shadow_stack;
 pub use stack::{WasmThread, init_traps};
 pub use trap::{Outcome, classify};
-pub use unit::{Sweep, UnitId};
+pub use unit::Sweep;
+pub use unwind::InFlight;
 
 /// Checks now what is checked before the first module with handlers of exceptions is instantiated.
 pub fn examine_handlers() {

@@ -12,7 +12,7 @@ use std::ptr::NonNull;
 use wasmer_types::RawValue;
 use wasmer_vm::{InternalStoreHandle, StoreObjects, VMGlobalDefinition, VMTable};
 
-use super::group::Group;
+use super::exception::Exceptions;
 use super::scan;
 
 /// The upper half of an externref, as `lib/api/slab.js` has it: as a number it is a signalling NaN, which no arithmetic
@@ -45,26 +45,25 @@ impl References {
     pub(super) fn watch_global(&mut self, global: NonNull<VMGlobalDefinition>) {
         self.globals.push(global);
     }
-}
 
-/// An externref's index; `None` for null, and for what is none.
-fn index_of(word: u64) -> Option<usize> {
-    (word >> 32 == TAG).then_some(word as u32 as usize)
-}
-
-impl Group {
     /// Sets the mark of every index that WebAssembly may hold; `pending` is what is on its way there. How many words
     /// were looked at.
-    pub fn mark_references(&mut self, pending: &[RawValue], marks: &mut [u8]) -> usize {
+    pub(super) fn mark(
+        &self,
+        objects: &StoreObjects,
+        exceptions: &mut Exceptions,
+        pending: &[RawValue],
+        marks: &mut [u8],
+    ) -> usize {
         let mut mark = |word: u64| {
             if let Some(mark) = index_of(word).and_then(|index| marks.get_mut(index)) {
                 *mark = 1;
             }
         };
         let mut seen = scan::each_word(&mut mark);
-        for table in &self.references.tables {
+        for table in &self.tables {
             // SAFETY: the definition lives as long as the table, which the store holds.
-            let definition = unsafe { table.get(&self.objects).vmtable().as_ref() };
+            let definition = unsafe { table.get(objects).vmtable().as_ref() };
             let count = definition.current_elements as usize;
             if count > 0 {
                 // SAFETY: the table's elements, which are words; no code runs that could change them.
@@ -74,9 +73,9 @@ impl Group {
             }
             seen += count;
         }
-        let (payloads, looked_at) = self.exceptions.get_mut().references(&self.objects);
-        seen += looked_at + self.references.globals.len() + pending.len();
-        let globals = self.references.globals.iter();
+        let (payloads, looked_at) = exceptions.references(objects);
+        seen += looked_at + self.globals.len() + pending.len();
+        let globals = self.globals.iter();
         // SAFETY: the definition lives as long as the group.
         let globals = globals.map(|global| unsafe { global.read() }.val);
         for value in globals.chain(payloads).chain(pending.iter().copied()) {
@@ -85,4 +84,9 @@ impl Group {
         }
         seen
     }
+}
+
+/// An externref's index; `None` for null, and for what is none.
+fn index_of(word: u64) -> Option<usize> {
+    (word >> 32 == TAG).then_some(word as u32 as usize)
 }

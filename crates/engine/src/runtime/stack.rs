@@ -6,7 +6,7 @@
 //! zone of their own: WebAssembly code that touches it overflows, native code gets it.
 //!
 //! Invariant: WebAssembly stacks are never unmapped (wasmer pools them), and all have the size of
-//! [`STACK`], so that their base tells where the zone is. That is checked once for each stack: its
+//! [`STACK`], so that their base shows where the zone is. That is checked once for each stack: its
 //! guard page must lie right behind what is taken for its end. Of one where it does not, only the first
 //! frame is known; it gets no zone, shows no frames, and is not interrupted.
 
@@ -16,14 +16,12 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::LazyLock;
 
-use super::frames::Notes;
 use super::guard;
 use super::levels::{DeepLevel, SHALLOW};
-use super::scan::Waiting;
+use super::notes::Notes;
 use super::unwind::{self, Frame};
+use super::waiting::Waiting;
 use crate::features;
-use crate::module::Site;
-use crate::tier::Position;
 use parking_lot::Mutex;
 use wasmer_types::RawValue;
 use wasmer_vm::{TrapHandlerFn, VMContext, VMFunctionBody, VMTrampoline};
@@ -121,28 +119,6 @@ impl WasmThread {
     pub(super) fn zone(self) -> *const Zone {
         self.0
     }
-
-    /// Has [`Self::trace`] begin with the calls under way, which all wait for the host.
-    pub fn note_callers(self) {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.notes.forget();
-    }
-
-    /// The frames of the call that failed, unless another was made since, and of the calls under way,
-    /// innermost first: at most `limit` frames, of at most `calls` calls.
-    pub fn trace(self, limit: usize, calls: usize) -> Vec<Vec<Position>> {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.trace(limit, calls)
-    }
-
-    /// The instruction that failed last, where its trap codes do not say what it is.
-    pub fn failed_site(self) -> Option<Site> {
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*self.0 };
-        zone.failed_at()?.site
-    }
 }
 
 /// This thread's zone; its address stays the same while the thread lives.
@@ -185,7 +161,7 @@ impl Zone {
         let level = if entry.depth < SHALLOW {
             None
         } else {
-            Some(DeepLevel::begin()?)
+            Some(DeepLevel::begin(mappings())?)
         };
         self.entry.set(entry);
         self.notes.forget();
@@ -251,12 +227,13 @@ impl Zone {
         unwind::check(frame, &stack, is_library)
     }
 
-    /// Whether a stack pointer is on the WebAssembly stack that was entered last, and above its zone.
+    /// Whether a stack pointer is on the WebAssembly stack that was entered last, with room for a backtrace. The frame
+    /// of compiled code may reach into the zone, as long as nothing there was touched.
     pub(super) fn is_on_stack(&self, sp: usize) -> bool {
         // SAFETY: null, or of a call that has not returned: `Inside` takes it out before.
         let entry = unsafe { self.entry.get().as_ref() };
         let start = entry.map_or(0, |entry| entry.start.get());
-        start != 0 && (start + ZONE..start + STACK).contains(&sp)
+        start != 0 && (start + ZONE / 2..start + STACK).contains(&sp)
     }
 }
 
@@ -349,7 +326,7 @@ fn protect_once(base: usize) -> bool {
 /// Whether a stack that ends at `base` has [`STACK`] bytes, and a guard page behind them.
 fn check(base: usize) -> Result<(), &'static str> {
     const WORD: usize = size_of::<u64>();
-    let Some(start) = base.checked_sub(STACK) else {
+    let Some(start) = base.checked_sub(STACK).filter(|start| *start >= PAGE) else {
         return Err("a stack of WebAssembly lies at the beginning of the address space");
     };
     if !guard::is_readable(start) {
@@ -369,7 +346,7 @@ use linux::protect;
 
 /// How many mappings a stack is: its guard page, the rest, and the zone where that is one of its own.
 #[cfg(target_os = "linux")]
-pub(super) use linux::mappings;
+use linux::mappings;
 
 #[cfg(all(
     target_os = "linux",
@@ -392,6 +369,12 @@ fn is_library(at: usize) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn protect(_start: usize, _open: bool) {}
 
+/// They are not counted.
+#[cfg(not(target_os = "linux"))]
+fn mappings() -> usize {
+    0
+}
+
 /// No handler.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn handler() -> Option<*const TrapHandlerFn<'static>> {
@@ -406,7 +389,7 @@ mod linux {
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
-    use super::super::frames::Registers;
+    use super::super::notes::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
     /// Makes pages inaccessible within a mapping (Linux 6.13), where `mprotect` splits it in two.

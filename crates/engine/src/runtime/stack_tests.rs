@@ -49,13 +49,31 @@ fn stacks_are_read_as_far_as_is_asked_for() {
     for depth in [20, 2000] {
         nest(&zone, depth, stack, &mut |entry| {
             let trap = Trap::user(Box::<dyn Error + Send + Sync>::from("thrown"));
-            assert_eq!(reads(|| zone.record(entry, &trap)), 0);
+            let record = || zone.notes.fail(Some(&trap), entry.start(), entry.host());
+            assert_eq!(reads(record), 0);
             // The call that failed is among those under way here.
             let traced = reads(|| assert_eq!(zone.trace(10, 18).len(), 18));
             assert_eq!(traced, 18 * 2 * FRAMES);
             assert_eq!(reads(|| assert!(zone.trace(0, 18).len() <= 1)), 0);
         });
     }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_frame_that_reaches_into_the_zone_is_on_its_stack_as_far_as_there_is_room() {
+    let (zone, (start, _)) = (Zone::new(), stack());
+    nest(&zone, 1, (start, start + STACK - 64), &mut |_| {
+        for (sp, expected) in [
+            (start + STACK - 8, true),
+            (start + ZONE - 8, true),
+            (start + ZONE / 2 - 8, false),
+            (start - 8, false),
+            (start + STACK, false),
+        ] {
+            assert_eq!(zone.is_on_stack(sp), expected, "{}", sp.wrapping_sub(start));
+        }
+    });
 }
 
 /// As wasmer makes them: a guard page, then the stack. Returns its base.

@@ -1,13 +1,13 @@
 //! What a trap means.
 
-use wasmer_compiler::FRAME_INFO;
 use wasmer_types::TrapCode;
 use wasmer_vm::{Trap, VMExceptionRef};
 
-use super::call::TooDeep;
-use super::host::Raised;
+use super::callee::Raised;
 use super::interrupt::Interrupted;
+use super::levels::TooDeep;
 use super::libcall;
+use super::notes::code;
 use crate::module::Site;
 
 /// How a call ended, if not well.
@@ -47,27 +47,6 @@ pub fn classify(trap: &Trap, site: impl Fn() -> Option<Site>) -> Outcome {
             Outcome::Trap("element segment out of bounds")
         }
         _ => words(code).map_or(Outcome::StackOverflow, Outcome::Trap),
-    }
-}
-
-/// The code of what the module's own code or a library function of the engine ended with.
-pub(super) fn code(trap: &Trap) -> Option<TrapCode> {
-    match trap {
-        // A stack overflow hits the guard page at an instruction that may also be a memory access.
-        Trap::Wasm {
-            signal_trap: Some(TrapCode::StackOverflow),
-            ..
-        } => Some(TrapCode::StackOverflow),
-        Trap::Wasm {
-            pc, signal_trap, ..
-        } => FRAME_INFO
-            .read()
-            .ok()
-            .and_then(|frames| frames.lookup_trap_info(*pc))
-            .map(|info| info.trap_code)
-            .or(*signal_trap),
-        Trap::Lib { trap_code, .. } => Some(*trap_code),
-        _ => None,
     }
 }
 

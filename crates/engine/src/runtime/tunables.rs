@@ -9,7 +9,7 @@ use wasmer_types::{MemoryError, MemoryStyle, MemoryType, TableStyle, TableType, 
 use wasmer_vm::{VMMemory, VMMemoryDefinition, VMTable, VMTableDefinition};
 
 use super::memory::{GuestMemory, MemoryState};
-use crate::stream::MAX_TABLE_ENTRIES;
+use crate::limits::MAX_TABLE_ENTRIES;
 
 /// Hands out the memories and the real table types in the module's order.
 pub(super) struct InstanceTunables {

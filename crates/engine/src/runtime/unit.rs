@@ -6,7 +6,7 @@
 //!
 //! - JavaScript has an object for every unit, which everything holds that could call into it. Native holds it weakly.
 //! - [`Group::sweep`] finds what the group's tables, its globals and its exceptions can reach (*held*: JavaScript holds
-//!   their objects), and tells what the tables and globals of a unit's own hold (*contents*: its object holds theirs).
+//!   their objects), and says what the tables and globals of a unit's own hold (*contents*: its object holds theirs).
 //!   All other units are *loose*: they are there for as long as JavaScript has their object.
 //! - A loose unit that is called, or whose function goes to WebAssembly, is held again until the next sweep, because
 //!   WebAssembly may store what it can reach without being seen.
@@ -18,104 +18,22 @@
 //! functions is under way, and nothing on this thread's stacks looks like an address of its functions or its `VMContext`
 //! ([`super::scan`]). Its code stays for as long as anything there looks like an address in it.
 
-use std::cell::UnsafeCell;
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
 use wasmer_types::entity::EntityRef;
-use wasmer_types::{
-    ExportIndex, FunctionIndex, FunctionType, GlobalIndex, LocalFunctionIndex, TableIndex, Type,
-};
+use wasmer_types::{ExportIndex, GlobalIndex, LocalFunctionIndex, TableIndex, Type};
 use wasmer_vm::{TableElement, VMCallerCheckedAnyfunc, VMExtern, VMInstance, VMTable};
 
 use super::group::{FunctionMeta, Group};
-use super::host::HostFunction;
-use super::interrupt::Library;
 use super::libcall;
+use super::member::{Anyfuncs, Member, Part, Region, Retired, UnitId};
 use super::scan;
 use super::stack;
-use super::vacant::Holdings;
-use crate::tier::{Kit, Loaded, Module, module_near};
-
-/// The number of a unit among those of its group; used again when it was freed.
-pub type UnitId = usize;
-
-/// An instance of the group.
-pub(super) struct Member {
-    pub(super) module: Arc<Module>,
-    pub(super) id: u64,
-    /// Dropped before the instance.
-    pub(super) library: Library,
-    pub(super) instance: VMInstance,
-    pub(super) holdings: Holdings,
-    #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
-    pub(super) hosts: Vec<Box<HostFunction>>,
-    /// Its key for [`libcall::unhook`], if it has one.
-    pub(super) hooked: Option<usize>,
-    /// Whether its last table is the hidden one, which holds its own functions only.
-    pub(super) hides_table: bool,
-    /// Keeps the instance's trampolines mapped.
-    pub(super) trampolines: Arc<[Arc<Loaded>]>,
-}
-
-/// A host function that tables and globals can hold.
-pub(super) struct Host {
-    pub(super) ty: FunctionType,
-    pub(super) _anyfunc: Box<UnsafeCell<VMCallerCheckedAnyfunc>>,
-    pub(super) function: Box<HostFunction>,
-    /// Its trampolines.
-    pub(super) _kit: Arc<Kit>,
-}
-
-pub(super) enum Part {
-    Instance(Box<Member>),
-    Host(Host),
-}
-
-pub(super) struct Unit {
-    pub(super) part: Part,
-    /// Where its functions' anyfuncs begin.
-    pub(super) starts: Vec<usize>,
-    /// Units whose functions it imports.
-    pub(super) imports: Vec<UnitId>,
-    /// Whether it is never freed before the group.
-    pub(super) pinned: bool,
-}
-
-impl Unit {
-    /// Whether a call of one of its host functions is under way.
-    fn is_running(&self) -> bool {
-        match &self.part {
-            Part::Instance(member) => member.hosts.iter().any(|host| host.is_running()),
-            Part::Host(host) => host.function.is_running(),
-        }
-    }
-}
-
-/// Code that may have frames on the stack although the last instance of the group that used it was freed.
-pub(super) struct Retired {
-    module: Arc<Module>,
-    _trampolines: Arc<[Arc<Loaded>]>,
-}
-
-/// Anyfuncs that lie one behind the other.
-pub(super) struct Region {
-    pub(super) end: usize,
-    pub(super) unit: UnitId,
-    pub(super) what: Anyfuncs,
-}
-
-#[derive(Clone, Copy)]
-pub(super) enum Anyfuncs {
-    /// An instance's own functions.
-    Slots,
-    /// A host function that an instance imports.
-    Import(FunctionIndex),
-    /// A host function of its own.
-    Host,
-}
+use crate::module::Declaration;
+use crate::tier::declaration_near;
 
 /// What a sweep found.
 #[derive(Debug, Default)]
@@ -251,12 +169,12 @@ impl Group {
         }
         self.free(&sweep.freed);
         self.retired
-            .retain(|code| running.contains(&Arc::as_ptr(&code.module)));
+            .retain(|code| running.contains(&Arc::as_ptr(&code.module.declaration)));
         sweep
     }
 
-    /// What this thread's stacks hold; modules that may have frames there.
-    fn on_stacks(&self, found: &mut Found) -> HashSet<*const Module> {
+    /// What this thread's stacks hold; the declarations of modules that may have frames there.
+    fn on_stacks(&self, found: &mut Found) -> HashSet<*const Declaration> {
         let mut modules = HashSet::new();
         if !stack::is_inside() {
             return modules;
@@ -284,8 +202,8 @@ impl Group {
             {
                 found.add(*unit);
             }
-            if let Some(module) = module_near(address) {
-                modules.insert(Arc::as_ptr(&module));
+            if let Some(declaration) = declaration_near(address) {
+                modules.insert(Arc::as_ptr(&declaration));
             }
         });
         modules
@@ -410,7 +328,7 @@ impl Group {
                 self.regions.remove(start);
             }
             if let Part::Instance(member) = &unit.part {
-                member.module.detach(member.id);
+                member.module.registered.detach(member.id);
                 contexts.push(context_of(&member.instance));
             }
             for import in &unit.imports {
@@ -430,7 +348,7 @@ impl Group {
         let freed: HashSet<_> = freed.iter().collect();
         for (id, (module, instance)) in exporters {
             if !freed.contains(&id) {
-                module.forget_dependents(instance, gone);
+                module.registered.forget_dependents(instance, gone);
             }
         }
         self.references.forget(&self.objects, gone);

@@ -12,12 +12,53 @@
 //! ([`check`]).
 
 use std::ops::Range;
+use std::ptr::NonNull;
 use std::sync::OnceLock;
 
 use wasmer_types::FunctionType;
+use wasmer_vm::StoreObjects;
 
-use super::exception::InFlight;
+use super::callee::Raised;
 use crate::features;
+
+/// Whether WebAssembly handlers catch anything: wasmer unwinds on Unix only.
+pub const CATCHES: bool = cfg!(unix);
+
+/// An exception on its way from the host to WebAssembly's handlers.
+#[derive(Clone, Copy, Debug)]
+pub struct InFlight {
+    store: NonNull<StoreObjects>,
+    exnref: u32,
+}
+
+impl InFlight {
+    /// The exception with this number in the store of a group.
+    pub(super) fn new(store: &StoreObjects, exnref: u32) -> Self {
+        Self {
+            store: NonNull::from(store),
+            exnref,
+        }
+    }
+
+    /// How a host function ends that throws it; it must end thus at once.
+    pub fn raise(self) -> Raised {
+        landing::raise(self);
+        Raised::Exception
+    }
+
+    /// Leaves the frames above, up to a handler; a trap where there is none.
+    ///
+    /// # Safety
+    /// On the WebAssembly stack of a call into the exception's group, with no destructor in the
+    /// frames up to WebAssembly's.
+    #[cfg(unix)]
+    unsafe fn throw(self) -> ! {
+        // SAFETY: the group, which owns the store, is alive while one of its functions runs.
+        let store = unsafe { self.store.as_ref() };
+        // SAFETY: the caller's promise.
+        unsafe { wasmer_vm::libcalls::throw(store, self.exnref) }
+    }
+}
 
 /// Whether exceptions that imports throw can reach handlers; asked of the first trampoline there is.
 pub(super) fn works() -> bool {
@@ -96,7 +137,7 @@ pub(super) struct Frame {
     return_address: usize,
 }
 
-pub(super) use landing::{forget, raise, throw_behind};
+pub(super) use landing::{forget, throw_behind};
 
 #[cfg(unix)]
 mod landing {
@@ -187,7 +228,7 @@ mod landing {
 mod landing {
     use super::{Frame, InFlight};
 
-    /// Never called: [`super::super::exception::CATCHES`].
+    /// Never called: [`super::CATCHES`].
     pub fn raise(_: InFlight) {}
 
     /// As above.

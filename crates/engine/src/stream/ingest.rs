@@ -9,8 +9,9 @@ use wasmer_compiler::wasmparser::{
 };
 
 use crate::error::CompileError;
+use crate::limits::MAX_MODULE_BYTES;
 use crate::module::{
-    ActiveData, ActiveElements, Skeleton, SkeletonBuilder, SplitElements, split_data,
+    ActiveData, ELEMENT_SECTION, Ingested, Skeleton, SkeletonBuilder, SplitElements, split_data,
     split_elements, wasm_features,
 };
 
@@ -25,14 +26,6 @@ const MAX_CHUNK_BYTES: usize = 1 << 20;
 const BODIES_TO_DECLARATION: usize = 4;
 
 const PAGE: u64 = 65_536;
-
-const ELEMENT_SECTION: u8 = 9;
-
-/// Node's limit for a module's size (V8's `kV8MaxWasmModuleSize`).
-pub const MAX_MODULE_BYTES: usize = 1 << 30;
-
-/// V8's limit for a table's size (`kV8MaxWasmTableSize`).
-pub const MAX_TABLE_ENTRIES: u32 = 10_000_000;
 
 /// Functions that follow each other in the code section.
 pub struct Chunk {
@@ -56,30 +49,6 @@ pub struct ChunkFunction {
     pub offset: u64,
 }
 
-/// Everything known once the last byte was read.
-pub struct Ingested {
-    /// The module.
-    pub bytes: Arc<Vec<u8>>,
-    /// Its declaration.
-    pub skeleton: Arc<Skeleton>,
-    /// Raw sections between the declaration and the code, as (id, range).
-    pub before: Vec<(u8, Range<usize>)>,
-    /// The code section's payload.
-    pub code: Range<usize>,
-    /// The lowered data section's payload; empty if there is none.
-    pub data: Vec<u8>,
-    /// The active data segments.
-    pub active: ActiveData,
-    /// The active element segments, if wasmer cannot be given them.
-    pub elements: Vec<ActiveElements>,
-    /// The lowered element section's payload, if it differs from the module's.
-    lowered_elements: Option<Vec<u8>>,
-    /// Custom sections: name and range of the data.
-    pub custom: Vec<(String, Range<usize>)>,
-    /// The start function.
-    pub start: Option<u32>,
-}
-
 /// A module that was not accepted, and its bytes: another engine may take them.
 #[derive(Debug)]
 pub struct Refused {
@@ -95,19 +64,6 @@ impl From<CompileError> for Refused {
             error,
             bytes: Arc::default(),
         }
-    }
-}
-
-impl Ingested {
-    /// The sections between the declaration and the code, with their bytes.
-    pub fn raw_before(&self) -> Vec<(u8, &[u8])> {
-        self.before
-            .iter()
-            .map(|(id, range)| match &self.lowered_elements {
-                Some(payload) if *id == ELEMENT_SECTION => (*id, payload.as_slice()),
-                _ => (*id, &self.bytes[range.clone()]),
-            })
-            .collect()
     }
 }
 

@@ -5,7 +5,5 @@
 mod ingest;
 mod unsupported;
 
-pub use ingest::{
-    Chunk, ChunkFunction, Ingest, Ingested, MAX_MODULE_BYTES, MAX_TABLE_ENTRIES, Refused, validate,
-};
+pub use ingest::{Chunk, ChunkFunction, Ingest, Refused, validate};
 pub use unsupported::{explain, unsupported};

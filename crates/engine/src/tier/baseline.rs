@@ -17,9 +17,9 @@ use super::kit::{Kit, kits};
 use super::positions::Positions;
 use super::{engine, scheduler};
 use crate::error::CompileError;
-use crate::module::{BodyTier, LoweredBody, Skeleton, lower_body};
+use crate::module::{BodyTier, Ingested, LoweredBody, Skeleton, lower_body};
 use crate::panics;
-use crate::stream::{Chunk, Ingested};
+use crate::stream::Chunk;
 
 /// A baseline compile under way.
 #[derive(Clone)]

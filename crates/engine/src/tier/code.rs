@@ -1,11 +1,10 @@
-//! A module and the code it currently has.
+//! Code, and what keeps it mapped.
 
 use std::fs::File;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
-use parking_lot::{Condvar, Mutex};
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
 use wasmer_types::entity::BoxedSlice;
 use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex, VMOffsets};
@@ -13,9 +12,7 @@ use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 
 use super::exit;
 use super::positions::{Positions, Registration};
-use super::publish::Registered;
-use crate::module::{Declaration, Names, WholeOrigin};
-use crate::trace::Listeners;
+use crate::module::{Declaration, WholeOrigin};
 
 /// Which compiler made the code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +30,7 @@ pub enum Tier {
 pub struct Loaded {
     registration: Option<Registration>,
     engine: ManuallyDrop<Engine>,
-    /// Of an artifact that came from the cache. As long as it is open, its lock tells that the artifact is mapped.
+    /// Of an artifact that came from the cache. While it is open, its lock shows that the artifact is mapped.
     _file: Option<Arc<File>>,
 }
 
@@ -170,14 +167,14 @@ impl Code {
         check("bytes of the VMContext", size(own), size(declared))
     }
 
-    /// From now on its functions are known as those of `module`.
-    pub(super) fn belongs_to(&self, module: &Weak<Module>) {
+    /// From now on its functions are known as those that are declared there.
+    pub(super) fn belongs_to(&self, declaration: &Weak<Declaration>) {
         for registration in self
             ._bodies
             .iter()
             .filter_map(|loaded| loaded.registration.as_ref())
         {
-            registration.belongs_to(module);
+            registration.belongs_to(declaration);
         }
     }
 
@@ -199,132 +196,6 @@ impl Code {
             signatures: artifact.signatures().clone(),
             trampolines: Arc::new([Arc::clone(&loaded)]),
             _bodies: vec![loaded],
-        }
-    }
-}
-
-type Callback = Box<dyn FnOnce(Result<(), String>) + Send>;
-
-/// How far the optimizing tier is.
-pub(super) enum Optimizing {
-    /// Not there yet; these want to know, and keep the module until they do.
-    Pending(Vec<(Arc<Module>, Callback)>),
-    /// Published.
-    Done,
-    /// It never will be, and why.
-    Failed(String),
-}
-
-/// A compiled module, shared by all threads of the process.
-pub struct Module {
-    /// blake3 of the bytes.
-    pub hash: [u8; 32],
-    /// See [`super::registry::token`].
-    pub(super) token: OnceLock<super::registry::Token>,
-    /// The bytes, where another engine may have to take over when the module is linked.
-    pub wire: OnceLock<Arc<Vec<u8>>>,
-    /// What it imports and exports.
-    pub declaration: Declaration,
-    /// Environments to tell of background events.
-    pub listeners: Listeners,
-    pub(super) registered: Mutex<Registered>,
-    pub(super) optimizing: Mutex<Optimizing>,
-    pub(super) optimizing_changed: Condvar,
-    names: OnceLock<Names>,
-}
-
-impl std::fmt::Debug for Module {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Module")
-            .field("hash", &hex::encode(self.hash))
-            .field("tier", &self.tier())
-            .finish_non_exhaustive()
-    }
-}
-
-impl Module {
-    pub(super) fn new(hash: [u8; 32], declaration: Declaration, code: Code) -> Arc<Self> {
-        let optimizing = match code.tier {
-            Tier::Baseline => Optimizing::Pending(Vec::new()),
-            Tier::Optimized => Optimizing::Done,
-        };
-        Arc::new_cyclic(|module| {
-            code.belongs_to(module);
-            Self {
-                hash,
-                token: OnceLock::new(),
-                wire: OnceLock::new(),
-                declaration,
-                listeners: Listeners::default(),
-                registered: Mutex::new(Registered::new(Arc::new(code))),
-                optimizing: Mutex::new(optimizing),
-                optimizing_changed: Condvar::new(),
-                names: OnceLock::new(),
-            }
-        })
-    }
-
-    /// The tier new instances get.
-    pub fn tier(&self) -> Tier {
-        self.registered.lock().code().tier
-    }
-
-    /// What its name section says.
-    pub fn names(&self) -> &Names {
-        self.names.get_or_init(|| {
-            let sections = self.declaration.custom_sections("name").unwrap_or_default();
-            sections
-                .first()
-                .map_or_else(Names::default, |section| Names::read(section))
-        })
-    }
-
-    /// The code new instances get.
-    pub fn code(&self) -> Arc<Code> {
-        Arc::clone(self.registered.lock().code())
-    }
-
-    /// Calls back, on any thread, when the optimizing tier was published or given up; at once if
-    /// it already was.
-    pub fn when_optimized(self: &Arc<Self>, callback: Callback) {
-        let outcome = match &mut *self.optimizing.lock() {
-            Optimizing::Pending(callbacks) => {
-                callbacks.push((Arc::clone(self), callback));
-                return;
-            }
-            Optimizing::Done => Ok(()),
-            Optimizing::Failed(reason) => Err(reason.clone()),
-        };
-        callback(outcome);
-    }
-
-    /// Blocks until the optimizing tier was published or given up.
-    ///
-    /// # Errors
-    /// Why it was given up.
-    pub fn wait_optimized(&self) -> Result<(), String> {
-        let mut optimizing = self.optimizing.lock();
-        loop {
-            match &*optimizing {
-                Optimizing::Pending(_) => self.optimizing_changed.wait(&mut optimizing),
-                Optimizing::Done => return Ok(()),
-                Optimizing::Failed(reason) => return Err(reason.clone()),
-            }
-        }
-    }
-
-    pub(super) fn settle(&self, outcome: Result<(), String>) {
-        let next = match &outcome {
-            Ok(()) => Optimizing::Done,
-            Err(reason) => Optimizing::Failed(reason.clone()),
-        };
-        let before = std::mem::replace(&mut *self.optimizing.lock(), next);
-        self.optimizing_changed.notify_all();
-        if let Optimizing::Pending(callbacks) = before {
-            for (_, callback) in callbacks {
-                callback(outcome.clone());
-            }
         }
     }
 }

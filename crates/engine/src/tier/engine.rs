@@ -11,7 +11,6 @@ use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
 use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
 use wasmer_types::target::Target;
 
-use super::fingerprint::Fingerprint;
 use crate::module::wasmer_features;
 
 /// What code is compiled for: this machine.
@@ -104,8 +103,3 @@ pub fn loader() -> Engine {
 
 /// Of the folder that its artifacts are in.
 pub const NAME: &str = concat!("wasmer-", env!("WASMER_VERSION"));
-
-/// Everything, beside the module's bytes, that shapes the optimizing tier's code.
-pub fn fingerprint() -> Vec<(&'static str, String)> {
-    Fingerprint::current().fields()
-}

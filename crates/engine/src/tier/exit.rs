@@ -9,26 +9,36 @@
 use std::panic::catch_unwind;
 use std::sync::Once;
 
-use parking_lot::RwLock;
-
-use super::finisher;
+use parking_lot::{Mutex, RwLock};
 
 /// Whether `exit` was called. Locked for reading while code is unmapped.
 static CALLED: RwLock<bool> = RwLock::new(false);
 
+/// What is to be done then, in this order.
+static LAST: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
+
 extern "C" fn on_exit() {
     *CALLED.write() = true;
-    // Elsewhere the other threads are gone by now, and who had a lock has it for ever. Nothing may unwind out of here.
+    // Elsewhere the other threads are gone by now, and who had a lock has it for ever.
     if cfg!(unix) {
-        let _ = catch_unwind(finisher::at_exit);
+        let last = std::mem::take(&mut *LAST.lock());
+        for work in last {
+            // Nothing may unwind out of here.
+            let _ = catch_unwind(work);
+        }
     }
+}
+
+/// Has `work` done when `exit` was called, while the other threads are there (Unix only), if code was loaded.
+pub(super) fn when_called(work: fn()) {
+    LAST.lock().push(work);
 }
 
 /// Code was loaded: wasmer's handler is registered, and ours will run before it.
 pub(super) fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // SAFETY: the handler takes nothing and does not unwind. Should there be no room for it, code is unmapped as ever.
+        // SAFETY: the handler takes nothing and does not unwind. If there is no room for it, code is unmapped as before.
         let _ = unsafe { libc::atexit(on_exit) };
     });
 }

@@ -18,7 +18,7 @@ use crate::module::{LOWERING_VERSION, wasm_features, wasmer_features};
 /// Invariant: code that was compiled under one fingerprint is never found under another. What is not here does not shape
 /// the code: how many threads compile, and which compiler the baseline has.
 #[derive(Clone)]
-pub(super) struct Fingerprint {
+struct Fingerprint {
     /// This package's version: the lowering, what an artifact carries, what our runtime expects of it.
     package: &'static str,
     /// The version of wasmer's crates, which `build.rs` has found to be one.
@@ -105,6 +105,11 @@ impl Fingerprint {
             ("lowering", lowering.to_string()),
         ]
     }
+}
+
+/// Name and value of everything, beside the module's bytes, that shapes the optimizing tier's code.
+pub fn fingerprint() -> Vec<(&'static str, String)> {
+    Fingerprint::current().fields()
 }
 
 #[cfg(test)]

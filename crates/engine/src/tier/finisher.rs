@@ -4,14 +4,15 @@
 //! threads have, none of them ends with the process, and it is done here while `exit` runs.
 
 use std::path::{Path, PathBuf};
+use std::sync::Once;
 
 use parking_lot::Mutex;
 use wasm_compile_cache_store::ArtifactKey;
 use wasmer_compiler::ArtifactCreate;
 
-use super::compile::{CacheMode, CompileOptions};
 use super::optimizing::{self, WAITS, build, origin, whole, write};
-use super::{loading, scheduler, storage};
+use super::options::{CacheMode, CompileOptions};
+use super::{exit, loading, scheduler, storage};
 use crate::module::{Declaration, has_handler};
 use crate::panics;
 use crate::stream::{Chunk, Ingest};
@@ -26,7 +27,7 @@ pub struct Finisher {
     pub environment: Vec<(String, String)>,
 }
 
-/// Who hands off when the process ends.
+/// What hands off when the process ends.
 enum Duty {
     Nobody,
     MainThread,
@@ -42,14 +43,15 @@ pub fn main_thread_hands_off() {
 
 /// A worker thread has loaded us. The first one's finisher counts, unless the main thread loads us, too.
 pub fn hand_off_at_exit(finisher: Finisher) {
+    static ONCE: Once = Once::new();
     let mut duty = DUTY.lock();
     if matches!(*duty, Duty::Nobody) {
         *duty = Duty::AtExit(finisher);
     }
+    ONCE.call_once(|| exit::when_called(at_exit));
 }
 
-/// `exit` was called, and the other threads are there.
-pub(super) fn at_exit() {
+fn at_exit() {
     let duty = std::mem::replace(&mut *DUTY.lock(), Duty::Nobody);
     if let Duty::AtExit(finisher) = duty {
         for spools in optimizing::hand_off() {
@@ -61,8 +63,6 @@ pub(super) fn at_exit() {
             }
         }
     }
-    // A main thread has done it by now.
-    storage::record_counts();
 }
 
 impl Finisher {
@@ -193,7 +193,7 @@ fn finish_module(
     let origin = origin(&ingested, &whole)?;
     let build = build(&whole, scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
-    let declaration = Declaration::new(build.create_module_info(), &mut ingested, catches);
+    let declaration = Declaration::new(hash, build.create_module_info(), &mut ingested, catches);
     let stored = write(key, hash, &declaration, &origin, &ingested, &image, options);
     stored
         .map(|stored| stored.is_some())

@@ -1,4 +1,4 @@
-//! Artifacts of the cache: looked up, loaded, told.
+//! Artifacts of the cache: looked up, loaded, and reported as events.
 
 use std::fs::{File, Metadata};
 use std::io::Read;
@@ -10,16 +10,17 @@ use wasm_compile_cache_store::{ArtifactKey, Entry, FileStat, Lookup, ModuleHash,
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
 use wasmer_types::DeserializeError;
 
-use super::code::{Code, Module};
-use super::compile::{CacheMode, CompileOptions};
+use super::code::Code;
+use super::module::Module;
+use super::options::{CacheMode, CompileOptions};
 use super::storage::store;
 use super::{engine, scheduler};
 use crate::module::Declaration;
 use crate::panics::{self, Panicked};
 use crate::trace::{Field, Span};
 
-/// Looks the module up; nothing is compiled. Every defect is told and counts as a miss, and every miss of a module that
-/// would be stored is told with its reason.
+/// Looks the module up; nothing is compiled. Every defect is an event and counts as a miss, and every miss of a module
+/// that would be stored is an event with its reason.
 pub fn load(
     key: &ArtifactKey,
     hash: [u8; 32],
@@ -28,7 +29,7 @@ pub fn load(
 ) -> Option<Arc<Module>> {
     let span = Span::start();
     match load_code(key, hash, options) {
-        Loading::Loaded(declaration, code) => Some(Module::new(hash, *declaration, code)),
+        Loading::Loaded(declaration, code) => Some(Module::new(*declaration, code)),
         Loading::Missed(store) => {
             if size >= options.min_size {
                 let module = ModuleHash::from_bytes(hash);
@@ -47,7 +48,7 @@ pub fn load(
 pub(super) enum Loading {
     Loaded(Box<Declaration>, Code),
     Missed(Store),
-    /// There is no cache, or what was there is defective, which was told.
+    /// There is no cache, or the artifact was defective, which was an event.
     Unusable,
 }
 
@@ -84,7 +85,7 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
     let image = entry.image_len;
     let verified = if entry.remembered { "before" } else { "now" };
     let mapping = Instant::now();
-    match load_entry(entry) {
+    match load_entry(entry, hash) {
         Ok(LoadedEntry {
             declaration,
             code,
@@ -117,7 +118,7 @@ pub(super) fn refuse(key: &ArtifactKey, hash: &[u8; 32], reason: &str, options: 
     }
 }
 
-/// Tells that an artifact cannot be used.
+/// Emits that an artifact cannot be used.
 fn tell_invalid(hash: &[u8; 32], reason: &str, options: &CompileOptions, span: &Span) {
     let fields = vec![
         ("source", options.source.clone().into()),
@@ -150,7 +151,7 @@ pub(super) struct Unloadable {
 }
 
 impl Unloadable {
-    /// Tells it, and evicts an artifact that nobody could load.
+    /// Emits the event, and evicts an artifact that no process could load.
     pub(super) fn settle(
         self,
         key: &ArtifactKey,
@@ -234,7 +235,7 @@ pub(super) struct LoadedEntry {
 
 /// Loads a verified entry: mapped where that can be had. It cannot where no further file may be open, as the loader opens
 /// it again, and where the file system lets nothing be executed.
-pub(super) fn load_entry(entry: Entry) -> Result<LoadedEntry, Unloadable> {
+pub(super) fn load_entry(entry: Entry, hash: [u8; 32]) -> Result<LoadedEntry, Unloadable> {
     let copy = || ("private", copied(&entry));
     let (pages, loaded) = if engine::MAPPED_ARTIFACTS {
         match mapped(&entry) {
@@ -251,7 +252,7 @@ pub(super) fn load_entry(entry: Entry) -> Result<LoadedEntry, Unloadable> {
     let (reason, is_defective) = match loaded {
         Ok((artifact, engine)) => {
             let info = artifact.create_module_info();
-            match Declaration::carried(info, &meta, &file) {
+            match Declaration::carried(hash, info, &meta, &file) {
                 Some((declaration, origin)) => {
                     let kept = Some(Arc::clone(&file));
                     let code = Code::of_artifact(artifact, engine, origin, kept);

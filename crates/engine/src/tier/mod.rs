@@ -9,11 +9,15 @@ mod compile;
 mod engine;
 mod exit;
 mod fetched;
+mod file;
 mod fingerprint;
 mod finisher;
+mod keeping;
 mod kit;
 mod loading;
+mod module;
 mod optimizing;
+mod options;
 mod positions;
 mod publish;
 mod registry;
@@ -21,22 +25,29 @@ mod scheduler;
 #[cfg(feature = "singlepass")]
 mod singlepass;
 mod storage;
+mod streaming;
 
-pub use code::{Code, Loaded, Module, Tier, pieces_of_code};
-pub use compile::{CacheMode, CompileOptions, StreamCompile, compile_bytes, compile_file};
-pub use engine::{SINGLEPASS, fingerprint};
-pub use fetched::{Fetched, Keeping, Known, compile_known, forget, look_up, wait_kept};
+pub use code::{Code, Loaded, Tier, pieces_of_code};
+pub use compile::compile_bytes;
+pub use engine::SINGLEPASS;
+pub use fetched::{Known, compile_known, forget, look_up};
+pub use file::compile_file;
+pub use fingerprint::fingerprint;
 pub use finisher::{
     Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off,
     wait_for as wait_for_finisher,
 };
+pub use keeping::{Keeping, wait_kept};
 pub use kit::{Kit, kit};
+pub use module::{Module, Token};
 pub use optimizing::{hand_off, when_flushed};
-pub use positions::{Position, module_near, position};
+pub use options::{CacheMode, CompileOptions, Fetched};
+pub use positions::{Position, declaration_near, position};
 pub use publish::{LiveInstance, Mutator, Slots};
-pub use registry::{Token, by_token, release, token};
+pub use registry::{by_token, release, token};
 pub use scheduler::compile_aside;
 pub use storage::{
     Configuration, Difference, Explanation, Failure, ImportError, access, configure, environment,
     explain, import, key, locate, must_be_cached, opened, reconfigure, record_counts,
 };
+pub use streaming::StreamCompile;

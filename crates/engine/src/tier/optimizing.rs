@@ -1,8 +1,8 @@
 //! The optimizing tier: Cranelift at opt-level speed over the whole module, in the background;
 //! then publish and store.
 //!
-//! Processes that need the same artifact compile it once: who has its flight compiles, the others wait for it and map what
-//! it has stored. A process only waits where it would store.
+//! Processes that need the same artifact compile it once: the one that has its flight compiles, the others wait for it
+//! and map what it has stored. A process only waits where it would store.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -16,12 +16,12 @@ use wasmer_compiler::{
     Artifact, ArtifactBuild, ArtifactCreate, BaseTunables, ModuleEnvironment, Tunables,
 };
 
-use super::code::{Code, Misfit, Module};
-use super::compile::CompileOptions;
-use super::{engine, fetched, loading, scheduler, storage};
-use crate::module::{Declaration, WholeOrigin};
+use super::code::{Code, Misfit};
+use super::module::Module;
+use super::options::CompileOptions;
+use super::{engine, keeping, loading, scheduler, storage};
+use crate::module::{Declaration, Ingested, WholeOrigin};
 use crate::panics;
-use crate::stream::Ingested;
 use crate::trace::Span;
 
 /// How often a module waits for a flight that then ends without an artifact (the disk is full, say) before it is compiled
@@ -55,7 +55,7 @@ static UNFINISHED: LazyLock<Mutex<Vec<Weak<Job>>>> = LazyLock::new(Mutex::defaul
 pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: CompileOptions) {
     let stores = options.stores(ingested.bytes.len() as u64);
     let job = Arc::new(Job {
-        hash: module.hash,
+        hash: module.declaration.hash,
         module: Arc::downgrade(module),
         _stored: stores.then(|| Arc::clone(module)),
         ingested,
@@ -225,7 +225,7 @@ impl Job {
                     let mut fields = options.fields(&hash, size);
                     fields.push(("artifactBytes", entry.image_len.into()));
                     fields.push(("path", entry.path.display().to_string().into()));
-                    match loading::load_entry(entry) {
+                    match loading::load_entry(entry, hash) {
                         Ok(loading::LoadedEntry { code, .. }) => {
                             let event = span.event("cachedModule", fields);
                             module.listeners.emit(&event);
@@ -346,7 +346,7 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
     }
     let last = Arc::new(Last(Mutex::new(Some(done))));
     let kept = Arc::clone(&last);
-    fetched::when_kept(Box::new(move || drop(kept)));
+    keeping::when_kept(Box::new(move || drop(kept)));
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
     for job in jobs {
         let last = Arc::clone(&last);
@@ -418,7 +418,8 @@ mod tests {
     };
     use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionContext, VMSignatureHash};
 
-    use super::super::compile::{CacheMode, compile_bytes};
+    use super::super::compile::compile_bytes;
+    use super::super::options::CacheMode;
     use super::super::publish::{LiveInstance, Mutator, Slots};
     use super::*;
     use crate::stream::Ingest;
@@ -481,7 +482,7 @@ mod tests {
         let mut slots: Vec<_> = (0..6)
             .map(|_| VMCallerCheckedAnyfunc {
                 func_ptr: dangling(),
-                type_signature_hash: VMSignatureHash::default(),
+                type_signature_hash: VMSignatureHash::new(0),
                 vmctx: VMFunctionContext {
                     host_env: null_mut(),
                 },
@@ -504,6 +505,7 @@ mod tests {
             dependents: Vec::new(),
         };
         let (id, ()) = compiled
+            .registered
             .attach(|_| Ok::<_, ()>(((), live)))
             .expect("attached");
         let untouched =
@@ -519,6 +521,6 @@ mod tests {
             .expect("the same declaration");
         assert!(!untouched(&slots[..1]) && !untouched(&slots[1..2]) && !untouched(&slots[2..3]));
         assert!(untouched(&slots[3..]));
-        compiled.detach(id);
+        compiled.registered.detach(id);
     }
 }

@@ -11,8 +11,7 @@ use wasmer_compiler::{Artifact, FRAME_INFO};
 use wasmer_types::entity::EntityRef;
 use wasmer_types::{FrameInfo, FunctionIndex, LocalFunctionIndex, TrapCode};
 
-use super::code::Module;
-use crate::module::{BodyOrigin, Site, WholeOrigin};
+use crate::module::{BodyOrigin, Declaration, Site, WholeOrigin};
 
 /// Where the bodies of one artifact came from.
 pub enum Positions {
@@ -25,8 +24,8 @@ pub enum Positions {
 /// A place in a module.
 #[derive(Clone)]
 pub struct Position {
-    /// Which one.
-    pub module: Arc<Module>,
+    /// Of the module.
+    pub declaration: Arc<Declaration>,
     /// Index of the function.
     pub function: u32,
     /// Where its body starts, in bytes from the module's start.
@@ -44,7 +43,7 @@ pub(super) struct Located {
     positions: Positions,
     /// Of the functions, by their index in the artifact.
     entries: Box<[usize]>,
-    module: OnceLock<Weak<Module>>,
+    declaration: OnceLock<Weak<Declaration>>,
 }
 
 /// By the lowest address of their bodies. Artifacts do not overlap.
@@ -65,15 +64,15 @@ impl Registration {
         let located = Arc::new(Located {
             positions,
             entries,
-            module: OnceLock::new(),
+            declaration: OnceLock::new(),
         });
         LOCATED.write().insert(start, Arc::clone(&located));
         Some(Self { start, located })
     }
 
-    /// The functions are those of `module`.
-    pub(super) fn belongs_to(&self, module: &Weak<Module>) {
-        let _ = self.located.module.set(Weak::clone(module));
+    /// The functions are those that are declared there.
+    pub(super) fn belongs_to(&self, declaration: &Weak<Declaration>) {
+        let _ = self.located.declaration.set(Weak::clone(declaration));
     }
 }
 
@@ -90,8 +89,8 @@ pub fn position(address: usize, trap: Option<TrapCode>) -> Option<Position> {
     let address = if trap.is_some() { address } else { address - 1 };
     let located = LOCATED.read().range(..=address).next_back()?.1.clone();
     let info = FRAME_INFO.read().ok()?.lookup_frame_info(address)?;
-    let module = located.module.get()?.upgrade()?;
-    let declared = &module.declaration.info;
+    let declaration = located.declaration.get()?.upgrade()?;
+    let declared = &declaration.info;
     let local = declared.local_func_index(FunctionIndex::from_u32(info.func_index()));
     let local = local?;
     let place = located.place(local, &info, trap)?;
@@ -102,18 +101,18 @@ pub fn position(address: usize, trap: Option<TrapCode>) -> Option<Position> {
         offset: place.offset,
         site: place.site,
         entry: *located.entries.get(local.index())?,
-        module,
+        declaration,
     })
 }
 
-/// The module whose code is at an address. Of an address that is in no code, it may be any.
-pub fn module_near(address: usize) -> Option<Arc<Module>> {
+/// What the module declares whose code is at an address. Of an address that is in no code, it may be any's.
+pub fn declaration_near(address: usize) -> Option<Arc<Declaration>> {
     let located = LOCATED.read();
     located
         .range(..=address)
         .next_back()?
         .1
-        .module
+        .declaration
         .get()?
         .upgrade()
 }

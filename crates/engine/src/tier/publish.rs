@@ -11,11 +11,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use parking_lot::Mutex;
 use wasmer_types::LocalFunctionIndex;
 use wasmer_types::entity::EntityRef;
 use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionBody};
 
-use super::code::{Code, Misfit, Module, Tier};
+use super::code::{Code, Tier};
 
 /// A thread that runs instances.
 pub trait Mutator: Send + Sync {
@@ -52,27 +53,28 @@ pub struct LiveInstance {
 unsafe impl Send for LiveInstance {}
 
 /// A module's code and its living instances.
-pub struct Registered {
+pub struct Registered(Mutex<State>);
+
+struct State {
     code: Arc<Code>,
     instances: HashMap<u64, LiveInstance>,
     next: u64,
 }
 
 impl Registered {
-    pub(super) fn new(code: Arc<Code>) -> Self {
-        Self {
-            code,
+    pub(super) fn new(code: Code) -> Self {
+        Self(Mutex::new(State {
+            code: Arc::new(code),
             instances: HashMap::new(),
             next: 1,
-        }
+        }))
     }
 
-    pub(super) fn code(&self) -> &Arc<Code> {
-        &self.code
+    /// The code that new instances get.
+    pub(super) fn code(&self) -> Arc<Code> {
+        Arc::clone(&self.0.lock().code)
     }
-}
 
-impl Module {
     /// Makes an instance from the current code and registers it; no swap happens in between.
     ///
     /// # Errors
@@ -81,7 +83,7 @@ impl Module {
         &self,
         make: impl FnOnce(&Arc<Code>) -> Result<(R, LiveInstance), E>,
     ) -> Result<(u64, R), E> {
-        let mut registered = self.registered.lock();
+        let mut registered = self.0.lock();
         let (made, instance) = make(&registered.code)?;
         let id = registered.next;
         registered.next += 1;
@@ -91,7 +93,7 @@ impl Module {
 
     /// The instance is about to be freed.
     pub fn detach(&self, id: u64) {
-        let removed = self.registered.lock().instances.remove(&id);
+        let removed = self.0.lock().instances.remove(&id);
         drop(removed);
     }
 
@@ -99,9 +101,9 @@ impl Module {
     /// to the current body and keeps it up to date from now on.
     ///
     /// # Safety
-    /// `record` must stay valid until `id` is detached, or [`Self::forget_dependents`] was told that it is gone.
+    /// `record` must stay valid until `id` is detached, or until [`Self::forget_dependents`] has removed it.
     pub unsafe fn depend(&self, id: u64, local: u32, record: *mut *const VMFunctionBody) {
-        let mut registered = self.registered.lock();
+        let mut registered = self.0.lock();
         let body = registered.code.bodies[LocalFunctionIndex::new(local as usize)].0;
         if let Some(instance) = registered.instances.get_mut(&id) {
             instance.dependents.push((local, record));
@@ -113,7 +115,7 @@ impl Module {
     /// Instances whose import records held bodies of instance `id` are about to be freed; `gone` says whether a
     /// record's address is in one of them.
     pub fn forget_dependents(&self, id: u64, gone: impl Fn(usize) -> bool) {
-        if let Some(instance) = self.registered.lock().instances.get_mut(&id) {
+        if let Some(instance) = self.0.lock().instances.get_mut(&id) {
             instance
                 .dependents
                 .retain(|(_, record)| !gone(*record as usize));
@@ -123,7 +125,7 @@ impl Module {
     /// How many living instances there are, their slots, and how many of these hold optimized
     /// bodies.
     pub fn inspect(&self, id: u64) -> (usize, usize) {
-        let registered = self.registered.lock();
+        let registered = self.0.lock();
         let Some(instance) = registered.instances.get(&id) else {
             return (0, 0);
         };
@@ -142,16 +144,11 @@ impl Module {
 
     /// Puts `code` in the place of the baseline's, everywhere. The old code is freed once every
     /// thread that has instances was seen without a frame.
-    ///
-    /// # Errors
-    /// The code is another declaration's; nothing has changed.
-    pub(super) fn publish(self: &Arc<Self>, code: Code) -> Result<(), Misfit> {
-        code.fits(&self.declaration.info)?;
+    pub(super) fn publish(&self, code: Code) {
         let code = Arc::new(code);
         let mut mutators: HashMap<usize, Arc<dyn Mutator>> = HashMap::new();
-        code.belongs_to(&Arc::downgrade(self));
         let old = {
-            let mut registered = self.registered.lock();
+            let mut registered = self.0.lock();
             let old = std::mem::replace(&mut registered.code, Arc::clone(&code));
             for instance in registered.instances.values() {
                 for (local, body) in code.bodies.iter().take(instance.slots.count) {
@@ -177,7 +174,6 @@ impl Module {
             let old = Arc::clone(&old);
             mutator.when_idle(Box::new(move || drop(old)));
         }
-        Ok(())
     }
 }
 

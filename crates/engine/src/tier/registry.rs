@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use wasm_compile_cache_store::ArtifactKey;
 
-use super::code::Module;
-use super::compile::{CacheMode, CompileOptions};
+use super::module::{Module, Token};
+use super::options::{CacheMode, CompileOptions};
 
 enum State {
     /// A thread is making it.
@@ -116,9 +116,6 @@ pub fn enter(key: ArtifactKey, size: u64, options: &CompileOptions) -> Entered {
     Entered::Build(Building(Some(key)))
 }
 
-/// Names a module among the modules of the process; not to be guessed.
-pub type Token = [u8; 16];
-
 #[derive(Default)]
 struct Posted {
     modules: Dying<Token, Weak<Module>>,
@@ -126,7 +123,7 @@ struct Posted {
     dropped: VecDeque<(Instant, Arc<Module>)>,
 }
 
-/// A message that carries a module's token holds no reference to the module, and nothing tells when
+/// A message that carries a module's token holds no reference to the module, and nothing shows when
 /// it arrives. So this many modules stay after their last owner is gone, until the first release after that time:
 /// a thread that waits for it would cost more than they do.
 const KEPT: usize = 8;
@@ -138,7 +135,7 @@ static POSTED: LazyLock<Mutex<Posted>> = LazyLock::new(Mutex::default);
 pub fn token(module: &Arc<Module>) -> Token {
     *module.token.get_or_init(|| {
         let mut token = Token::default();
-        // Without randomness the module is not to be found, and the receiver is told so.
+        // Without randomness the module cannot be found, and the receiver gets an error.
         if getrandom::fill(&mut token).is_ok() {
             let module = Arc::downgrade(module);
             let modules = &mut POSTED.lock().modules;

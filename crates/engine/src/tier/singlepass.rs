@@ -1,13 +1,13 @@
 //! Singlepass, with its unwind table put right.
 //!
 //! An exception that passes a frame gives its caller the registers that the frame's function saved, as the unwind
-//! table says where. Singlepass 7.4.2 tells how far below the frame pointer; the format counts from the CFA, which
+//! table says where. Singlepass 7.4.2 writes how far below the frame pointer; the format counts from the CFA, which
 //! lies above the frame record. With such a table the handler's function goes on with return addresses for its
 //! values. (Traps restore no registers, and frames are found by rules that are right.)
 //!
 //! So the engine gets a compiler that corrects the table between Singlepass and the registration.
 //!
-//! Invariant: a table is either known to the byte, but for the places in the code and the registers that are saved, or
+//! Invariant: a table is either known to the byte, except for places in the code and the registers that are saved, or
 //! not used: then Cranelift compiles the donor.
 
 use std::sync::Arc;

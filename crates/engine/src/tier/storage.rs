@@ -1,4 +1,4 @@
-//! The process' cache: opened once, told to the tiers.
+//! The process' cache: opened once, shared by both tiers.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,14 +10,15 @@ use wasm_compile_cache_store::{
     ArtifactKey, CacheError, Item, Label, Limits, Lookup, ModuleHash, Settings, Store,
 };
 
-use super::compile::{CacheMode, CompileOptions};
-use super::{engine, scheduler};
+use super::fingerprint::fingerprint as current_fingerprint;
+use super::options::{CacheMode, CompileOptions};
+use super::{engine, exit, scheduler};
 use crate::trace::Span;
 
 /// What a process says of its cache.
 #[derive(Debug, Clone, Default)]
 pub struct Configuration {
-    /// `None`: the user's cache directory, which is looked up when this is told, because a program may change its
+    /// `None`: the user's cache directory, which is looked up when this is configured, because a program may change its
     /// environment.
     pub directory: Option<PathBuf>,
     /// No compile does more with the cache than this allows.
@@ -87,17 +88,17 @@ pub fn configure(configuration: Configuration) {
     let mut state = STATE.lock();
     if matches!(&*state, State::Unset) {
         *state = State::Configured(Configuration {
-            // What cannot be located is told when it is needed.
+            // A directory that cannot be located is an error when it is needed.
             directory: Store::locate(configuration.directory).ok(),
             ..configuration
         });
     }
 }
 
-/// Uses the cache, with what is given here in the place of what [`configure`] was told; `false` if it was used before, or the
-/// user has disabled it.
+/// Uses the cache, with what is given here in the place of what [`configure`] was given; `false` if it was used before,
+/// or the user has disabled it.
 ///
-/// Invariant: where a program was told that its cache is, it stays.
+/// Invariant: a cache's place, once a program has been given it, stays.
 pub fn reconfigure(
     directory: Option<PathBuf>,
     access: CacheMode,
@@ -221,6 +222,8 @@ fn open() -> Result<Option<Store>, CacheError> {
                 && store.is_writable()
             {
                 sweep(store);
+                // A main thread has done it by then.
+                exit::when_called(record_counts);
             }
             opened
         }
@@ -260,7 +263,7 @@ pub fn record_counts() {
     }
 }
 
-/// Tells that something could not be stored; compiling goes on.
+/// Emits that something could not be stored; compiling goes on.
 pub fn tell_failure(options: &CompileOptions, error: &CacheError) {
     let mut fields = vec![
         ("source", options.source.clone().into()),
@@ -277,7 +280,7 @@ pub fn tell_failure(options: &CompileOptions, error: &CacheError) {
 
 fn fingerprint() -> &'static [(&'static str, String)] {
     static FINGERPRINT: OnceLock<Vec<(&'static str, String)>> = OnceLock::new();
-    FINGERPRINT.get_or_init(engine::fingerprint)
+    FINGERPRINT.get_or_init(current_fingerprint)
 }
 
 /// The artifact's key.
@@ -289,7 +292,7 @@ pub fn key(hash: &[u8; 32], partition: &str) -> ArtifactKey {
     ArtifactKey::new(&ModuleHash::from_bytes(*hash), &fingerprint, partition)
 }
 
-/// What is told of an artifact that is made now.
+/// The label of an artifact that is made now.
 pub(super) fn label(size: u64, head: Option<[u8; 32]>, options: &CompileOptions) -> Label {
     let fields = fingerprint().iter();
     Label {

@@ -138,7 +138,13 @@ fn an_artifact_of_which_any_byte_was_changed_or_is_missing_is_refused() {
     let [Item { key, path, .. }] = &items[..] else {
         panic!("{items:?}");
     };
-    let write = |bytes: &[u8]| fs::write(path, bytes).expect("the folder is ours");
+    // Another file under the name: this process may still have the first one mapped.
+    let aside = path.with_extension("aside");
+    let write = |bytes: &[u8]| {
+        fs::write(&aside, bytes)
+            .and_then(|()| fs::rename(&aside, path))
+            .expect("the folder is ours");
+    };
     let whole = fs::read(path).expect("the artifact was stored");
     assert!((10_000..60_000).contains(&whole.len()), "{}", whole.len());
     let mut bytes = whole.clone();

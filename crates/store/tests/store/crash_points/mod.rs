@@ -11,9 +11,11 @@ mod sequence;
 mod tracer;
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
 
@@ -90,7 +92,22 @@ fn blows(at: usize, call: &Call, folder: &Path) -> Vec<Blow> {
 fn prepared(scenario: &Scenario) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("there is a temporary folder");
     scenario.prepare(&root(&dir));
+    age(&root(&dir));
     dir
+}
+
+/// Waits until all files are so old that the store remembers what it verifies: what it does then depends on nothing else.
+fn age(root: &Path) {
+    const SETTLED: Duration = Duration::from_millis(60);
+    for name in holdings::names(root) {
+        let changed = root.join(name).symlink_metadata().map(|metadata| {
+            let since = Duration::new(metadata.ctime() as u64, metadata.ctime_nsec() as u32);
+            SystemTime::UNIX_EPOCH + since
+        });
+        if let Ok(Ok(age)) = changed.map(|changed| changed.elapsed()) {
+            std::thread::sleep(SETTLED.saturating_sub(age));
+        }
+    }
 }
 
 fn root(dir: &tempfile::TempDir) -> PathBuf {

@@ -1,83 +1,23 @@
-//! Artifacts: looked up, verified, put aside.
+//! Artifacts: looked up, verified, quarantined.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::artifact::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN};
 use super::counters::MissReason;
 use super::error::{CacheError, InvalidReason};
 use super::file_stat::{FileStat, Observation};
 use super::footer::{self, Footer};
 use super::key::{ArtifactKey, ModuleHash};
 use super::label::{self, Label};
-use super::store::{ENTRY_EXTENSION, QUARANTINE, Store};
-use super::verified::{self, Noted, Subject, Tick};
-use super::{files, inventory, limits};
-
-/// The largest image that is kept, in bytes: 2 GiB. Bounds the time a hostile file can cost.
-pub const MAX_IMAGE_LEN: u64 = 2 << 30;
-/// The largest metadata blob that is kept, in bytes: 16 MiB. Bounds the memory a hostile file can cost.
-pub const MAX_META_LEN: u64 = 16 << 20;
+use super::store::Store;
+use super::verified::{self, Noted, Subject, Trust};
+use super::{files, inventory, layout, limits};
 
 /// Read at once while hashing. A buffer that stays in the second-level cache beats a larger one.
 pub(super) const CHUNK: usize = 256 << 10;
-
-/// What the verification of an artifact may rely on.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Trust {
-    /// The note of an earlier one. `used`: the artifact is used by this.
-    Noted { used: bool },
-    /// As `Noted`, and used; after the file was written, its file system's clock reached this.
-    Written(Option<Tick>),
-    /// Nothing: it is hashed.
-    Nothing,
-}
-
-/// What a lookup found.
-#[derive(Debug)]
-pub enum Lookup {
-    /// A verified artifact.
-    Hit(Entry),
-    /// Nothing of that name.
-    Miss,
-    /// Something that is not what was stored. It was removed (unless the system would not even let it be read, or the
-    /// store is read-only): compile, write, tell.
-    Invalid(InvalidReason),
-}
-
-/// A verified artifact. It stays whole while `file` is open or mapped, even when it is evicted or replaced.
-#[derive(Debug)]
-pub struct Entry {
-    /// Open for reading, at offset 0, where the image begins.
-    pub file: File,
-    /// Its name when it was opened. [`Entry::map_path`] is safer to open.
-    pub path: PathBuf,
-    /// Bytes of the image; what follows in the file is not the image's.
-    pub image_len: u64,
-    /// The blob that was written with it.
-    pub meta: Vec<u8>,
-    /// Whether an earlier verification was relied on, rather than the image hashed now.
-    pub remembered: bool,
-    /// Whether that was so long ago that [`Store::verify_again`] should look.
-    pub is_due: bool,
-}
-
-impl Entry {
-    /// A name under which a loader that wants a path opens the very file that was verified, as long as `self` lives: on
-    /// Linux that of the descriptor. Elsewhere `path`, which may name a newer artifact of the same key by then.
-    pub fn map_path(&self) -> PathBuf {
-        #[cfg(target_os = "linux")]
-        {
-            use std::os::fd::AsRawFd;
-            let path = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-            if path.exists() {
-                return path;
-            }
-        }
-        self.path.clone()
-    }
-}
 
 impl Store {
     /// Finds the artifact of `key`, compiled from the bytes of `module`.
@@ -250,7 +190,10 @@ impl Store {
 
     /// Puts a defective entry aside, where nothing is looked up; one a key and reason is enough.
     fn quarantine(&self, path: &Path, key: &ArtifactKey, reason: InvalidReason) -> bool {
-        let aside = self.dir.join(QUARANTINE).join(format!("{key}.{reason}"));
+        let aside = self
+            .dir
+            .join(layout::QUARANTINE)
+            .join(format!("{key}.{reason}"));
         let is_aside = std::fs::rename(path, &aside).is_ok();
         if is_aside {
             // Its age counts from now.
@@ -299,9 +242,7 @@ impl Store {
         let mut bad = Vec::new();
         for unit in limits::units(&self.dir) {
             let name = unit.path.file_name().and_then(|name| name.to_str());
-            let key = name
-                .and_then(|name| name.strip_suffix(ENTRY_EXTENSION)?.strip_suffix('.'))
-                .and_then(ArtifactKey::from_hex);
+            let key = name.and_then(|name| layout::key_of(name, layout::ENTRY));
             let Some(key) = key else {
                 continue;
             };
@@ -313,7 +254,7 @@ impl Store {
         (good, bad)
     }
 
-    /// The artifact of `key`, of whatever module, with what is told of it; verified whole.
+    /// The artifact of `key`, of whatever module, with its label; verified whole.
     pub fn read(&self, key: &ArtifactKey) -> Option<(Entry, ModuleHash, Label)> {
         let path = self.entry_path(key);
         let (mut file, _) = files::open_private(&path).ok()??;
