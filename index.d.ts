@@ -93,13 +93,7 @@ declare namespace wasm {
 
   /** What {@link compileStreaming} reads bytes from. */
   type SourceValue =
-    | ResponseLike
-    | ReadableStreamLike
-    | AsyncIterable<BufferSource>
-    | BlobLike
-    | URLLike
-    | RequestLike
-    | BufferSource
+    ResponseLike | ReadableStreamLike | AsyncIterable<BufferSource> | BlobLike | URLLike | RequestLike | BufferSource
 
   /**
    * A source of a module's bytes, or a promise of one:
@@ -130,7 +124,7 @@ declare namespace wasm {
   interface ReadableStreamLike {
     readonly locked: boolean
     getReader(): {
-      read(): Promise<{ done: boolean, value?: any }>
+      read(): Promise<{ done: boolean; value?: any }>
       cancel(reason?: any): Promise<void>
       releaseLock(): void
     }
@@ -200,7 +194,7 @@ declare namespace wasm {
   function instantiate(
     bytes: BufferSource,
     importObject?: Imports,
-    options?: CompileOptions,
+    options?: CompileOptions
   ): Promise<WebAssemblyInstantiatedSource>
   function instantiate(moduleObject: Module, importObject?: Imports): Promise<Instance>
 
@@ -208,7 +202,7 @@ declare namespace wasm {
   function instantiateStreaming(
     source: Source,
     importObject?: Imports,
-    options?: CompileOptions,
+    options?: CompileOptions
   ): Promise<WebAssemblyInstantiatedSource>
 
   /** Whether the bytes are a valid module, which compiles with these options. Nothing is compiled. */
@@ -476,7 +470,7 @@ declare namespace wasm {
     /** What may be stored, in bytes; `0` without a cache. */
     readonly limit: number
     /** What is quarantined, for a week at most. */
-    readonly quarantined: { readonly files: number, readonly bytes: number }
+    readonly quarantined: { readonly files: number; readonly bytes: number }
   }
 
   /** An artifact in the cache. */
@@ -508,7 +502,7 @@ declare namespace wasm {
     /** Artifacts that are as they were written. */
     readonly verified: number
     /** Those that were not: where they were, and what is wrong with them. */
-    readonly quarantined: readonly { readonly path: string, readonly reason: string }[]
+    readonly quarantined: readonly { readonly path: string; readonly reason: string }[]
   }
 
   /** What was removed. */
@@ -536,7 +530,7 @@ declare namespace wasm {
      * Removes what was not used for `maxAge` milliseconds (default: nothing is too old), then what was used least
      * recently, until no more than `maxSize` bytes are left (default: what the cache may hold).
      */
-    prune(options?: { maxSize?: number, maxAge?: number }): CacheRemoval
+    prune(options?: { maxSize?: number; maxAge?: number }): CacheRemoval
     /** Removes everything. Programs that run keep what they use. */
     clear(): CacheRemoval
     /** Resolves when every module that waits to be stored is stored, or could not be. */
@@ -583,9 +577,9 @@ declare namespace wasm {
   /** Which archive is taken: one that this key signed, or any. */
   type CacheImportOptions =
     /** `key`: the PEM file with the Ed25519 public key, SPKI. */
-    | { key: string | URLLike, trust?: false }
+    | { key: string | URLLike; trust?: false }
     /** `trust`: the signature is not checked. */
-    | { trust: true, key?: undefined }
+    | { trust: true; key?: undefined }
 
   /** An entry in an archive. */
   interface CacheArchived {
@@ -617,7 +611,7 @@ declare namespace wasm {
     /** What was made for another engine, version or machine: why, in words and as the fields that differ. */
     readonly skipped: readonly (CacheArchived & {
       readonly reason: string
-      readonly differs: readonly { readonly field: string, readonly cached: string, readonly current: string }[]
+      readonly differs: readonly { readonly field: string; readonly cached: string; readonly current: string }[]
     })[]
   }
 
@@ -756,11 +750,11 @@ declare namespace wasm {
       readonly status?: number
     }
     /** The process ends, and has left an unfinished module to another, which takes all of them, one after the other. */
-    handedOff: EventBase<'handedOff'> & { readonly spool: string, readonly pid: number }
+    handedOff: EventBase<'handedOff'> & { readonly spool: string; readonly pid: number }
     /** Something that this package relies on does not hold in this process, which therefore does without the feature. */
-    featureOff: EventBase<'featureOff'> & { readonly feature: string, readonly reason: string }
+    featureOff: EventBase<'featureOff'> & { readonly feature: string; readonly reason: string }
     /** An error of this package itself: in what, and its message with the place in the source. */
-    panicked: EventBase<'panicked'> & { readonly what: string, readonly message: string }
+    panicked: EventBase<'panicked'> & { readonly what: string; readonly message: string }
   }
 
   type EventName = keyof EventMap

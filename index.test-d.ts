@@ -8,15 +8,17 @@ const bytes = new Uint8Array(8)
 
 // Compiling.
 expectType<Promise<wasm.Module>>(wasm.compile(bytes))
-expectType<Promise<wasm.Module>>(wasm.compile(bytes.buffer, {
-  partition: 'p',
-  cache: false,
-  minSize: 0,
-  optimize: false,
-  finish: false,
-  fallback: 'builtin',
-  signal: undefined,
-}))
+expectType<Promise<wasm.Module>>(
+  wasm.compile(bytes.buffer, {
+    partition: 'p',
+    cache: false,
+    minSize: 0,
+    optimize: false,
+    finish: false,
+    fallback: 'builtin',
+    signal: undefined,
+  })
+)
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, { env: { f() {}, n: 1, big: 1n } }))
 expectType<Promise<wasm.WebAssemblyInstantiatedSource>>(wasm.instantiate(bytes, {}, { cache: 'read-only' }))
 expectType<boolean>(wasm.validate(bytes))
@@ -40,11 +42,10 @@ expectError<wasm.CompileOptions>({ fallback: true })
 expectError<wasm.CompileOptions>({ signal: { aborted: false } })
 expectType<keyof wasm.CompileOptions>(
   null as unknown as
-    | 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'signal' | 'builtins' | 'importedStringConstants'
+    'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'signal' | 'builtins' | 'importedStringConstants'
 )
 expectType<keyof wasm.SyncCompileOptions>(
-  null as unknown as
-    | 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'builtins' | 'importedStringConstants'
+  null as unknown as 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'builtins' | 'importedStringConstants'
 )
 
 // A module gives an instance, bytes give both.
@@ -61,7 +62,7 @@ expectType<'baseline' | 'optimized' | 'builtin'>(Module.tier(module))
 expectType<Promise<void>>(Module.optimized(module))
 
 // Sources.
-async function * chunks() {
+async function* chunks() {
   yield bytes
 }
 expectType<Promise<wasm.Module>>(compileStreaming(chunks()))
@@ -81,7 +82,7 @@ const memory = new Memory({ initial: 1 })
 expectType<ArrayBuffer>(memory.buffer)
 expectType<number>(memory.grow(1))
 expectError(new Memory({}))
-expectError(memory.buffer = new ArrayBuffer(1))
+expectError((memory.buffer = new ArrayBuffer(1)))
 const global = new Global({ value: 'i64', mutable: true }, 1n)
 expectType<bigint>(global.value)
 expectError(new Global({ value: 'i64' }, 1))
@@ -98,9 +99,22 @@ expectType<wasm.Tag | undefined>(wasm.JSTag)
 
 // The namespace that install() puts in place has the standard's members.
 expectType<
-  | 'compile' | 'compileStreaming' | 'instantiate' | 'instantiateStreaming' | 'validate'
-  | 'Module' | 'Instance' | 'Memory' | 'Table' | 'Global' | 'Tag' | 'JSTag' | 'Exception'
-  | 'CompileError' | 'LinkError' | 'RuntimeError'
+  | 'compile'
+  | 'compileStreaming'
+  | 'instantiate'
+  | 'instantiateStreaming'
+  | 'validate'
+  | 'Module'
+  | 'Instance'
+  | 'Memory'
+  | 'Table'
+  | 'Global'
+  | 'Tag'
+  | 'JSTag'
+  | 'Exception'
+  | 'CompileError'
+  | 'LinkError'
+  | 'RuntimeError'
 >(null as unknown as keyof typeof wasm.WebAssembly)
 expectType<typeof Module>(wasm.WebAssembly.Module)
 expectAssignable<typeof wasm.WebAssembly>(wasm)
@@ -116,7 +130,7 @@ expectAssignable<Error>(wasm.RuntimeError('without new'))
 
 // The cache.
 expectType<string | null>(wasm.cache.directory)
-expectError(wasm.cache.directory = '/elsewhere')
+expectError((wasm.cache.directory = '/elsewhere'))
 expectType<'enabled' | 'already-enabled' | 'read-only' | 'failed' | 'disabled'>(wasm.cache.enable().status)
 expectType<string | undefined>(wasm.cache.enable('/directory').message)
 expectType<string | undefined>(cache.enable({ directory: '/d', maxSize: 1, maxEntrySize: 1, mode: 'read-only' }).directory)
@@ -133,7 +147,9 @@ expectError(cache.prune({ maxAge: '1d' }))
 expectType<wasm.CacheRemoval>(cache.clear())
 expectType<Promise<void>>(cache.flush())
 expectType<Promise<wasm.CacheExport>>(cache.export('cache.tar'))
-expectType<Promise<wasm.CacheExport>>(cache.export({ href: 'file:///cache.tar', protocol: 'file:' }, { keys: ['0'], sign: 'private.pem' }))
+expectType<Promise<wasm.CacheExport>>(
+  cache.export({ href: 'file:///cache.tar', protocol: 'file:' }, { keys: ['0'], sign: 'private.pem' })
+)
 expectError(cache.export('cache.tar', { trust: true }))
 expectType<Promise<wasm.CacheImport>>(cache.import('cache.tar', { key: { href: 'file:///public.pem', protocol: 'file:' } }))
 expectType<Promise<wasm.CacheImport>>(cache.import('cache.tar', { trust: true }))
@@ -151,8 +167,19 @@ expectType<void>(wasm.uninstall())
 declare const event: wasm.Event
 expectType<number>(event.dur)
 expectType<
-  | 'streamFromResponseCallback' | 'baselineReady' | 'compiledModule' | 'optimizedReady' | 'cachedModule'
-  | 'moduleCacheHit' | 'moduleCacheMiss' | 'moduleCacheInvalid' | 'cacheWriteFailed' | 'fallback' | 'handedOff' | 'featureOff' | 'panicked'
+  | 'streamFromResponseCallback'
+  | 'baselineReady'
+  | 'compiledModule'
+  | 'optimizedReady'
+  | 'cachedModule'
+  | 'moduleCacheHit'
+  | 'moduleCacheMiss'
+  | 'moduleCacheInvalid'
+  | 'cacheWriteFailed'
+  | 'fallback'
+  | 'handedOff'
+  | 'featureOff'
+  | 'panicked'
   | 'resource'
 >(null as unknown as wasm.EventName)
 expectType<wasm.EventName>(event.name)
@@ -181,4 +208,4 @@ if (event.name === 'fallback') {
 }
 if (event.name === 'handedOff') expectType<number>(event.pid)
 expectType<wasm.EventMap['fallback']>(event as Extract<wasm.Event, { name: 'fallback' }>)
-expectError(event.dur = 1)
+expectError((event.dur = 1))

@@ -25,13 +25,13 @@ declare global {
     function instantiate(
       bytes: wasm.BufferSource,
       importObject?: wasm.Imports,
-      options?: wasm.CompileOptions,
+      options?: wasm.CompileOptions
     ): Promise<wasm.WebAssemblyInstantiatedSource>
     function instantiate(moduleObject: wasm.Module, importObject?: wasm.Imports): Promise<wasm.Instance>
     function instantiateStreaming(
       source: wasm.Source,
       importObject?: wasm.Imports,
-      options?: wasm.CompileOptions,
+      options?: wasm.CompileOptions
     ): Promise<wasm.WebAssemblyInstantiatedSource>
     function validate(bytes: wasm.BufferSource, options?: wasm.SyncCompileOptions): boolean
 

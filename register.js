@@ -15,8 +15,17 @@ const SEPARATOR = process.platform === 'win32' ? '\\' : '/'
 
 // As in ./lib/api/namespace.js: what is ours, and what is left out. The rest is the built-in's.
 const REPLACED = [
-  'compile', 'validate', 'instantiate', 'compileStreaming', 'instantiateStreaming',
-  'Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag',
+  'compile',
+  'validate',
+  'instantiate',
+  'compileStreaming',
+  'instantiateStreaming',
+  'Module',
+  'Instance',
+  'Table',
+  'Memory',
+  'Global',
+  'Tag',
 ]
 const LEFT_OUT = ['Suspending', 'promising', 'SuspendError']
 
@@ -150,7 +159,8 @@ if (process[STARTED] === undefined) {
 
 if (typeof builtin === 'object' && builtin !== null) {
   // A trace is to be of everything.
-  if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined) install()
+  if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined)
+    install()
   else {
     watch(wait())
   }

@@ -53,10 +53,22 @@ async function ran(t, flags, env, register = REGISTER) {
 async function thrown(t, flags, packageFolder = ROOT) {
   const index = path.join(packageFolder, 'index.js')
   const show = '({ constructor, name, code, message }) => console.log(JSON.stringify([constructor === Error, name, code, message]))'
-  const required = await node([...flags, '-e', `try { require(${JSON.stringify(index)}).compile } catch (error) { (${show})(error) }`])
-  const imported = await node([...flags, '-e', `import(${JSON.stringify(index)}).then(({ compile }) => compile(new Uint8Array(8))).catch(${show})`])
+  const required = await node([
+    ...flags,
+    '-e',
+    `try { require(${JSON.stringify(index)}).compile } catch (error) { (${show})(error) }`,
+  ])
+  const imported = await node([
+    ...flags,
+    '-e',
+    `import(${JSON.stringify(index)}).then(({ compile }) => compile(new Uint8Array(8))).catch(${show})`,
+  ])
   t.is(imported.stdout, required.stdout)
-  const built = await node([...flags, '-e', `import(${JSON.stringify(index)}).then(({ Module }) => new Module(new Uint8Array(8))).catch(${show})`])
+  const built = await node([
+    ...flags,
+    '-e',
+    `import(${JSON.stringify(index)}).then(({ Module }) => new Module(new Uint8Array(8))).catch(${show})`,
+  ])
   t.is(built.stdout, required.stdout)
   const [isError, name, code, message] = JSON.parse(required.stdout)
   t.deepEqual([isError, name], [true, 'Error'])
@@ -93,19 +105,28 @@ test('a thread that may load no addons runs as without this package', async (t) 
   const code = `new (require('node:worker_threads').Worker)('console.log(WebAssembly.Module.tier)', { eval: true, execArgv: ['--no-addons'] })`
   const { stdout, warnings } = await node(['--require', REGISTER, '-e', code])
   t.is(stdout, 'undefined\n')
-  t.deepEqual(warnings.map((warning) => warning.code), ['ERR_WASM_ADDONS_DISABLED'])
+  t.deepEqual(
+    warnings.map((warning) => warning.code),
+    ['ERR_WASM_ADDONS_DISABLED']
+  )
 })
 
 test('an addon that is missing, or broken, is told as what it is, and the program runs', async (t) => {
   const into = copy(t)
   const missing = await ran(t, [], {}, path.join(into, 'register.js'))
-  t.deepEqual(missing.map(({ code }) => code), ['ERR_WASM_NO_ADDON'])
+  t.deepEqual(
+    missing.map(({ code }) => code),
+    ['ERR_WASM_NO_ADDON']
+  )
   t.regex(missing[0].message, /it is not installed/)
 
   const [addon] = fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))
   fs.writeFileSync(path.join(into, addon), 'no library')
   const broken = await ran(t, [], {}, path.join(into, 'register.js'))
-  t.deepEqual(broken.map(({ code }) => code), ['ERR_WASM_NO_ADDON'])
+  t.deepEqual(
+    broken.map(({ code }) => code),
+    ['ERR_WASM_NO_ADDON']
+  )
   t.true(broken[0].message.includes(addon), 'it says which file')
   t.notRegex(broken[0].message, /not installed|npm\/cli/)
   const { code, message } = await thrown(t, [], into)

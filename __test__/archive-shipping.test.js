@@ -39,7 +39,10 @@ test.after.always(() => made && fs.rmSync(made.at, { recursive: true, force: tru
 const shipped = (t) => ({ ...made, at: folder(t) })
 
 /** The files below `cache` in the folder of that name of its version. */
-const records = (cache, name) => files(cache).filter((file) => path.basename(path.dirname(file)) === name).map((file) => path.basename(file))
+const records = (cache, name) =>
+  files(cache)
+    .filter((file) => path.basename(path.dirname(file)) === name)
+    .map((file) => path.basename(file))
 
 test('a cache with another key imports the archive, and every kind of source runs hot', async (t) => {
   const { at, home, archive, module, publicKey } = shipped(t)
@@ -67,7 +70,10 @@ test('a cache with another key imports the archive, and every kind of source run
   const { told } = await program(DRIVER, [])
   const hot = await cli(['run', '--json', DRIVER], { cache: other, env: ONLY })
   t.is(JSON.parse(hot.stdout).digest, told.digest)
-  t.deepEqual(JSON.parse(hot.stderr).modules.map(({ outcome }) => outcome), ['hit', 'hit'])
+  t.deepEqual(
+    JSON.parse(hot.stderr).modules.map(({ outcome }) => outcome),
+    ['hit', 'hit']
+  )
   t.like(await cliJson(['verify'], { cache: other }), { verified: 4, quarantined: [] })
 
   const cold = await cli(['run', DRIVER], { cache: path.join(at, 'cold'), env: ONLY })
@@ -79,7 +85,10 @@ test('the files of another cache are no entries of this one: it takes an import'
   const other = path.join(at, 'other')
   await cliJson(['import', archive, '--key', publicKey], { cache: other })
   for (const file of entries(other)) {
-    fs.copyFileSync(entries(home).find((one) => path.basename(one) === path.basename(file)), file)
+    fs.copyFileSync(
+      entries(home).find((one) => path.basename(one) === path.basename(file)),
+      file
+    )
   }
   const { events } = await run({ modules: [{ file: module, calls: [['run', 7]] }] }, { cache: other })
   t.is(events.find(({ name }) => name === 'moduleCacheInvalid').reason, 'seal-mismatch')
@@ -148,14 +157,19 @@ test('caches that cannot be written, are off, or too small', async (t) => {
   t.is((await fails(['export', archive], off)).code, 'ERR_WASM_CACHE_DISABLED')
 
   const script = path.join(at, 'script.js')
-  fs.writeFileSync(script, `
+  fs.writeFileSync(
+    script,
+    `
     const { cache } = require(${JSON.stringify(ROOT)})
     const [mode, archive, key] = process.argv.slice(2)
     if (mode !== 'off') cache.enable({ mode })
     const codes = [() => cache.import(archive, { key }), () => cache.export(archive + '.2')]
-    Promise.all(codes.map((call) => call().then(() => 'done', ({ code }) => code))).then((all) => console.log(JSON.stringify(all)))`)
+    Promise.all(codes.map((call) => call().then(() => 'done', ({ code }) => code))).then((all) => console.log(JSON.stringify(all)))`
+  )
   const told = async (mode, env) => {
-    const { stdout } = await promisify(execFile)(process.execPath, [script, mode, archive, publicKey], { env: environment({ WASM_COMPILE_CACHE: home, ...env }) })
+    const { stdout } = await promisify(execFile)(process.execPath, [script, mode, archive, publicKey], {
+      env: environment({ WASM_COMPILE_CACHE: home, ...env }),
+    })
     return JSON.parse(stdout)
   }
   t.deepEqual(await told('read-only', {}), ['ERR_WASM_CACHE_READ_ONLY', 'done'])
@@ -166,7 +180,10 @@ test('caches that cannot be written, are off, or too small', async (t) => {
   const limited = await fails(['import', archive, '--key', publicKey], { cache: small, env: { WASM_COMPILE_CACHE_MAX_SIZE: '1M' } })
   t.is(limited.code, 'ERR_WASM_ARCHIVE_NOT_STORED')
   t.regex(limited.message, /it has \d+ bytes for this machine, more than the 1048576 that the cache may hold$/)
-  const entry = await fails(['import', archive, '--key', publicKey], { cache: small, env: { WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '1k' } })
+  const entry = await fails(['import', archive, '--key', publicKey], {
+    cache: small,
+    env: { WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '1k' },
+  })
   t.is(entry.code, 'ERR_WASM_ARCHIVE_NOT_STORED')
   t.regex(entry.message, /the entry [0-9a-f]{64} could not be stored: /)
   t.deepEqual(entries(small), [])
@@ -211,11 +228,14 @@ if (process.platform === 'linux') {
     const script = path.join(at, 'script.js')
     const [count, size] = [16, 24 * 2 ** 20]
     // Keys of modules that there are none of; nobody looks at an image before it is mapped.
-    fs.writeFileSync(script, `
+    fs.writeFileSync(
+      script,
+      `
       const { native } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('process/native.js')
       const { readOptions } = require(${JSON.stringify(path.join(ROOT, 'dist/engine.js'))}).load('compile/options.js')
       const hashes = Array.from({ length: ${count} }, (_, index) => index.toString(16).padStart(64, '0'))
-      console.log(JSON.stringify(hashes.map((hash) => [hash, native.cacheExplain(hash, 200000, readOptions({}, '').native).key])))`)
+      console.log(JSON.stringify(hashes.map((hash) => [hash, native.cacheExplain(hash, 200000, readOptions({}, '').native).key])))`
+    )
     const { stdout } = await promisify(execFile)(process.execPath, [script], { env: environment({ WASM_COMPILE_CACHE: home }) })
     const large = path.join(at, 'large.tar')
     const sha256 = digest(Buffer.alloc(size, 7))
@@ -231,14 +251,20 @@ if (process.platform === 'linux') {
     })
     const peaks = path.join(at, 'peaks.js')
     // The peak that resourceUsage() tells of is also that of whoever started the process.
-    fs.writeFileSync(peaks, `
+    fs.writeFileSync(
+      peaks,
+      `
       const { cache } = require(${JSON.stringify(ROOT)})
       const [call, ...args] = JSON.parse(process.argv[2])
       const peak = () => /^VmHWM:\\s+(\\d+) kB$/m.exec(require('node:fs').readFileSync('/proc/self/status', 'utf8'))[1] * 1024
       const before = peak()
-      cache[call](...args).then(() => console.log(peak() - before))`)
+      cache[call](...args).then(() => console.log(peak() - before))`
+    )
     const env = environment({ WASM_COMPILE_CACHE: path.join(at, 'other'), WASM_COMPILE_CACHE_MAX_SIZE: '1G' })
-    for (const call of [['import', large, { key: publicKey }], ['export', path.join(at, 'again.tar'), { sign: privateKey }]]) {
+    for (const call of [
+      ['import', large, { key: publicKey }],
+      ['export', path.join(at, 'again.tar'), { sign: privateKey }],
+    ]) {
       const { stdout: grown } = await promisify(execFile)(process.execPath, [peaks, JSON.stringify(call)], { env })
       t.log(`${call[0]}: ${grown} bytes for an archive of ${count * size}`)
       t.true(Number(grown) < count * size, `${call[0]}: ${grown} bytes for an archive of ${count * size}`)
@@ -261,7 +287,11 @@ if (process.platform !== 'win32') {
     const { privateKey, publicKey } = keyPair(at)
     fs.mkdirSync(path.join(ci, 'node_modules/@jsquash'), { recursive: true })
     fs.mkdirSync(bin)
-    fs.writeFileSync(path.join(bin, 'npx'), `#!/bin/sh\nshift\nexec ${JSON.stringify(process.execPath)} ${JSON.stringify(MAIN)} "$@"\n`, { mode: 0o755 })
+    fs.writeFileSync(
+      path.join(bin, 'npx'),
+      `#!/bin/sh\nshift\nexec ${JSON.stringify(process.execPath)} ${JSON.stringify(MAIN)} "$@"\n`,
+      { mode: 0o755 }
+    )
     fs.cpSync(path.join(ROOT, 'node_modules/@jsquash/webp'), path.join(ci, 'node_modules/@jsquash/webp'), { recursive: true })
     // Without the checkout's node_modules, which no installation has.
     const installed = path.join(ci, 'node_modules/wasm-compile-cache')
@@ -273,13 +303,19 @@ if (process.platform !== 'win32') {
     fs.copyFileSync(publicKey, path.join(ci, 'public.pem'))
 
     const shell = (command, cwd, env) => {
-      const all = environment({ WASM_COMPILE_CACHE: undefined, XDG_CACHE_HOME: undefined, ...env, PATH: `${bin}:${process.env.PATH}` })
+      const all = environment({
+        WASM_COMPILE_CACHE: undefined,
+        XDG_CACHE_HOME: undefined,
+        ...env,
+        PATH: `${bin}:${process.env.PATH}`,
+      })
       return promisify(execFile)('bash', ['-e', '-o', 'pipefail', '-c', command], { cwd, env: all })
     }
     const commands = (text, pattern) => [...text.matchAll(pattern)].map(([, command]) => command)
     const steps = commands(blockOf('yaml'), /^ *- run: (npx wasm-compile-cache .*)$/gm)
     t.is(steps.length, 2)
-    for (const step of steps) await shell(step, ci, { HOME: path.join(at, 'runner'), SIGNING_KEY: fs.readFileSync(privateKey, 'utf8') })
+    for (const step of steps)
+      await shell(step, ci, { HOME: path.join(at, 'runner'), SIGNING_KEY: fs.readFileSync(privateKey, 'utf8') })
 
     // COPY . .
     fs.cpSync(ci, image, { recursive: true, verbatimSymlinks: true })

@@ -73,7 +73,10 @@ test.serial('what was exported is imported, with all that was told of it; once m
   const report = await cache.import(two, signed())
   t.deepEqual(report.present, [])
   t.deepEqual(report.skipped, [])
-  t.deepEqual(report.imported.map(({ key }) => key), [...originals.keys()].sort())
+  t.deepEqual(
+    report.imported.map(({ key }) => key),
+    [...originals.keys()].sort()
+  )
   t.is(onlyOriginals(t), 2)
   for (const { key, hash, source, partition, path: file } of report.imported) {
     const { image: _image, meta: _meta, ...told } = native.cacheRead(key)
@@ -97,7 +100,10 @@ test.serial('an entry that differs is replaced, and so is one that is damaged', 
   await cache.import(changed, signed())
   t.is(native.cacheRead(key).image.byteLength, originals.get(key).image.byteLength + 5)
   const report = await cache.import(two, signed())
-  t.deepEqual(report.imported.map((entry) => entry.key), [key])
+  t.deepEqual(
+    report.imported.map((entry) => entry.key),
+    [key]
+  )
   t.is(onlyOriginals(t), 2)
 
   const [{ path: file }] = report.imported
@@ -105,7 +111,10 @@ test.serial('an entry that differs is replaced, and so is one that is damaged', 
   bytes[100] ^= 1
   fs.writeFileSync(file, bytes)
   t.is(native.cacheRead(key), null)
-  t.deepEqual((await cache.import(two, signed())).imported.map((entry) => entry.key), [key])
+  t.deepEqual(
+    (await cache.import(two, signed())).imported.map((entry) => entry.key),
+    [key]
+  )
   t.is(onlyOriginals(t), 2)
 })
 
@@ -122,10 +131,24 @@ test.serial('the same entries make the same archive, of what the manifest says, 
   t.true(crypto.verify(null, manifest.bytes, fs.readFileSync(keys.publicKey), signature.bytes))
   const told = JSON.parse(manifest.bytes)
   t.like(told, { type: 'wasm-compile-cache', format: 1, package: require('../package.json').version })
-  const named = told.entries.flatMap(({ key, image, meta }) => [[`${key}.image`, image], [`${key}.meta`, meta]])
-  t.deepEqual(parts.map((part) => [part.name, { bytes: part.bytes.length, sha256: digest(part.bytes) }]), named)
-  t.deepEqual(entries, told.entries.map(({ key, hash, source, partition, image, meta }) =>
-    ({ key, hash, source, partition, bytes: image.bytes + meta.bytes })))
+  const named = told.entries.flatMap(({ key, image, meta }) => [
+    [`${key}.image`, image],
+    [`${key}.meta`, meta],
+  ])
+  t.deepEqual(
+    parts.map((part) => [part.name, { bytes: part.bytes.length, sha256: digest(part.bytes) }]),
+    named
+  )
+  t.deepEqual(
+    entries,
+    told.entries.map(({ key, hash, source, partition, image, meta }) => ({
+      key,
+      hash,
+      source,
+      partition,
+      bytes: image.bytes + meta.bytes,
+    }))
+  )
 })
 
 test.serial('entries by key, by partition; unsigned', async (t) => {
@@ -136,7 +159,10 @@ test.serial('entries by key, by partition; unsigned', async (t) => {
   t.deepEqual(await names({ keys: [plain, plain] }), [plain])
   t.deepEqual(await names({ partition: 'p' }), [parted])
   t.deepEqual(await names(), [plain, parted].sort())
-  t.deepEqual((await unpack(within('some.tar'))).map(({ name }) => name).filter((name) => name === 'manifest.sig'), [])
+  t.deepEqual(
+    (await unpack(within('some.tar'))).map(({ name }) => name).filter((name) => name === 'manifest.sig'),
+    []
+  )
 })
 
 test.serial('an export of nothing is an error, and an archive of nothing is none', async (t) => {
@@ -160,11 +186,20 @@ test.serial('what is damaged is left out, unless it was asked for', async (t) =>
   bytes[100] ^= 1
   fs.writeFileSync(bad.path, bytes)
   const exported = await cache.export(file)
-  t.deepEqual(exported.entries.map(({ key }) => key), [good.key])
+  t.deepEqual(
+    exported.entries.map(({ key }) => key),
+    [good.key]
+  )
   t.deepEqual(exported.omitted, [bad])
-  t.deepEqual((await cache.import(file, { trust: true })).present.map(({ key }) => key), [good.key])
+  t.deepEqual(
+    (await cache.import(file, { trust: true })).present.map(({ key }) => key),
+    [good.key]
+  )
   const code = 'ERR_WASM_ARCHIVE_NO_ENTRY'
-  await t.throwsAsync(cache.export(file, { keys: [bad.key, good.key] }), { code, message: new RegExp(`${bad.key}.*wasm-compile-cache verify`) })
+  await t.throwsAsync(cache.export(file, { keys: [bad.key, good.key] }), {
+    code,
+    message: new RegExp(`${bad.key}.*wasm-compile-cache verify`),
+  })
   await t.throwsAsync(cache.export(file, { partition: bad.partition }), { code, message: /wasm-compile-cache verify/ })
 })
 
@@ -177,7 +212,10 @@ test.serial('what opens doors in an address is not shipped', async (t) => {
   await cache.flush()
   t.is(cache.entries()[0].source, address)
   const { entries } = await cache.export(file)
-  t.deepEqual(entries.map(({ source }) => source), ['https://example.com/a/module.wasm'])
+  t.deepEqual(
+    entries.map(({ source }) => source),
+    ['https://example.com/a/module.wasm']
+  )
   t.false(fs.readFileSync(file).includes('secret'))
   const again = await cache.import(file, { trust: true })
   t.is(again.present[0].source, 'https://example.com/a/module.wasm')
@@ -250,12 +288,18 @@ test.serial('an export replaces a file, be it behind a link, and nothing else', 
 test.serial('without the signature of the named key nothing is taken', async (t) => {
   await refused(t, 'SIGNATURE', two, { key: others.publicKey })
   const [manifest, signature, ...parts] = await unpack(two)
-  const [plain, foreign, short, long, changed] = ['plain', 'foreign', 'short', 'long', 'another'].map((name) => within(`${name}.tar`))
+  const [plain, foreign, short, long, changed] = ['plain', 'foreign', 'short', 'long', 'another'].map((name) =>
+    within(`${name}.tar`)
+  )
   await pack(plain, [manifest, ...parts])
   await refused(t, 'UNSIGNED', plain)
   await pack(plain, [{ ...manifest, bytes: Buffer.from('{"type":"wasm-compile-cache","format":1,"package":"","entries":[]}') }])
   await refused(t, 'UNSIGNED', plain)
-  await pack(foreign, [manifest, { ...signature, bytes: crypto.sign(null, manifest.bytes, fs.readFileSync(others.privateKey)) }, ...parts])
+  await pack(foreign, [
+    manifest,
+    { ...signature, bytes: crypto.sign(null, manifest.bytes, fs.readFileSync(others.privateKey)) },
+    ...parts,
+  ])
   await refused(t, 'SIGNATURE', foreign)
   await pack(short, [manifest, { ...signature, bytes: signature.bytes.subarray(1) }, ...parts])
   await refused(t, 'SIZE', short)
@@ -271,7 +315,8 @@ test.serial('without the signature of the named key nothing is taken', async (t)
 
 test.serial('an import says whom it trusts', async (t) => {
   const code = 'ERR_INVALID_ARG_VALUE'
-  for (const options of [undefined, {}, { trust: false }]) await t.throwsAsync(cache.import(two, options), { code, message: /"key".*"trust: true"/ })
+  for (const options of [undefined, {}, { trust: false }])
+    await t.throwsAsync(cache.import(two, options), { code, message: /"key".*"trust: true"/ })
   await t.throwsAsync(cache.import(two, { ...signed(), trust: true }), { code, message: /not both/ })
   await t.throwsAsync(cache.import(two, { trusted: true }), { code, message: /no option "trusted"\. The options are key, trust/ })
   await t.throwsAsync(cache.import(two, { trust: 1 }), { code: 'ERR_INVALID_ARG_TYPE' })
@@ -286,44 +331,66 @@ test.serial('an import says whom it trusts', async (t) => {
   t.false(fs.existsSync(within('x.tar')))
 })
 
-test.serial('keys: what is no Ed25519 key of the right half is refused, with what to do, and without anything of the key', async (t) => {
-  const rsa = keyPair(at, 'rsa', { modulusLength: 2048 })
-  const ec = keyPair(at, 'ec', { namedCurve: 'P-256' })
-  const ed448 = keyPair(at, 'ed448')
-  const text = (name, content) => {
-    fs.writeFileSync(within(name), content)
-    return within(name)
+test.serial(
+  'keys: what is no Ed25519 key of the right half is refused, with what to do, and without anything of the key',
+  async (t) => {
+    const rsa = keyPair(at, 'rsa', { modulusLength: 2048 })
+    const ec = keyPair(at, 'ec', { namedCurve: 'P-256' })
+    const ed448 = keyPair(at, 'ed448')
+    const text = (name, content) => {
+      fs.writeFileSync(within(name), content)
+      return within(name)
+    }
+    const openssh = text(
+      'openssh',
+      '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n'
+    )
+    const damaged = text('damaged', '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n-----END PRIVATE KEY-----\n')
+    const damagedPublic = text('damaged-public', '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n')
+    const empty = text('empty', '')
+    const both = text('both', fs.readFileSync(keys.privateKey, 'utf8') + fs.readFileSync(keys.publicKey, 'utf8'))
+    const make = /openssl genpkey -algorithm ed25519/
+    const derive = /openssl pkey -in \S+ -pubout/
+    const secrets = [keys, others, rsa, ec, ed448].map(({ privateKey }) => fs.readFileSync(privateKey, 'utf8').split('\n')[1])
+    const check = async (promise, file, message) => {
+      const error = await t.throwsAsync(promise, { code: 'ERR_WASM_ARCHIVE_KEY', message })
+      t.true(error.message.startsWith(file), error.message)
+      t.is(error.cause, undefined)
+      for (const secret of secrets) t.false(error.stack.includes(secret.slice(0, 20)))
+    }
+    for (const [file, message] of [
+      [keys.publicKey, /is a public key: an archive is signed with the private one/],
+      [rsa.privateKey, /is a key for rsa, .*Ed25519/],
+      [ec.privateKey, /is a key for ec,/],
+      [ed448.privateKey, /is a key for ed448,/],
+      [openssh, make],
+      [empty, make],
+      [damaged, make],
+      [two, make],
+      [both, /more than one key/],
+    ])
+      await check(cache.export(within('x.tar'), { sign: file }), file, message)
+    for (const [file, message] of [
+      [keys.privateKey, /is a private key, which should stay where archives are made/],
+      [keys.encrypted('x'), derive],
+      [rsa.publicKey, /is a key for rsa, /],
+      [ed448.publicKey, /is a key for ed448,/],
+      [openssh, derive],
+      [empty, derive],
+      [damagedPublic, derive],
+      [both, /more than one key/],
+    ])
+      await check(cache.import(two, { key: file }), file, message)
+    for (const [missing, code] of [
+      [within('missing.pem'), 'ENOENT'],
+      [at, 'EISDIR'],
+    ]) {
+      await t.throwsAsync(cache.export(within('x.tar'), { sign: missing }), { code })
+      await t.throwsAsync(cache.import(two, { key: missing }), { code })
+    }
+    t.false(fs.existsSync(within('x.tar')))
   }
-  const openssh = text('openssh', '-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n-----END OPENSSH PRIVATE KEY-----\n')
-  const damaged = text('damaged', '-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n-----END PRIVATE KEY-----\n')
-  const damagedPublic = text('damaged-public', '-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n')
-  const empty = text('empty', '')
-  const both = text('both', fs.readFileSync(keys.privateKey, 'utf8') + fs.readFileSync(keys.publicKey, 'utf8'))
-  const make = /openssl genpkey -algorithm ed25519/
-  const derive = /openssl pkey -in \S+ -pubout/
-  const secrets = [keys, others, rsa, ec, ed448].map(({ privateKey }) => fs.readFileSync(privateKey, 'utf8').split('\n')[1])
-  const check = async (promise, file, message) => {
-    const error = await t.throwsAsync(promise, { code: 'ERR_WASM_ARCHIVE_KEY', message })
-    t.true(error.message.startsWith(file), error.message)
-    t.is(error.cause, undefined)
-    for (const secret of secrets) t.false(error.stack.includes(secret.slice(0, 20)))
-  }
-  for (const [file, message] of [
-    [keys.publicKey, /is a public key: an archive is signed with the private one/],
-    [rsa.privateKey, /is a key for rsa, .*Ed25519/], [ec.privateKey, /is a key for ec,/], [ed448.privateKey, /is a key for ed448,/],
-    [openssh, make], [empty, make], [damaged, make], [two, make], [both, /more than one key/],
-  ]) await check(cache.export(within('x.tar'), { sign: file }), file, message)
-  for (const [file, message] of [
-    [keys.privateKey, /is a private key, which should stay where archives are made/], [keys.encrypted('x'), derive],
-    [rsa.publicKey, /is a key for rsa, /], [ed448.publicKey, /is a key for ed448,/],
-    [openssh, derive], [empty, derive], [damagedPublic, derive], [both, /more than one key/],
-  ]) await check(cache.import(two, { key: file }), file, message)
-  for (const [missing, code] of [[within('missing.pem'), 'ENOENT'], [at, 'EISDIR']]) {
-    await t.throwsAsync(cache.export(within('x.tar'), { sign: missing }), { code })
-    await t.throwsAsync(cache.import(two, { key: missing }), { code })
-  }
-  t.false(fs.existsSync(within('x.tar')))
-})
+)
 
 test.serial('an encrypted key takes its passphrase from the environment', async (t) => {
   await cache.import(two, signed())
@@ -364,16 +431,38 @@ test.serial('members that are missing, extra, twice there, at another place or o
   await pack(padded, (await unpack(two)).slice(0, -1))
   fs.appendFileSync(padded, Buffer.alloc(8192))
   t.regex((await refused(t, 'MISSING', padded)).message, /\.meta is missing$/)
-  await refusedWith(t, 'MISSING', new RegExp(`${image} is missing; in its place is `), (all) => [...all.slice(0, 4), all[5], all[4]])
+  await refusedWith(t, 'MISSING', new RegExp(`${image} is missing; in its place is `), (all) => [
+    ...all.slice(0, 4),
+    all[5],
+    all[4],
+  ])
   await refusedWith(t, 'EXTRA', /"extra" is not in manifest\.json/, (all) => [...all, { name: 'extra', bytes: Buffer.from('x') }])
-  await refusedWith(t, 'EXTRA', /"extra" is not in manifest\.json/, (all) => [...all.slice(0, 3), { name: 'extra', bytes: Buffer.from('x') }, ...all.slice(3)])
-  await refusedWith(t, 'EXTRA', new RegExp(`"${ZEROS}\\.image"`), (all) => [...all, { name: `${ZEROS}.image`, bytes: Buffer.from('x') }])
+  await refusedWith(t, 'EXTRA', /"extra" is not in manifest\.json/, (all) => [
+    ...all.slice(0, 3),
+    { name: 'extra', bytes: Buffer.from('x') },
+    ...all.slice(3),
+  ])
+  await refusedWith(t, 'EXTRA', new RegExp(`"${ZEROS}\\.image"`), (all) => [
+    ...all,
+    { name: `${ZEROS}.image`, bytes: Buffer.from('x') },
+  ])
   for (const name of ['manifest.json', 'manifest.sig', image]) {
-    await refusedWith(t, 'DUPLICATE', new RegExp(`${name} is there twice`), (all) => [...all, all.find((member) => member.name === name)])
+    await refusedWith(t, 'DUPLICATE', new RegExp(`${name} is there twice`), (all) => [
+      ...all,
+      all.find((member) => member.name === name),
+    ])
   }
-  for (const [type, more] of [['symlink', { linkname: '/etc/passwd' }], ['directory'], ['fifo'], ['character-device'], ['link', { linkname: 'manifest.json' }]]) {
+  for (const [type, more] of [
+    ['symlink', { linkname: '/etc/passwd' }],
+    ['directory'],
+    ['fifo'],
+    ['character-device'],
+    ['link', { linkname: 'manifest.json' }],
+  ]) {
     const kind = type === 'link' ? /link/ : new RegExp(type)
-    await refusedWith(t, 'EXTRA', kind, (all) => all.flatMap((member) => (member.name === image ? [{ name: image, type, ...more }, member] : [member])))
+    await refusedWith(t, 'EXTRA', kind, (all) =>
+      all.flatMap((member) => (member.name === image ? [{ name: image, type, ...more }, member] : [member]))
+    )
   }
 })
 
@@ -393,13 +482,21 @@ test.serial('members of another size, or other bytes', async (t) => {
   for (const part of ['image', 'meta']) {
     const name = `${first}.${part}`
     const swapped = (bytes) => (all) => all.map((member) => (member.name === name ? { name, bytes: bytes(member.bytes) } : member))
-    const longer = await pack(path.join(folder(t), 'longer.tar'), swapped((bytes) => Buffer.concat([bytes, bytes]))(await unpack(two)))
+    const longer = await pack(
+      path.join(folder(t), 'longer.tar'),
+      swapped((bytes) => Buffer.concat([bytes, bytes]))(await unpack(two))
+    )
     t.regex((await refused(t, 'SIZE', longer)).message, new RegExp(`${name} has \\d+ bytes, where there must be \\d+`))
-    await refusedWith(t, 'DIGEST', new RegExp(`${name} is not what manifest\\.json says`), swapped((bytes) => {
-      const other = Buffer.from(bytes)
-      other[other.length >> 1] ^= 0x80
-      return other
-    }))
+    await refusedWith(
+      t,
+      'DIGEST',
+      new RegExp(`${name} is not what manifest\\.json says`),
+      swapped((bytes) => {
+        const other = Buffer.from(bytes)
+        other[other.length >> 1] ^= 0x80
+        return other
+      })
+    )
     t.is(cache.entries().filter(({ key }) => key === first).length, 0)
   }
 })
@@ -449,19 +546,34 @@ test.serial('manifests of another shape, and those that contradict themselves', 
 })
 
 test.serial('sizes beyond the limits: before anything is read', async (t) => {
-  for (const [part, bytes] of [['image', 2 * 2 ** 30 + 1], ['meta', 16 * 2 ** 20 + 1]]) {
+  for (const [part, bytes] of [
+    ['image', 2 * 2 ** 30 + 1],
+    ['meta', 16 * 2 ** 20 + 1],
+  ]) {
     const file = await forge(two, within('large.tar'), keys.privateKey, ({ entries }) => void (entries[0][part].bytes = bytes))
-    t.regex((await refused(t, 'TOO_LARGE', file)).message, new RegExp(`${bytes} bytes for its ${part}, more than the ${bytes - 1} that are allowed`))
+    t.regex(
+      (await refused(t, 'TOO_LARGE', file)).message,
+      new RegExp(`${bytes} bytes for its ${part}, more than the ${bytes - 1} that are allowed`)
+    )
   }
   const large = await forge(two, within('large.tar'), keys.privateKey, () => Buffer.alloc(64 * 2 ** 20 + 1, ' '))
-  t.regex((await refused(t, 'TOO_LARGE', large)).message, /manifest\.json has 67108865 bytes, more than the 67108864 that are allowed/)
+  t.regex(
+    (await refused(t, 'TOO_LARGE', large)).message,
+    /manifest\.json has 67108865 bytes, more than the 67108864 that are allowed/
+  )
   const largest = await forge(two, within('large.tar'), keys.privateKey, () => Buffer.alloc(64 * 2 ** 20, ' '))
   await refused(t, 'MANIFEST', largest)
   // The header alone says so.
   const header = fs.readFileSync(two).subarray(0, 512)
   header.write('77777777777 ', 124)
   header.fill(' ', 148, 156)
-  header.write(header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0'), 148)
+  header.write(
+    header
+      .reduce((sum, byte) => sum + byte, 0)
+      .toString(8)
+      .padStart(6, '0'),
+    148
+  )
   fs.writeFileSync(within('large.tar'), header)
   await refused(t, 'TRUNCATED', within('large.tar'))
   t.is(cache.entries().length, 0)
@@ -484,7 +596,11 @@ test.serial('entries for another engine or CPU are skipped, for the field that d
   const [skipped, taken] = [...originals.keys()].sort()
   const cpu = originals.get(skipped).engine.cpu.split(',')
   for (const [field, value, reason] of [
-    ['cpu', [...cpu.slice(1), 'avx1024', 'amx'].join(','), `made for other CPU features: avx1024 amx only there, ${cpu[0]} only here`],
+    [
+      'cpu',
+      [...cpu.slice(1), 'avx1024', 'amx'].join(','),
+      `made for other CPU features: avx1024 amx only there, ${cpu[0]} only here`,
+    ],
     ['cpu', cpu.slice(0, -1).join(','), `made for other CPU features: ${cpu.at(-1)} only here`],
     ['package', '0.0.1', `made for another version of this package: 0.0.1 there, ${require('../package.json').version} here`],
     ['wasmer', '1.0.0', /^made for another version of wasmer: 1\.0\.0 there, \S+ here$/],
@@ -494,7 +610,11 @@ test.serial('entries for another engine or CPU are skipped, for the field that d
     cache.clear()
     const file = await forge(two, within('engine.tar'), keys.privateKey, ({ entries }) => void (entries[0].engine[field] = value))
     const report = await cache.import(file, signed())
-    t.deepEqual(report.imported.map(({ key }) => key), [taken], field)
+    t.deepEqual(
+      report.imported.map(({ key }) => key),
+      [taken],
+      field
+    )
     const [entry, ...more] = report.skipped
     t.deepEqual(more, [])
     t.like(entry, { key: skipped, partition: originals.get(skipped).partition })
@@ -507,7 +627,8 @@ test.serial('entries for another engine or CPU are skipped, for the field that d
 
 // ── Damage ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-const CODES = /^ERR_WASM_ARCHIVE_(MALFORMED|TRUNCATED|MISSING|EXTRA|DUPLICATE|PATH|SIZE|SIGNATURE|UNSIGNED|DIGEST|MANIFEST|FORMAT|TOO_LARGE|NOT_STORED)$/
+const CODES =
+  /^ERR_WASM_ARCHIVE_(MALFORMED|TRUNCATED|MISSING|EXTRA|DUPLICATE|PATH|SIZE|SIGNATURE|UNSIGNED|DIGEST|MANIFEST|FORMAT|TOO_LARGE|NOT_STORED)$/
 
 /** Imports what `bytes` are: an error with a code, or all that was exported. */
 async function survives(t, bytes, options, message) {
@@ -526,7 +647,7 @@ test.serial('a bit that is flipped, anywhere: an error, or nothing that it chang
   for (let index = 0; index < 400; index++) {
     // Every part has its share, the headers and the manifest too, which are small.
     const place = index % 2 === 0 ? Math.floor((good.length * index) / 400) : (index * 37) % 6144
-    const bit = 1 << (index * 5) % 8
+    const bit = 1 << ((index * 5) % 8)
     const bytes = Buffer.from(good)
     bytes[place] ^= bit
     const outcome = await survives(t, bytes, signed(), `bit ${bit} of byte ${place}`)
@@ -541,7 +662,7 @@ test.serial('a bit that is flipped in an archive that is trusted: no other code 
   const good = fs.readFileSync(one)
   for (let index = 0; index < 200; index++) {
     const bytes = Buffer.from(good)
-    bytes[Math.floor((good.length * (index + 0.5)) / 200)] ^= 1 << index % 8
+    bytes[Math.floor((good.length * (index + 0.5)) / 200)] ^= 1 << (index % 8)
     await survives(t, bytes, { trust: true }, `number ${index}`)
   }
 })

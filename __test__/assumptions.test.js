@@ -108,11 +108,14 @@ fakeable?.('Node-API says of an environment that runs that it is to stop: nobody
   t.like(broken.result, { message: 1 << 28, code: 0 })
 })
 
-fakeable?.('Node-API does not say of an environment that ended that it was to stop: that is the last one to be watched', async (t) => {
-  const broken = await run('worker', faking(t)('never-stopping'))
-  isOff(t, broken, INTERRUPTING, /did not say of an environment that ended/)
-  t.like(broken.result, { message: 1 << 28, code: 0 })
-})
+fakeable?.(
+  'Node-API does not say of an environment that ended that it was to stop: that is the last one to be watched',
+  async (t) => {
+    const broken = await run('worker', faking(t)('never-stopping'))
+    isOff(t, broken, INTERRUPTING, /did not say of an environment that ended/)
+    t.like(broken.result, { message: 1 << 28, code: 0 })
+  }
+)
 
 fakeable?.('a process with a shadow stack: the package is not loaded, register leaves the program to Node', async (t) => {
   const env = environment(faking(t)('shadow-stack'))

@@ -29,7 +29,13 @@ function operators() {
       const unsigned = narrow && '_u'
       const add = (name, operands, result) => {
         const text = (...values) => `(${name} ${values.join(' ')})`
-        made.push({ name, operands, result, text, values: [width > 8 ? [...ADDRESSES, ...BEYOND] : [...ADDRESSES, ...BEYOND.slice(0, 2)]] })
+        made.push({
+          name,
+          operands,
+          result,
+          text,
+          values: [width > 8 ? [...ADDRESSES, ...BEYOND] : [...ADDRESSES, ...BEYOND.slice(0, 2)]],
+        })
       }
       add(`${type}.atomic.load${narrow}${unsigned}`, ['i32'], type)
       add(`${type}.atomic.store${narrow}`, ['i32', type])
@@ -52,7 +58,13 @@ function operators() {
     })
   }
   const notify = 'memory.atomic.notify'
-  made.push({ name: notify, operands: ['i32', 'i32'], result: 'i32', text: (...values) => `(${notify} ${values.join(' ')})`, values: [[...ADDRESSES, ...BEYOND]] })
+  made.push({
+    name: notify,
+    operands: ['i32', 'i32'],
+    result: 'i32',
+    text: (...values) => `(${notify} ${values.join(' ')})`,
+    values: [[...ADDRESSES, ...BEYOND]],
+  })
   return made
 }
 
@@ -104,8 +116,16 @@ test.serial('no update is lost, and stores are seen in order, between two thread
   t.is(W.Module.tier(module), 'baseline')
   const memory = new W.Memory({ initial: 2, maximum: 2, shared: true })
   const rounds = { contend: count(400_000, 2_000_000), exchange: 300 }
-  const workers = [0, 1].map((me) => new Worker(path.join(__dirname, 'children/atomics.js'), { workerData: { compiled: module, memory, me, rounds, ROW } }))
+  const workers = [0, 1].map(
+    (me) => new Worker(path.join(__dirname, 'children/atomics.js'), { workerData: { compiled: module, memory, me, rounds, ROW } })
+  )
   const told = await Promise.all(workers.map((worker) => once(worker, 'message')))
-  t.deepEqual(told.map(([counts]) => counts), [{ lost: 0, store: 0, fence: 0 }, { lost: 0, store: 0, fence: 0 }])
+  t.deepEqual(
+    told.map(([counts]) => counts),
+    [
+      { lost: 0, store: 0, fence: 0 },
+      { lost: 0, store: 0, fence: 0 },
+    ]
+  )
   t.is(new Int32Array(memory.buffer)[32], 0, 'the word that both worked on')
 })

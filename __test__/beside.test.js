@@ -19,7 +19,11 @@ const accesses = (memory) => `(module
   (func (export "size") (result i32) memory.size)
   (func (export "fill") (param i32 i32 i32) (memory.fill (local.get 0) (local.get 1) (local.get 2))))`
 
-for (const pair of [['ours', 'built-in'], ['built-in', 'ours'], ['ours', 'ours']]) {
+for (const pair of [
+  ['ours', 'built-in'],
+  ['built-in', 'ours'],
+  ['ours', 'ours'],
+]) {
   test(`what ${pair[0]} writes and grows, ${pair[1]} sees: memories of either, shared or not, here and in a worker thread`, async (t) => {
     const local = await moduleFile(t, accesses('1 10'))
     const shared = await moduleFile(t, accesses('1 10 shared'))

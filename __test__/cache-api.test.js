@@ -51,10 +51,12 @@ const place = (t) => path.join(folder(t), 'cache')
 test('without a call the cache is where the environment says, as soon as it is used', async (t) => {
   const cache = place(t)
   t.deepEqual(await program('return [cache.directory, cache.enable()]', { cache }), [
-    cache, { status: 'already-enabled', directory: cache },
+    cache,
+    { status: 'already-enabled', directory: cache },
   ])
   t.deepEqual(await program('await store(DECODER); return cache.enable("/elsewhere")', { cache }), {
-    status: 'already-enabled', directory: cache,
+    status: 'already-enabled',
+    directory: cache,
   })
   t.is(entries(cache).length, 1)
 })
@@ -66,7 +68,8 @@ test('enable places the cache after the package was loaded, before it is used; t
      const second = cache.enable(${JSON.stringify(other)})
      await store(DECODER)
      return [first, second, cache.directory]`,
-    { cache: other })
+    { cache: other }
+  )
   t.deepEqual(first, { status: 'enabled', directory: cache })
   t.deepEqual(second, { status: 'already-enabled', directory: cache })
   t.is(directory, cache)
@@ -76,7 +79,10 @@ test('enable places the cache after the package was loaded, before it is used; t
 
 test('a string is the directory, relative to the current folder', async (t) => {
   const cwd = fs.realpathSync(folder(t))
-  t.deepEqual(await program('return cache.enable("below/cache")', { cwd }), { status: 'enabled', directory: path.join(cwd, 'below/cache') })
+  t.deepEqual(await program('return cache.enable("below/cache")', { cwd }), {
+    status: 'enabled',
+    directory: path.join(cwd, 'below/cache'),
+  })
   const cache = place(t)
   const broken = await program('return cache.enable("below/x\\ud800")', { cwd })
   t.deepEqual(broken, { status: 'enabled', directory: path.join(cwd, 'below/x\ufffd') }, 'as Node has such a path')
@@ -90,11 +96,15 @@ test('threads share the cache of the process: the first that uses it has placed 
      const code = "const { cache } = require(" + ${JSON.stringify(JSON.stringify(ROOT))} + "); require('node:worker_threads').parentPort.postMessage(cache.enable(" + ${JSON.stringify(JSON.stringify(cache))} + "))"
      const worker = new Worker(code, { eval: true })
      const [first] = await require('node:events').once(worker, 'message')
-     return [first, cache.enable(${JSON.stringify(other)})]`)
-  t.deepEqual(status, [{ status: 'enabled', directory: cache }, { status: 'already-enabled', directory: cache }])
+     return [first, cache.enable(${JSON.stringify(other)})]`
+  )
+  t.deepEqual(status, [
+    { status: 'enabled', directory: cache },
+    { status: 'already-enabled', directory: cache },
+  ])
 })
 
-test("read-only: what is there is used, and nothing is changed", async (t) => {
+test('read-only: what is there is used, and nothing is changed', async (t) => {
   const cache = place(t)
   await program('await store(DECODER)', { cache })
   const before = fs.readdirSync(cache, { recursive: true }).sort()
@@ -106,9 +116,13 @@ test("read-only: what is there is used, and nothing is changed", async (t) => {
      await cache.flush()
      const removed = [cache.prune({ maxSize: 0 }), cache.clear()]
      return [status, tiers, removed]`,
-    { cache })
+    { cache }
+  )
   t.deepEqual(status, { status: 'read-only', directory: cache })
-  t.deepEqual(removed, [{ files: 0, bytes: 0 }, { files: 0, bytes: 0 }])
+  t.deepEqual(removed, [
+    { files: 0, bytes: 0 },
+    { files: 0, bytes: 0 },
+  ])
   t.deepEqual(tiers, ['optimized', 'baseline'])
   t.deepEqual(fs.readdirSync(cache, { recursive: true }).sort(), before)
 })
@@ -119,7 +133,8 @@ test('disabled by the user: no program switches it on', async (t) => {
     `const status = cache.enable(${JSON.stringify(cache)})
      await store(DECODER)
      return [status.status, typeof status.message, cache.directory, cache.entries()]`,
-    { env: { WASM_DISABLE_COMPILE_CACHE: '1' } })
+    { env: { WASM_DISABLE_COMPILE_CACHE: '1' } }
+  )
   t.deepEqual(found, ['disabled', 'string', null, []])
   t.false(fs.existsSync(cache))
 })
@@ -129,7 +144,8 @@ test('failed: it does not throw, says why, and modules are compiled', async (t) 
   fs.writeFileSync(file, '')
   const [status, tier] = await program(
     `const status = cache.enable(${JSON.stringify(file)})
-     return [status, W.Module.tier(await store(DECODER))]`)
+     return [status, W.Module.tier(await store(DECODER))]`
+  )
   t.is(status.status, 'failed')
   t.true(status.message.includes(`${file} is not a directory`), status.message)
   t.is(tier, 'optimized')
@@ -141,7 +157,8 @@ test('failed: a relative directory, where the current one is gone, is not the de
     `fs.rmdirSync(process.cwd())
      const status = cache.enable('below')
      return [status, W.Module.tier(await store(DECODER)), cache.directory]`,
-    { cwd, env: { HOME: home, XDG_CACHE_HOME: undefined } })
+    { cwd, env: { HOME: home, XDG_CACHE_HOME: undefined } }
+  )
   t.like(status, { status: 'failed', directory: undefined })
   t.true(status.message.includes('below'), status.message)
   t.deepEqual([tier, directory], ['optimized', null])
@@ -151,7 +168,8 @@ test('failed: a relative directory, where the current one is gone, is not the de
 test('failed: options that are none', async (t) => {
   const statuses = await program(
     `return [{ direktory: '/x' }, { directory: 1 }, { directory: '' }, { mode: 'w' }, { maxSize: '1G' }, { maxSize: -1 }, { maxEntrySize: NaN }, null, 7]
-       .map((options) => cache.enable(options))`)
+       .map((options) => cache.enable(options))`
+  )
   for (const { status } of statuses) t.is(status, 'failed')
   t.regex(statuses[0].message, /There is no option "direktory"\. The options are directory, maxSize, maxEntrySize, mode/)
   t.regex(statuses[4].message, /"maxSize" must be a number of bytes, got string/)
@@ -160,8 +178,13 @@ test('failed: options that are none', async (t) => {
 test('node --permission: what may not be written is only read, what may not be read is not used', async (t) => {
   const cache = place(t)
   await program('await store(DECODER)', { cache })
-  const flags = [PERMISSION, '--allow-addons', '--no-warnings', `--allow-fs-read=${ROOT}/*`,
-    `--allow-fs-read=${fs.realpathSync(path.join(ROOT, 'node_modules'))}/*`]
+  const flags = [
+    PERMISSION,
+    '--allow-addons',
+    '--no-warnings',
+    `--allow-fs-read=${ROOT}/*`,
+    `--allow-fs-read=${fs.realpathSync(path.join(ROOT, 'node_modules'))}/*`,
+  ]
   const body = `return [cache.enable(${JSON.stringify(cache)}).status, cache.entries().length]`
   t.deepEqual(await program(body, { flags }), ['disabled', 0])
   t.deepEqual(await program(body, { flags: [...flags, `--allow-fs-read=${cache}/*`] }), ['read-only', 1])
@@ -184,7 +207,8 @@ test('minSize of one compile is not that of another of the same bytes', async (t
      const before = cache.entries().length
      const second = await store(DECODER, { minSize: 0 })
      return [before, cache.entries().length, W.Module.tier(first), W.Module.tier(second)]`,
-    { cache })
+    { cache }
+  )
   t.deepEqual(found, [0, 1, 'optimized', 'optimized'])
 })
 
@@ -197,7 +221,8 @@ test('maxEntrySize and maxSize: what is larger is not stored, what was least rec
     `cache.enable({ maxSize: ${maxSize} })
      await store(ENCODER)
      return [cache.entries().map(({ wasmBytes }) => wasmBytes), cache.stats()]`,
-    { cache })
+    { cache }
+  )
   t.is(left[1].limit, maxSize)
   t.true(left[1].bytes <= maxSize)
   t.true(left[0].length < 2)
@@ -219,9 +244,14 @@ test('a process that is left behind to finish a module uses the cache that was e
      await W.compile(fs.readFileSync(require.resolve('sql.js/dist/sql-wasm.wasm')))
      process.on('exit', () => fs.writeSync(1, JSON.stringify(given)))
      await new Promise(() => {})`,
-    { cache: other, env: { WASM_COMPILE_CACHE_FINISH: '1' }, cwd: ROOT })
+    { cache: other, env: { WASM_COMPILE_CACHE_FINISH: '1' }, cwd: ROOT }
+  )
   t.is(spawned.length, 1)
-  t.like(spawned[0], { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_MAX_SIZE: '500000000', WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '400000000' })
+  t.like(spawned[0], {
+    WASM_COMPILE_CACHE: cache,
+    WASM_COMPILE_CACHE_MAX_SIZE: '500000000',
+    WASM_COMPILE_CACHE_MAX_ENTRY_SIZE: '400000000',
+  })
   t.false(fs.existsSync(other))
 })
 
@@ -238,7 +268,9 @@ test('stats: of this process and of all', async (t) => {
   const hot = await program('await store(DECODER); await store(ENCODER, { partition: "p" }); return cache.stats()', { cache })
   t.like(hot.process, { hits: 1, misses: { absent: 1 }, writes: 1 })
   t.like(hot.total, { hits: 1, misses: { absent: 2 }, writes: 2 })
-  const partition = await program('await store(DECODER, { partition: "q", cache: "read-only" }); return cache.stats().process', { cache })
+  const partition = await program('await store(DECODER, { partition: "q", cache: "read-only" }); return cache.stats().process', {
+    cache,
+  })
   t.like(partition, { hits: 0, misses: { 'other-partition': 1 }, writes: 0 })
 })
 
@@ -253,7 +285,8 @@ test('stats: what a process did that was left behind to finish a module, counts'
        process.kill(process.pid, 'SIGKILL')
      }
      await W.compile(fs.readFileSync(require.resolve('sql.js/dist/sql-wasm.wasm')))`,
-    { cache, env: { WASM_COMPILE_CACHE_FINISH: '1' }, cwd: ROOT })
+    { cache, env: { WASM_COMPILE_CACHE_FINISH: '1' }, cwd: ROOT }
+  )
   const { message } = await t.throwsAsync(killed, { message: /^SIGKILL\n\d+$/ })
   await over([Number(message.split('\n')[1])])
   t.is(entries(cache).length, 1)
@@ -268,7 +301,8 @@ test('entries: where each came from, and what it takes', async (t) => {
      await W.Module.optimized(await W.compileStreaming(pathToFileURL(DECODER), { partition: 'p' }))
      await cache.flush()
      return cache.entries()`,
-    { cache })
+    { cache }
+  )
   t.is(found.length, 1)
   const [entry] = found
   t.like(entry, { source: pathToFileURL(DECODER).href, partition: 'p', wasmBytes: fs.statSync(DECODER).size, current: true })
@@ -310,7 +344,8 @@ test('prune and clear say what they removed; who has it mapped goes on', async (
      await store(ENCODER)
      const cleared = cache.clear()
      return { kept, young, before, pruned, after, cleared, left: cache.entries().length, imports: W.Module.imports(module).length }`,
-    { cache })
+    { cache }
+  )
   t.deepEqual(told.kept, { files: 0, bytes: 0 })
   t.deepEqual(told.young, { files: 0, bytes: 0 })
   t.deepEqual([told.before, told.after, told.left], [1, 0, 0])
@@ -324,8 +359,14 @@ test('prune refuses what is no limit', async (t) => {
     `return [{ maxAge: '30d' }, { maxSize: -1 }, { size: 1 }, null].map((options) => {
        try { return cache.prune(options) } catch ({ name, code }) { return name + ' ' + code }
      })`,
-    { cache: place(t) })
-  t.deepEqual(codes, ['TypeError ERR_INVALID_ARG_TYPE', 'TypeError ERR_INVALID_ARG_VALUE', 'TypeError ERR_INVALID_ARG_VALUE', 'TypeError ERR_INVALID_ARG_TYPE'])
+    { cache: place(t) }
+  )
+  t.deepEqual(codes, [
+    'TypeError ERR_INVALID_ARG_TYPE',
+    'TypeError ERR_INVALID_ARG_VALUE',
+    'TypeError ERR_INVALID_ARG_VALUE',
+    'TypeError ERR_INVALID_ARG_TYPE',
+  ])
 })
 
 test('flush: when it resolves, what is to be stored is', async (t) => {
@@ -335,7 +376,8 @@ test('flush: when it resolves, what is to be stored is', async (t) => {
      await Promise.all(bytes.map((one) => W.compile(one)))
      await cache.flush()
      return cache.entries().length`,
-    { cache })
+    { cache }
+  )
   t.is(stored, 2)
   t.is(await program('await cache.flush(); return "at once"', { cache }), 'at once')
 })
@@ -349,5 +391,5 @@ test('flush: a module that cannot be stored does not keep it waiting', async (t)
 test('the object cannot be changed', (t) => {
   const { cache } = require('../index.js')
   t.true(Object.isFrozen(cache))
-  t.deepEqual(Object.keys(require('../index.js').WebAssembly).includes('cache'), false, 'the namespace is the standard\'s')
+  t.deepEqual(Object.keys(require('../index.js').WebAssembly).includes('cache'), false, "the namespace is the standard's")
 })

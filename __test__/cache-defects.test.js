@@ -11,7 +11,10 @@ const { COLD, HOT, entries, environment, files, folder, litter, named, run, stor
 const { answer, machine } = require('./support/wat.js')
 
 const ROOT = process.getuid?.() === 0
-const CALLS = [['run', 9], ['run', -1]]
+const CALLS = [
+  ['run', 9],
+  ['run', -1],
+]
 const FOOTER = 128 // bytes at the end of an artifact (crates/store/src/footer.rs)
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
@@ -56,7 +59,8 @@ const size = (entry) => fs.statSync(entry).size
 function metadata(entry) {
   const footer = fs.readFileSync(entry).subarray(-FOOTER)
   const [image, meta] = [footer.readBigUInt64LE(80), footer.readBigUInt64LE(88)].map(Number)
-  if (image + meta + footer.readUInt32LE(12) + FOOTER !== size(entry) || meta === 0) throw new Error('not the footer that crates/store/src/footer.rs describes')
+  if (image + meta + footer.readUInt32LE(12) + FOOTER !== size(entry) || meta === 0)
+    throw new Error('not the footer that crates/store/src/footer.rs describes')
   return image
 }
 
@@ -108,8 +112,12 @@ const defects = [
   ['that is a folder', replaceByFolder, 'not-regular'],
   ['that others may write to', (entry) => fs.chmodSync(entry, 0o622), 'unsafe-mode'],
   ['sealed with another key', otherKey, 'seal-mismatch'],
-  ["sealed with a key that is gone", (_, { cache }) => fs.rmSync(path.join(cache, 'seal.key')), 'seal-mismatch'],
-  ['sealed with a key that others could read', (_, { cache }) => fs.chmodSync(path.join(cache, 'seal.key'), 0o644), 'seal-mismatch'],
+  ['sealed with a key that is gone', (_, { cache }) => fs.rmSync(path.join(cache, 'seal.key')), 'seal-mismatch'],
+  [
+    'sealed with a key that others could read',
+    (_, { cache }) => fs.chmodSync(path.join(cache, 'seal.key'), 0o644),
+    'seal-mismatch',
+  ],
 ]
 
 for (const [name, damage, reason] of defects) {
@@ -214,7 +222,10 @@ test.serial('read-only, a defect is told and the artifact is not replaced', asyn
 
 test.serial('notes beside an artifact are not needed, and cannot make a bad one good', async (t) => {
   const { cache, entry } = await filled(t)
-  const notes = () => files(cache).filter((name) => name.endsWith('.ok')).map((name) => path.join(cache, name))
+  const notes = () =>
+    files(cache)
+      .filter((name) => name.endsWith('.ok'))
+      .map((name) => path.join(cache, name))
   t.is(notes().length, 1)
   for (const damage of [(note) => fs.rmSync(note), (note) => fs.truncateSync(note), (note) => flip(note, 0)]) {
     damage(notes()[0])
@@ -231,7 +242,9 @@ test.serial('a damaged record of a file: source counts for nothing', async (t) =
   const { cache } = await filled(t)
   while (Date.now() - fs.statSync(file).ctimeMs < 2100) await new Promise((resolve) => setTimeout(resolve, 50))
   t.deepEqual(story(await compile(t, cache, 'file')), HOT)
-  const [record] = files(cache).filter((name) => /stat\/./.test(name)).map((name) => path.join(cache, name))
+  const [record] = files(cache)
+    .filter((name) => /stat\/./.test(name))
+    .map((name) => path.join(cache, name))
   const good = fs.readFileSync(record)
   for (let at = 0; at < good.length; at += 24) {
     fs.writeFileSync(record, good)

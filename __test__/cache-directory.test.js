@@ -6,11 +6,27 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
-const { COLD, HOT, UNCACHED, entries, environment, files, folder, litter, named, run, story, warned } = require('./support/commands.js')
+const {
+  COLD,
+  HOT,
+  UNCACHED,
+  entries,
+  environment,
+  files,
+  folder,
+  litter,
+  named,
+  run,
+  story,
+  warned,
+} = require('./support/commands.js')
 const { machine } = require('./support/wat.js')
 
 const ROOT = process.getuid?.() === 0
-const CALLS = [['run', 9], ['run', -1]]
+const CALLS = [
+  ['run', 9],
+  ['run', -1],
+]
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
 test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
@@ -143,7 +159,9 @@ test.serial('a directory that cannot be written to', async (t) => {
 /** The folder of this version: format, package, engine. */
 function version() {
   const { version: ours } = require('../package.json')
-  const [, wasmer] = fs.readFileSync(path.join(__dirname, '..', 'Cargo.lock'), 'utf8').match(/name = "wasmer-compiler"\nversion = "(.+)"/)
+  const [, wasmer] = fs
+    .readFileSync(path.join(__dirname, '..', 'Cargo.lock'), 'utf8')
+    .match(/name = "wasmer-compiler"\nversion = "(.+)"/)
   return `v3-${ours}-wasmer-${wasmer}`
 }
 
@@ -205,7 +223,19 @@ test.serial('a full disk', async (t) => {
   // In a mount namespace of its own, which ends with the command, and for users who are not root with a user namespace.
   const script = 'mount -t tmpfs -o size=1m none "$0" && exec "$@"'
   const driver = path.join(__dirname, 'children/full-disk.js')
-  const argv = ['--user', '--map-root-user', '--mount', 'sh', '-c', script, disk, process.execPath, driver, disk, JSON.stringify(job())]
+  const argv = [
+    '--user',
+    '--map-root-user',
+    '--mount',
+    'sh',
+    '-c',
+    script,
+    disk,
+    process.execPath,
+    driver,
+    disk,
+    JSON.stringify(job()),
+  ]
   const env = environment({ WASM_COMPILE_CACHE_FINISH: '0' })
   const { error, stdout, stderr } = await new Promise((resolve) => {
     execFile('unshare', argv, { env }, (error, stdout, stderr) => resolve({ error, stdout, stderr }))
@@ -224,7 +254,11 @@ test.serial('a full disk', async (t) => {
   t.is(event.code, 'ERR_WASM_CACHE_FULL')
   t.true(event.path.startsWith(`${disk}/cache/`) && event.path.endsWith('.cwasm'), event.path)
   t.true(event.reason.includes(event.path))
-  t.deepEqual(full.files.filter((name) => /\.cwasm|\.tmp-/.test(name)), [], 'nothing half-written is left')
+  t.deepEqual(
+    full.files.filter((name) => /\.cwasm|\.tmp-/.test(name)),
+    [],
+    'nothing half-written is left'
+  )
   t.deepEqual([again, hot].map(story), [COLD, HOT], 'and when there is space again')
   t.deepEqual(litter(disk), [])
 })

@@ -34,7 +34,9 @@ async function tight(t, mount, cache, widen, what) {
   }
   if (failures.length === 0) t.deepEqual(story, COLD, `${what}: nothing failed, so all is there`)
   t.deepEqual(litter(cache.inside), [], what)
-  const half = files(cache.inside).filter((name) => /\.cwasm$|seal\.key$/.test(name) && fs.statSync(path.join(cache.inside, name)).size === 0)
+  const half = files(cache.inside).filter(
+    (name) => /\.cwasm$|seal\.key$/.test(name) && fs.statSync(path.join(cache.inside, name)).size === 0
+  )
   t.deepEqual(half, [], what)
   widen()
   const wide = await endure(t, made, made.job(), settings)
@@ -50,10 +52,16 @@ onLinux?.('a disk with any number of files left', async (t) => {
   for (let inodes = 1, done = false; !done; inodes++) {
     mount.remount(`nr_inodes=${inodes}`)
     const cache = { path: path.join(mount.path, 'cache'), inside: path.join(mount.inside, 'cache') }
-    done = await tight(t, mount, cache, () => {
-      stages.add(files(cache.inside).length)
-      mount.remount('nr_inodes=1000')
-    }, `${inodes} files`)
+    done = await tight(
+      t,
+      mount,
+      cache,
+      () => {
+        stages.add(files(cache.inside).length)
+        mount.remount('nr_inodes=1000')
+      },
+      `${inodes} files`
+    )
     fs.rmSync(cache.inside, { recursive: true, force: true })
     t.true(inodes < 60, 'some number is enough')
   }
@@ -89,8 +97,16 @@ onLinux?.('a disk that becomes full between two modules', async (t) => {
   await endure(t, made, job, { cache, under: mount.under })
   fill(path.join(mount.inside, 'filler'))
   const { failures, story } = await endure(t, made, made.job('bytes', 'sync', 'response'), { cache, under: mount.under })
-  t.deepEqual(story.filter((name) => name === 'moduleCacheHit'), HOT, 'what is there is used')
-  t.deepEqual(failures.map(({ code }) => code), [FULL, FULL], 'each is told; Node is told once')
+  t.deepEqual(
+    story.filter((name) => name === 'moduleCacheHit'),
+    HOT,
+    'what is there is used'
+  )
+  t.deepEqual(
+    failures.map(({ code }) => code),
+    [FULL, FULL],
+    'each is told; Node is told once'
+  )
 })
 
 onLinux?.('a full disk when a module is left to a finisher', async (t) => {
@@ -131,7 +147,10 @@ onLinux?.('a read-only disk: an empty one is told of, a full one is used', async
   const settings = { cache, under: mount.under }
   mount.remount('ro')
   const empty = await endure(t, made, made.job(), settings)
-  t.deepEqual(empty.failures.map(({ code, path }) => [code, path]), [['ERR_WASM_CACHE_CREATE', cache]])
+  t.deepEqual(
+    empty.failures.map(({ code, path }) => [code, path]),
+    [['ERR_WASM_CACHE_CREATE', cache]]
+  )
   t.regex(empty.failures[0].reason, /[Rr]ead-only file system/)
   t.deepEqual(empty.story, ['cacheWriteFailed', ...UNCACHED])
   mount.remount('rw')
@@ -143,7 +162,10 @@ onLinux?.('a read-only disk: an empty one is told of, a full one is used', async
   const full = await endure(t, made, made.job(...ways), settings)
   t.deepEqual(full.story, Array(4).fill('moduleCacheHit'), 'and nothing is told')
   const other = await endure(t, made, made.job('stream'), settings)
-  t.deepEqual(other.failures.map(({ code }) => code), ['ERR_WASM_CACHE_WRITE'])
+  t.deepEqual(
+    other.failures.map(({ code }) => code),
+    ['ERR_WASM_CACHE_WRITE']
+  )
   t.true(other.failures[0].path.startsWith(cache))
   t.deepEqual(files(path.join(mount.inside, 'cache')), before)
   // A verification that was not noted is done again each time.
@@ -156,7 +178,18 @@ onLinux?.('a read-only disk: an empty one is told of, a full one is used', async
 /** Builds ../children/refusals.c; what has a command load it. */
 function refusing(t, cache) {
   const library = path.join(folder(t), 'refusals.so')
-  execFileSync('cc', ['-shared', '-fPIC', '-O1', '-Wall', '-Wextra', '-Werror', '-o', library, path.join(__dirname, 'children/refusals.c'), '-ldl'])
+  execFileSync('cc', [
+    '-shared',
+    '-fPIC',
+    '-O1',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-o',
+    library,
+    path.join(__dirname, 'children/refusals.c'),
+    '-ldl',
+  ])
   return (call, code) => {
     const env = { LD_PRELOAD: library, REFUSE_BELOW: cache, REFUSE: `${call}=${os.constants.errno[code]}` }
     return { cache, env }
@@ -189,7 +222,11 @@ for (const code of ['ENOLCK', 'ENOSYS', 'EOPNOTSUPP', 'EINVAL']) {
     }
     t.true(cold.failures.length <= 1)
     const hot = await endure(t, made, made.job(), settings)
-    t.deepEqual(hot.story.filter((name) => name !== 'cacheWriteFailed'), HOT, 'it is stored and used all the same')
+    t.deepEqual(
+      hot.story.filter((name) => name !== 'cacheWriteFailed'),
+      HOT,
+      'it is stored and used all the same'
+    )
     t.deepEqual(litter(cache), [])
   })
 }
@@ -235,7 +272,10 @@ onLinux?.('a disk from which no code may be run', async (t) => {
   t.is(entries(cache).length, 1)
   const hot = await endure(t, made, made.job(), settings)
   t.deepEqual(hot.story, HOT)
-  t.deepEqual(named(hot, 'moduleCacheHit').map(({ pages }) => pages), ['private'])
+  t.deepEqual(
+    named(hot, 'moduleCacheHit').map(({ pages }) => pages),
+    ['private']
+  )
 })
 
 onLinux?.('no more files than one can be opened', async (t) => {
@@ -258,7 +298,10 @@ onLinux?.('the folder of heads cannot be written', async (t) => {
   fs.chmodSync(path.join(cache, heads), 0o500)
   t.teardown(() => fs.chmodSync(path.join(cache, heads), 0o700))
   const { failures, story } = await endure(t, made, made.job('sync'), { cache, under: UNDER })
-  t.deepEqual(failures.map(({ code }) => code), ['ERR_WASM_CACHE_WRITE'])
+  t.deepEqual(
+    failures.map(({ code }) => code),
+    ['ERR_WASM_CACHE_WRITE']
+  )
   t.deepEqual(story, ['baselineReady', 'cacheWriteFailed', 'cachedModule', 'optimizedReady'], 'the artifact is stored')
   t.deepEqual((await endure(t, made, made.job('sync'), { cache, under: UNDER })).story, HOT)
 })
@@ -268,7 +311,10 @@ onLinux?.('a limit on the size of files', async (t) => {
     const cache = path.join(folder(t), 'cache')
     const under = ['sh', '-c', `ulimit -f ${blocks} && exec "$@"`, 'sh']
     const { failures } = await endure(t, made, made.job(), { cache, under })
-    t.deepEqual(failures.map(({ code }) => code), [FULL])
+    t.deepEqual(
+      failures.map(({ code }) => code),
+      [FULL]
+    )
     t.true(failures[0].path.startsWith(cache))
     t.deepEqual(litter(cache), [])
   }

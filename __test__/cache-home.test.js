@@ -27,7 +27,10 @@ async function works(t, settings) {
 async function refused(t, settings, code, at) {
   const { failures, story } = await endure(t, made, made.job(), settings)
   t.deepEqual(story, ['cacheWriteFailed', ...UNCACHED])
-  t.deepEqual(failures.map(({ code, path }) => [code, path]), [[code, at]])
+  t.deepEqual(
+    failures.map(({ code, path }) => [code, path]),
+    [[code, at]]
+  )
 }
 
 /** A job's settings with the user's directory said by these variables alone. */
@@ -213,7 +216,9 @@ function threads(settings) {
   fs.writeFileSync(file, program)
   const [command, ...argv] = [...(settings.under ?? []), process.execPath, ...(settings.flags ?? []), file]
   return new Promise((resolve, reject) => {
-    execFile(command, argv, { env: environment(settings.env) }, (error, stdout, stderr) => (error ? reject(error) : resolve({ stdout, stderr })))
+    execFile(command, argv, { env: environment(settings.env) }, (error, stdout, stderr) =>
+      error ? reject(error) : resolve({ stdout, stderr })
+    )
   })
 }
 
@@ -226,11 +231,14 @@ test.serial('threads that all fail to write are one warning', async (t) => {
   const { stdout, stderr } = await threads({ env, under: UNDER })
   t.is(stdout, 'done\n'.repeat(4))
   const { warnings, rest } = warned({ stderr })
-  t.deepEqual(warnings.map(({ name, code }) => [name, code]), [['WasmCompileCacheWarning', 'ERR_WASM_CACHE_WRITE']])
+  t.deepEqual(
+    warnings.map(({ name, code }) => [name, code]),
+    [['WasmCompileCacheWarning', 'ERR_WASM_CACHE_WRITE']]
+  )
   t.true(warnings[0].message.includes(cache))
   t.is(rest, '')
   const quiet = await threads({ env, under: UNDER, flags: ['--no-warnings'] })
-  t.deepEqual([quiet.stdout, quiet.stderr], [stdout, ''], 'who does not want Node\'s warnings does not get ours')
+  t.deepEqual([quiet.stdout, quiet.stderr], [stdout, ''], "who does not want Node's warnings does not get ours")
   const { stderr: story } = await threads({ env: { ...env, NODE_DEBUG: 'wasm-compile-cache' }, under: UNDER })
   t.is(story.match(/cacheWriteFailed/g).length, 4, 'who asks is told of each')
   for (const name of below) fs.chmodSync(path.join(cache, name), 0o700)
@@ -240,9 +248,15 @@ test.serial('a listener of warnings gets it, with name, code and path', async (t
   const cache = path.join(folder(t), 'file')
   fs.writeFileSync(cache, '')
   const preload = path.join(folder(t), 'listen.js')
-  fs.writeFileSync(preload, `process.on('warning', ({ name, code, message }) => console.log(JSON.stringify({ name, code, message })))`)
+  fs.writeFileSync(
+    preload,
+    `process.on('warning', ({ name, code, message }) => console.log(JSON.stringify({ name, code, message })))`
+  )
   const { stdout } = await threads({ env: { WASM_COMPILE_CACHE: cache }, flags: ['--no-warnings', '--require', preload] })
-  const heard = stdout.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
+  const heard = stdout
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line))
   t.is(heard.length, 1)
   t.like(heard[0], { name: 'WasmCompileCacheWarning', code: 'ERR_WASM_CACHE_NOT_DIRECTORY' })
   t.true(heard[0].message.includes(cache))

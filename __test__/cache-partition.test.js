@@ -30,8 +30,13 @@ for (const as of WAYS) {
     t.deepEqual([...others.story].sort(), [...COLD, ...COLD, ...COLD, ...COLD].sort())
     t.is(new Set([...paths(one, 'cachedModule'), ...paths(others, 'cachedModule')]).size, 5)
     const hot = await endure(t, made, { ...job(as, 'two', 'one', 'one'), at: 'once' }, { cache })
-    t.deepEqual([...new Set(paths(hot, 'moduleCacheHit'))].sort(), [paths(one, 'cachedModule')[0], paths(others, 'cachedModule')[0]].sort())
-    const read = { modules: [{ file: made.file, as, options: { minSize: 0, partition: 'three', cache: 'read-only' }, calls: CALLS }] }
+    t.deepEqual(
+      [...new Set(paths(hot, 'moduleCacheHit'))].sort(),
+      [paths(one, 'cachedModule')[0], paths(others, 'cachedModule')[0]].sort()
+    )
+    const read = {
+      modules: [{ file: made.file, as, options: { minSize: 0, partition: 'three', cache: 'read-only' }, calls: CALLS }],
+    }
     const three = await endure(t, made, read, { cache })
     t.deepEqual(named(three, 'moduleCacheHit'), [])
     // The record of a file leads to a lookup of its own.
@@ -39,7 +44,7 @@ for (const as of WAYS) {
   })
 }
 
-test.serial('artifacts that were given each other\'s names', async (t) => {
+test.serial("artifacts that were given each other's names", async (t) => {
   const cache = folder(t)
   const ended = await endure(t, made, job('bytes', 'one', 'two'), { cache })
   const [one, two] = paths(ended, 'cachedModule')
@@ -51,7 +56,10 @@ test.serial('artifacts that were given each other\'s names', async (t) => {
   }
   const swapped = await endure(t, made, job('bytes', 'one', 'two'), { cache })
   t.deepEqual([...swapped.story].sort(), [...COLD, ...COLD, 'moduleCacheInvalid', 'moduleCacheInvalid'].sort(), 'neither is served')
-  t.deepEqual(named(swapped, 'moduleCacheInvalid').map(({ reason }) => reason), ['wrong-key', 'wrong-key'])
+  t.deepEqual(
+    named(swapped, 'moduleCacheInvalid').map(({ reason }) => reason),
+    ['wrong-key', 'wrong-key']
+  )
   t.deepEqual((await endure(t, made, job('bytes', 'one', 'two'), { cache })).story, [...HOT, ...HOT])
 })
 
@@ -68,12 +76,18 @@ onLinux?.('a module that was left to a finisher, and a spool file that was given
   for (const { pid } of handed) process.kill(pid, 'SIGCONT')
   await over(handed.map(({ pid }) => pid))
   t.deepEqual(entries(cache), [], 'it is not taken')
-  t.deepEqual(files(cache).filter((name) => name.endsWith('.spool')), [])
+  t.deepEqual(
+    files(cache).filter((name) => name.endsWith('.spool')),
+    []
+  )
   const again = await endure(t, made, { ...left, freeze: false }, { cache, env: { WASM_COMPILE_CACHE_FINISH: '1' } })
   await over(named(again, 'handedOff').map(({ pid }) => pid))
   t.is(entries(cache).length, 2)
   const hot = await endure(t, made, job('bytes', 'two', 'one'), { cache })
   t.deepEqual(story(hot), [...HOT, ...HOT])
-  t.deepEqual(paths(hot, 'moduleCacheHit').map((hit) => path.basename(hit, '.cwasm')), [two, one].map((spool) => path.basename(spool, '.spool')))
+  t.deepEqual(
+    paths(hot, 'moduleCacheHit').map((hit) => path.basename(hit, '.cwasm')),
+    [two, one].map((spool) => path.basename(spool, '.spool'))
+  )
   t.is(named(await endure(t, made, job('bytes', 'three'), { cache }), 'baselineReady').length, 1)
 })

@@ -94,8 +94,15 @@ test.serial('in the place of each folder', async (t) => {
       const { at, aside, before } = replace(t, cache, name, impostor)
       const { failures, story } = await endure(t, made, made.job(...WAYS), { cache })
       const place = `${impostor} in the place of ${name}/`
-      t.deepEqual(failures.map(({ code, path }) => [code, path]), [[code, at]], place)
-      t.false(story.some((name) => ['moduleCacheHit', 'cachedModule'].includes(name)), place)
+      t.deepEqual(
+        failures.map(({ code, path }) => [code, path]),
+        [[code, at]],
+        place
+      )
+      t.false(
+        story.some((name) => ['moduleCacheHit', 'cachedModule'].includes(name)),
+        place
+      )
       t.deepEqual(snapshot(path.dirname(aside)), before, place)
       fs.rmSync(at)
       fs.renameSync(aside, at)
@@ -112,13 +119,19 @@ test.serial('each folder with modes that let others write, and with another owne
     for (const mode of [0o720, 0o702, 0o1777]) {
       fs.chmodSync(at, mode)
       const { failures } = await endure(t, made, made.job(...WAYS), { cache })
-      t.deepEqual(failures.map(({ code, path }) => [code, path]), [['ERR_WASM_CACHE_UNSAFE_MODE', at]])
+      t.deepEqual(
+        failures.map(({ code, path }) => [code, path]),
+        [['ERR_WASM_CACHE_UNSAFE_MODE', at]]
+      )
     }
     fs.chmodSync(at, 0o700)
     if (!ROOT) continue // only root can give files away
     fs.chownSync(at, 12345, 12345)
     const { failures } = await endure(t, made, made.job(...WAYS), { cache })
-    t.deepEqual(failures.map(({ code, path }) => [code, path]), [['ERR_WASM_CACHE_WRONG_OWNER', at]])
+    t.deepEqual(
+      failures.map(({ code, path }) => [code, path]),
+      [['ERR_WASM_CACHE_WRONG_OWNER', at]]
+    )
     fs.chownSync(at, 0, 0)
   }
 })
@@ -126,7 +139,10 @@ test.serial('each folder with modes that let others write, and with another owne
 test.serial('in the place of each file', async (t) => {
   const cache = await filled(t)
   const patterns = kinds(cache).map(kind)
-  t.true(['seal.key', '.cwasm', '.ok', 'stat/*', 'heads/*'].every((one) => patterns.some((name) => name.includes(one))), patterns.join())
+  t.true(
+    ['seal.key', '.cwasm', '.ok', 'stat/*', 'heads/*'].every((one) => patterns.some((name) => name.includes(one))),
+    patterns.join()
+  )
   for (const pattern of patterns) {
     for (const impostor of Object.keys(IMPOSTORS)) {
       const place = `${impostor} in the place of ${pattern}`

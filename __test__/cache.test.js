@@ -7,11 +7,29 @@ const os = require('node:os')
 const path = require('node:path')
 const { promisify } = require('node:util')
 const test = require('ava')
-const { COLD, HOT, UNCACHED, entries, environment, files, folder, litter, named, run, start, story, together } = require('./support/commands.js')
+const {
+  COLD,
+  HOT,
+  UNCACHED,
+  entries,
+  environment,
+  files,
+  folder,
+  litter,
+  named,
+  run,
+  start,
+  story,
+  together,
+} = require('./support/commands.js')
 const { answer, custom, machine, padded } = require('./support/wat.js')
 
 const THRESHOLD = 128 * 1024
-const CALLS = [['run', 9], ['run', -1], ['run', 0]]
+const CALLS = [
+  ['run', 9],
+  ['run', -1],
+  ['run', 0],
+]
 const LINUX = process.platform === 'linux'
 const MAPPABLE = !['darwin', 'win32'].includes(process.platform)
 
@@ -67,7 +85,10 @@ test.serial('a cold run stores one artifact, and only when the optimizing tier i
 test.serial('without the optimizing tier nothing is stored', async (t) => {
   const cache = folder(t)
   // The optimizing tier takes one module after the other: when it is done with the second, it was with the first.
-  const modules = [{ file: whole, options: { optimize: false }, calls: CALLS }, { file: tiny, options: { minSize: 0 } }]
+  const modules = [
+    { file: whole, options: { optimize: false }, calls: CALLS },
+    { file: tiny, options: { minSize: 0 } },
+  ]
   const cold = await run({ modules }, { cache })
   t.deepEqual(cold.modules[0].results, expected)
   t.is(cold.modules[1].optimized, 'done')
@@ -78,7 +99,10 @@ test.serial('without the optimizing tier nothing is stored', async (t) => {
 test.serial('without the optimizing tier Module.optimized() rejects', async (t) => {
   const modules = [{ file: whole, options: { optimize: false } }, { file: tiny }]
   const cold = await run({ modules }, { cache: folder(t) })
-  t.deepEqual(cold.modules.map(({ optimized }) => optimized), ['rejected', 'done'])
+  t.deepEqual(
+    cold.modules.map(({ optimized }) => optimized),
+    ['rejected', 'done']
+  )
 })
 
 test.serial('nobody else can read or write what is in the cache, whatever the umask', async (t) => {
@@ -164,7 +188,11 @@ test.serial("cache: 'read-only' looks up and never stores", async (t) => {
   const cache = folder(t)
   t.deepEqual(story(await compile(t, cache, whole, { cache: 'read-only' }, { as: 'file' })), UNCACHED)
   t.deepEqual(entries(cache), [])
-  t.deepEqual(files(cache).filter((name) => /stat\/./.test(name)), [], 'nor what it knows of the file')
+  t.deepEqual(
+    files(cache).filter((name) => /stat\/./.test(name)),
+    [],
+    'nor what it knows of the file'
+  )
   t.deepEqual(story(await compile(t, cache, whole)), COLD)
   t.deepEqual(story(await compile(t, cache, whole, { cache: 'read-only' })), HOT)
 })
@@ -196,7 +224,11 @@ test.serial('a file: source that has not changed is neither read nor hashed', as
   const bytes = await compile(t, cache, large)
   t.deepEqual([cold, hot, linked, bytes].map(story), [COLD, HOT, HOT, HOT])
   t.is(named(hot, 'moduleCacheHit')[0].hash, named(cold, 'cachedModule')[0].hash)
-  if (onLinux(t)) t.deepEqual([cold, hot, linked, bytes].map((ended) => wasRead(ended, large)), [true, false, false, true])
+  if (onLinux(t))
+    t.deepEqual(
+      [cold, hot, linked, bytes].map((ended) => wasRead(ended, large)),
+      [true, false, false, true]
+    )
 })
 
 test.serial('a file: source with other contents is noticed, though its size and its modification time are the same', async (t) => {
@@ -216,7 +248,10 @@ test.serial('a file: source with other contents is noticed, though its size and 
   t.deepEqual([status.size, status.ino, status.mtimeMs], [size, ino, year * 1000])
   const after = [await run(job, { cache }), await run(job, { cache })]
   t.deepEqual(after.map(story), [COLD, HOT])
-  t.deepEqual([...before, ...after].map(({ modules }) => modules[0].results), [[1234], [1234], [4321], [4321]])
+  t.deepEqual(
+    [...before, ...after].map(({ modules }) => modules[0].results),
+    [[1234], [1234], [4321], [4321]]
+  )
 })
 
 test.serial('a file: source that changed too recently to be sure is read again, and found by its bytes', async (t) => {
@@ -251,10 +286,17 @@ test.serial('a module out of the cache lists the same imports, exports and custo
     require.resolve('web-tree-sitter/web-tree-sitter.wasm'),
     require.resolve('sql.js/dist/sql-wasm.wasm'),
     write('twice.wasm', twice),
-  ].map((file) => ({ file, options: { minSize: 0 }, sections: ['dylink.0', 'name', 'producers', 'target_features', 'note', 'none'] }))
+  ].map((file) => ({
+    file,
+    options: { minSize: 0 },
+    sections: ['dylink.0', 'name', 'producers', 'target_features', 'note', 'none'],
+  }))
   const [cold, hot] = [await run({ modules }, { cache }), await run({ modules }, { cache })]
   t.is(named(hot, 'moduleCacheHit').length, modules.length)
-  t.deepEqual(hot.modules.map(({ listing }) => listing), cold.modules.map(({ listing }) => listing))
+  t.deepEqual(
+    hot.modules.map(({ listing }) => listing),
+    cold.modules.map(({ listing }) => listing)
+  )
   for (const [index, { file, sections }] of modules.entries()) {
     const builtin = new WebAssembly.Module(fs.readFileSync(file))
     const names = (list) => list.map(({ module, name, kind }) => `${module} ${name} ${kind}`)
@@ -273,7 +315,10 @@ test.serial('memory, data, start function, tables and globals of a module out of
   const modules = Array.from({ length: 3 }, () => ({ file: tiny, options: { minSize: 0 }, calls: CALLS }))
   const hot = await run({ modules }, { cache })
   t.deepEqual(story(hot), HOT, 'looked up once')
-  t.deepEqual(hot.modules.map(({ results }) => results), [expected, expected, expected])
+  t.deepEqual(
+    hot.modules.map(({ results }) => results),
+    [expected, expected, expected]
+  )
 })
 
 // ── Sharing ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -285,7 +330,10 @@ test.serial('the same bytes compiled twice at once in one thread share one modul
   const shared = await run({ modules: all.slice(0, 3), at: 'once' }, { cache })
   t.deepEqual(story(shared), COLD)
   t.is(named(shared, 'compiledModule').length, 3)
-  t.deepEqual(shared.modules.map(({ results }) => results), [expected, expected, expected])
+  t.deepEqual(
+    shared.modules.map(({ results }) => results),
+    [expected, expected, expected]
+  )
   const apart = await run({ modules: all, at: 'once' }, { cache: folder(t) })
   t.is(named(apart, 'baselineReady').length, 2, 'partitions do not share')
 })

@@ -39,7 +39,10 @@ test('doctor: a directory that others may write to, and a file in it', async (t)
   const cache = await filled(t)
   fs.chmodSync(path.join(cache, fs.readdirSync(cache)[0]), 0o777)
   const inside = await cliJson(['doctor'], { cache, code: 1 })
-  t.deepEqual(inside.checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['directory'])
+  t.deepEqual(
+    inside.checks.filter(({ ok }) => ok === false).map(({ name }) => name),
+    ['directory']
+  )
   fs.chmodSync(cache, 0o777)
   const { code, stdout } = await cli(['doctor'], { cache })
   t.is(code, 1)
@@ -88,7 +91,10 @@ test('doctor: locks that cannot be had', async (t) => {
   fs.rmSync(path.join(cache, lock))
   fs.mkdirSync(path.join(cache, lock), { mode: 0o700 })
   const { checks } = await cliJson(['doctor'], { cache, code: 1 })
-  t.deepEqual(checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['locks'])
+  t.deepEqual(
+    checks.filter(({ ok }) => ok === false).map(({ name }) => name),
+    ['locks']
+  )
 })
 
 if (process.platform === 'linux') {
@@ -104,7 +110,10 @@ if (process.platform === 'linux') {
       return
     }
     t.is(code, 1, stderr)
-    t.regex(stdout, /^wrong +executable mappings +code that one process stored, another copied and ran: no memory is shared\. Advice: is the file system mounted noexec\?$/m)
+    t.regex(
+      stdout,
+      /^wrong +executable mappings +code that one process stored, another copied and ran: no memory is shared\. Advice: is the file system mounted noexec\?$/m
+    )
     t.is(stdout.match(/^wrong/gm).length, 1)
   })
 }

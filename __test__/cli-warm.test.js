@@ -34,12 +34,15 @@ test('warm: files, folders, file: URLs; what is stored, and what is not, and why
   fs.writeFileSync(path.join(modules, TINY), await answer(42))
   const address = pathToFileURL(DECODER).href.replace('file', 'FILE')
   const outcomes = await cliJson(['warm', modules, address], { cache })
-  t.deepEqual(outcomes.map(({ source, status }) => [path.relative(modules, source), status]), [
-    [path.join('below', 'again.wasm'), 'stored'],
-    ['decoder.wasm', 'same'],
-    [TINY, 'skipped'],
-    [path.relative(modules, DECODER), 'same'],
-  ])
+  t.deepEqual(
+    outcomes.map(({ source, status }) => [path.relative(modules, source), status]),
+    [
+      [path.join('below', 'again.wasm'), 'stored'],
+      ['decoder.wasm', 'same'],
+      [TINY, 'skipped'],
+      [path.relative(modules, DECODER), 'same'],
+    ]
+  )
   t.is(outcomes[0].bytes, fs.statSync(DECODER).size)
   t.true(outcomes[0].artifactBytes > outcomes[0].bytes)
   t.is(outcomes[2].reason, 'smaller than 128 kB')
@@ -65,7 +68,10 @@ test('warm: a package stands for its modules', async (t) => {
   fs.copyFileSync(ENCODER, path.join(installed, 'node_modules/other/module.wasm'))
   fs.mkdirSync(path.join(cwd, 'below'))
   const outcomes = await cliJson(['warm', 'some-package'], { cache, cwd: path.join(cwd, 'below') })
-  t.deepEqual(outcomes.map(({ source }) => source), [path.join(fs.realpathSync(installed), 'dist/module.wasm')])
+  t.deepEqual(
+    outcomes.map(({ source }) => source),
+    [path.join(fs.realpathSync(installed), 'dist/module.wasm')]
+  )
   t.is(entries(cache).length, 1)
 })
 
@@ -73,7 +79,11 @@ test('warm: what is in a package, whatever its "exports" say', async (t) => {
   const settings = { cache: path.join(folder(t), 'cache'), cwd: ROOT }
   for (const target of ['@jsquash/webp/codec/dec', '@jsquash/webp/codec/dec/webp_dec.wasm']) {
     const warmed = await cliJson(['warm', target], settings)
-    t.deepEqual(warmed.map(({ source }) => source), [fs.realpathSync(DECODER)], target)
+    t.deepEqual(
+      warmed.map(({ source }) => source),
+      [fs.realpathSync(DECODER)],
+      target
+    )
   }
   const [{ reason }] = await cliJson(['warm', '@jsquash/webp/missing'], { ...settings, code: 1 })
   t.regex(reason, /a package that is installed here/)
@@ -84,7 +94,8 @@ test('warm: links, those that lead round in circles too, and names in upper case
   const [outside, inside] = [path.join(at, 'outside'), path.join(at, 'inside')]
   for (const made of [outside, inside]) fs.mkdirSync(made)
   fs.copyFileSync(DECODER, path.join(outside, 'decoder.WASM'))
-  const link = (to, name) => fs.symlinkSync(to, path.join(inside, name), fs.existsSync(to) && fs.statSync(to).isDirectory() ? 'junction' : 'file')
+  const link = (to, name) =>
+    fs.symlinkSync(to, path.join(inside, name), fs.existsSync(to) && fs.statSync(to).isDirectory() ? 'junction' : 'file')
   link(outside, 'folder')
   link(outside, 'folder-again')
   link(inside, 'itself')
@@ -95,7 +106,10 @@ test('warm: links, those that lead round in circles too, and names in upper case
   }
   const warmed = await cliJson(['warm', inside], { cache: path.join(folder(t), 'cache') })
   const files = process.platform === 'win32' ? [] : ['decoder.wasm']
-  t.deepEqual(warmed.map(({ source }) => path.relative(inside, source)), [...files, path.join('folder', 'decoder.WASM')])
+  t.deepEqual(
+    warmed.map(({ source }) => path.relative(inside, source)),
+    [...files, path.join('folder', 'decoder.WASM')]
+  )
 })
 
 test('warm: what cannot be compiled fails, and the rest is compiled', async (t) => {
@@ -134,8 +148,15 @@ test('warm: an address that redirects, one with a fragment, and one that nobody 
     const warmed = await cliJson(['warm', redirected, fragment], { cache: path.join(folder(t), 'cache'), ...settings })
     return warmed.map(({ source, status, code }) => [source, status, code])
   }
-  t.deepEqual(await outcomes(), [[redirected, 'stored', undefined], [fragment, 'same', undefined]])
-  t.deepEqual((await outcomes({ env: { WASM_COMPILE_CACHE_MAX_SIZE: '1k' }, code: 1 }))[0], [redirected, 'failed', 'ERR_WASM_CACHE_TOO_LARGE'])
+  t.deepEqual(await outcomes(), [
+    [redirected, 'stored', undefined],
+    [fragment, 'same', undefined],
+  ])
+  t.deepEqual((await outcomes({ env: { WASM_COMPILE_CACHE_MAX_SIZE: '1k' }, code: 1 }))[0], [
+    redirected,
+    'failed',
+    'ERR_WASM_CACHE_TOO_LARGE',
+  ])
 
   await site.stop()
   const [{ status, code, reason }] = await cliJson(['warm', site.url.href], { cache: folder(t), code: 1 })
@@ -175,11 +196,14 @@ test('warm, then run without a network and without both compilers: hits, and not
   const only = { WASM_COMPILE_CACHE_ONLY: '1' }
   // Where no network namespace can be made, every connection and look-up of a name fails.
   const cut = path.join(folder(t), 'cut.js')
-  fs.writeFileSync(cut, `
+  fs.writeFileSync(
+    cut,
+    `
     'use strict'
     const refuse = () => { throw new Error('the network is cut off') }
     require('node:net').Socket.prototype.connect = refuse
-    require('node:dns').lookup = refuse`)
+    require('node:dns').lookup = refuse`
+  )
   const env = { ...only, NODE_OPTIONS: `--require ${JSON.stringify(cut)}` }
   const under = NETWORK ? ['unshare', '--net'] : []
   const events = path.join(folder(t), 'trace.json')

@@ -67,7 +67,7 @@ for (const name of COMMANDS) {
   })
 }
 
-test('the version is the package\'s', async (t) => {
+test("the version is the package's", async (t) => {
   t.is((await cli(['--version'])).stdout, `${require('../package.json').version}\n`)
 })
 
@@ -94,7 +94,8 @@ for (const [title, args, message] of [
 
 if (linux) {
   test('output that nobody reads, and output that cannot be written', async (t) => {
-    const shell = (command) => startProgram(['bash', '-c', command.replace('B', `'${process.execPath}' '${MAIN}'`)], { cache: filled }).ended
+    const shell = (command) =>
+      startProgram(['bash', '-c', command.replace('B', `'${process.execPath}' '${MAIN}'`)], { cache: filled }).ended
     t.is((await shell('set -o pipefail; B list 2>&1 | true')).code, 2)
     t.is((await shell('set -o pipefail; B ls | true')).code, 0)
     const { code, stderr } = await shell('B ls > /dev/full')
@@ -161,7 +162,10 @@ if (linux) {
     t.is((await cliJson(['ls'], settings)).length, 2)
     t.is((await cliJson(['export', path.join(folder(t), 'cache.tar')], settings)).entries.length, 2)
     const { checks } = await cliJson(['doctor'], { ...settings, code: 1 })
-    t.deepEqual(checks.filter(({ ok }) => ok === false).map(({ name }) => name), ['directory'])
+    t.deepEqual(
+      checks.filter(({ ok }) => ok === false).map(({ name }) => name),
+      ['directory']
+    )
     t.regex(checks.find(({ name }) => name === 'directory').detail, /can only be read$/)
   })
 }
@@ -170,7 +174,10 @@ test('--directory counts more than the environment', async (t) => {
   const [cache, directory] = [path.join(folder(t), 'cache'), copied(t)]
   for (const [name, ...args] of [['ls'], ['stats'], ['explain', DECODER], ['verify'], ['dir'], ['doctor']]) {
     const told = await cliJson([name, '--directory', directory, ...args], { cache })
-    t.true(JSON.stringify(told).includes(name === 'stats' || name === 'verify' ? ':2' : JSON.stringify(directory).slice(1, -1)), name)
+    t.true(
+      JSON.stringify(told).includes(name === 'stats' || name === 'verify' ? ':2' : JSON.stringify(directory).slice(1, -1)),
+      name
+    )
   }
   await cliJson(['warm', '--directory', path.join(cache, 'other'), DECODER], { cache })
   t.is(entries(path.join(cache, 'other')).length, 1)
@@ -189,10 +196,15 @@ test('looking into a cache that is not there makes none', async (t) => {
 // ── run and trace ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('run: the script is the program, on this package', async (t) => {
-  const file = script(t, `
+  const file = script(
+    t,
+    `
     console.log(JSON.stringify([process.argv.slice(2), require.main === module, process.env.WASM_COMPILE_CACHE]))
-    console.log(WebAssembly === require(${JSON.stringify(ROOT)}).WebAssembly)`)
-  const { code, stdout, stderr } = await cli(['run', '--directory', 'relative', file, '--json', '-x', '--', 'y'], { cwd: folder(t) })
+    console.log(WebAssembly === require(${JSON.stringify(ROOT)}).WebAssembly)`
+  )
+  const { code, stdout, stderr } = await cli(['run', '--directory', 'relative', file, '--json', '-x', '--', 'y'], {
+    cwd: folder(t),
+  })
   t.is(code, 0, stderr)
   const [[args, main, cache], ours] = lines({ stdout }).map((line) => JSON.parse(line))
   t.deepEqual(args, ['--json', '-x', '--', 'y'])
@@ -225,10 +237,13 @@ if (process.platform !== 'win32') {
 
   test('run: a signal to the command is one to the script, whose answer counts', async (t) => {
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
-      const file = script(t, `
+      const file = script(
+        t,
+        `
         setInterval(() => {}, 1000)
         process.on('${signal}', () => process.exit(9))
-        console.log('ready')`)
+        console.log('ready')`
+      )
       const { child, ended } = startCli(['run', file], { detached: true })
       await once(child.stdout, 'data')
       child.kill(signal)
@@ -239,7 +254,9 @@ if (process.platform !== 'win32') {
 
 if (linux) {
   test('run: what is typed at the terminal reaches the script once, even if its standard input is none', async (t) => {
-    const file = script(t, `
+    const file = script(
+      t,
+      `
       let count = 0
       process.on('SIGINT', () => {
         count++
@@ -247,7 +264,8 @@ if (linux) {
       })
       setTimeout(() => {}, 10_000)
       // As the terminal does it: to its foreground group.
-      require('node:child_process').spawn('kill', ['-s', 'INT', '--', '0'], { stdio: 'inherit' })`)
+      require('node:child_process').spawn('kill', ['-s', 'INT', '--', '0'], { stdio: 'inherit' })`
+    )
     // With `exec`, no shell stays in the group to answer the signal as well.
     const command = `exec '${process.execPath}' '${MAIN}' run '${file}' < /dev/null`
     t.like(await startOnTerminal(command).ended, { code: 11 })
@@ -256,10 +274,13 @@ if (linux) {
 
 test('run --json tells on stderr how each module came about', async (t) => {
   const cache = copied(t)
-  const file = script(t, `
+  const file = script(
+    t,
+    `
     const { readFileSync } = require('node:fs')
     const all = ${JSON.stringify([DECODER, ENCODER])}.map((file) => WebAssembly.compile(readFileSync(file)))
-    Promise.all(all).then(() => console.log('compiled'))`)
+    Promise.all(all).then(() => console.log('compiled'))`
+  )
   const { code, stdout, stderr } = await cli(['run', '--json', file], { cache })
   t.is(code, 0, stderr)
   t.is(stdout, 'compiled\n')
@@ -272,12 +293,18 @@ test('run --json tells on stderr how each module came about', async (t) => {
 
 test('trace writes a Chrome trace of the script and of the processes it starts', async (t) => {
   const cwd = folder(t)
-  const child = script(t, `
-    require(${JSON.stringify(ROOT)}).compile(require('node:fs').readFileSync(${JSON.stringify(DECODER)}))`)
-  const file = script(t, `
+  const child = script(
+    t,
+    `
+    require(${JSON.stringify(ROOT)}).compile(require('node:fs').readFileSync(${JSON.stringify(DECODER)}))`
+  )
+  const file = script(
+    t,
+    `
     WebAssembly.compile(require('node:fs').readFileSync(${JSON.stringify(DECODER)}))
     require('node:child_process').spawnSync(process.execPath, [${JSON.stringify(child)}])
-    console.log('done')`)
+    console.log('done')`
+  )
   const { code, stdout, stderr } = await cli(['trace', '--json', file], { cache: copied(t), cwd })
   t.is(code, 0, stderr)
   t.is(stdout, 'done\n')
@@ -292,12 +319,15 @@ test('trace writes a Chrome trace of the script and of the processes it starts',
   t.true(fs.existsSync(path.join(cwd, 'named.json')))
 })
 
-test('trace: an output that cannot be written fails before the script runs; afterwards, the script\'s end counts', async (t) => {
+test("trace: an output that cannot be written fails before the script runs; afterwards, the script's end counts", async (t) => {
   const at = folder(t)
-  const file = script(t, `
+  const file = script(
+    t,
+    `
     console.log('it runs')
     require('node:fs').mkdirSync(${JSON.stringify(path.join(at, 'later'))})
-    process.exitCode = 7`)
+    process.exitCode = 7`
+  )
   for (const output of [path.join(at, 'missing', 'trace.json'), at]) {
     const { code, stdout, stderr } = await cli(['trace', '--output', output, file])
     t.deepEqual([code, stdout], [1, ''])
@@ -312,7 +342,9 @@ test('trace: processes that outlive the script, what they have half written, a f
   const at = folder(t)
   const finished = path.join(at, 'finished')
   // Ends when the trace's folder is gone; until then it keeps our pipe open, which `cli` waits for.
-  const other = script(t, `
+  const other = script(
+    t,
+    `
     require(${JSON.stringify(ROOT)}).validate(new Uint8Array())
     const fs = require('node:fs')
     const folder = require('node:path').dirname(process.env.WASM_COMPILE_CACHE_TRACE)
@@ -320,8 +352,11 @@ test('trace: processes that outlive the script, what they have half written, a f
     process.disconnect()
     process.on('exit', (code) => fs.writeFileSync(${JSON.stringify(finished)}, String(code)))
     const wait = setInterval(() => fs.existsSync(folder) || clearInterval(wait), 20)
-    setTimeout(() => process.exit(1), 30_000).unref()`)
-  const file = script(t, `
+    setTimeout(() => process.exit(1), 30_000).unref()`
+  )
+  const file = script(
+    t,
+    `
     const fs = require('node:fs')
     const folder = require('node:path').dirname(process.env.WASM_COMPILE_CACHE_TRACE)
     fs.writeFileSync(folder + '/1.json', '{"traceEvents": [')
@@ -331,7 +366,8 @@ test('trace: processes that outlive the script, what they have half written, a f
       other.unref()
       if (process.argv[2] === 'remove') fs.rmSync(folder, { recursive: true })
       process.exitCode = 7
-    })`)
+    })`
+  )
   for (const args of [[], ['remove']]) {
     const ended = await cli(['trace', '--output', path.join(at, 'trace.json'), file, ...args])
     t.is(ended.code, 7, ended.stderr)
@@ -346,7 +382,9 @@ test('trace: processes that outlive the script, what they have half written, a f
 test('dir prints where the cache is, and makes nothing', async (t) => {
   const cache = path.join(folder(t), 'cache')
   t.is((await cli(['dir'], { cache })).stdout, `${cache}\n`)
-  t.deepEqual(await cliJson(['dir', '--directory', 'x'], { cwd: path.dirname(cache) }), { directory: path.join(fs.realpathSync(path.dirname(cache)), 'x') })
+  t.deepEqual(await cliJson(['dir', '--directory', 'x'], { cwd: path.dirname(cache) }), {
+    directory: path.join(fs.realpathSync(path.dirname(cache)), 'x'),
+  })
   t.false(fs.existsSync(cache))
 })
 
@@ -355,7 +393,10 @@ test('ls lists what is cached', async (t) => {
   t.is(listed.length, 2)
   const decoder = listed.find(({ source }) => source === pathToFileURL(DECODER).href)
   t.like(decoder, { partition: '', wasmBytes: fs.statSync(DECODER).size, current: true })
-  t.is(decoder.path, entries(filled).find((file) => file.includes(decoder.key)))
+  t.is(
+    decoder.path,
+    entries(filled).find((file) => file.includes(decoder.key))
+  )
   const text = lines(await cli(['ls'], { cache: filled }))
   t.is(text.length, 3)
   t.regex(text[0], /^last used +wasm +code +hash +source$/)
@@ -378,7 +419,10 @@ test('stats counts', async (t) => {
 test('explain: hits, and misses with their reasons', async (t) => {
   const hit = await cliJson(['explain', DECODER], { cache: filled })
   t.like(hit, { outcome: 'hit', file: DECODER, bytes: fs.statSync(DECODER).size })
-  t.is(hit.path, entries(filled).find((file) => file.includes(hit.key)))
+  t.is(
+    hit.path,
+    entries(filled).find((file) => file.includes(hit.key))
+  )
   const text = await cli(['explain', DECODER], { cache: filled })
   t.is(text.code, 0)
   t.regex(text.stdout, /^hit {2}.*webp_dec\.wasm, 135 kB: it is in the cache\n/)
@@ -413,7 +457,10 @@ test('what another version has stored is listed, and explains a miss', async (t)
   const [version] = fs.readdirSync(cache).filter((name) => name.startsWith('v'))
   fs.renameSync(path.join(cache, version), path.join(cache, `${version}x`))
   const listed = await cliJson(['ls'], { cache })
-  t.deepEqual(listed.map(({ current }) => current), [false, false])
+  t.deepEqual(
+    listed.map(({ current }) => current),
+    [false, false]
+  )
   t.like(await cliJson(['explain', DECODER], { cache, code: 1 }), { outcome: 'miss', reason: 'other-engine' })
   t.regex((await cli(['ls'], { cache })).stdout, /webp_dec\.wasm, of another engine$/m)
 })
@@ -443,11 +490,18 @@ test('prune: by size and by age, least recently used first', async (t) => {
   const { key } = (await cliJson(['ls'], { cache })).find(({ partition }) => partition === '')
   const old = fs.readdirSync(cache, { recursive: true }).filter((name) => name.includes(key))
   for (const name of old) fs.utimesSync(path.join(cache, name), hour, hour)
-  t.deepEqual((await cliJson(['ls'], { cache })).map(({ partition }) => partition), ['p', ''], 'last used first')
+  t.deepEqual(
+    (await cliJson(['ls'], { cache })).map(({ partition }) => partition),
+    ['p', ''],
+    'last used first'
+  )
   const { code, stdout } = await cli(['prune', '--max-age', '30m'], { cache })
   t.is(code, 0)
   t.regex(stdout, /^\d files? removed, \S+ [kM]B$/m)
-  t.deepEqual((await cliJson(['ls'], { cache })).map(({ partition }) => partition), ['p'])
+  t.deepEqual(
+    (await cliJson(['ls'], { cache })).map(({ partition }) => partition),
+    ['p']
+  )
   await cliJson(['prune', '--max-size', '1k'], { cache })
   t.deepEqual(await cliJson(['ls'], { cache }), [])
 })

@@ -80,11 +80,19 @@ for (const part of ['contextified', 'afterEvaluate', 'out', 'in', 'between', 'wa
 }
 
 test('a context has this package as soon as it uses WebAssembly', (t) => {
-  t.deepEqual([plain.engines, ours.engines], [['built-in', 'built-in'], ['ours', 'ours']])
+  t.deepEqual(
+    [plain.engines, ours.engines],
+    [
+      ['built-in', 'built-in'],
+      ['ours', 'ours'],
+    ]
+  )
 })
 
 test('contexts are collected, with what was made in them', async (t) => {
-  const [alive, own] = await Promise.all([[], ['--require', REGISTER]].map((flags) => told(['--expose-gc', ...flags], 'contexts-collected.js')))
+  const [alive, own] = await Promise.all(
+    [[], ['--require', REGISTER]].map((flags) => told(['--expose-gc', ...flags], 'contexts-collected.js'))
+  )
   t.is(alive.contexts, 0)
   t.deepEqual(own, alive)
 })
@@ -105,7 +113,10 @@ test('uninstall() leaves node:vm as it was', async (t) => {
   } finally {
     uninstall()
   }
-  t.deepEqual([vm, vm.Script.prototype].map((object) => Object.getOwnPropertyDescriptors(object)), before)
+  t.deepEqual(
+    [vm, vm.Script.prototype].map((object) => Object.getOwnPropertyDescriptors(object)),
+    before
+  )
   t.is((await import('node:vm')).createContext, createContext)
   t.is(count(), 'undefined')
 })
@@ -124,7 +135,11 @@ test('where its files cannot be read, a context has the built-in', async (t) => 
   const { stdout } = await promisify(execFile)(process.execPath, ['--require', REGISTER, '-e', program], { env: environment({}) })
   const [seen, later, warning] = stdout.trim().split('\n')
   t.deepEqual([seen, later], ['undefined,true', 'function'])
-  t.deepEqual(JSON.parse(warning), ['WasmCompileCacheWarning', 'ERR_WASM_CONTEXT', 'A vm context keeps the built-in WebAssembly: too many open files'])
+  t.deepEqual(JSON.parse(warning), [
+    'WasmCompileCacheWarning',
+    'ERR_WASM_CONTEXT',
+    'A vm context keeps the built-in WebAssembly: too many open files',
+  ])
 })
 
 test('copies that a test runner loads in a context, beside the one that is there', async (t) => {

@@ -12,7 +12,10 @@ const test = require('ava')
 const { entries, files, folder, litter, named, run } = require('./support/commands.js')
 const { machine } = require('./support/wat.js')
 
-const CALLS = [['run', 9], ['run', -1]]
+const CALLS = [
+  ['run', 9],
+  ['run', -1],
+]
 const FOOTER = 128 // bytes at the end of an artifact (crates/store/src/footer.rs)
 const FIELDS = [0, 8, 12, 16, 48, 80, 88, 96, 127] // of the footer
 const PAGE = 4096
@@ -33,8 +36,12 @@ test.before(async () => {
 
 /** Compiles the module once a partition, and checks what each gives. */
 async function compileAll(t, cache, { as = 'bytes', optimize = false } = {}) {
-  const modules = Array.from({ length: ARTIFACTS }, (_, index) =>
-    ({ file, as, calls: CALLS, options: { minSize: 0, partition: `partition ${index}`, optimize } }))
+  const modules = Array.from({ length: ARTIFACTS }, (_, index) => ({
+    file,
+    as,
+    calls: CALLS,
+    options: { minSize: 0, partition: `partition ${index}`, optimize },
+  }))
   const ended = await run({ modules }, { cache })
   t.is(ended.modules.length, ARTIFACTS)
   for (const [index, { results }] of ended.modules.entries()) t.deepEqual(results, expected, `partition ${index}`)
@@ -50,7 +57,11 @@ async function filled(t) {
   t.deepEqual(entries(cache).sort(), [...paths].sort())
   t.is(files(cache).filter((name) => name.endsWith('.ok')).length, ARTIFACTS, 'each is noted as verified')
   const hot = await compileAll(t, cache)
-  t.deepEqual(named(hot, 'moduleCacheHit').map((event) => event.path), paths, 'the order is that of the partitions')
+  t.deepEqual(
+    named(hot, 'moduleCacheHit').map((event) => event.path),
+    paths,
+    'the order is that of the partitions'
+  )
   return { cache, artifacts: paths.map((name) => ({ path: name, bytes: fs.readFileSync(name) })) }
 }
 
@@ -141,7 +152,10 @@ test('artifacts that were cut off where a part ends, or were damaged, are refuse
     const cut = artifacts.map((_, index) => lengths[(from + index) % lengths.length])
     for (const [index, artifact] of artifacts.entries()) overwrite(artifact, artifact.bytes.subarray(0, cut[index]))
     const reasons = refused(t, await compileAll(t, cache))
-    t.deepEqual(reasons, cut.map((length) => (length < FOOTER ? 'truncated' : 'bad-magic')))
+    t.deepEqual(
+      reasons,
+      cut.map((length) => (length < FOOTER ? 'truncated' : 'bad-magic'))
+    )
   }
 
   const below = random(4)
@@ -165,10 +179,14 @@ test('artifacts that were cut off where a part ends, or were damaged, are refuse
   t.deepEqual(litter(cache), [])
 
   // As soon as they may be stored again, good ones take the place of all.
-  for (const [index, artifact] of artifacts.entries()) overwrite(artifact, DAMAGES['a bit flipped'](Buffer.from(artifact.bytes), below, index))
+  for (const [index, artifact] of artifacts.entries())
+    overwrite(artifact, DAMAGES['a bit flipped'](Buffer.from(artifact.bytes), below, index))
   const again = await compileAll(t, cache, { optimize: true })
   t.is(named(again, 'moduleCacheInvalid').length, ARTIFACTS)
   t.is(named(again, 'cachedModule').length, ARTIFACTS)
   const hot = await compileAll(t, cache)
-  t.deepEqual(named(hot, 'moduleCacheHit').map((event) => event.path), artifacts.map(({ path: name }) => name))
+  t.deepEqual(
+    named(hot, 'moduleCacheHit').map((event) => event.path),
+    artifacts.map(({ path: name }) => name)
+  )
 })

@@ -22,7 +22,10 @@ const MODULE = `(module
 const FEW = ['bash', '-c', 'ulimit -n 200; exec "$@"', 'bash']
 const NO_PROC = [
   ...['unshare', '--user', '--map-root-user', '--mount'].filter((word) => process.getuid?.() !== 0 || !/user/.test(word)),
-  'sh', '-c', 'mount -t tmpfs none /proc && exec "$@"', 'sh',
+  'sh',
+  '-c',
+  'mount -t tmpfs none /proc && exec "$@"',
+  'sh',
 ]
 
 /** Runs a program; undefined where no file system can be mounted. */
@@ -32,7 +35,8 @@ function run(t, under, argv) {
     const env = environment({ WASM_COMPILE_CACHE: path.join(folder(t), 'cache'), WASM_COMPILE_CACHE_FINISH: '0' })
     execFile(program, all, { env }, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
-      if (!/^(unshare|mount): |ENOENT/.test(stderr || error.message)) return reject(new Error(`${error.message}\n${stdout}${stderr}`))
+      if (!/^(unshare|mount): |ENOENT/.test(stderr || error.message))
+        return reject(new Error(`${error.message}\n${stdout}${stderr}`))
       t.log(`no file system can be mounted here: ${stderr || error.message}`)
       t.pass()
       resolve()

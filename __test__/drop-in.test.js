@@ -151,7 +151,11 @@ test('two versions in one process, loaded, installed and uninstalled in every or
     for (const steps of [['a.', 'b.', ...order], order]) {
       const { told } = await program('copies.js', [file, a, b, steps.join(' ')])
       t.deepEqual(told.versions, ['0.1.0', '0.2.0-other'])
-      t.deepEqual(told.told.map((one) => one.inForce), [...inForce(steps)], steps.join(' '))
+      t.deepEqual(
+        told.told.map((one) => one.inForce),
+        [...inForce(steps)],
+        steps.join(' ')
+      )
       for (const { step, inForce: who, seen } of told.told) {
         if (who === 'built-in') t.deepEqual(seen, builtin.seen, `${steps}, after ${step}`)
         else same(t, seen, builtin.seen, `${steps}, after ${step}`)

@@ -51,8 +51,15 @@ compileStreaming(new Response(bytes, { headers }))
 
 test('the names are those of V8, and four of our own', (t) => {
   for (const name of [
-    'streamFromResponseCallback', 'compiledModule', 'cachedModule', 'moduleCacheHit', 'moduleCacheInvalid',
-    'cacheWriteFailed', 'baselineReady', 'optimizedReady', 'handedOff',
+    'streamFromResponseCallback',
+    'compiledModule',
+    'cachedModule',
+    'moduleCacheHit',
+    'moduleCacheInvalid',
+    'cacheWriteFailed',
+    'baselineReady',
+    'optimizedReady',
+    'handedOff',
   ]) {
     t.true(NAMES.includes(name), name)
   }
@@ -151,14 +158,17 @@ test("a trace's name may hold the process's id", async (t) => {
 
 test("worker threads' events are in the main thread's trace, a terminated worker's too", async (t) => {
   const file = temporary('trace.json')
-  const { stderr } = await script(`
+  const { stderr } = await script(
+    `
     const { isMainThread, parentPort, threadId, Worker } = require('node:worker_threads')
     ${compileOnce}.then(() => {
       if (!isMainThread) return parentPort.on('message', () => {}).postMessage(threadId)
       const worker = new Worker(__filename)
       worker.on('message', () => worker.terminate())
     })
-  `, { WASM_COMPILE_CACHE_TRACE: file })
+  `,
+    { WASM_COMPILE_CACHE_TRACE: file }
+  )
   t.is(stderr, '')
   const streams = checkTrace(t, file).filter(({ name }) => name === 'streamFromResponseCallback')
   t.deepEqual(streams.map(({ tid }) => tid).sort(), [0, 1])
@@ -166,13 +176,16 @@ test("worker threads' events are in the main thread's trace, a terminated worker
 
 test("a worker's trace is not lost where the main thread has not loaded the package", async (t) => {
   const file = temporary('trace.json')
-  await script(`
+  await script(
+    `
     const { isMainThread, Worker } = require('node:worker_threads')
     if (isMainThread) new Worker(__filename)
     else {
 ${compileOnce}
 }
-  `, { WASM_COMPILE_CACHE_TRACE: file })
+  `,
+    { WASM_COMPILE_CACHE_TRACE: file }
+  )
   t.true(checkTrace(t, `${file}.1`).length > 0)
 })
 
@@ -187,14 +200,22 @@ test('a trace that cannot be written is said on stderr, and changes nothing else
 
 /** The lines of NODE_DEBUG for a module that is compiled in both tiers: what was done, without how long it took. */
 async function story(cache) {
-  const { stderr } = await script(`
+  const { stderr } = await script(
+    `
     const { compileStreaming, Module } = require(root)
     const bytes = Buffer.from('${module64}', 'base64')
     compileStreaming(new Response(bytes, { headers: { 'content-type': 'application/wasm' } }), { minSize: 0 })
       .then((module) => Module.optimized(module))
-  `, { NODE_DEBUG: 'wasm-compile-cache', WASM_COMPILE_CACHE: cache })
+  `,
+    { NODE_DEBUG: 'wasm-compile-cache', WASM_COMPILE_CACHE: cache }
+  )
   const lines = stderr.trimEnd().split('\n')
-  return lines.map((line) => line.replace(/^WASM-COMPILE-CACHE \d+: /, '').replace(/[\d.]+ (ms|s)\b/, 'N ms').replace(/[\d.]+ kB/, 'N kB'))
+  return lines.map((line) =>
+    line
+      .replace(/^WASM-COMPILE-CACHE \d+: /, '')
+      .replace(/[\d.]+ (ms|s)\b/, 'N ms')
+      .replace(/[\d.]+ kB/, 'N kB')
+  )
 }
 
 test('NODE_DEBUG=wasm-compile-cache prints what was looked for, what was found or why not, and what came of it', async (t) => {
@@ -205,14 +226,20 @@ test('NODE_DEBUG=wasm-compile-cache prints what was looked for, what was found o
   const ready = ([name]) => name === 'compiledModule'
   const cold = told(await story(cache))
   t.deepEqual(cold.filter(ready), [['compiledModule', 'can be run, after N ms']])
-  const [artifact] = fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).map((name) => path.join(cache, name))
-  t.deepEqual(cold.filter((line) => !ready(line)), [
-    ['streamFromResponseCallback', `all ${answer.length} bytes have arrived, 1 chunk in N ms`],
-    ['moduleCacheMiss', 'not in the cache (absent), after N ms; it is compiled'],
-    ['baselineReady', 'compiled by the baseline tier in N ms'],
-    ['cachedModule', `stored ${artifact} (N kB) in N ms`],
-    ['optimizedReady', 'optimised code has taken over, after N ms'],
-  ])
+  const [artifact] = fs
+    .readdirSync(cache, { recursive: true })
+    .filter((name) => name.endsWith('.cwasm'))
+    .map((name) => path.join(cache, name))
+  t.deepEqual(
+    cold.filter((line) => !ready(line)),
+    [
+      ['streamFromResponseCallback', `all ${answer.length} bytes have arrived, 1 chunk in N ms`],
+      ['moduleCacheMiss', 'not in the cache (absent), after N ms; it is compiled'],
+      ['baselineReady', 'compiled by the baseline tier in N ms'],
+      ['cachedModule', `stored ${artifact} (N kB) in N ms`],
+      ['optimizedReady', 'optimised code has taken over, after N ms'],
+    ]
+  )
   t.deepEqual(told(await story(cache)).slice(1), [
     ['moduleCacheHit', `found ${artifact} (N kB), verified before, and mapped it in N ms; nothing is compiled`],
     ['compiledModule', 'can be run, after N ms'],
@@ -220,14 +247,39 @@ test('NODE_DEBUG=wasm-compile-cache prints what was looked for, what was found o
   const bytes = fs.readFileSync(artifact)
   bytes[100] ^= 1
   fs.writeFileSync(artifact, bytes)
-  t.deepEqual(told(await story(cache))[1], ['moduleCacheInvalid', 'the artifact cannot be used (seal-mismatch), after N ms; it is compiled anew'])
+  t.deepEqual(told(await story(cache))[1], [
+    'moduleCacheInvalid',
+    'the artifact cannot be used (seal-mismatch), after N ms; it is compiled anew',
+  ])
 })
 
 test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, too', (t) => {
   const { tell } = require('../dist/engine.js').load('events/story.js')
-  t.is(tell({ name: 'somethingElse', ts: 1, dur: 2, source: 'a.wasm', status: 304, reason: 'text' }), 'somethingElse a.wasm: status=304 reason=text 2.00 ms')
+  t.is(
+    tell({ name: 'somethingElse', ts: 1, dur: 2, source: 'a.wasm', status: 304, reason: 'text' }),
+    'somethingElse a.wasm: status=304 reason=text 2.00 ms'
+  )
   for (const name of NAMES) {
-    const line = tell({ name, ts: 1, dur: 2, source: 's', bytes: 1, chunks: 1, craneliftBytes: 0, artifactBytes: 1, verified: 'now', path: 'p', reason: 'r', feature: 'f', pid: 1, spool: 's', outcome: 'fresh', status: 200, what: 'w', message: 'm' })
+    const line = tell({
+      name,
+      ts: 1,
+      dur: 2,
+      source: 's',
+      bytes: 1,
+      chunks: 1,
+      craneliftBytes: 0,
+      artifactBytes: 1,
+      verified: 'now',
+      path: 'p',
+      reason: 'r',
+      feature: 'f',
+      pid: 1,
+      spool: 's',
+      outcome: 'fresh',
+      status: 200,
+      what: 'w',
+      message: 'm',
+    })
     t.false(line.includes('='), line)
     t.false(line.includes('undefined'), line)
   }
@@ -257,8 +309,13 @@ test('unfinished modules are handed off at exit, each list to a process', async 
     WASM_DISABLE_COMPILE_CACHE: '1',
   })
   t.is(stderr, '')
-  t.deepEqual(stdout.trim().split('\n'), spools.map((spool) => `handed off ${spool} number`))
-  const pids = checkTrace(t, trace).filter(({ name }) => name === 'handedOff').map(({ args }) => args.pid)
+  t.deepEqual(
+    stdout.trim().split('\n'),
+    spools.map((spool) => `handed off ${spool} number`)
+  )
+  const pids = checkTrace(t, trace)
+    .filter(({ name }) => name === 'handedOff')
+    .map(({ args }) => args.pid)
   t.is(pids.length, 3)
   t.is(pids[0], pids[1])
   t.not(pids[1], pids[2])
@@ -275,7 +332,7 @@ for (const [how, change] of [
       `${fakeNative(`return [[${JSON.stringify(spool)}], ['/another']]`)}
       native.cacheRecordCounts = () => console.log('counted')
       ${change}`,
-      { WASM_COMPILE_CACHE_FINISH: '', WASM_DISABLE_COMPILE_CACHE: '1' },
+      { WASM_COMPILE_CACHE_FINISH: '', WASM_DISABLE_COMPILE_CACHE: '1' }
     )
     t.is(stdout, 'counted\n')
     t.is(stderr, '')
@@ -291,18 +348,21 @@ test('WASM_COMPILE_CACHE_FINISH=0 hands nothing off', async (t) => {
 })
 
 test('a worker thread hands nothing off', async (t) => {
-  const { stdout } = await script(`
+  const { stdout } = await script(
+    `
     const { isMainThread, Worker } = require('node:worker_threads')
     if (isMainThread) new Worker(__filename)
     else { ${fakeNative("console.log('asked'); return ['/spool']")} }
-  `, { WASM_COMPILE_CACHE_FINISH: '', WASM_DISABLE_COMPILE_CACHE: '1' })
+  `,
+    { WASM_COMPILE_CACHE_FINISH: '', WASM_DISABLE_COMPILE_CACHE: '1' }
+  )
   t.is(stdout, '')
 })
 
 test("a hand-off that fails leaves the program's end as it was", async (t) => {
   const { stdout, stderr } = await script(
     `${fakeNative("throw new Error('disk full')")}\nprocess.on('exit', (code) => console.log('exit', code))`,
-    { WASM_COMPILE_CACHE_FINISH: '', WASM_DISABLE_COMPILE_CACHE: '1' },
+    { WASM_COMPILE_CACHE_FINISH: '', WASM_DISABLE_COMPILE_CACHE: '1' }
   )
   t.is(stdout, 'exit 0\n')
   t.is(stderr, '')

@@ -12,7 +12,8 @@ const { install } = require('./support/installation.js')
 const { until } = require('./support/processes.js')
 
 const EXAMPLES = path.join(__dirname, '../examples')
-const projects = fs.readdirSync(EXAMPLES, { withFileTypes: true })
+const projects = fs
+  .readdirSync(EXAMPLES, { withFileTypes: true })
   .filter((entry) => entry.isDirectory() && entry.name !== 'node_modules')
   .map((entry) => entry.name)
 
@@ -21,14 +22,15 @@ test.after.always(() => fs.rmSync(folder, { recursive: true, force: true, maxRet
 const home = path.join(folder, 'examples')
 
 // The Node under test is the one that scripts find, and the addon under test the one that was installed.
-const env = (more) => environment({
-  PATH: `${path.dirname(process.execPath)}${path.delimiter}${process.env.PATH}`,
-  WASM_COMPILE_CACHE: path.join(folder, 'cache'),
-  WASM_COMPILE_CACHE_FINISH: '0',
-  NAPI_RS_NATIVE_LIBRARY_PATH: undefined,
-  NODE_ENV: undefined,
-  ...more,
-})
+const env = (more) =>
+  environment({
+    PATH: `${path.dirname(process.execPath)}${path.delimiter}${process.env.PATH}`,
+    WASM_COMPILE_CACHE: path.join(folder, 'cache'),
+    WASM_COMPILE_CACHE_FINISH: '0',
+    NAPI_RS_NATIVE_LIBRARY_PATH: undefined,
+    NODE_ENV: undefined,
+    ...more,
+  })
 
 const ignored = (file) => /[\\/](?:node_modules|dist)$/.test(file)
 
@@ -56,7 +58,10 @@ const script = (...args) => npm(['run', '--silent', ...args])
 
 test.serial('nothing was compiled: the addon is that of the platform package', (t) => {
   const installed = (name) => fs.readdirSync(path.join(home, 'node_modules', name))
-  t.deepEqual(installed('wasm-compile-cache').filter((name) => /\.node$|^target$|^build$/.test(name)), [])
+  t.deepEqual(
+    installed('wasm-compile-cache').filter((name) => /\.node$|^target$|^build$/.test(name)),
+    []
+  )
   const [platform] = fs.readdirSync(path.join(home, 'node_modules')).filter((name) => name.startsWith('wasm-compile-cache-'))
   t.is(installed(platform).filter((name) => name.endsWith('.node')).length, 1)
 })
@@ -86,13 +91,16 @@ test.serial('typescript, checked as Node and as bundlers resolve it', async (t) 
 })
 
 test.serial('typescript, the compiled output', async (t) => {
-  t.is(await command(t, 'typescript', script('start')), [
-    'CommonJS: valid true, exports functions',
-    'ES module: the same exports',
-    'md5 of nothing: d41d8cd98f00b204e9800998ecf8427e',
-    'each was compiled here',
-    '',
-  ].join('\n'))
+  t.is(
+    await command(t, 'typescript', script('start')),
+    [
+      'CommonJS: valid true, exports functions',
+      'ES module: the same exports',
+      'md5 of nothing: d41d8cd98f00b204e9800998ecf8427e',
+      'each was compiled here',
+      '',
+    ].join('\n')
+  )
 })
 
 test.serial('jest, all files in one process', async (t) => {

@@ -28,8 +28,53 @@ async function assemble(wat) {
 
 /** (module (type (struct (field i32))) (func (export "run") (result i32) i32.const 7 struct.new 0 struct.get 0 0)) */
 const GC = Uint8Array.of(
-  0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 9, 2, 0x5f, 1, 0x7f, 0, 0x60, 0, 1, 0x7f, 3, 2, 1, 1, 7, 7, 1, 3, 0x72, 0x75,
-  0x6e, 0, 0, 10, 13, 1, 11, 0, 0x41, 7, 0xfb, 0, 0, 0xfb, 2, 0, 0, 0x0b
+  0,
+  0x61,
+  0x73,
+  0x6d,
+  1,
+  0,
+  0,
+  0,
+  1,
+  9,
+  2,
+  0x5f,
+  1,
+  0x7f,
+  0,
+  0x60,
+  0,
+  1,
+  0x7f,
+  3,
+  2,
+  1,
+  1,
+  7,
+  7,
+  1,
+  3,
+  0x72,
+  0x75,
+  0x6e,
+  0,
+  0,
+  10,
+  13,
+  1,
+  11,
+  0,
+  0x41,
+  7,
+  0xfb,
+  0,
+  0,
+  0xfb,
+  2,
+  0,
+  0,
+  0x0b
 )
 
 const LEGACY = `
@@ -118,7 +163,11 @@ for (const [feature, assembled] of Object.entries(modules)) {
     events.length = 0
     for (const [name, compile] of Object.entries(ways)) {
       for (const options of [undefined, { fallback: 'error' }]) {
-        const error = await t.throwsAsync(compile(bytes, options), { instanceOf: W.CompileError, code: 'ERR_WASM_UNSUPPORTED' }, name)
+        const error = await t.throwsAsync(
+          compile(bytes, options),
+          { instanceOf: W.CompileError, code: 'ERR_WASM_UNSUPPORTED' },
+          name
+        )
         t.true(error.feature.includes(feature), `${error.feature} names ${feature}`)
         t.true(error.message.includes(error.feature) && error.message.endsWith(`@+${error.offset}`), error.message)
       }
@@ -128,7 +177,7 @@ for (const [feature, assembled] of Object.entries(modules)) {
   })
 }
 
-test('a stream whose source fails after the unsupported feature rejects with the source\'s error', async (t) => {
+test("a stream whose source fails after the unsupported feature rejects with the source's error", async (t) => {
   const bytes = await modules['legacy-exceptions']
   const mine = new Error('mine')
   async function* source() {
@@ -175,7 +224,11 @@ test('bytes that are changed after the call are compiled as they were', async (t
 
 test("refused modules get V8's words", async (t) => {
   const good = await assemble('(func (export "f") (param i32) (result i32) (local.get 0))')
-  const broken = [[1, 2, 3, 4], [...good, 1], [...good.slice(0, 12), 0x40, ...good.slice(13)]]
+  const broken = [
+    [1, 2, 3, 4],
+    [...good, 1],
+    [...good.slice(0, 12), 0x40, ...good.slice(13)],
+  ]
   for (let length = 1; length < good.length; length++) broken.push(good.slice(0, length))
   for (let at = 8; at < good.length; at++) broken.push(good.with(at, good[at] ^ 0x55))
   for (const bytes of broken.map((list) => Uint8Array.from(list))) {
@@ -193,8 +246,7 @@ test("refused modules get V8's words", async (t) => {
 })
 
 test('JS string builtins', async (t) => {
-  const length = (params) =>
-    binary(functionType({ params, results: ['i'] }), importOf('wasm:js-string', 'length', 'function', [0]))
+  const length = (params) => binary(functionType({ params, results: ['i'] }), importOf('wasm:js-string', 'length', 'function', [0]))
   const bytes = length(['r'])
   const options = { builtins: ['js-string'] }
   const has = builtin.Module.imports(new builtin.Module(bytes, options)).length === 0
@@ -251,15 +303,28 @@ test('functions, memories and immutable globals cross to the built-in engine and
     { t: theirs }
   )
   t.is(back.run(), 77n + 1002n + 99n)
-  await t.throwsAsync(instance('(import "t" "constant" (global i32))', { t: theirs }), { instanceOf: W.LinkError, message: /does not match the expected type/ })
+  await t.throwsAsync(instance('(import "t" "constant" (global i32))', { t: theirs }), {
+    instanceOf: W.LinkError,
+    message: /does not match the expected type/,
+  })
 })
 
 test('a traversing exception and a trap of either engine arrive as they are', async (t) => {
   const thrown = new Error('mine')
-  const theirs = await instance(`(import "m" "f" (func $f)) ${LEGACY} (func (export "call") (call $f)) (func (export "trap") unreachable)`, {
-    m: { f() { throw thrown } },
-  })
-  const ours = await instance('(import "t" "call" (func $c)) (import "t" "trap" (func $t)) (func (export "call") (call $c)) (func (export "trap") (call $t))', { t: theirs })
+  const theirs = await instance(
+    `(import "m" "f" (func $f)) ${LEGACY} (func (export "call") (call $f)) (func (export "trap") unreachable)`,
+    {
+      m: {
+        f() {
+          throw thrown
+        },
+      },
+    }
+  )
+  const ours = await instance(
+    '(import "t" "call" (func $c)) (import "t" "trap" (func $t)) (func (export "call") (call $c)) (func (export "trap") (call $t))',
+    { t: theirs }
+  )
   t.is(t.throws(ours.call), thrown)
   t.throws(ours.trap, { instanceOf: W.RuntimeError, message: 'unreachable' })
 })
@@ -283,11 +348,17 @@ test('tables and mutable globals that JavaScript made go to whichever engine imp
   t.is(theirs.call(4), 5)
 
   const global = new W.Global({ value: 'i32', mutable: true }, 4)
-  const counter = await instance(`(import "m" "g" (global $g (mut i32))) ${LEGACY} (func (export "up") (global.set $g (i32.add (global.get $g) (i32.const 1))))`, { m: { g: global } })
+  const counter = await instance(
+    `(import "m" "g" (global $g (mut i32))) ${LEGACY} (func (export "up") (global.set $g (i32.add (global.get $g) (i32.const 1))))`,
+    { m: { g: global } }
+  )
   counter.up()
   t.is(global.value, 5)
   const held = new W.Global({ value: 'anyfunc', mutable: true }, five)
-  const holder = await instance(`(import "m" "g" (global $g (mut funcref))) ${LEGACY} (func (export "drop") (global.set $g (ref.null func)))`, { m: { g: held } })
+  const holder = await instance(
+    `(import "m" "g" (global $g (mut funcref))) ${LEGACY} (func (export "drop") (global.set $g (ref.null func)))`,
+    { m: { g: held } }
+  )
   t.is(held.value, five)
   holder.drop()
   t.is(held.value, null)
@@ -297,25 +368,41 @@ test('what belongs to one engine is refused by the other with a LinkError that s
   const ours = await instance('(table (export "t") 2 funcref) (global (export "g") (mut i32) (i32.const 1))')
   const theirs = await instance(`${LEGACY} (table (export "t") 2 funcref) (global (export "g") (mut i32) (i32.const 1))`)
   const mutable = '(import "m" "g" (global (mut i32)))'
-  for (const [wat, m, what] of [[TABLE, ours, 'a table'], [mutable + LEGACY, ours, 'a mutable global']]) {
+  for (const [wat, m, what] of [
+    [TABLE, ours, 'a table'],
+    [mutable + LEGACY, ours, 'a mutable global'],
+  ]) {
     const error = await t.throwsAsync(instance(wat, { m }), { instanceOf: W.LinkError })
-    t.regex(error.message, new RegExp(`^WebAssembly\\.Instance\\(\\): Import "m" "[tg]": ${what} .*wasm-compile-cache.*built-in engine`))
+    t.regex(
+      error.message,
+      new RegExp(`^WebAssembly\\.Instance\\(\\): Import "m" "[tg]": ${what} .*wasm-compile-cache.*built-in engine`)
+    )
   }
   const vector = await instance('(global (export "g") v128 (v128.const i32x4 1 2 3 4))')
-  const error = await t.throwsAsync(instance(`(import "m" "g" (global v128)) ${LEGACY}`, { m: vector }), { instanceOf: W.LinkError })
+  const error = await t.throwsAsync(instance(`(import "m" "g" (global v128)) ${LEGACY}`, { m: vector }), {
+    instanceOf: W.LinkError,
+  })
   t.regex(error.message, /^WebAssembly\.Instance\(\): Import "m" "g": a global of type v128 .*wasm-compile-cache/)
-  for (const [wat, what] of [['(import "m" "t" (table 2 funcref))', 'a table'], [mutable, 'a mutable global']]) {
+  for (const [wat, what] of [
+    ['(import "m" "t" (table 2 funcref))', 'a table'],
+    [mutable, 'a mutable global'],
+  ]) {
     const module = new W.Module(await assemble(wat))
     const error = t.throws(() => new W.Instance(module, { m: theirs }), { instanceOf: W.LinkError })
     t.regex(error.message, new RegExp(`^WebAssembly\\.Instance\\(\\): Import #0 .*: ${what} of the built-in engine`))
   }
   const table = new W.Table({ element: 'anyfunc', initial: 2 })
   table.set(0, theirs.run)
-  await t.throwsAsync(instance('(import "m" "t" (table 2 funcref))', { m: { t: table } }), { instanceOf: W.LinkError, message: /element 0 of the table is a function of the built-in engine/ })
+  await t.throwsAsync(instance('(import "m" "t" (table 2 funcref))', { m: { t: table } }), {
+    instanceOf: W.LinkError,
+    message: /element 0 of the table is a function of the built-in engine/,
+  })
 })
 
 test("a module that shares state with the built-in engine's instances goes there as well, cold and hot", async (t) => {
-  const main = await instance(`${LEGACY} (table (export "t") 2 funcref) (global (export "g") (mut i32) (i32.const 5)) (tag (export "tag") (param i32))`)
+  const main = await instance(
+    `${LEGACY} (table (export "t") 2 funcref) (global (export "g") (mut i32) (i32.const 5)) (tag (export "tag") (param i32))`
+  )
   const side = await assemble(`
     (import "m" "t" (table 2 funcref)) (import "m" "g" (global $g (mut i32))) (import "m" "tag" (tag (param i32)))
     (func $seven (result i32) (global.set $g (i32.const 6)) (i32.const 7))
@@ -356,8 +443,7 @@ test("imports of a fallback module are read in the standard's order, once, and V
   const module = new W.Module(bytes, FALLBACK)
   const theirs = new builtin.Module(bytes)
   const reads = []
-  const watched = (name, target) =>
-    new Proxy(target, { get: (from, key) => (reads.push(`${name}.${key}`), from[key]) })
+  const watched = (name, target) => new Proxy(target, { get: (from, key) => (reads.push(`${name}.${key}`), from[key]) })
   const imports = () => watched('', { a: watched('a', { x() {}, z: 1 }), b: watched('b', { y() {} }) })
   new W.Instance(module, imports())
   const own = reads.splice(0)
@@ -427,7 +513,9 @@ test('WASM_COMPILE_CACHE_ONLY=1 holds for the built-in engine, too', async (t) =
   const cache = path.join(dir, 'cache')
   const codes = async (flags, env) => {
     const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', ...env })
-    const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--require', register, '-e', program, file], { env: all })
+    const { stdout } = await promisify(execFile)(process.execPath, [...flags, '--require', register, '-e', program, file], {
+      env: all,
+    })
     const [told, events] = JSON.parse(stdout)
     return [[...new Set(told)], events]
   }
@@ -441,7 +529,10 @@ test('WASM_COMPILE_CACHE_ONLY=1 holds for the built-in engine, too', async (t) =
     fs.writeFileSync(file, padded(bytes, 131072))
     for (const flags of [[], UNGUARDED]) {
       const [told, events] = await codes(flags, ONLY)
-      t.true(told.every((code) => ['ERR_WASM_NOT_CACHED', 'ERR_WASM_UNSUPPORTED'].includes(code)), String(told))
+      t.true(
+        told.every((code) => ['ERR_WASM_NOT_CACHED', 'ERR_WASM_UNSUPPORTED'].includes(code)),
+        String(told)
+      )
       t.deepEqual(events, [])
     }
   }

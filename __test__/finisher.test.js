@@ -89,7 +89,11 @@ test('what a finisher stores knows of the handlers of exceptions', async (t) => 
 
 // ── The ends of a command ───────────────────────────────────────────────────────────────────────────────────────────
 
-for (const [end, name] of [['exit', 'process.exit()'], ['return', 'its own end'], ['throw', 'an uncaught exception']]) {
+for (const [end, name] of [
+  ['exit', 'process.exit()'],
+  ['return', 'its own end'],
+  ['throw', 'an uncaught exception'],
+]) {
   test(`a command that ends early by ${name} leaves one process, which ends, and a warm cache`, async (t) => {
     const cache = folder(t)
     const ended = await frozen(t, job({ end }), { cache })
@@ -98,7 +102,10 @@ for (const [end, name] of [['exit', 'process.exit()'], ['return', 'its own end']
     t.deepEqual(pids(ended), mentioning(cache), 'one, and the one that was told')
     t.is(pids(ended).length, 1)
     const [{ spool }] = named(ended, 'handedOff')
-    t.deepEqual(spools(cache).map((each) => path.join(cache, each)), [spool])
+    t.deepEqual(
+      spools(cache).map((each) => path.join(cache, each)),
+      [spool]
+    )
     t.is(fs.statSync(spool).mode & 0o7777, 0o600)
     await finish(ended)
     t.is(entries(cache).length, 1)
@@ -137,10 +144,16 @@ test('one process for all: two modules, and one of them in two partitions, are t
   const modules = [{ file }, { file: second }, { file, options: { partition: 'p' } }, { file, as: 'stream' }]
   const ended = await frozen(t, job({ modules }), { cache })
   const left = named(ended, 'handedOff').map(({ spool }) => spool)
-  t.deepEqual([...left].sort(), spools(cache).map((each) => path.join(cache, each)))
+  t.deepEqual(
+    [...left].sort(),
+    spools(cache).map((each) => path.join(cache, each))
+  )
   t.is(left.length, 3)
   const sizes = left.map((spool) => fs.statSync(spool).size)
-  t.deepEqual(sizes, [...sizes].sort((a, b) => a - b))
+  t.deepEqual(
+    sizes,
+    [...sizes].sort((a, b) => a - b)
+  )
   t.is(pids(ended).length, 1)
   t.deepEqual(mentioning(cache), pids(ended))
   t.deepEqual(inspect(pids(ended)[0]).argv, [process.execPath, FINISH, ...left])
@@ -157,7 +170,10 @@ test('a command whose modules are stored, or are not to be, leaves nobody', asyn
     t.deepEqual(pids(await run(job({}, options), { cache, env: ON })), [], JSON.stringify(options))
   }
   t.deepEqual(pids(await run(job(), { cache, env: { ...ON, WASM_DISABLE_COMPILE_CACHE: '1' } })), [])
-  t.deepEqual(files(cache).filter((name) => /\.(spool|cwasm)$/.test(name)), [])
+  t.deepEqual(
+    files(cache).filter((name) => /\.(spool|cwasm)$/.test(name)),
+    []
+  )
   await run({ modules: [{ file }] }, { cache })
   t.deepEqual(pids(await run(job(), { cache, env: ON })), [])
   t.deepEqual(mentioning(cache), [])
@@ -165,8 +181,15 @@ test('a command whose modules are stored, or are not to be, leaves nobody', asyn
 
 test('WASM_COMPILE_CACHE_FINISH=0 and finish: false leave nobody and nothing', async (t) => {
   const cache = folder(t)
-  const off = [await run(job(), { cache, env: { WASM_COMPILE_CACHE_FINISH: '0' } }), await run(job({}, { finish: false }), { cache, env: ON })]
-  for (const ended of off) t.deepEqual(story(ended).filter((name) => name !== 'optimizedReady'), ['baselineReady', 'baselineReady'])
+  const off = [
+    await run(job(), { cache, env: { WASM_COMPILE_CACHE_FINISH: '0' } }),
+    await run(job({}, { finish: false }), { cache, env: ON }),
+  ]
+  for (const ended of off)
+    t.deepEqual(
+      story(ended).filter((name) => name !== 'optimizedReady'),
+      ['baselineReady', 'baselineReady']
+    )
   t.deepEqual(mentioning(cache), [])
   t.deepEqual([...spools(cache), ...entries(cache)], [])
   const ended = await frozen(t, job({}, { finish: true }), { cache })
@@ -193,7 +216,10 @@ test('ten commands that end at once on the same module: one artifact is written'
   t.teardown(() => watcher.close())
   const commands = Array.from({ length: 10 }, () => start(job({ ready: true }), { cache, env: ON }))
   const all = await together(commands)
-  t.deepEqual(all.map(({ code }) => code), Array(10).fill(3))
+  t.deepEqual(
+    all.map(({ code }) => code),
+    Array(10).fill(3)
+  )
   const finishers = all.flatMap(pids)
   t.true(finishers.length >= 1 && finishers.length <= 10)
   t.log(`${finishers.length} finishers were started`)
@@ -281,13 +307,17 @@ test('it inherits neither files nor settings that are not meant for it', async (
   const trace = fs.readFileSync(env.WASM_COMPILE_CACHE_TRACE, 'utf8')
   const coverage = fs.readdirSync(env.NODE_V8_COVERAGE)
   const given = inspect(pid)
-  for (const name of ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'WASM_COMPILE_CACHE_TRACE']) t.false(name in given.env, name)
+  for (const name of ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'WASM_COMPILE_CACHE_TRACE'])
+    t.false(name in given.env, name)
   t.like(given.env, { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', TEST_OF_FINISHERS: 'kept' })
   t.deepEqual(given.argv, [process.execPath, FINISH, named(ended, 'handedOff')[0].spool])
   t.is(given.cwd, '/')
   t.is(given.session, pid, 'no signal of the terminal reaches it')
   for (const name of ['0', '1', '2']) t.is(given.files[name], '/dev/null')
-  t.deepEqual(Object.values(given.files).filter((name) => name.startsWith(aside)), [])
+  t.deepEqual(
+    Object.values(given.files).filter((name) => name.startsWith(aside)),
+    []
+  )
   await finish(ended)
   t.is(fs.readFileSync(env.WASM_COMPILE_CACHE_TRACE, 'utf8'), trace)
   t.deepEqual(fs.readdirSync(env.NODE_V8_COVERAGE), coverage)
@@ -375,7 +405,9 @@ test('a module that takes too long ends it, and those behind it go to another', 
   const log = path.join(made, 'log')
   const preload = path.join(made, 'preload.js')
   // The limit of the module that is stuck is over as soon as the addon, which is another, has it.
-  fs.writeFileSync(preload, `
+  fs.writeFileSync(
+    preload,
+    `
     const { appendFileSync, readFileSync } = require('node:fs')
     const { isMainThread } = require('node:worker_threads')
     const original = setTimeout
@@ -395,13 +427,22 @@ test('a module that takes too long ends it, and those behind it go to another', 
     }
     for (const file of ${JSON.stringify([addonPath(), require.resolve('../binding.js')])}) {
       if (isMainThread) require.cache[file] = { exports: native }
-    }`)
+    }`
+  )
   const env = environment({ NODE_OPTIONS: `--require ${preload}` })
   const child = spawn(process.execPath, [FINISH, next, stuck, last], { env, stdio: 'ignore' })
   t.deepEqual(await once(child, 'close'), [null, 'SIGKILL'])
-  const lines = () => fs.readFileSync(log, 'utf8').trimEnd().split('\n').map((line) => line.split(' '))
+  const lines = () =>
+    fs
+      .readFileSync(log, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(' '))
   await until(() => lines().at(-1)[1] === 'counted', 'another process has done the rest')
-  t.deepEqual(lines().map(([, what]) => what), [next, stuck, last, 'counted'])
+  t.deepEqual(
+    lines().map(([, what]) => what),
+    [next, stuck, last, 'counted']
+  )
   const [a, b, c, d] = lines().map(([pid]) => Number(pid))
   t.deepEqual([a, b, c === b, d], [child.pid, child.pid, false, c])
   t.false(fs.existsSync(stuck))

@@ -95,12 +95,19 @@ async function kill(child) {
 test('of many processes that are cold at once, one compiles, and all are right', async (t) => {
   const cache = folder(t)
   const all = await together(Array.from({ length: MANY }, () => start(job({ ready: true }), { cache })))
-  t.deepEqual(all.map(({ code }) => code), Array(MANY).fill(0))
+  t.deepEqual(
+    all.map(({ code }) => code),
+    Array(MANY).fill(0)
+  )
   for (const ended of all) t.deepEqual(results(ended), right)
   t.log(tally(all))
   t.is(compiles(all), 1)
   t.is(all.flatMap((ended) => named(ended, 'cachedModule')).length, 1)
-  for (const ended of all) t.true([COLD, FOUND, HOT].some((known) => `${known}` === `${story(ended)}`), `${story(ended)}`)
+  for (const ended of all)
+    t.true(
+      [COLD, FOUND, HOT].some((known) => `${known}` === `${story(ended)}`),
+      `${story(ended)}`
+    )
   t.is(entries(cache).length, 1)
   await warm(t, cache)
 })
@@ -180,7 +187,10 @@ test('a flight that ends without an artifact is followed by another one', async 
 test('who waits does so in the kernel, and other modules do not wait behind it', async (t) => {
   const { cache, lock } = await empty(t)
   const holder = await hold(t, lock)
-  const modules = [{ file, calls: CALLS }, { file: second, calls: [['answer']] }]
+  const modules = [
+    { file, calls: CALLS },
+    { file: second, calls: [['answer']] },
+  ]
   const { child, ended } = start({ modules }, { cache })
   await until(() => locks(lock).waiting.length === 1 && entries(cache).length === 1, 'the second module is stored')
   const before = switches(child.pid, 'wasm-flight')
@@ -191,11 +201,17 @@ test('who waits does so in the kernel, and other modules do not wait behind it',
   t.is(child.exitCode, null)
   await kill(holder)
   const told = await ended
-  t.deepEqual(told.modules.map((module) => module.results), [right, [7]])
-  t.deepEqual(named(told, 'optimizedReady').map(({ from, source: _, bytes }) => [from, bytes]), [
-    ['compiler', fs.statSync(second).size],
-    ['compiler', fs.statSync(file).size],
-  ])
+  t.deepEqual(
+    told.modules.map((module) => module.results),
+    [right, [7]]
+  )
+  t.deepEqual(
+    named(told, 'optimizedReady').map(({ from, source: _, bytes }) => [from, bytes]),
+    [
+      ['compiler', fs.statSync(second).size],
+      ['compiler', fs.statSync(file).size],
+    ]
+  )
   await warm(t, cache)
 })
 
@@ -256,7 +272,11 @@ test('a module that the ending process itself has in flight is handed off', asyn
   t.deepEqual(story(await run({ modules: [{ file: LARGE }] }, { cache })), HOT)
   const env = environment({ WASM_COMPILE_CACHE: cache })
   const listed = execFileSync(process.execPath, ['-p', LIST], { env, encoding: 'utf8' })
-  t.deepEqual(JSON.parse(listed).map(({ source }) => source), [pathToFileURL(LARGE).href], 'and keeps its name')
+  t.deepEqual(
+    JSON.parse(listed).map(({ source }) => source),
+    [pathToFileURL(LARGE).href],
+    'and keeps its name'
+  )
   t.deepEqual(litter(cache), [])
 })
 

@@ -12,8 +12,15 @@ const { environment } = require('./support/commands.js')
 
 const FLAG = '--disable-wasm-trap-handler'
 const WITH_MEMORY = [
-  'own', 'ownAsync', 'ownBytes', 'ownShared', 'ownEmpty',
-  'imported', 'importedAsync', 'importedBuiltin', 'importedShared',
+  'own',
+  'ownAsync',
+  'ownBytes',
+  'ownShared',
+  'ownEmpty',
+  'imported',
+  'importedAsync',
+  'importedBuiltin',
+  'importedShared',
 ]
 
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-guard-'))
@@ -48,7 +55,7 @@ for (const name of WITH_MEMORY) {
   })
 }
 
-test("the space of another memory is no guard region: of many memories side by side, none is accepted", (t) => {
+test('the space of another memory is no guard region: of many memories side by side, none is accepted', (t) => {
   t.deepEqual([without.neighbours, withoutButHandled.neighbours, ordinary.neighbours], [0, 0, 1])
 })
 
@@ -62,7 +69,13 @@ test('a trap is an error all the same', (t) => {
 })
 
 test("a Memory by itself is V8's, and works", (t) => {
-  t.deepEqual([without.memory, ordinary.memory], [[1, 2], [1, 2]])
+  t.deepEqual(
+    [without.memory, ordinary.memory],
+    [
+      [1, 2],
+      [1, 2],
+    ]
+  )
 })
 
 test("somebody else's handler in the place of Node's says nothing about guard regions, which are there", async (t) => {

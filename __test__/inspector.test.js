@@ -10,7 +10,16 @@ const initWabt = require('wabt')
 const FILE = path.join(__dirname, '../dist/engine.js')
 
 /** Every way in which an exported function is made: by arity, for numbers, for any signature. */
-const SIGNATURES = [[], ['i32'], ['i32', 'i32'], ['i32', 'i32', 'i32'], ['i32', 'i32', 'i32', 'i32'], ['f64'], ['i64'], ['externref']]
+const SIGNATURES = [
+  [],
+  ['i32'],
+  ['i32', 'i32'],
+  ['i32', 'i32', 'i32'],
+  ['i32', 'i32', 'i32', 'i32'],
+  ['f64'],
+  ['i64'],
+  ['externref'],
+]
 const RESULTS = ['', 'i32']
 
 /** The URLs of the scripts that V8 has for modules of WebAssembly. */
@@ -32,7 +41,10 @@ let assemblers
 test.before(async () => {
   const { parseWat } = await initWabt()
   const functions = SIGNATURES.flatMap((params, number) =>
-    RESULTS.map((result) => `(func (export "f${number}${result}") (param ${params.join(' ')}) ${result && `(result ${result}) (i32.const 7)`})`)
+    RESULTS.map(
+      (result) =>
+        `(func (export "f${number}${result}") (param ${params.join(' ')}) ${result && `(result ${result}) (i32.const 7)`})`
+    )
   )
   const bytes = parseWat('test.wat', `(module $demo ${functions.join('\n')})`).toBinary({}).buffer
   const opening = open()
@@ -75,13 +87,21 @@ test.serial('time in WebAssembly is booked under a name', (t) => {
   post('Profiler.stopPreciseCoverage')
   const script = result.find(({ url }) => url.endsWith(FILE))
   const called = script.functions.filter(({ functionName, ranges: [{ count }] }) => count > 0 && functionName === 'wasmFunction')
-  t.is(called.reduce((sum, { ranges: [{ count }] }) => sum + count, 0), functions.length)
+  t.is(
+    called.reduce((sum, { ranges: [{ count }] }) => sum + count, 0),
+    functions.length
+  )
   const text = fs.readFileSync(FILE, 'utf8')
   const from = text.indexOf("\n'api/function.js': ")
   const to = text.indexOf('\n}),\n', from)
   t.true(from !== -1)
   const inside = ({ startOffset }) => startOffset > from && startOffset < to
-  t.deepEqual(script.functions.filter(({ functionName, ranges: [range] }) => functionName === '' && inside(range) && range.count >= functions.length), [])
+  t.deepEqual(
+    script.functions.filter(
+      ({ functionName, ranges: [range] }) => functionName === '' && inside(range) && range.count >= functions.length
+    ),
+    []
+  )
 })
 
 test.serial('modules of the built-in engine that this package makes say whose they are', (t) => {

@@ -12,10 +12,15 @@ function instances(env) {
   // The young generation's growth to 48 MB would be all that RSS shows.
   const args = ['--expose-gc', '--max-semi-space-size=1', '--require', register, path.join(__dirname, 'children/instances.js')]
   return new Promise((resolve, reject) => {
-    execFile(process.execPath, args, { env: { ...process.env, WASM_DISABLE_COMPILE_CACHE: '1', ...env } }, (error, stdout, stderr) => {
-      if (error) reject(new Error(`${error.signal ?? error.code}\n${stderr}`, { cause: error }))
-      else resolve(JSON.parse(stdout))
-    })
+    execFile(
+      process.execPath,
+      args,
+      { env: { ...process.env, WASM_DISABLE_COMPILE_CACHE: '1', ...env } },
+      (error, stdout, stderr) => {
+        if (error) reject(new Error(`${error.signal ?? error.code}\n${stderr}`, { cause: error }))
+        else resolve(JSON.parse(stdout))
+      }
+    )
   })
 }
 

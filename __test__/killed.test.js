@@ -130,7 +130,9 @@ test(`${KILLS} processes are killed while they compile and write`, async (t) => 
   }
   await Promise.all(Array.from({ length: LANES }, lane))
   const left = litter(cache)
-  const kinds = Object.fromEntries(['.tmp-', '.lock', '.spool'].map((kind) => [kind, left.filter((name) => name.includes(kind)).length]))
+  const kinds = Object.fromEntries(
+    ['.tmp-', '.lock', '.spool'].map((kind) => [kind, left.filter((name) => name.includes(kind)).length])
+  )
   t.log(measured, 'killed after', counts, `${ended} ended before; left behind`, kinds)
   for (const phase of ['stream', 'baseline', 'optimizing', 'finisher']) t.true(counts[phase] > 0, phase)
   t.true(kinds['.tmp-'] > 0, 'some were killed while they wrote')

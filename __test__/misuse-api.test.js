@@ -19,7 +19,8 @@ const gc = vm.runInNewContext('gc')
 
 const run = promisify(execFile)
 
-const CALLER = '(import "e" "f" (func $f (param i32) (result i32))) (func (export "call") (param i32) (result i32) (call $f (local.get 0)))'
+const CALLER =
+  '(import "e" "f" (func $f (param i32) (result i32))) (func (export "call") (param i32) (result i32) (call $f (local.get 0)))'
 const revoked = (target) => {
   const { proxy, revoke } = Proxy.revocable(target, {})
   revoke()
@@ -73,30 +74,39 @@ check('bytes that are detached behind an asynchronous compile', async (W, { asse
 
 check('a memory that is grown and posted away while its code waits for an import', (W, { link }) => {
   const seen = []
-  const wasm = link(`(import "e" "f" (func $f (param i32) (result i32))) (memory (export "m") 1 9)
+  const wasm = link(
+    `(import "e" "f" (func $f (param i32) (result i32))) (memory (export "m") 1 9)
     (func (export "run") (result i32 i32 i32)
       (drop (call $f (i32.const 0))) (i32.store (i32.const 131072) (i32.const 42))
       (drop (call $f (i32.const 1))) (memory.fill (i32.const 65536) (i32.const 1) (i32.const 65536))
-      (i32.load (i32.const 131072)) (memory.size) (memory.grow (i32.const 1)))`, { e: { f: (step) => {
-    const before = wasm.m.buffer
-    wasm.m.grow(step + 2)
-    try {
-      seen.push(structuredClone(before, { transfer: [before] }))
-    } catch (error) {
-      seen.push(error.name)
+      (i32.load (i32.const 131072)) (memory.size) (memory.grow (i32.const 1)))`,
+    {
+      e: {
+        f: (step) => {
+          const before = wasm.m.buffer
+          wasm.m.grow(step + 2)
+          try {
+            seen.push(structuredClone(before, { transfer: [before] }))
+          } catch (error) {
+            seen.push(error.name)
+          }
+          seen.push(before.byteLength, wasm.m.buffer.byteLength)
+          collect()
+          return step
+        },
+      },
     }
-    seen.push(before.byteLength, wasm.m.buffer.byteLength)
-    collect()
-    return step
-  } } })
+  )
   return [wasm.run(), seen, wasm.m.buffer]
 })
 
 check('a shared memory that grows during a call', (W, { all, link }) => {
   const memory = new W.Memory({ initial: 1, maximum: 4, shared: true })
-  const { run } = link(`(import "e" "m" (memory 1 4 shared)) (import "e" "f" (func $f))
+  const { run } = link(
+    `(import "e" "m" (memory 1 4 shared)) (import "e" "f" (func $f))
     (func (export "run") (param i32) (result i32) (call $f) (i32.store (local.get 0) (i32.const 5)) (memory.size))`,
-    { e: { m: memory, f: () => memory.grow(1) } })
+    { e: { m: memory, f: () => memory.grow(1) } }
+  )
   return all({ second: () => run(65536), third: () => run(131072), end: () => run(4 * 65536), full: () => run(0) })
 })
 
@@ -104,15 +114,23 @@ check('a shared memory that grows during a call', (W, { all, link }) => {
 
 check('a getter of the imports that instantiates the same module, four deep, and fails at the end', (W, { all, module }) => {
   const compiled = module(CALLER)
-  const nest = (depth, last) => new W.Instance(compiled, { e: { get f() {
-    if (depth === 0) return last()
-    const inner = nest(depth - 1, last).exports.call
-    collect()
-    return inner
-  } } }).exports.call(depth)
+  const nest = (depth, last) =>
+    new W.Instance(compiled, {
+      e: {
+        get f() {
+          if (depth === 0) return last()
+          const inner = nest(depth - 1, last).exports.call
+          collect()
+          return inner
+        },
+      },
+    }).exports.call(depth)
   return all({
     works: () => nest(4, () => (x) => x + 1),
-    throws: () => nest(4, () => { throw new EvalError('deep') }),
+    throws: () =>
+      nest(4, () => {
+        throw new EvalError('deep')
+      }),
     mismatch: () => nest(4, () => 1),
   })
 })
@@ -121,13 +139,25 @@ check('a getter that grows and refills what is imported beside it', (W, { link }
   const table = new W.Table({ element: 'anyfunc', initial: 1 })
   const memory = new W.Memory({ initial: 1 })
   const { call } = link(CALLER, { e: { f: (x) => x } })
-  const wasm = link(`(import "e" "t" (table 3 funcref)) (import "e" "m" (memory 2)) (import "e" "f" (func $f))
+  const wasm = link(
+    `(import "e" "t" (table 3 funcref)) (import "e" "m" (memory 2)) (import "e" "f" (func $f))
     (type $t (func (param i32) (result i32)))
     (func (export "run") (param i32) (result i32) (i32.add (memory.size) (call_indirect (type $t) (i32.const 7) (local.get 0))))`,
-    { get e() {
-      table.grow(1, call)
-      return { t: table, m: memory, get f() { table.grow(1, call); memory.grow(1); return () => {} } }
-    } })
+    {
+      get e() {
+        table.grow(1, call)
+        return {
+          t: table,
+          m: memory,
+          get f() {
+            table.grow(1, call)
+            memory.grow(1)
+            return () => {}
+          },
+        }
+      },
+    }
+  )
   return [wasm.run(1), wasm.run(2), table.length]
 })
 
@@ -148,21 +178,27 @@ check('proxies in every place, revoked while they are used', (W, { all, module }
     imports: () => new W.Instance(compiled, revoked({})),
     namespace: () => new W.Instance(compiled, { e: revoked({}) }),
     field: () => new W.Instance(compiled, { e: { f: revoked({}) } }),
-    descriptors: () => ['Memory', 'Table', 'Global', 'Tag'].map((name) => {
-      try {
-        return new W[name](revoked({}))
-      } catch (error) {
-        return error
-      }
-    }),
+    descriptors: () =>
+      ['Memory', 'Table', 'Global', 'Tag'].map((name) => {
+        try {
+          return new W[name](revoked({}))
+        } catch (error) {
+          return error
+        }
+      }),
     receiver: () => Reflect.apply(Object.getOwnPropertyDescriptor(W.Memory.prototype, 'buffer').get, revoked({}), []),
     payload: () => new W.Exception(new W.Tag({ parameters: ['i32'] }), revoked([])),
   })
 })
 
 check('exceptions at every border', (W, { all, link }) => {
-  const throwing = (key) => ({ [key]() { throw new URIError(`in ${String(key)}`) } })
-  const through = (result, type = 'i32 i32') => link(`(import "e" "f" (func $f (result ${type}))) (func (export "f") (result ${type}) (call $f))`, { e: { f: () => result } }).f
+  const throwing = (key) => ({
+    [key]() {
+      throw new URIError(`in ${String(key)}`)
+    },
+  })
+  const through = (result, type = 'i32 i32') =>
+    link(`(import "e" "f" (func $f (result ${type}))) (func (export "f") (result ${type}) (call $f))`, { e: { f: () => result } }).f
   const { take } = link('(func (export "take") (param i32 i64) (result i32) (local.get 0))')
   return all({
     argument: () => take(throwing('valueOf'), 1n),
@@ -173,8 +209,22 @@ check('exceptions at every border', (W, { all, link }) => {
     iterator: () => through(throwing(Symbol.iterator))(),
     next: () => through({ [Symbol.iterator]: () => throwing('next') })(),
     element: () => through([1, throwing('valueOf')])(),
-    start: () => link('(import "e" "f" (func $f)) (start $f)', { e: { f() { throw new URIError('in start') } } }),
-    'undefined itself': () => link('(import "e" "f" (func $f)) (func (export "f") (call $f))', { e: { f() { throw undefined } } }).f(),
+    start: () =>
+      link('(import "e" "f" (func $f)) (start $f)', {
+        e: {
+          f() {
+            throw new URIError('in start')
+          },
+        },
+      }),
+    'undefined itself': () =>
+      link('(import "e" "f" (func $f)) (func (export "f") (call $f))', {
+        e: {
+          f() {
+            throw undefined
+          },
+        },
+      }).f(),
     initial: () => new W.Memory({ initial: throwing('valueOf') }),
     value: () => new W.Global({ value: 'i32', mutable: true }, throwing('valueOf')),
     index: () => new W.Table({ element: 'anyfunc', initial: 1 }).set(throwing('valueOf'), null),
@@ -202,10 +252,12 @@ check('imports that recurse to the end of the stack, again and again', (W, { lin
 check('argument lists of thousands', (W, { all, link }) => {
   const many = 'i32 '.repeat(1000)
   const get = (index) => `(local.get ${index})`
-  const wasm = link(`(import "e" "f" (func $f (param ${many}) (result ${many})))
+  const wasm = link(
+    `(import "e" "f" (func $f (param ${many}) (result ${many})))
     (func (export "one") (param i32) (result i32) (local.get 0))
     (func (export "many") (param ${many}) (result ${many}) ${Array.from({ length: 1000 }, (_, index) => get(index)).join('')} (call $f))`,
-    { e: { f: (...values) => values.reverse() } })
+    { e: { f: (...values) => values.reverse() } }
+  )
   const values = Array.from({ length: 50_000 }, (_, index) => index)
   const tag = new W.Tag({ parameters: Array(1000).fill('i32') })
   return all({
@@ -221,8 +273,11 @@ check('argument lists of thousands', (W, { all, link }) => {
 
 check('a table that is emptied, refilled and grown under an iteration and under the function that runs', (W, { link }) => {
   let work = () => {}
-  const { t, call } = link(`${CALLER} (table (export "t") 4 funcref) (elem (i32.const 0) 1 1 0 1) (type $t (func (param i32) (result i32)))
-    (func (export "indirect") (param i32) (result i32) (call_indirect (type $t) (i32.const 5) (local.get 0)))`, { e: { f: (x) => (work(), x + 1) } })
+  const { t, call } = link(
+    `${CALLER} (table (export "t") 4 funcref) (elem (i32.const 0) 1 1 0 1) (type $t (func (param i32) (result i32)))
+    (func (export "indirect") (param i32) (result i32) (call_indirect (type $t) (i32.const 5) (local.get 0)))`,
+    { e: { f: (x) => (work(), x + 1) } }
+  )
   const seen = []
   work = () => {
     for (let index = 0; index < t.length; index++) t.set(index, null)
@@ -247,15 +302,20 @@ check('a function that removes itself and all that leads to it, while it runs', 
     const own = link(CALLER, { e: { f: (x) => (table.set(0, null), collect(), x + 1) } })
     table.set(0, own.call)
   })()
-  const caller = link(`(import "e" "t" (table 1 funcref)) (type $t (func (param i32) (result i32)))
-    (func (export "run") (result i32) (call_indirect (type $t) (i32.const 41) (i32.const 0)))`, { e: { t: table } })
+  const caller = link(
+    `(import "e" "t" (table 1 funcref)) (type $t (func (param i32) (result i32)))
+    (func (export "run") (result i32) (call_indirect (type $t) (i32.const 41) (i32.const 0)))`,
+    { e: { t: table } }
+  )
   const outcome = caller.run()
   collect()
   return [outcome, table.get(0)]
 })
 
 check('functions, tables, globals and memories of instances that are gone', async (W, { link, module }) => {
-  const compiled = module(`${CALLER} (memory (export "m") 1) (global (export "g") (mut i32) (i32.const 6)) (table (export "t") 1 funcref) (elem (i32.const 0) 1)`)
+  const compiled = module(
+    `${CALLER} (memory (export "m") 1) (global (export "g") (mut i32) (i32.const 6)) (table (export "t") 1 funcref) (elem (i32.const 0) 1)`
+  )
   const kept = Array.from({ length: 24 }, (_, index) => {
     const { exports } = new W.Instance(compiled, { e: { f: (x) => x + index } })
     return exports[['call', 'm', 'g', 't'][index % 4]]
@@ -273,7 +333,10 @@ check('instances in a circle, dropped while one of them runs', async (W, { modul
   const round = () => {
     const ring = []
     for (let index = 0; index < 3; index++) {
-      const f = index === 0 ? (x) => (x > 20 ? (ring.splice(0), table.set(0, null), collect(), x) : ring.at(-1).call(x + 1)) : ring[index - 1].call
+      const f =
+        index === 0
+          ? (x) => (x > 20 ? (ring.splice(0), table.set(0, null), collect(), x) : ring.at(-1).call(x + 1))
+          : ring[index - 1].call
       ring.push(new W.Instance(compiled, { e: { f } }).exports)
       table.set(index, ring[index].call)
     }
@@ -292,7 +355,10 @@ check('instances that are made in start functions', (W, { all, module }) => {
   const nest = (depth, end) => new W.Instance(compiled, { e: { f: () => (depth === 0 ? end() : nest(depth - 1, end)) } })
   return all({
     deep: () => nest(30, collect).exports.m.buffer,
-    throws: () => nest(30, () => { throw new EvalError('end') }),
+    throws: () =>
+      nest(30, () => {
+        throw new EvalError('end')
+      }),
     overflow: () => {
       const forever = () => new W.Instance(compiled, { e: { f: forever } })
       try {
@@ -307,22 +373,38 @@ check('instances that are made in start functions', (W, { all, module }) => {
 check('everything is cloned and posted inside an import', (W, { link, module }) => {
   const outcomes = []
   const { port1, port2 } = new MessageChannel()
-  const wasm = link(`${CALLER} (memory (export "m") 1) (global (export "g") i32 (i32.const 1)) (table (export "t") 1 funcref)`, { e: { f: (x) => {
-    const shared = new W.Memory({ initial: 1, maximum: 1, shared: true })
-    const values = [module(CALLER), wasm.m, shared, shared.buffer, wasm.m.buffer, wasm.g, wasm.t, wasm.call, wasm, new W.Tag({ parameters: [] }), new W.RuntimeError('x')]
-    for (const value of values) {
-      for (const send of [(message) => structuredClone(message), (message) => port1.postMessage(message)]) {
-        try {
-          const clone = send(value)
-          outcomes.push(clone instanceof W.Module ? 'Module' : clone instanceof W.Memory ? 'Memory' : typeof clone)
-        } catch (error) {
-          outcomes.push(error.name)
+  const wasm = link(`${CALLER} (memory (export "m") 1) (global (export "g") i32 (i32.const 1)) (table (export "t") 1 funcref)`, {
+    e: {
+      f: (x) => {
+        const shared = new W.Memory({ initial: 1, maximum: 1, shared: true })
+        const values = [
+          module(CALLER),
+          wasm.m,
+          shared,
+          shared.buffer,
+          wasm.m.buffer,
+          wasm.g,
+          wasm.t,
+          wasm.call,
+          wasm,
+          new W.Tag({ parameters: [] }),
+          new W.RuntimeError('x'),
+        ]
+        for (const value of values) {
+          for (const send of [(message) => structuredClone(message), (message) => port1.postMessage(message)]) {
+            try {
+              const clone = send(value)
+              outcomes.push(clone instanceof W.Module ? 'Module' : clone instanceof W.Memory ? 'Memory' : typeof clone)
+            } catch (error) {
+              outcomes.push(error.name)
+            }
+          }
         }
-      }
-    }
-    collect()
-    return x
-  } } })
+        collect()
+        return x
+      },
+    },
+  })
   const outcome = wasm.call(2)
   port1.close()
   port2.close()
@@ -349,7 +431,17 @@ check('functions of both engines that call each other, throw through each other 
     }
   }
   const error = new EvalError('thrown')
-  for (const last of [() => 5, () => (collect(), 6), () => { throw error }, () => { throw null }, () => ours.call(2 ** 20)]) {
+  for (const last of [
+    () => 5,
+    () => (collect(), 6),
+    () => {
+      throw error
+    },
+    () => {
+      throw null
+    },
+    () => ours.call(2 ** 20),
+  ]) {
     end = last
     attempt(() => ours.call(9))
     attempt(() => theirs.call(9))
@@ -363,11 +455,22 @@ check('functions of both engines that call each other, throw through each other 
 
 check('a memory and a table between both engines', (W, { all, link }) => {
   const memory = new W.Memory({ initial: 1 })
-  const ours = link('(import "e" "m" (memory 1)) (import "e" "f" (func $f)) (func (export "run") (param i32) (result i32) (call $f) (i32.load (local.get 0)))', { e: { m: memory, f: () => theirs.grow() } })
-  const theirs = link(`(import "e" "m" (memory 1)) (tag $t)
+  const ours = link(
+    '(import "e" "m" (memory 1)) (import "e" "f" (func $f)) (func (export "run") (param i32) (result i32) (call $f) (i32.load (local.get 0)))',
+    { e: { m: memory, f: () => theirs.grow() } }
+  )
+  const theirs = link(
+    `(import "e" "m" (memory 1)) (tag $t)
     (func (export "grow") (drop (memory.grow (i32.const 1))) (i32.store (i32.const 65536) (i32.const 9)) (try (do) (catch_all)))
-    (func (export "size") (result i32) (memory.size))`, { e: { m: memory } })
-  return all({ grown: () => ours.run(65536), end: () => ours.run(4 * 65536), size: () => theirs.size(), buffer: () => memory.buffer })
+    (func (export "size") (result i32) (memory.size))`,
+    { e: { m: memory } }
+  )
+  return all({
+    grown: () => ours.run(65536),
+    end: () => ours.run(4 * 65536),
+    size: () => theirs.size(),
+    buffer: () => memory.buffer,
+  })
 })
 
 if (!onBuiltin) {
@@ -383,7 +486,17 @@ if (!onBuiltin) {
       ours.install()
       seen.push(globalThis.WebAssembly === engine)
     }
-    const { exports } = new engine.Instance(compiled, { get e() { toggle(); return { get f() { toggle(); return (x) => (toggle(), exports.m.grow(1) + x) } } } })
+    const { exports } = new engine.Instance(compiled, {
+      get e() {
+        toggle()
+        return {
+          get f() {
+            toggle()
+            return (x) => (toggle(), exports.m.grow(1) + x)
+          },
+        }
+      },
+    })
     t.is(exports.call(3), 4)
     t.deepEqual(seen, Array(3).fill([false, 1, true]).flat())
     t.true(exports.m instanceof WebAssembly.Memory)
@@ -432,15 +545,19 @@ test('workers that are terminated inside imports, start functions and getters', 
   const places = { import: CALLER, start: `${CALLER} (func $s (drop (call $f (i32.const 1)))) (start $s)`, getter: CALLER }
   for (const [place, text] of Object.entries(places)) {
     const bytes = assemble(text)
-    const ended = Array.from({ length: 3 }, () => new Promise((resolve, reject) => {
-      const flag = new Int32Array(new SharedArrayBuffer(4))
-      const install = onBuiltin ? undefined : path.join(__dirname, '../register.js')
-      const worker = new Worker(script, { eval: true, workerData: { install, bytes, place, flag } })
-      const told = []
-      worker.on('message', (message) => (told.push(message), worker.terminate()))
-      worker.on('error', reject)
-      worker.on('exit', (code) => resolve([code, told]))
-    }))
+    const ended = Array.from(
+      { length: 3 },
+      () =>
+        new Promise((resolve, reject) => {
+          const flag = new Int32Array(new SharedArrayBuffer(4))
+          const install = onBuiltin ? undefined : path.join(__dirname, '../register.js')
+          const worker = new Worker(script, { eval: true, workerData: { install, bytes, place, flag } })
+          const told = []
+          worker.on('message', (message) => (told.push(message), worker.terminate()))
+          worker.on('error', reject)
+          worker.on('exit', (code) => resolve([code, told]))
+        })
+    )
     t.deepEqual(await Promise.all(ended), Array(3).fill([1, ['here']]), place)
   }
 })

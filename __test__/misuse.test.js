@@ -67,7 +67,10 @@ test('the JavaScript can be loaded again over the same addon, and both copies go
   // The calls of both meet in one arena.
   const first = make(W, (a, b) => 100 * second.run(a, b))
   t.is(first.run(3, 4), 700)
-  for (const [copy, exports] of [[W, first], [again, second]]) {
+  for (const [copy, exports] of [
+    [W, first],
+    [again, second],
+  ]) {
     t.is(exports.grow(), 1)
     t.is(exports.memory.buffer.byteLength, 2 * 65536)
     const thrown = caught(() => exports.throw(7))

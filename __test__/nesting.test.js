@@ -20,7 +20,10 @@ async function run(engine, kilobytes, flags = [], child = CHILD) {
 
 /** The stack is full in every round, and V8 has as much of it as before. */
 function check(t, { before, rounds, after }) {
-  t.deepEqual(rounds.map(({ error }) => error), [FULL, FULL, 'Error: far enough', FULL])
+  t.deepEqual(
+    rounds.map(({ error }) => error),
+    [FULL, FULL, 'Error: far enough', FULL]
+  )
   const [{ levels }, ...others] = rounds
   // More once V8 has compiled it with its better tiers.
   for (const round of others) if (round.levels !== 100) t.true(round.levels > levels * 0.9, `${levels}, then ${round.levels}`)

@@ -6,27 +6,118 @@ const test = require('ava')
 const { DATA, FLOATS, INTEGERS, MIXED, differences, variants } = require('./support/operands.js')
 
 const edges = {
-  i32: ['0', '1', '-1', '2', '7', '31', '32', '33', '-7', '255', '0xff80', '0x8000', '0x12345678', '0x7fffffff', '0x80000000', '0xfffffff'],
+  i32: [
+    '0',
+    '1',
+    '-1',
+    '2',
+    '7',
+    '31',
+    '32',
+    '33',
+    '-7',
+    '255',
+    '0xff80',
+    '0x8000',
+    '0x12345678',
+    '0x7fffffff',
+    '0x80000000',
+    '0xfffffff',
+  ],
   i64: [
-    '0', '1', '-1', '2', '7', '63', '64', '65', '-7', '0x80', '0xffff8000', '0x80000000', '0x100000000', '0xfedcba9876543210',
-    '0x7fffffffffffffff', '0x8000000000000000',
+    '0',
+    '1',
+    '-1',
+    '2',
+    '7',
+    '63',
+    '64',
+    '65',
+    '-7',
+    '0x80',
+    '0xffff8000',
+    '0x80000000',
+    '0x100000000',
+    '0xfedcba9876543210',
+    '0x7fffffffffffffff',
+    '0x8000000000000000',
   ],
   // Between and at the limits of both widths and signs, halves, subnormal numbers, and NaNs of both kinds.
   f32: [
-    '0', '-0', '1', '-1', '0.5', '-0.5', '1.5', '2.5', '-2.5', '0x1.fffffep-2', '1e-45', '-1.1754942e-38', '3.4028234e38', '2147483648',
-    '-2147483648', '4294967296', '4294967040', '9223372036854775807', '-9223372036854775808', '18446744073709551615', '-0.99', '8388609',
-    'inf', '-inf', 'nan', '-nan', 'nan:0x200001',
+    '0',
+    '-0',
+    '1',
+    '-1',
+    '0.5',
+    '-0.5',
+    '1.5',
+    '2.5',
+    '-2.5',
+    '0x1.fffffep-2',
+    '1e-45',
+    '-1.1754942e-38',
+    '3.4028234e38',
+    '2147483648',
+    '-2147483648',
+    '4294967296',
+    '4294967040',
+    '9223372036854775807',
+    '-9223372036854775808',
+    '18446744073709551615',
+    '-0.99',
+    '8388609',
+    'inf',
+    '-inf',
+    'nan',
+    '-nan',
+    'nan:0x200001',
   ],
   f64: [
-    '0', '-0', '1', '-1', '0.5', '-0.5', '1.5', '2.5', '-2.5', '0x1.fffffffffffffp-2', '5e-324', '-2.225e-308', '1.7976931348623157e308',
-    '2147483647', '2147483647.5', '-2147483648.9', '-2147483649', '4294967295.5', '4294967296', '9223372036854775807', '9223372036854774784',
-    '-9223372036854775808', '-9223372036854777856', '18446744073709551615', '18446744073709549568', '-0.99', '4503599627370497.5', '1e-46',
-    '3.5e38', 'inf', '-inf', 'nan', '-nan', 'nan:0x4000000000001',
+    '0',
+    '-0',
+    '1',
+    '-1',
+    '0.5',
+    '-0.5',
+    '1.5',
+    '2.5',
+    '-2.5',
+    '0x1.fffffffffffffp-2',
+    '5e-324',
+    '-2.225e-308',
+    '1.7976931348623157e308',
+    '2147483647',
+    '2147483647.5',
+    '-2147483648.9',
+    '-2147483649',
+    '4294967295.5',
+    '4294967296',
+    '9223372036854775807',
+    '9223372036854774784',
+    '-9223372036854775808',
+    '-9223372036854777856',
+    '18446744073709551615',
+    '18446744073709549568',
+    '-0.99',
+    '4503599627370497.5',
+    '1e-46',
+    '3.5e38',
+    'inf',
+    '-inf',
+    'nan',
+    '-nan',
+    'nan:0x4000000000001',
   ],
 }
 
 const words = (list) => list.trim().split(/\s+/)
-const operator = (name, operands, result, more) => ({ name, operands, result, text: (...values) => `(${name} ${values.join(' ')})`, ...more })
+const operator = (name, operands, result, more) => ({
+  name,
+  operands,
+  result,
+  text: (...values) => `(${name} ${values.join(' ')})`,
+  ...more,
+})
 
 const INTEGER_BINARY = words('add sub mul div_s div_u rem_s rem_u and or xor shl shr_s shr_u rotl rotr')
 const INTEGER_COMPARISONS = words('eq ne lt_s lt_u gt_s gt_u le_s le_u ge_s ge_u')
@@ -79,7 +170,8 @@ function accesses() {
   const WIDTHS = { i32: words('8_s 8_u 16_s 16_u'), i64: words('8_s 8_u 16_s 16_u 32_s 32_u'), f32: [], f64: [] }
   for (const [type, narrow] of Object.entries(WIDTHS)) {
     for (const offset of ['', ' offset=3', ' offset=65528']) {
-      for (const width of ['', ...narrow]) made.push(operator(`${type}.load${width}${offset} align=1`, ['i32'], type, { values: [ADDRESSES] }))
+      for (const width of ['', ...narrow])
+        made.push(operator(`${type}.load${width}${offset} align=1`, ['i32'], type, { values: [ADDRESSES] }))
       for (const width of ['', ...new Set(narrow.map((one) => one.split('_')[0]))]) {
         made.push(operator(`${type}.store${width}${offset} align=1`, ['i32', type], undefined, { values: [ADDRESSES] }))
       }
@@ -93,7 +185,10 @@ const TYPES = ['i32', 'i64', 'f32', 'f64']
 
 function control() {
   const made = TYPES.flatMap((type) => [
-    operator(`select ${type}`, [type, type, 'i32'], type, { text: (...values) => `(select ${values.join(' ')})`, values: [undefined, undefined, CONDITIONS] }),
+    operator(`select ${type}`, [type, type, 'i32'], type, {
+      text: (...values) => `(select ${values.join(' ')})`,
+      values: [undefined, undefined, CONDITIONS],
+    }),
     operator(`typed select ${type}`, [type, type, 'i32'], type, {
       text: (...values) => `(select (result ${type}) ${values.join(' ')})`,
       values: [undefined, undefined, CONDITIONS],
@@ -125,8 +220,10 @@ function control() {
 
 const CALLED = `
   (table $functions 5 5 funcref) (elem (table $functions) (i32.const 0) func ${TYPES.map((type) => `$second_${type}`).join(' ')})
-  ${TYPES.map((type) => `(global $${type} (mut ${type}) (${type}.const 0))
-    (func $second_${type} (param ${type} ${type}) (result ${type}) (local.get 1))`).join('\n')}`
+  ${TYPES.map(
+    (type) => `(global $${type} (mut ${type}) (${type}.const 0))
+    (func $second_${type} (param ${type} ${type}) (result ${type}) (local.get 1))`
+  ).join('\n')}`
 
 const PLACES = [DATA, DATA + 5, 4096, 65_500, 65_535, 65_536, 65_537, -1].map(String)
 const LENGTHS = ['0', '1', '3', '8', '36', '200', '65536', '-1']
@@ -146,22 +243,47 @@ const INDICES = ['0', '1', '3', '7', '8', '9', '-1']
 
 function tables() {
   const made = []
-  for (const [table, type] of [['hosts', 'externref'], ['functions', 'funcref']]) {
+  for (const [table, type] of [
+    ['hosts', 'externref'],
+    ['functions', 'funcref'],
+  ]) {
     const other = `(table.get $${table}_kept (i32.const 1))`
     const call = (name, ...values) => `(${name} $${table} ${values.join(' ')})`
     const add = (name, operands, text, result, values) => made.push(operator(`${name} ${type}`, operands, result, { text, values }))
     add('table.get', ['i32'], (at) => `(ref.is_null ${call('table.get', at)})`, 'i32', [INDICES])
-    add('table.get and set', ['i32', 'i32'], (to, from) => call('table.set', to, call('table.get', from)), undefined, [INDICES, INDICES])
+    add('table.get and set', ['i32', 'i32'], (to, from) => call('table.set', to, call('table.get', from)), undefined, [
+      INDICES,
+      INDICES,
+    ])
     add('table.set', ['i32'], (at) => call('table.set', at, other), undefined, [INDICES])
-    add('ref.null', ['i32'], (at) => call('table.set', at, `(ref.null ${type === 'externref' ? 'extern' : 'func'})`), undefined, [INDICES])
+    add('ref.null', ['i32'], (at) => call('table.set', at, `(ref.null ${type === 'externref' ? 'extern' : 'func'})`), undefined, [
+      INDICES,
+    ])
     add('table.size', [], () => call('table.size'), 'i32')
     add('table.grow', ['i32'], (by) => call('table.grow', other, by), 'i32', [['0', '1', '2', '-1', '9']])
     add('table.fill', ['i32', 'i32'], (at, number) => call('table.fill', at, other, number), undefined, [INDICES, INDICES])
     const ranges = [INDICES, INDICES, INDICES]
-    add('table.copy', ['i32', 'i32', 'i32'], (...range) => `(table.copy $${table} $${table}_kept ${range.join(' ')})`, undefined, ranges)
-    add('typed select', ['i32', 'i32'], (at, which) => call('table.set', at, `(select (result ${type}) ${other} ${call('table.get', '(i32.const 2)')} ${which})`), undefined, [INDICES, CONDITIONS])
+    add(
+      'table.copy',
+      ['i32', 'i32', 'i32'],
+      (...range) => `(table.copy $${table} $${table}_kept ${range.join(' ')})`,
+      undefined,
+      ranges
+    )
+    add(
+      'typed select',
+      ['i32', 'i32'],
+      (at, which) => call('table.set', at, `(select (result ${type}) ${other} ${call('table.get', '(i32.const 2)')} ${which})`),
+      undefined,
+      [INDICES, CONDITIONS]
+    )
   }
-  made.push(operator('table.init', ['i32', 'i32', 'i32'], undefined, { text: (...range) => `(table.init $functions $elements ${range.join(' ')})`, values: [INDICES, INDICES, INDICES] }))
+  made.push(
+    operator('table.init', ['i32', 'i32', 'i32'], undefined, {
+      text: (...range) => `(table.init $functions $elements ${range.join(' ')})`,
+      values: [INDICES, INDICES, INDICES],
+    })
+  )
   return made
 }
 
@@ -186,7 +308,8 @@ test('conversions', (t) => same(t, MEMORY, conversions(), { stacks: [...FLOATS, 
 
 test('loads and stores', (t) => same(t, MEMORY, accesses(), { stacks: [...INTEGERS, ...MIXED] }))
 
-test('select, branches, calls, locals and globals', (t) => same(t, `${MEMORY} ${CALLED}`, control(), { stacks: [...INTEGERS, ...MIXED] }))
+test('select, branches, calls, locals and globals', (t) =>
+  same(t, `${MEMORY} ${CALLED}`, control(), { stacks: [...INTEGERS, ...MIXED] }))
 
 test('memory.size, grow, copy, fill and init', (t) =>
   same(t, `${MEMORY} (data $data "thirty-six bytes, for memory.init alone")`, bulk(), { stacks: [...INTEGERS, ...MIXED] }))

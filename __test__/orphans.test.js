@@ -21,13 +21,18 @@ function container(t, argv, cache) {
   const all = environment({ WASM_COMPILE_CACHE: cache })
   delete all.WASM_COMPILE_CACHE_FINISH
   return new Promise((resolve, reject) => {
-    execFile('unshare', [...user, '--pid', '--fork', '--kill-child', '--mount-proc', ...argv], { env: all, timeout: 120_000, killSignal: 'SIGKILL' }, (error, stdout, stderr) => {
-      if (error === null) return resolve(JSON.parse(stdout.trimEnd().split('\n').at(-1)))
-      if (!/^unshare: |ENOENT/.test(stderr || error.message)) return reject(new Error(`${error.message}\n${stdout}${stderr}`))
-      t.log(`no process can be process 1 here: ${stderr || error.message}`)
-      t.pass()
-      resolve()
-    })
+    execFile(
+      'unshare',
+      [...user, '--pid', '--fork', '--kill-child', '--mount-proc', ...argv],
+      { env: all, timeout: 120_000, killSignal: 'SIGKILL' },
+      (error, stdout, stderr) => {
+        if (error === null) return resolve(JSON.parse(stdout.trimEnd().split('\n').at(-1)))
+        if (!/^unshare: |ENOENT/.test(stderr || error.message)) return reject(new Error(`${error.message}\n${stdout}${stderr}`))
+        t.log(`no process can be process 1 here: ${stderr || error.message}`)
+        t.pass()
+        resolve()
+      }
+    )
   })
 }
 
@@ -45,7 +50,10 @@ test('where process 1 waits for nobody, commands leave nobody', async (t) => {
   t.is(told.pid, 1)
   t.deepEqual(told.zombies, [])
   t.deepEqual(named(told, 'handedOff'), [])
-  t.deepEqual(fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.spool')), [])
+  t.deepEqual(
+    fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.spool')),
+    []
+  )
 })
 
 test('where process 1 has loaded this package, it waits for what commands leave', async (t) => {
@@ -63,7 +71,11 @@ test('where process 1 is an init, commands leave a finisher', async (t) => {
   const cache = folder(t)
   // A shell waits for all. It stays, because another command follows.
   const script = '"$@"; r=$?; wait; exit $r'
-  const told = await container(t, ['bash', '-c', script, 'bash', process.execPath, PROCESS_1, JSON.stringify(await early(t)), '1'], cache)
+  const told = await container(
+    t,
+    ['bash', '-c', script, 'bash', process.execPath, PROCESS_1, JSON.stringify(await early(t)), '1'],
+    cache
+  )
   if (told === undefined) return
   t.not(told.pid, 1)
   t.is(named(told, 'handedOff').length, 1)

@@ -9,10 +9,12 @@ const test = require('ava')
 
 const ROOT = path.join(__dirname, '..')
 
-const node = (args, env) => new Promise((resolve) => {
-  execFile(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env } },
-    (error, stdout, stderr) => resolve({ code: error === null ? 0 : error.code, stdout, stderr }))
-})
+const node = (args, env) =>
+  new Promise((resolve) => {
+    execFile(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+      resolve({ code: error === null ? 0 : error.code, stdout, stderr })
+    )
+  })
 
 test('the tarballs hold what they should, and the platform packages say where they fit', async (t) => {
   const { code, stderr } = await node(['scripts/check-package.js'])
@@ -36,11 +38,17 @@ test('the install script does nothing, and says nothing, where an addon can be l
 test('without cargo, a build from source says what to install', async (t) => {
   const env = { PATH: path.dirname(process.execPath), WASM_COMPILE_CACHE_BUILD_FLAGS: '--no-default-features' }
   // A machine where cargo lies beside node has nothing to test here.
-  const { code, stdout, stderr } = await node(['-e', `
+  const { code, stdout, stderr } = await node(
+    [
+      '-e',
+      `
     process.env.PATH = ''
     process.argv[1] = 'scripts/install.js'
     require('./scripts/install.js')
-  `], env)
+  `,
+    ],
+    env
+  )
   t.is(code, 1)
   t.regex(stdout, /compiling it from source/)
   t.regex(stderr, /Rust \(cargo\), which was not found/)
@@ -48,10 +56,16 @@ test('without cargo, a build from source says what to install', async (t) => {
 })
 
 test('register installs, and the package can be required by name and by import', async (t) => {
-  const { code, stdout, stderr } = await node(['--require', 'wasm-compile-cache/register', '--input-type=module', '-e', `
+  const { code, stdout, stderr } = await node([
+    '--require',
+    'wasm-compile-cache/register',
+    '--input-type=module',
+    '-e',
+    `
     import wasm, { compileStreaming, Module } from 'wasm-compile-cache'
     console.log(Module === WebAssembly.Module, wasm.compileStreaming === compileStreaming)
-  `])
+  `,
+  ])
   t.is(code, 0, stderr)
   t.is(stdout, 'true true\n')
 })

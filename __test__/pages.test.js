@@ -106,13 +106,19 @@ test.after.always(() => {
 })
 
 /** A process of Node, with what it printed. */
-const node = (args, { cwd = home, env = {} } = {}) => new Promise((resolve) => {
-  execFile(process.execPath, args, { cwd, env: { ...process.env, ...env } }, (error, stdout, stderr) => resolve({ error, stdout, stderr }))
-})
+const node = (args, { cwd = home, env = {} } = {}) =>
+  new Promise((resolve) => {
+    execFile(process.execPath, args, { cwd, env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+      resolve({ error, stdout, stderr })
+    )
+  })
 
 /** A command as a page has it: variables, then node or this package's command line. */
 function command(text, { cwd, env } = {}) {
-  const words = text.replace(/ +# .*$/, '').match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g).map((word) => word.replaceAll(/["']/g, ''))
+  const words = text
+    .replace(/ +# .*$/, '')
+    .match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g)
+    .map((word) => word.replaceAll(/["']/g, ''))
   const variables = {}
   while (/^[A-Z_]+=/.test(words[0])) {
     const [name] = words[0].split('=', 1)
@@ -151,15 +157,23 @@ for (const [page, snippets] of runnable('js')) {
 // ── Commands ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The commands of a transcript, each with the lines that are shown of what it prints. */
-const shown = (code) => code.split(/^\$ /m).slice(1).map((part) => {
-  const [text, ...lines] = part.trimEnd().split('\n')
-  return { text, lines }
-})
+const shown = (code) =>
+  code
+    .split(/^\$ /m)
+    .slice(1)
+    .map((part) => {
+      const [text, ...lines] = part.trimEnd().split('\n')
+      return { text, lines }
+    })
 
 /** A line without what differs from run to run. */
 const comparable = (line, names) => {
   for (const [from, to] of names) line = line.replaceAll(from, to)
-  return line.replace(/\b[0-9a-f]{12}\b/g, 'HASH').replace(/[\d.]+ (ms|s|bytes?|[kMG]B)\b/g, 'N').replace(/\d+/g, 'N').replace(/ {2,}/g, '  ')
+  return line
+    .replace(/\b[0-9a-f]{12}\b/g, 'HASH')
+    .replace(/[\d.]+ (ms|s|bytes?|[kMG]B)\b/g, 'N')
+    .replace(/\d+/g, 'N')
+    .replace(/ {2,}/g, '  ')
 }
 
 /** Pages that begin with an empty cache. */
@@ -168,7 +182,10 @@ const FROM_NOTHING = ['docs/cli.md', 'docs/shipping.md']
 for (const [page, transcripts] of runnable('console')) {
   test(`the commands of ${page} print what it shows`, async (t) => {
     const directory = FROM_NOTHING.includes(page) ? path.join(home, `${path.basename(page, '.md')}-cache`) : cache.directory
-    const names = [['/home/me/.cache/wasm-compile-cache', directory], ['/app', home]]
+    const names = [
+      ['/home/me/.cache/wasm-compile-cache', directory],
+      ['/app', home],
+    ]
     const env = { WASM_COMPILE_CACHE: directory, WASM_COMPILE_CACHE_FINISH: '0' }
     for (const { text, lines } of transcripts.flatMap(({ code }) => shown(code))) {
       const { stdout, stderr } = await command(text, { env })
@@ -208,7 +225,8 @@ test('what is not run says why', (t) => {
   const languages = ['js', 'console', 'sh', 'dockerfile', 'text']
   for (const { page, line, language, reason } of blocks) {
     if (reason === undefined) t.true(languages.includes(language), `${page}:${line}: nothing runs "${language}"`)
-    for (const [file] of reason?.matchAll(/__test__\/\S+\.js/g) ?? []) t.true(textOf(file).includes(page), `${page}:${line}: ${file}`)
+    for (const [file] of reason?.matchAll(/__test__\/\S+\.js/g) ?? [])
+      t.true(textOf(file).includes(page), `${page}:${line}: ${file}`)
   }
   t.true(blocks.length > 20)
 })
@@ -220,15 +238,25 @@ test('no page has code that is only indented', (t) => {
 // ── What the pages list ─────────────────────────────────────────────────────────────────────────────────────────────
 
 /** The texts of all that the package is made of. */
-const sources = () => ['lib', 'src', 'crates'].flatMap((folder) => fs.readdirSync(path.join(ROOT, folder), { recursive: true })
-  .filter((name) => /\.(?:js|rs)$/.test(name) && !/\btests\b/.test(name)).map((name) => textOf(path.join(folder, name))))
+const sources = () =>
+  ['lib', 'src', 'crates'].flatMap((folder) =>
+    fs
+      .readdirSync(path.join(ROOT, folder), { recursive: true })
+      .filter((name) => /\.(?:js|rs)$/.test(name) && !/\btests\b/.test(name))
+      .map((name) => textOf(path.join(folder, name)))
+  )
 
 /** The names in the first column of a page's tables. */
-const listed = (page, pattern) => [...textOf(page).matchAll(new RegExp(`^\\| (?:.*, )?\`(${pattern})[\`=]`, 'gm'))].map(([, name]) => name)
+const listed = (page, pattern) =>
+  [...textOf(page).matchAll(new RegExp(`^\\| (?:.*, )?\`(${pattern})[\`=]`, 'gm'))].map(([, name]) => name)
 
 test('the command line is shown in full', (t) => {
-  const commands = textOf('lib/cli/main.js').match(/require\('\.\/\w+\.js'\),/g).map((line) => line.slice(11, -6))
-  const texts = runnable('console').flatMap(([, transcripts]) => transcripts.flatMap(({ code }) => shown(code))).map(({ text }) => text)
+  const commands = textOf('lib/cli/main.js')
+    .match(/require\('\.\/\w+\.js'\),/g)
+    .map((line) => line.slice(11, -6))
+  const texts = runnable('console')
+    .flatMap(([, transcripts]) => transcripts.flatMap(({ code }) => shown(code)))
+    .map(({ text }) => text)
   const named = texts.map((text) => /npx wasm-compile-cache (\w+)/.exec(text)?.[1]).filter(Boolean)
   t.deepEqual([...new Set(named)].sort(), commands.sort())
 })
@@ -237,7 +265,10 @@ test('options and their defaults are those of index.d.ts', (t) => {
   const types = textOf('index.d.ts')
   const [, options] = /^## Options\n([^]*?)^## /m.exec(textOf('docs/api.md'))
   const documented = [...options.matchAll(/^\| `(\w+)` \| (?:`([^`]*)`|none) \|/gm)]
-  t.deepEqual(documented.map(([, name]) => name), ['partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal'])
+  t.deepEqual(
+    documented.map(([, name]) => name),
+    ['partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
+  )
   for (const [, name, value] of documented) {
     if (value !== undefined) t.regex(types, new RegExp(`Default: \`${value}\`[^/]*\\*/\\s+${name}\\?:`), name)
   }
@@ -250,13 +281,17 @@ test('every event that is listed is published, and the other way round', (t) => 
 
 test('every variable that the package reads is listed, and the other way round', (t) => {
   // Unit tests have some of their own, _TEST_.
-  const read = sources().flatMap((text) => text.match(/\bWASM_(?!COMPILE_CACHE_TEST_)(?:COMPILE|DISABLE|ARCHIVE)_[A-Z_]*[A-Z]\b/g) ?? [])
+  const read = sources().flatMap(
+    (text) => text.match(/\bWASM_(?!COMPILE_CACHE_TEST_)(?:COMPILE|DISABLE|ARCHIVE)_[A-Z_]*[A-Z]\b/g) ?? []
+  )
   t.deepEqual(listed('docs/cache.md', 'WASM_\\w+').sort(), [...new Set(read)].sort())
 })
 
 test('every code of an error is explained', (t) => {
   const codes = new Set(sources().flatMap((text) => text.match(/\bERR_WASM_[A-Z_]+/g) ?? []))
-  const explained = PAGES.filter((page) => page.startsWith('docs/')).map(textOf).join()
+  const explained = PAGES.filter((page) => page.startsWith('docs/'))
+    .map(textOf)
+    .join()
   t.true(codes.size > 20)
   for (const code of codes) t.true(explained.includes(code), code)
 })

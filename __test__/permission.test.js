@@ -25,7 +25,9 @@ const SQL = require.resolve('sql.js/dist/sql-wasm.wasm')
 
 /** What lies in a folder, and what it says of its times. */
 const snapshot = (directory) =>
-  fs.readdirSync(directory, { recursive: true }).sort()
+  fs
+    .readdirSync(directory, { recursive: true })
+    .sort()
     .map((name) => [name, fs.statSync(path.join(directory, name)).mtimeMs])
 
 /** A cache that holds the module, made without the permission model. */
@@ -67,10 +69,17 @@ test('a worker thread of such a program, too', async (t) => {
 test('without the permission to write there, nothing is made: no cache, and no finisher', async (t) => {
   const cache = path.join(folder(t), 'cache')
   const env = { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1' }
-  for (const [file, how] of [[await moduleFile(t, TEXT), 'optimized'], [SQL, 'return']]) {
+  for (const [file, how] of [
+    [await moduleFile(t, TEXT), 'optimized'],
+    [SQL, 'return'],
+  ]) {
     const flags = allow(file, `--allow-fs-read=${cache}/*`, '--allow-child-process')
     const { told, stderr } = await program('permission.js', [file, how], { flags, env })
-    t.deepEqual(told.events.filter((name) => /cache|handedOff/i.test(name)), [], how)
+    t.deepEqual(
+      told.events.filter((name) => /cache|handedOff/i.test(name)),
+      [],
+      how
+    )
     t.is(stderr, '')
     t.false(fs.existsSync(cache))
   }
@@ -83,7 +92,10 @@ test('without the permission to write there, what is there is used and left as i
   for (const name of fs.readdirSync(cache, { recursive: true })) if (name.endsWith('.ok')) fs.rmSync(path.join(cache, name))
   const before = snapshot(cache)
   const env = { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1' }
-  const { told, stderr } = await program('permission.js', [file, 'optimized'], { flags: allow(file, `--allow-fs-read=${cache}/*`), env })
+  const { told, stderr } = await program('permission.js', [file, 'optimized'], {
+    flags: allow(file, `--allow-fs-read=${cache}/*`),
+    env,
+  })
   t.true(told.events.includes('moduleCacheHit'))
   t.is(stderr, '')
   t.deepEqual(snapshot(cache), before)
@@ -94,8 +106,14 @@ test('without the permission to read there, the cache is not used', async (t) =>
   const cache = await warm(t, file)
   const before = snapshot(cache)
   for (const more of [[], [`--allow-fs-write=${cache}/*`]]) {
-    const { told, stderr } = await program('permission.js', [file, 'optimized'], { flags: allow(file, ...more), env: { WASM_COMPILE_CACHE: cache } })
-    t.deepEqual(told.events.filter((name) => /cache/i.test(name)), [])
+    const { told, stderr } = await program('permission.js', [file, 'optimized'], {
+      flags: allow(file, ...more),
+      env: { WASM_COMPILE_CACHE: cache },
+    })
+    t.deepEqual(
+      told.events.filter((name) => /cache/i.test(name)),
+      []
+    )
     t.true(told.events.includes('optimizedReady'))
     t.is(stderr, '')
     t.deepEqual(snapshot(cache), before)
@@ -119,17 +137,26 @@ test('without the permission to start processes, none is left behind, and no mod
   const cache = path.join(folder(t), 'cache')
   fs.mkdirSync(cache, { mode: 0o700 })
   const flags = allow(SQL, `--allow-fs-read=${cache}/*`, `--allow-fs-write=${cache}/*`)
-  const { told, stderr } = await program('permission.js', [SQL, 'return'], { flags, env: { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1' } })
+  const { told, stderr } = await program('permission.js', [SQL, 'return'], {
+    flags,
+    env: { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1' },
+  })
   t.false(told.events.includes('handedOff'))
   t.is(stderr, '')
-  t.deepEqual(fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.spool')), [])
+  t.deepEqual(
+    fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.spool')),
+    []
+  )
 })
 
 test('with the permission for processes and threads, the one that is left behind finishes the module', async (t) => {
   const cache = path.join(folder(t), 'cache')
   fs.mkdirSync(cache, { mode: 0o700 })
   const flags = allow(SQL, `--allow-fs-read=${cache}/*`, `--allow-fs-write=${cache}/*`, '--allow-child-process', '--allow-worker')
-  const { told } = await program('permission.js', [SQL, 'return'], { flags, env: { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1' } })
+  const { told } = await program('permission.js', [SQL, 'return'], {
+    flags,
+    env: { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1' },
+  })
   t.true(told.events.includes('handedOff'))
   await until(() => entries(cache).length === 1, 'the artifact')
   if (linux) await over(mentioning(cache))
@@ -141,7 +168,7 @@ test('a file: URL that may not be read is the error that Node has for it', async
   t.is(told.error, 'ERR_ACCESS_DENIED')
 })
 
-test("the command of docs/compatibility.md is all that a program needs, and its parts are needed", async (t) => {
+test('the command of docs/compatibility.md is all that a program needs, and its parts are needed', async (t) => {
   const app = folder(t)
   const modules = path.join(app, 'node_modules')
   const addon = fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))
@@ -154,11 +181,15 @@ test("the command of docs/compatibility.md is all that a program needs, and its 
   }
   fs.writeFileSync(path.join(app, 'app.js'), 'console.log(typeof WebAssembly.Module.tier)')
   const [, command] = /^node (--permission .*)$/m.exec(fs.readFileSync(path.join(ROOT, 'docs/compatibility.md'), 'utf8'))
-  const words = command.split(' ').map((word) => word.replace(/^(.*=)?\/app\//, (_, option = '') => `${option}${fs.realpathSync(app)}/`))
-  const given = major < 22
-    ? words.map((word) => word.replace('--permission', '--experimental-permission').replace('/node_modules', '/*'))
-    : words
-  const run = (argv) => promisify(execFile)(process.execPath, argv, { cwd: app, env: environment({ WASM_COMPILE_CACHE: path.join(app, 'cache') }) })
+  const words = command
+    .split(' ')
+    .map((word) => word.replace(/^(.*=)?\/app\//, (_, option = '') => `${option}${fs.realpathSync(app)}/`))
+  const given =
+    major < 22
+      ? words.map((word) => word.replace('--permission', '--experimental-permission').replace('/node_modules', '/*'))
+      : words
+  const run = (argv) =>
+    promisify(execFile)(process.execPath, argv, { cwd: app, env: environment({ WASM_COMPILE_CACHE: path.join(app, 'cache') }) })
   const { stdout, stderr } = await run(given)
   t.is(stdout, 'function\n')
   t.notRegex(stderr, /WasmCompileCacheWarning/)

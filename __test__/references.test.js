@@ -157,7 +157,10 @@ for (const tier of tiers) {
           },
         })
         go(0)
-        t.deepEqual(seen, [5, 4, 3, 2, 1, 0].map((at) => [at, numbers(count)]))
+        t.deepEqual(
+          seen,
+          [5, 4, 3, 2, 1, 0].map((at) => [at, numbers(count)])
+        )
       }
     }
   })
@@ -194,7 +197,17 @@ for (const tier of tiers) {
   })
 
   test.serial(`${tier}: a conversion that sends values to wasm, too`, (t) => {
-    const exported = start('ways', { ...IMPORTS, many: () => ({ *[Symbol.iterator]() { for (const value of values(MANY)) { crowd(exported); yield value } } }) })
+    const exported = start('ways', {
+      ...IMPORTS,
+      many: () => ({
+        *[Symbol.iterator]() {
+          for (const value of values(MANY)) {
+            crowd(exported)
+            yield value
+          }
+        },
+      }),
+    })
     const converted = { valueOf: () => (crowd(exported), 1) }
     t.is(exported.takeTwo(new Value('first'), converted).name, 'first')
     t.deepEqual(names(exported.takeThree(new Value('first'), converted, new Value('third'))), ['first', 'third'])

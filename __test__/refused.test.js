@@ -34,7 +34,11 @@ function moduleOf(name, bodies, ...behind) {
     Buffer.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0),
     section(0, leb128(name.length), Buffer.from(name)),
     section(1, [1, 0x60, 1, 0x7f, 1, 0x7f]),
-    section(3, count, bodies.map(() => 0)),
+    section(
+      3,
+      count,
+      bodies.map(() => 0)
+    ),
     section(10, count, ...bodies.flatMap((body) => [leb128(body.length), body])),
     ...behind,
   ])

@@ -249,8 +249,16 @@ test.serial('when the server fails: stale-if-error, unless what is stale must be
 test.serial('Vary: only a request with the same headers is answered', async (t) => {
   const site = await server(t, { vary: 'X-Kind, Accept-Encoding', 'cache-control': 'max-age=600' })
   const kind = (value) => new Request(site.url, { headers: { 'x-kind': value, 'x-other': `${Math.random()}` } })
-  t.deepEqual(await sequence(t, site, kind('a'), kind('a'), kind('b'), kind('b'), site.url),
-    ['fetched', 'fresh', 'fetched', 'fresh', 'fetched', 200, 200, 200])
+  t.deepEqual(await sequence(t, site, kind('a'), kind('a'), kind('b'), kind('b'), site.url), [
+    'fetched',
+    'fresh',
+    'fetched',
+    'fresh',
+    'fetched',
+    200,
+    200,
+    200,
+  ])
 })
 
 test.serial('other credentials are not served without asking', async (t) => {
@@ -277,7 +285,10 @@ async function twoUsers(t, dates) {
 }
 
 test.serial("a date does not make one user's module another's", async (t) => {
-  for (const dates of [{ plain: JANUARY, secret: JUNE }, { plain: JUNE, secret: JUNE }]) {
+  for (const dates of [
+    { plain: JANUARY, secret: JUNE },
+    { plain: JUNE, secret: JUNE },
+  ]) {
     const headers = { authorization: 'secret' }
     for (const first of [({ url }) => new Request(url, { headers }), ({ url }) => fetch(url, { headers })]) {
       const site = await twoUsers(t, dates)
@@ -323,34 +334,47 @@ test.serial('only-if-cached: what is there, or what fetch() makes of it', async 
   t.deepEqual(await sequence(t, site, request()), ['fresh'])
 })
 
-test.serial('requests that are not for the whole resource, or make conditions themselves, go to the server as they are', async (t) => {
-  for (const init of [
-    { method: 'POST', body: 'x', duplex: 'half' },
-    { headers: { range: 'bytes=0-' } },
-    { headers: { 'if-none-match': '"another"' } },
-    { headers: { 'cache-control': 'no-store' } },
-    { integrity: 'sha256-AAAA' },
-  ]) {
+test.serial(
+  'requests that are not for the whole resource, or make conditions themselves, go to the server as they are',
+  async (t) => {
+    for (const init of [
+      { method: 'POST', body: 'x', duplex: 'half' },
+      { headers: { range: 'bytes=0-' } },
+      { headers: { 'if-none-match': '"another"' } },
+      { headers: { 'cache-control': 'no-store' } },
+      { integrity: 'sha256-AAAA' },
+    ]) {
+      const site = await server(t, { etag: '"e"', 'cache-control': 'max-age=600' })
+      await load(site.url)
+      await outcome(compileStreaming(new Request(site.url, init), { minSize: 0 }))
+      await flush()
+      t.deepEqual(
+        site.asked.map(({ status }) => status),
+        [200, 200],
+        JSON.stringify(init)
+      )
+      const { headers, method } = site.asked[1]
+      t.is(method, init.method ?? 'GET')
+      for (const [name, value] of Object.entries(init.headers ?? {})) t.is(headers[name], value)
+      t.is(headers['if-none-match'], init.headers?.['if-none-match'])
+    }
     const site = await server(t, { etag: '"e"', 'cache-control': 'max-age=600' })
-    await load(site.url)
-    await outcome(compileStreaming(new Request(site.url, init), { minSize: 0 }))
-    await flush()
-    t.deepEqual(site.asked.map(({ status }) => status), [200, 200], JSON.stringify(init))
-    const { headers, method } = site.asked[1]
-    t.is(method, init.method ?? 'GET')
-    for (const [name, value] of Object.entries(init.headers ?? {})) t.is(headers[name], value)
-    t.is(headers['if-none-match'], init.headers?.['if-none-match'])
+    t.deepEqual(await sequence(t, site, new Request(site.url, { method: 'POST' }), site.url), unknown)
   }
-  const site = await server(t, { etag: '"e"', 'cache-control': 'max-age=600' })
-  t.deepEqual(await sequence(t, site, new Request(site.url, { method: 'POST' }), site.url), unknown)
-})
+)
 
 test.serial("the request's own headers go with a condition, and its Cache-Control counts", async (t) => {
   const site = await server(t, { etag: '"e"', 'cache-control': 'max-age=600' })
   await load(site.url)
   const request = (control) => new Request(site.url, { headers: { 'x-mine': 'yes', 'cache-control': control } })
-  t.deepEqual(await sequence(t, site, request('no-cache'), request('max-age=600'), request('min-fresh=9999')),
-    ['revalidated', 'fresh', 'revalidated', 200, 304, 304])
+  t.deepEqual(await sequence(t, site, request('no-cache'), request('max-age=600'), request('min-fresh=9999')), [
+    'revalidated',
+    'fresh',
+    'revalidated',
+    200,
+    304,
+    304,
+  ])
   await load(request('no-cache'))
   t.like(site.asked[0].headers, { 'x-mine': 'yes', 'cache-control': 'no-cache', 'if-none-match': '"e"' })
   // What a client would put up with is not what it gets.

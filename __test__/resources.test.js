@@ -42,7 +42,9 @@ const asked = (site) => site.asked.splice(0).map(({ status, bytes }) => [status,
 
 /** The files in a part of the cache. */
 const part = (cache, name) =>
-  files(cache).filter((file) => file.includes(`${path.sep}${name}${path.sep}`)).map((file) => path.join(cache, file))
+  files(cache)
+    .filter((file) => file.includes(`${path.sep}${name}${path.sep}`))
+    .map((file) => path.join(cache, file))
 
 test('200, then 304 without a body, then no request, then after a new deployment 200', async (t) => {
   const cache = folder(t)
@@ -73,7 +75,10 @@ test('a server without ETags is asked by its Last-Modified', async (t) => {
   const cache = folder(t)
   const site = await origin(t, first, { 'last-modified': 'Sat, 01 Nov 2025 10:00:00 GMT' })
   for (const as of ['url', 'request']) await load(cache, { url: site.url.href, as })
-  t.deepEqual(asked(site), [[200, SIZE], [304, 0]])
+  t.deepEqual(asked(site), [
+    [200, SIZE],
+    [304, 0],
+  ])
 })
 
 test('what a program fetched itself serves a later URL, by a 304, and that a later one without a request', async (t) => {
@@ -86,7 +91,11 @@ test('what a program fetched itself serves a later URL, by a 304, and that a lat
   t.deepEqual(how(await load(cache, { ...job, as: 'response' })), [1001, undefined, ...HOT])
   // The program's own did not take away what we know of ours.
   t.deepEqual(how(await load(cache, job)), [1001, 'fresh', ...HOT])
-  t.deepEqual(asked(site), [[200, SIZE], [304, 0], [200, SIZE]])
+  t.deepEqual(asked(site), [
+    [200, SIZE],
+    [304, 0],
+    [200, SIZE],
+  ])
 })
 
 test('a Response is the module that its bytes are, whatever its validators led to before', async (t) => {
@@ -110,7 +119,11 @@ test('an artifact that was evicted is made of the bytes that were kept', async (
   for (const file of entries(cache)) fs.rmSync(file)
   t.deepEqual(how(await load(cache, job)), [1001, 'revalidated', ...COLD])
   t.deepEqual(how(await load(cache, job)), [1001, 'revalidated', ...HOT])
-  t.deepEqual(asked(site), [[200, SIZE], [304, 0], [304, 0]])
+  t.deepEqual(asked(site), [
+    [200, SIZE],
+    [304, 0],
+    [304, 0],
+  ])
 })
 
 test('without artifact and bytes no condition is sent, fresh or not', async (t) => {
@@ -121,7 +134,10 @@ test('without artifact and bytes no condition is sent, fresh or not', async (t) 
     await load(cache, job)
     for (const file of [...entries(cache), ...part(cache, 'wasm')]) fs.rmSync(file)
     t.deepEqual(how(await load(cache, job)), [1001, 'fetched', ...COLD])
-    t.deepEqual(asked(site), [[200, SIZE], [200, SIZE]])
+    t.deepEqual(asked(site), [
+      [200, SIZE],
+      [200, SIZE],
+    ])
     t.is(part(cache, 'wasm').length, 1)
   }
 })
@@ -137,7 +153,13 @@ test('where the built-in engine may have to take over, the artifact without the 
   fs.rmSync(part(cache, 'wasm')[0])
   t.deepEqual(how(await load(cache, job)).slice(0, 2), [1003, 'fetched'])
   t.deepEqual(how(await load(cache, job)), [1003, 'revalidated', ...HOT])
-  t.deepEqual(asked(site), [[200, SIZE], [304, 0], [304, 0], [200, SIZE], [304, 0]])
+  t.deepEqual(asked(site), [
+    [200, SIZE],
+    [304, 0],
+    [304, 0],
+    [200, SIZE],
+    [304, 0],
+  ])
 })
 
 test('bytes that were damaged are fetched again, and the artifact alone is enough', async (t) => {
@@ -152,7 +174,12 @@ test('bytes that were damaged are fetched again, and the artifact alone is enoug
   t.deepEqual(how(await load(cache, job)), [1001, 'revalidated', ...HOT])
   for (const entry of entries(cache)) fs.rmSync(entry)
   t.deepEqual(how(await load(cache, job)), [1001, 'fetched', ...COLD])
-  t.deepEqual(asked(site), [[200, SIZE], [304, 0], [304, 0], [200, SIZE]])
+  t.deepEqual(asked(site), [
+    [200, SIZE],
+    [304, 0],
+    [304, 0],
+    [200, SIZE],
+  ])
   t.deepEqual(fs.readFileSync(file), first)
 })
 
@@ -184,7 +211,10 @@ test('partitions have records of their own', async (t) => {
   t.deepEqual(how(await load(cache, job)), [1001, 'fetched', ...COLD])
   t.deepEqual(how(await load(cache, { ...job, options })), [1001, 'fetched', ...COLD])
   t.deepEqual(how(await load(cache, { ...job, options })), [1001, 'fresh', ...HOT])
-  t.deepEqual(asked(site), [[200, SIZE], [200, SIZE]])
+  t.deepEqual(asked(site), [
+    [200, SIZE],
+    [200, SIZE],
+  ])
 })
 
 test('cache: false and "read-only" record nothing; "read-only" uses what is there, and changes nothing', async (t) => {
@@ -203,7 +233,10 @@ test('cache: false and "read-only" record nothing; "read-only" uses what is ther
   site.headers = { etag: '"2"', 'cache-control': 'no-store' }
   t.deepEqual(how(await load(cache, readOnly)), [1001, 'changed', ...HOT])
   t.deepEqual(fs.readFileSync(record), before)
-  t.deepEqual(asked(site).map(([status]) => status), [200, 304, 200])
+  t.deepEqual(
+    asked(site).map(([status]) => status),
+    [200, 304, 200]
+  )
   t.deepEqual(how(await load(cache, { ...job, options: { cache: false } })).slice(0, 2), [1001, 'fetched'])
 })
 
@@ -270,14 +303,20 @@ test('after a redirection the server is always asked, and where that leads now i
   const cache = folder(t)
   const headers = { etag: '"1"', 'cache-control': 'max-age=3600' }
   const site = await origin(t, first, headers, (request, site) =>
-    request.url === '/latest.wasm' ? { status: 302, headers: { location: site.target } } : standard(request, site))
+    request.url === '/latest.wasm' ? { status: 302, headers: { location: site.target } } : standard(request, site)
+  )
   site.target = '/one.wasm'
   const job = { url: site.at('latest.wasm').href }
   const cold = await load(cache, job)
   t.deepEqual(how(cold), [1001, 'fetched', ...COLD])
   t.is(named(cold, 'compiledModule')[0].source, site.at('one.wasm').href)
   t.deepEqual(how(await load(cache, job)), [1001, 'revalidated', ...HOT])
-  t.deepEqual(asked(site), [[302, 0], [200, SIZE], [302, 0], [304, 0]])
+  t.deepEqual(asked(site), [
+    [302, 0],
+    [200, SIZE],
+    [302, 0],
+    [304, 0],
+  ])
   // Another resource that happens to have the same ETag: its 304 says nothing about the first.
   Object.assign(site, { body: second, target: '/two.wasm' })
   t.deepEqual(how(await load(cache, job)), [1002, 'fetched', ...COLD])
@@ -295,9 +334,12 @@ test('secrets of a request are not written down', async (t) => {
   await promisify(execFile)(process.execPath, ['-e', program], { env })
   t.is(part(cache, 'url').length, 1)
   // Nor what a table of digests would find them by.
-  const digests = ['open sesame', 'Bearer open sesame', JSON.stringify([['authorization', 'Bearer open sesame']])]
-    .map((text) => createHash('sha256').update(text).digest('base64'))
-  for (const file of files(cache).map((name) => path.join(cache, name)).filter((file) => fs.statSync(file).isFile())) {
+  const digests = ['open sesame', 'Bearer open sesame', JSON.stringify([['authorization', 'Bearer open sesame']])].map((text) =>
+    createHash('sha256').update(text).digest('base64')
+  )
+  for (const file of files(cache)
+    .map((name) => path.join(cache, name))
+    .filter((file) => fs.statSync(file).isFile())) {
     for (const secret of ['open sesame', ...digests]) t.false(fs.readFileSync(file).includes(secret), file)
   }
 })

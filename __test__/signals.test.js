@@ -68,7 +68,10 @@ for (const name of FAULTS) {
     const file = await moduleFile(t, MODULE)
     const { code, stdout } = await run(file, name, 'listening', ['--require', REGISTER])
     t.is(code, 0)
-    t.regex(stdout, /^RuntimeError: divide by zero\nRuntimeError: unreachable\n(RuntimeError: memory access out of bounds\n){2}after\nheard SIG\w+\n$/)
+    t.regex(
+      stdout,
+      /^RuntimeError: divide by zero\nRuntimeError: unreachable\n(RuntimeError: memory access out of bounds\n){2}after\nheard SIG\w+\n$/
+    )
     if (name !== 'SIGSEGV') await equal(t, name, 'listening')
   })
 
@@ -76,7 +79,11 @@ for (const name of FAULTS) {
     const file = await moduleFile(t, MODULE)
     for (const job of ['unlistened', 'workerUnlistened']) {
       const { stdout, signal } = await run(file, name, job, ['--require', REGISTER])
-      t.is(stdout.match(/^RuntimeError: divide by zero\nRuntimeError: unreachable\n(RuntimeError: memory access out of bounds\n){2}/gm).length, 2)
+      t.is(
+        stdout.match(/^RuntimeError: divide by zero\nRuntimeError: unreachable\n(RuntimeError: memory access out of bounds\n){2}/gm)
+          .length,
+        2
+      )
       t.is(signal, job === 'unlistened' ? name : null)
     }
   })

@@ -28,7 +28,7 @@ onLinux('a small module takes a page of executable memory, and no other thread',
 const square = assemble('(module (func (export "f") (param f64) (result f64) (f64.mul (local.get 0) (local.get 0))))')
 const made = () => native.piecesOfCode()[1]
 
-test.serial('a module is one piece of code, its trampolines are the process\', and the same bytes are compiled once', async (t) => {
+test.serial("a module is one piece of code, its trampolines are the process', and the same bytes are compiled once", async (t) => {
   const bytes = await square
   const first = new W.Module(variant(bytes, 'first'), UNSTORED)
   const before = made()
@@ -55,7 +55,7 @@ test.serial('imports of one signature share their trampolines', async (t) => {
   t.is(made() - before, 1)
 })
 
-test.serial('the optimizing tier\'s piece takes the place of the baseline\'s', async (t) => {
+test.serial("the optimizing tier's piece takes the place of the baseline's", async (t) => {
   const bytes = await square
   new W.Module(variant(bytes, 'trampolines'), UNSTORED)
   const [before] = native.piecesOfCode()

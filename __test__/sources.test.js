@@ -122,7 +122,7 @@ for (const [name, value] of Object.entries({
 
 test('the MIME type is compared in any case (the built-in of Node is stricter than the specification)', async (t) => {
   for (const type of ['Application/WASM', 'APPLICATION/WASM', ' application/Wasm']) {
-    t.true(await compileStreaming(response(answer, { 'content-type': type })) instanceof Module)
+    t.true((await compileStreaming(response(answer, { 'content-type': type }))) instanceof Module)
   }
   // U+017F folds to s in Unicode, not in ASCII. Only a header map of our own can carry it.
   const folded = { headers: { 'content-type': 'application/wa\u017Fm' }, ok: true, body: null }
@@ -141,7 +141,7 @@ test('a response may still be cloned in the turn in which it was passed', async 
   const value = response()
   const promise = compileStreaming(value)
   const clone = value.clone()
-  t.true(await promise instanceof Module)
+  t.true((await promise) instanceof Module)
   t.deepEqual(new Uint8Array(await clone.arrayBuffer()), answer)
 })
 
@@ -154,7 +154,11 @@ test('the error of a stream is passed on as it is', async (t) => {
     t.is((await outcome(compileStreaming(response(stream)))).error, mine)
   }
   const mine = new RangeError('mine')
-  const readable = new Readable({ read() { this.destroy(mine) } })
+  const readable = new Readable({
+    read() {
+      this.destroy(mine)
+    },
+  })
   t.is((await outcome(compileStreaming(readable))).error, mine)
   const broken = new Readable({ read() {} })
   broken.on('error', () => {}).destroy(mine)
@@ -215,7 +219,7 @@ function fromOtherRealm() {
         yield bytes.slice(50).buffer
       })(),
     })`,
-    context,
+    context
   )
 }
 
@@ -223,13 +227,14 @@ const kinds = {
   'a Response': () => response(),
   'a promise of a Response': async () => response(),
   'a ReadableStream': () => streamOf(...split(answer, 5, 6, 70)),
-  'a ReadableStream of bytes': () => new ReadableStream({
-    type: 'bytes',
-    start(controller) {
-      controller.enqueue(answer.slice())
-      controller.close()
-    },
-  }),
+  'a ReadableStream of bytes': () =>
+    new ReadableStream({
+      type: 'bytes',
+      start(controller) {
+        controller.enqueue(answer.slice())
+        controller.close()
+      },
+    }),
   'a ReadableStream from which the front was already read': async () => {
     const { stream } = webStream([new Uint8Array(4), answer])
     const reader = stream.getReader()
@@ -298,10 +303,13 @@ test('a source: the body of a request that a server receives', async (t) => {
   let received
   const url = await serve(t, (request, reply) => {
     received = compileStreaming(request)
-    received.then(() => reply.end(), (error) => reply.end(error.message))
+    received.then(
+      () => reply.end(),
+      (error) => reply.end(error.message)
+    )
   })
   await (await fetch(url, { method: 'POST', body: answer, headers: WASM })).text()
-  t.true(await received instanceof Module)
+  t.true((await received) instanceof Module)
   const reply = await fetch(url, { method: 'POST', body: answer, headers: { 'content-type': 'text/plain' } })
   t.is(await reply.text(), "WebAssembly response has unsupported MIME type 'text/plain'")
   await t.throwsAsync(received, { instanceOf: TypeError })
@@ -340,7 +348,13 @@ test('an IncomingMessage is held to the rules of a Response, in the same words',
 test('names with a lone surrogate: what only looks like a Response or a file is read all the same', async (t) => {
   const body = () => ({ ok: true, status: 200, headers: new Map([['content-type', 'application/wasm']]), body: answer })
   await isAnswer(t, { ...body(), url: 'https://example.org/\ud800' })
-  await isAnswer(t, { ...body(), url: 'https://example.org/\ud800', type: 'basic', redirected: false, headers: new Headers({ ...WASM, etag: '"1"' }) })
+  await isAnswer(t, {
+    ...body(),
+    url: 'https://example.org/\ud800',
+    type: 'basic',
+    redirected: false,
+    headers: new Headers({ ...WASM, etag: '"1"' }),
+  })
   const stream = Readable.from([answer])
   await isAnswer(t, Object.assign(stream, { path: '/x\udc00' }))
 })
@@ -386,7 +400,7 @@ test('bytes are taken as they are when the call is made', async (t) => {
   const bytes = answer.slice()
   const promise = compileStreaming(bytes)
   bytes.fill(0xff)
-  t.true(await promise instanceof Module)
+  t.true((await promise) instanceof Module)
 })
 
 test('a response whose connection breaks rejects with the error of its stream', async (t) => {

@@ -25,7 +25,10 @@ async function child(job) {
   let stdout = ''
   started.stdout.setEncoding('utf8').on('data', (text) => (stdout += text))
   const [code, signal] = await once(started, 'close')
-  const lines = stdout.trimEnd().split('\n').map((line) => JSON.parse(line))
+  const lines = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   if (code !== 0) throw new Error(`the process ended with ${signal ?? code} in ${lines.at(-1).began}`)
   return lines.filter(({ began }) => began === undefined)
 }
@@ -42,8 +45,10 @@ async function run(mode) {
 function log(t, results) {
   const folders = new Map()
   const line = (name, { builtin, ours }) =>
-    t.log(`${name}: built-in ${builtin.passed} passed, ${builtin.failed} failed; ` +
-      `ours ${ours.passed} passed, ${ours.failed} failed, ${ours.excused} excused`)
+    t.log(
+      `${name}: built-in ${builtin.passed} passed, ${builtin.failed} failed; ` +
+        `ours ${ours.passed} passed, ${ours.failed} failed, ${ours.excused} excused`
+    )
   for (const { name, builtin, ours } of results) {
     line(name, { builtin, ours })
     const folder = path.dirname(name)
@@ -64,10 +69,16 @@ for (const mode of MODES) {
     log(t, results)
     // Node 20's built-in passes 82,000 commands, and newer ones more: no script was lost on the way.
     t.true(results.reduce((all, { builtin }) => all + builtin.passed, 0) > 80_000)
-    t.deepEqual(results.flatMap(({ differences }) => differences), [])
+    t.deepEqual(
+      results.flatMap(({ differences }) => differences),
+      []
+    )
   })
 
   test.serial(`${mode}: traps have the built-in's words`, (t) => {
-    t.deepEqual(results.flatMap(({ words }) => words), [])
+    t.deepEqual(
+      results.flatMap(({ words }) => words),
+      []
+    )
   })
 }

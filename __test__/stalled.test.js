@@ -43,7 +43,11 @@ for (const engine of ['builtin', 'ours']) {
 }
 
 test('what comes after a stall, or its end, is compiled and awaited', async (t) => {
-  for (const [bytes, rest] of [[head, tail], [undefined, answer], [answer, new Uint8Array(0)]]) {
+  for (const [bytes, rest] of [
+    [head, tail],
+    [undefined, answer],
+    [answer, new Uint8Array(0)],
+  ]) {
     t.deepEqual(await outcome('ours', { bytes, rest }), ['nothing to do', 'answer 123456', 0])
   }
 })
@@ -55,7 +59,9 @@ test('an error before the stall is told', async (t) => {
 })
 
 test('the same of a body that the built-in engine will have to compile', async (t) => {
-  const legacy = assemble('(tag $e) (func (export "answer") (result i32) (try (result i32) (do (throw $e)) (catch $e (i32.const 7))))')
+  const legacy = assemble(
+    '(tag $e) (func (export "answer") (result i32) (try (result i32) (do (throw $e)) (catch $e (i32.const 7))))'
+  )
   const [bytes, rest] = split(legacy, legacy.length - 1)
   t.deepEqual(await outcome('ours', { bytes, fallback: 'builtin' }), ['nothing to do', UNSETTLED])
   t.deepEqual(await outcome('ours', { bytes, rest, fallback: 'builtin' }), ['nothing to do', 'answer 7', 0])

@@ -53,10 +53,13 @@ test('until a member of WebAssembly is used, register is all that is loaded', as
 })
 
 test('the package that is required is one file, until one of its exports is used', async (t) => {
-  const { told: seen } = await told(`
+  const { told: seen } = await told(
+    `
     const package = require(${JSON.stringify(INDEX)})
     const before = loaded()
-    tell([before, Object.keys(package).length, typeof package.compile, loaded()[1]])`.replaceAll('package', 'pack'), { flags: [] })
+    tell([before, Object.keys(package).length, typeof package.compile, loaded()[1]])`.replaceAll('package', 'pack'),
+    { flags: [] }
+  )
   t.deepEqual(seen, [[['index.js'], false], 20, 'function', true])
 })
 
@@ -72,7 +75,10 @@ for (const [what, use] of Object.entries(USES)) {
       const shapes = (object) => Object.entries(Object.getOwnPropertyDescriptors(object))
         .map(([name, { value, ...rest }]) => [name, typeof value, rest])
       const globals = () => shapes({ globalThis: 0 }).concat(Object.entries(Object.getOwnPropertyDescriptor(globalThis, 'WebAssembly')).slice(1))`
-    const { told: builtin } = await told(`${attributes}; tell([globals(), shapes(WebAssembly).filter(([name]) => !/Susp|promising/.test(name)), globals()])`, { flags: [] })
+    const { told: builtin } = await told(
+      `${attributes}; tell([globals(), shapes(WebAssembly).filter(([name]) => !/Susp|promising/.test(name)), globals()])`,
+      { flags: [] }
+    )
     const { told: ours } = await told(`${attributes}
       const before = globals()
       ${use}
@@ -113,17 +119,28 @@ const WORKS = `
     .on('message', (inWorker) => tell([inWorker, runInNewContext(ours)]))`
 
 const TAKEN = {
-  'by require': ["const { Worker } = require('node:worker_threads'); const { runInNewContext } = require('node:vm')", 'program.cjs'],
-  'by require, by their old names': ["const { Worker } = require('worker_threads'); const { runInNewContext } = require('vm')", 'program.cjs'],
+  'by require': [
+    "const { Worker } = require('node:worker_threads'); const { runInNewContext } = require('node:vm')",
+    'program.cjs',
+  ],
+  'by require, by their old names': [
+    "const { Worker } = require('worker_threads'); const { runInNewContext } = require('vm')",
+    'program.cjs',
+  ],
   'by import': ["import { Worker } from 'node:worker_threads'; import { runInNewContext } from 'node:vm'", 'program.mjs'],
 }
 
 for (const [how, [take, name]] of Object.entries(TAKEN)) {
   test(`Worker and runInNewContext are ours where the program takes them ${how}`, async (t) => {
     const file = path.join(folder(t), name)
-    const code = name.endsWith('.mjs') ? "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)\n" : ''
+    const code = name.endsWith('.mjs')
+      ? "import { createRequire } from 'node:module'\nconst require = createRequire(import.meta.url)\n"
+      : ''
     fs.writeFileSync(file, `${code}${take}\nconst tell = (value) => console.log(JSON.stringify(value))\n${WORKS}`)
-    for (const flags of [['--require', REGISTER], ['--import', pathToFileURL(REGISTER).href]]) {
+    for (const flags of [
+      ['--require', REGISTER],
+      ['--import', pathToFileURL(REGISTER).href],
+    ]) {
       const { stdout } = await promisify(execFile)(process.execPath, [...flags, file], { env: environment({}) })
       t.deepEqual(JSON.parse(stdout), ['function', 'function'], flags[0])
     }
@@ -158,7 +175,11 @@ test('the environment and the folder of the start count', async (t) => {
     const { cache } = require(${JSON.stringify(INDEX)})
     tell([cache.directory, cache.enable().status])`
   const argv = (program) => ['--require', REGISTER, '-e', `const tell = (value) => console.log(JSON.stringify(value))\n${program}`]
-  const run = (env) => promisify(execFile)(process.execPath, argv(code), { cwd: at, env: { ...environment({}), WASM_COMPILE_CACHE: undefined, ...env } })
+  const run = (env) =>
+    promisify(execFile)(process.execPath, argv(code), {
+      cwd: at,
+      env: { ...environment({}), WASM_COMPILE_CACHE: undefined, ...env },
+    })
   t.deepEqual(JSON.parse((await run({ WASM_COMPILE_CACHE: 'relative' })).stdout), [path.join(at, 'relative'), 'already-enabled'])
   t.is(JSON.parse((await run({ WASM_DISABLE_COMPILE_CACHE: '1' })).stdout)[1], 'disabled')
   if (process.platform === 'linux') {
@@ -169,7 +190,8 @@ test('the environment and the folder of the start count', async (t) => {
 
 test('a trace is of the whole process, and of threads that alone use WebAssembly', async (t) => {
   const trace = path.join(folder(t), 'trace.json')
-  const code = "new (require('node:worker_threads').Worker)('new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]))', { eval: true }); tell(0)"
+  const code =
+    "new (require('node:worker_threads').Worker)('new WebAssembly.Module(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]))', { eval: true }); tell(0)"
   await told(code, { env: { WASM_COMPILE_CACHE_TRACE: trace } })
   const { traceEvents } = JSON.parse(fs.readFileSync(trace, 'utf8'))
   t.true(traceEvents.some(({ name }) => name === 'compiledModule'))
@@ -179,24 +201,40 @@ test('what keeps the addon from being loaded is said when WebAssembly is used, a
   const flags = ['--no-addons', '--require', REGISTER]
   const silent = await told('tell(typeof WebAssembly)', { flags })
   t.deepEqual([silent.told, silent.warnings], ['object', []])
-  const { told: seen, warnings } = await told(`
+  const { told: seen, warnings } = await told(
+    `
     const waiting = WebAssembly
-    tell([typeof waiting.Module.tier, waiting.validate === WebAssembly.validate, new waiting.Memory({ initial: 1 }) instanceof WebAssembly.Memory])`, { flags })
+    tell([typeof waiting.Module.tier, waiting.validate === WebAssembly.validate, new waiting.Memory({ initial: 1 }) instanceof WebAssembly.Memory])`,
+    { flags }
+  )
   t.deepEqual(seen, ['undefined', true, true])
-  t.deepEqual(warnings.map(({ code }) => code), ['ERR_WASM_ADDONS_DISABLED'])
+  t.deepEqual(
+    warnings.map(({ code }) => code),
+    ['ERR_WASM_ADDONS_DISABLED']
+  )
 })
 
 test('two copies that are registered: the second is in force, and the first after it', async (t) => {
   const copy = path.join(folder(t), 'copy')
-  const wanted = ['index.js', 'register.js', 'binding.js', 'package.json', 'dist', ...fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))]
+  const wanted = [
+    'index.js',
+    'register.js',
+    'binding.js',
+    'package.json',
+    'dist',
+    ...fs.readdirSync(ROOT).filter((name) => name.endsWith('.node')),
+  ]
   for (const name of wanted) fs.cpSync(path.join(ROOT, name), path.join(copy, name), { recursive: true })
-  const { told: seen } = await told(`
+  const { told: seen } = await told(
+    `
     const [first, second] = ${JSON.stringify([ROOT, copy])}.map((folder) => require(folder))
     const inForce = () => [first, second].findIndex((one) => one.WebAssembly === WebAssembly)
     const order = [inForce()]
     second.uninstall()
     order.push(inForce())
     first.uninstall()
-    tell([...order, inForce(), WebAssembly.Module.tier === undefined])`, { flags: ['--require', REGISTER, '--require', path.join(copy, 'register.js')] })
+    tell([...order, inForce(), WebAssembly.Module.tier === undefined])`,
+    { flags: ['--require', REGISTER, '--require', path.join(copy, 'register.js')] }
+  )
   t.deepEqual(seen, [1, 0, -1, true])
 })

@@ -9,7 +9,16 @@ const { compileStreaming, instantiateStreaming, LinkError, Module } = require('.
 const sources = require('../dist/engine.js').load('compile/sources.js')
 const { makeStreaming } = require('../dist/engine.js').load('compile/streaming.js')
 const {
-  answer, builtin, get, importing, invalidPrefix, outcome, response, serveUnended, split, webStream,
+  answer,
+  builtin,
+  get,
+  importing,
+  invalidPrefix,
+  outcome,
+  response,
+  serveUnended,
+  split,
+  webStream,
 } = require('./fixtures/streaming.js')
 
 async function isAnswer(t, source) {
@@ -80,7 +89,9 @@ test('a failed compile cancels a source of any kind', async (t) => {
   t.true(duplex.destroyed)
 
   let resolve
-  const returned = new Promise((fulfil) => { resolve = fulfil })
+  const returned = new Promise((fulfil) => {
+    resolve = fulfil
+  })
   async function* generator() {
     try {
       for (;;) {
@@ -127,7 +138,9 @@ test('aborted before: rejects with the reason, and the source is cancelled unrea
 test('aborted while the response is awaited: rejects at once, and the late response is cancelled', async (t) => {
   const controller = new AbortController()
   let resolve
-  const late = new Promise((fulfil) => { resolve = fulfil })
+  const late = new Promise((fulfil) => {
+    resolve = fulfil
+  })
   const promise = compileStreaming(late, { signal: controller.signal })
   const reason = { any: 'value' }
   controller.abort(reason)
@@ -208,7 +221,11 @@ test('the two functions look like the built-in ones', (t) => {
 })
 
 test('nothing is thrown synchronously', async (t) => {
-  for (const call of [() => compileStreaming(), () => compileStreaming(response(), { partion: 'x' }), () => instantiateStreaming()]) {
+  for (const call of [
+    () => compileStreaming(),
+    () => compileStreaming(response(), { partion: 'x' }),
+    () => instantiateStreaming(),
+  ]) {
     const promise = call()
     t.true(promise instanceof Promise)
     await t.throwsAsync(promise, { instanceOf: TypeError })
@@ -220,7 +237,12 @@ test('nothing is thrown synchronously', async (t) => {
 test('an opened source is read only when it is asked, and ahead by no more than its own mark', async (t) => {
   let produced = 0
   const chunk = new Uint8Array(1024)
-  const readable = new Readable({ highWaterMark: 4096, read() { produced += this.push(chunk) ? 1 : 0 } })
+  const readable = new Readable({
+    highWaterMark: 4096,
+    read() {
+      produced += this.push(chunk) ? 1 : 0
+    },
+  })
   const input = sources.open(readable)
   await input.next()
   await new Promise(setImmediate)
@@ -246,17 +268,33 @@ function slowNative() {
   let drained = null
   let settle
   const binding = {
-    compileBegin: (options, done) => { settle = done; return {} },
-    compilePush: (job, bytes) => { queued += bytes.byteLength; return queued },
-    compileDrained: (job, callback) => { calls.push('drained?'); drained = callback },
-    compileEnd: () => { calls.push('end'); settle(null, 'handle') },
+    compileBegin: (options, done) => {
+      settle = done
+      return {}
+    },
+    compilePush: (job, bytes) => {
+      queued += bytes.byteLength
+      return queued
+    },
+    compileDrained: (job, callback) => {
+      calls.push('drained?')
+      drained = callback
+    },
+    compileEnd: () => {
+      calls.push('end')
+      settle(null, 'handle')
+    },
     compileAbort: () => calls.push('abort'),
   }
   return {
     binding,
     calls,
-    get queued() { return queued },
-    get waits() { return drained !== null },
+    get queued() {
+      return queued
+    },
+    get waits() {
+      return drained !== null
+    },
     drain() {
       queued = 0
       const callback = drained

@@ -37,7 +37,11 @@ const colours = { best: 0, eager: 0, liftoff: 0, turbofan: 3, cold: 1, baseline:
 
 function chart(results, { cpu, cores, node, date }) {
   const rows = results
-    .map(({ title, columns: { builtin, ...others } }) => ({ title, builtin, bars: Object.entries(others).filter(([, { ratio }]) => ratio) }))
+    .map(({ title, columns: { builtin, ...others } }) => ({
+      title,
+      builtin,
+      bars: Object.entries(others).filter(([, { ratio }]) => ratio),
+    }))
     .filter(({ builtin, bars }) => builtin && bars.length > 0)
   const ratios = rows.flatMap(({ bars }) => bars.map(([, { ratio }]) => ratio))
   const low = Math.floor(Math.log2(Math.min(0.5, ...ratios)))
@@ -55,7 +59,9 @@ function chart(results, { cpu, cores, node, date }) {
       const [from, to] = [Math.min(1, ratio), Math.max(1, ratio)].map(x)
       const top = y + i * BAR
       const width = Math.max(to - from, 1)
-      groups.push(`<rect class="c${colours[key] ?? 3}" x="${at(from)}" y="${top + 1}" width="${at(width)}" height="${BAR - 2}" rx="2"/>`)
+      groups.push(
+        `<rect class="c${colours[key] ?? 3}" x="${at(from)}" y="${top + 1}" width="${at(width)}" height="${BAR - 2}" rx="2"/>`
+      )
       groups.push(`<text class="small" x="${at(Math.max(to, x(1)) + 6)}" y="${top + BAR - 3}">${words(ratio)}</text>`)
     })
     y += height + GAP
@@ -65,14 +71,18 @@ function chart(results, { cpu, cores, node, date }) {
   for (let power = low; power <= high; power++) {
     if (power !== 0 && power % step !== 0) continue
     const label = power < 0 ? `1/${2 ** -power}` : `${2 ** power}`
-    parts.push(`<line class="${power === 0 ? 'one' : 'grid'}" x1="${at(x(2 ** power))}" x2="${at(x(2 ** power))}" y1="${TOP - 6}" y2="${at(bottom)}"/>`)
+    parts.push(
+      `<line class="${power === 0 ? 'one' : 'grid'}" x1="${at(x(2 ** power))}" x2="${at(x(2 ** power))}" y1="${TOP - 6}" y2="${at(bottom)}"/>`
+    )
     parts.push(`<text class="small" x="${at(x(2 ** power))}" y="${at(bottom + 15)}" text-anchor="middle">${label}</text>`)
   }
   const legend = new Map()
   for (const { bars } of rows) for (const [key, { label }] of bars) legend.set(label, colours[key] ?? 3)
   let left = LABELS
   for (const [label, colour] of legend) {
-    parts.push(`<rect class="c${colour}" x="${left}" y="44" width="11" height="11" rx="2"/><text class="small" x="${left + 16}" y="53">${escape(label)}</text>`)
+    parts.push(
+      `<rect class="c${colour}" x="${left}" y="44" width="11" height="11" rx="2"/><text class="small" x="${left + 16}" y="53">${escape(label)}</text>`
+    )
     left += 34 + label.length * 5.9
   }
   const width = Math.max(WIDTH, Math.ceil(left))

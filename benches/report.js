@@ -22,11 +22,8 @@ function cell(column, unit, isFirst) {
   return `${number(column.median)} ${unit}${ratio}`
 }
 
-const table = (head, lines) => [
-  `| ${head.join(' | ')} |`,
-  `|${head.map(() => '---').join('|')}|`,
-  ...lines.map((line) => `| ${line.join(' | ')} |`),
-].join('\n')
+const table = (head, lines) =>
+  [`| ${head.join(' | ')} |`, `|${head.map(() => '---').join('|')}|`, ...lines.map((line) => `| ${line.join(' | ')} |`)].join('\n')
 
 const rowOf = ({ row }) => rows.find(({ name }) => name === row)
 
@@ -48,11 +45,14 @@ const worst = (results, columnOf) =>
 const USUAL = ['esbuild-cli', 'swc', 'sqljs', 'load-swc-url']
 
 /** What anybody would ask for first, then the worst of a cold run and the worst of all others. */
-const headline = (results) => [...new Set([
-  ...USUAL.map((name) => results.find((result) => result.name === name)),
-  worst(results, ({ columns }) => columns.cold),
-  worst(results, running),
-])].filter(Boolean)
+const headline = (results) =>
+  [
+    ...new Set([
+      ...USUAL.map((name) => results.find((result) => result.name === name)),
+      worst(results, ({ columns }) => columns.cold),
+      worst(results, running),
+    ]),
+  ].filter(Boolean)
 
 const about = ({ machine, rounds }) =>
   `Medians of ${rounds} fresh processes a column, interleaved, on ${machine.cores} cores (${machine.cpu}, ${machine.system}), ` +
@@ -60,7 +60,10 @@ const about = ({ machine, rounds }) =>
 
 function short(all) {
   const lines = headline(all.results).map((result) => {
-    const { columns: { builtin, best, cold }, unit } = result
+    const {
+      columns: { builtin, best, cold },
+      unit,
+    } = result
     return [titleOf(result), cell(builtin, unit, true), ...[best, cold, running(result)].map((column) => cell(column, unit, false))]
   })
   return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot'], lines), about(all)].join('\n\n')
@@ -92,7 +95,8 @@ function hows(results) {
 
 function section({ keys, results }) {
   const lines = results.map((result) => [
-    titleOf(result), ...keys.map(([key], index) => cell(result.columns[key], result.unit, index === 0)),
+    titleOf(result),
+    ...keys.map(([key], index) => cell(result.columns[key], result.unit, index === 0)),
   ])
   return [table(['', ...keys.map(([, label]) => label)], lines), hows(results)].filter(Boolean).join('\n\n')
 }
@@ -107,14 +111,17 @@ function memory(results) {
 function flags(results) {
   const found = results.filter(({ whole, columns: { best } }) => whole && best?.flags.length > 0)
   const lines = found.map(({ title, columns: { best } }) => `- *${title}*: \`${best.flags.join(' ')}\``)
-  return found.length === 0 ? '' : `The best flags that were found for the built-in engine, of the rows that run a whole program:\n\n${lines.join('\n')}`
+  return found.length === 0
+    ? ''
+    : `The best flags that were found for the built-in engine, of the rows that run a whole program:\n\n${lines.join('\n')}`
 }
 
 const notes = (all) => (all.notes.length === 0 ? '' : `Notes:\n\n${all.notes.map((note) => `- ${note}`).join('\n')}`)
 
 const full = (all) =>
   [LOGARITHMIC, about(all), ...groups(all.results).map(section), memory(all.results), flags(all.results), notes(all)]
-    .filter(Boolean).join('\n\n')
+    .filter(Boolean)
+    .join('\n\n')
 
 /** The page with other figures. */
 function replaced(text, figures) {
@@ -126,7 +133,10 @@ function replaced(text, figures) {
 /** @returns {{file: string, text: string, fresh: string}[]} the pages with figures: as they are, and as they have to be */
 function pages() {
   const all = JSON.parse(readFileSync(path.join(__dirname, 'results.json'), 'utf8'))
-  return [['README.md', short(all)], ['docs/performance.md', full(all)]].map(([name, figures]) => {
+  return [
+    ['README.md', short(all)],
+    ['docs/performance.md', full(all)],
+  ].map(([name, figures]) => {
     const file = path.join(ROOT, name)
     const text = readFileSync(file, 'utf8')
     return { file, text, fresh: replaced(text, figures) }

@@ -12,7 +12,7 @@ const { summarize } = require('./statistics.js')
 /** One process of a column: {line: value}, its peak RSS, its CPU time. */
 async function sample(row, column, place) {
   const result = await withCache(column.ours, place, (env) =>
-    run({ args: place.args, flags: column.flags, ours: column.ours !== undefined, env: { ...env, ...column.env } }),
+    run({ args: place.args, flags: column.flags, ours: column.ours !== undefined, env: { ...env, ...column.env } })
   )
   if (!row.read) return { values: { '': result.wall }, ...result }
   const read = row.read(JSON.parse(result.output))

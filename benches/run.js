@@ -48,7 +48,9 @@ async function main() {
   console.log(table(results))
   for (const note of notes) console.log(note)
   const about = machine()
-  console.log(`${about.cpu}, ${about.cores} cores, Node ${about.node}; medians of ${rounds} fresh processes a column, interleaved; × is the ratio to the built-in`)
+  console.log(
+    `${about.cpu}, ${about.cores} cores, Node ${about.node}; medians of ${rounds} fresh processes a column, interleaved; × is the ratio to the built-in`
+  )
   writeFileSync(path.join(output, 'results.json'), JSON.stringify({ machine: about, rounds, notes, results }, null, 2) + '\n')
   writeFileSync(path.join(output, 'results.svg'), chart(results, about))
 }

@@ -20,8 +20,15 @@ const note = (what, at = now()) => happened.push({ at, what })
 note(engine === '--builtin' ? 'the program begins' : 'this package is loaded')
 
 const EVENTS = [
-  'streamFromResponseCallback', 'baselineReady', 'compiledModule', 'optimizedReady', 'cachedModule', 'moduleCacheHit',
-  'moduleCacheInvalid', 'cacheWriteFailed', 'handedOff',
+  'streamFromResponseCallback',
+  'baselineReady',
+  'compiledModule',
+  'optimizedReady',
+  'cachedModule',
+  'moduleCacheHit',
+  'moduleCacheInvalid',
+  'cacheWriteFailed',
+  'handedOff',
 ]
 for (const name of EVENTS) {
   subscribe(`wasm-compile-cache:${name}`, (event) => {

@@ -44,7 +44,8 @@ function serve(bytes) {
 
 /** Every file below a directory. */
 function filesIn(directory) {
-  return fs.readdirSync(directory, { withFileTypes: true, recursive: true })
+  return fs
+    .readdirSync(directory, { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile())
     .map((entry) => path.join(entry.parentPath ?? entry.path, entry.name))
 }
@@ -101,7 +102,12 @@ async function main() {
     fs.rmSync(outfile, { force: true })
     say(`\n${title}`)
     const env = { ...process.env, WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '1', WASM_DISABLE_COMPILE_CACHE: '' }
-    const result = await run(title.split(':')[0], process.execPath, [path.join(__dirname, 'bundle.js'), url, entry, outfile, ...flags], { env, log: say })
+    const result = await run(
+      title.split(':')[0],
+      process.execPath,
+      [path.join(__dirname, 'bundle.js'), url, entry, outfile, ...flags],
+      { env, log: say }
+    )
     if (!result.ok) throw new Error(`${title} failed: ${result.why}\n${result.output}`)
     const happened = JSON.parse(result.stdout.trim().split('\n').at(-1))
     for (const line of happened) say(`  ${line.at.toFixed(0).padStart(6)} ms  ${describe(line)}`)
@@ -112,8 +118,12 @@ async function main() {
   }
 
   try {
-    say(`\nesbuild.wasm (${megabytes(bytes.length)}) is served at ${url}${rate === Infinity ? '' : `, ${rate} MB/s`}. Each process fetches it, and bundles`)
-    say(`esbuild-wasm's own lib/main.js (${(fs.statSync(entry).size / 1e3).toFixed(0)} kB). Times count from the start of the process.`)
+    say(
+      `\nesbuild.wasm (${megabytes(bytes.length)}) is served at ${url}${rate === Infinity ? '' : `, ${rate} MB/s`}. Each process fetches it, and bundles`
+    )
+    say(
+      `esbuild-wasm's own lib/main.js (${(fs.statSync(entry).size / 1e3).toFixed(0)} kB). Times count from the start of the process.`
+    )
     const builtin = await bundle('For comparison: the built-in WebAssembly', '--builtin')
     const cold = await bundle('Cold: the cache directory is empty')
     if (!cold.events.has('cachedModule')) {

@@ -70,13 +70,19 @@ function cargoEnvironment(triple) {
 
 /** Runs cargo, which writes its progress on stderr, and returns the path of the cdylib it names. */
 async function cargo(args, triple) {
-  const child = spawn('cargo', ['build', '--package', 'wasm-compile-cache', '--lib', '--locked', ...args, '--message-format=json-render-diagnostics'], {
-    cwd: ROOT,
-    env: cargoEnvironment(triple),
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    'cargo',
+    ['build', '--package', 'wasm-compile-cache', '--lib', '--locked', ...args, '--message-format=json-render-diagnostics'],
+    {
+      cwd: ROOT,
+      env: cargoEnvironment(triple),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    }
+  )
   let stdout = ''
-  child.stdout.setEncoding('utf8').on('data', (text) => { stdout += text })
+  child.stdout.setEncoding('utf8').on('data', (text) => {
+    stdout += text
+  })
   await ended(child, 'cargo build')
   for (const line of stdout.split('\n')) {
     if (!line.includes('"cdylib"')) continue
@@ -89,8 +95,26 @@ async function cargo(args, triple) {
 }
 
 async function crossCompile(args, profile, triple, outputDir, flags) {
-  const child = spawn(process.execPath, [NAPI_CLI, 'build', '--platform', '--no-js', '--profile', profile, '--target', triple,
-    '--output-dir', outputDir, ...flags, '--', '--locked', ...args], { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] })
+  const child = spawn(
+    process.execPath,
+    [
+      NAPI_CLI,
+      'build',
+      '--platform',
+      '--no-js',
+      '--profile',
+      profile,
+      '--target',
+      triple,
+      '--output-dir',
+      outputDir,
+      ...flags,
+      '--',
+      '--locked',
+      ...args,
+    ],
+    { cwd: ROOT, stdio: ['ignore', 'inherit', 'inherit'] }
+  )
   await ended(child, 'napi build')
 }
 
@@ -184,8 +208,11 @@ async function main(argv) {
     else options.cargoArgs.push(argv[i])
   }
   const started = Date.now()
-  console.log(`Building the addon with ${cargoVersion() ?? 'cargo'} (${options.profile ?? 'release'} profile${
-    options.cargoArgs.map((arg) => ` ${arg}`).join('')}). The first build compiles two code generators: some minutes.`)
+  console.log(
+    `Building the addon with ${cargoVersion() ?? 'cargo'} (${options.profile ?? 'release'} profile${options.cargoArgs
+      .map((arg) => ` ${arg}`)
+      .join('')}). The first build compiles two code generators: some minutes.`
+  )
   await build(options)
   console.log(`Built in ${seconds(Date.now() - started)}.`)
 }

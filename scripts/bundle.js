@@ -20,8 +20,18 @@ const filesOf = (folder) => fs.readdirSync(path.join(LIB, folder)).map((name) =>
  * when it is loaded.
  */
 const BUNDLES = [
-  { name: 'hooks.js', has: ['process/hooks.js', 'process/vm.js', 'process/threads.js'], isClosed: true, start: "module.exports = { ...fromLib('process/hooks.js'), load: fromLib }" },
-  { name: 'archive.js', has: ['cache/archive.js', ...filesOf('cache/archive')], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  {
+    name: 'hooks.js',
+    has: ['process/hooks.js', 'process/vm.js', 'process/threads.js'],
+    isClosed: true,
+    start: "module.exports = { ...fromLib('process/hooks.js'), load: fromLib }",
+  },
+  {
+    name: 'archive.js',
+    has: ['cache/archive.js', ...filesOf('cache/archive')],
+    isClosed: true,
+    start: 'module.exports = { load: fromLib }',
+  },
   { name: 'resources.js', has: ['compile/resources.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   { name: 'contexts.js', has: ['process/contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   { name: 'engine.js', has: ['api.js'], start: 'module.exports = { load: fromLib, loaded }' },
@@ -94,14 +104,26 @@ const fromLib = (name) => {
 }`
 
 function textOf({ name: bundle, start, first }, files) {
-  const lines = [...(first === undefined ? [] : [first]), "'use strict'", '// Made of lib/ by scripts/bundle.js.', 'const files = {']
+  const lines = [
+    ...(first === undefined ? [] : [first]),
+    "'use strict'",
+    '// Made of lib/ by scripts/bundle.js.',
+    'const files = {',
+  ]
   const places = []
   for (const [name, file] of files) {
     if (file.bundle !== bundle) continue
     // In parentheses V8 compiles it with the whole, and does not read it twice.
     lines.push(`'${name}': (function (module) {`)
     places.push([lines.length + 1, name])
-    lines.push(...withoutComments(located(name, file, files).replace(/^(#!.*\n)?'use strict'\n/, '').trimEnd()), '}),')
+    lines.push(
+      ...withoutComments(
+        located(name, file, files)
+          .replace(/^(#!.*\n)?'use strict'\n/, '')
+          .trimEnd()
+      ),
+      '}),'
+    )
   }
   return [...lines, '}', `const places = ${JSON.stringify(places)}`, LOADER, start, ''].join('\n')
 }

@@ -12,8 +12,15 @@ const { BUNDLES } = require('./bundle.js')
 const { npm } = require('./run.js')
 
 const ROOT = path.join(__dirname, '..')
-const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64',
-  'win32-x64-msvc']
+const PLATFORMS = [
+  'linux-x64-gnu',
+  'linux-x64-musl',
+  'linux-arm64-gnu',
+  'linux-arm64-musl',
+  'darwin-x64',
+  'darwin-arm64',
+  'win32-x64-msvc',
+]
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE', 'LICENSE-SINGLEPASS']
 const MEBIBYTE = 1 << 20
 
@@ -34,9 +41,16 @@ function packed(directory) {
 }
 
 /** Every file below a folder, as npm spells it. */
-const below = (folder) => fs.readdirSync(path.join(ROOT, folder), { withFileTypes: true, recursive: true })
-  .filter((entry) => entry.isFile())
-  .map((entry) => path.relative(ROOT, path.join(entry.parentPath ?? entry.path, entry.name)).split(path.sep).join('/'))
+const below = (folder) =>
+  fs
+    .readdirSync(path.join(ROOT, folder), { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) =>
+      path
+        .relative(ROOT, path.join(entry.parentPath ?? entry.path, entry.name))
+        .split(path.sep)
+        .join('/')
+    )
 
 /** What is installed beside it: of the command line and of the cache of resources. A compile loads none of them. */
 const DEPENDENCIES = ['cli-progress', 'cli-table3', 'commander', 'http-cache-semantics', 'picocolors', 'tar-stream']
@@ -44,11 +58,27 @@ const DEPENDENCIES = ['cli-progress', 'cli-table3', 'commander', 'http-cache-sem
 function checkMain(release) {
   const { names, size } = packed(ROOT)
   const allowed = [
-    'package.json', 'README.md', 'CHANGELOG.md', 'SECURITY.md', ...LICENCES,
-    'index.js', 'index.d.ts', 'register.js', 'register.d.ts', 'binding.js', ...BUNDLES.map(({ name }) => `dist/${name}`),
+    'package.json',
+    'README.md',
+    'CHANGELOG.md',
+    'SECURITY.md',
+    ...LICENCES,
+    'index.js',
+    'index.d.ts',
+    'register.js',
+    'register.d.ts',
+    'binding.js',
+    ...BUNDLES.map(({ name }) => `dist/${name}`),
     // What a build from source takes.
-    'Cargo.toml', 'Cargo.lock', 'build.rs', 'scripts/install.js', 'scripts/build.js', 'scripts/run.js', ...below('src'),
-    ...['store', 'engine'].flatMap((name) => [`crates/${name}/Cargo.toml`, ...below(`crates/${name}/src`)]), 'crates/engine/build.rs',
+    'Cargo.toml',
+    'Cargo.lock',
+    'build.rs',
+    'scripts/install.js',
+    'scripts/build.js',
+    'scripts/run.js',
+    ...below('src'),
+    ...['store', 'engine'].flatMap((name) => [`crates/${name}/Cargo.toml`, ...below(`crates/${name}/src`)]),
+    'crates/engine/build.rs',
   ]
   for (const name of allowed) expect(names.includes(name), `wasm-compile-cache: ${name} is missing`)
   for (const name of names) expect(allowed.includes(name), `wasm-compile-cache: ${name} does not belong into the tarball`)

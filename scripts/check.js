@@ -31,7 +31,9 @@ async function checks(suite, nextest) {
     await suite.check('clippy', clippy('--workspace', '--profile', 'checks'))
     await suite.check('clippy without Singlepass', clippy('--workspace', '--profile', 'checks', '--no-default-features'))
     await suite.check('clippy of the spec scripts', clippy('--release', '--manifest-path', SPEC_SCRIPTS))
-    await suite.check('clippy of the fuzz targets', clippy('--release', '--manifest-path', FUZZ), { env: { RUSTFLAGS: '--cfg fuzzing' } })
+    await suite.check('clippy of the fuzz targets', clippy('--release', '--manifest-path', FUZZ), {
+      env: { RUSTFLAGS: '--cfg fuzzing' },
+    })
     await suite.nextest("the store's tests", nextest, ['--cargo-profile', 'checks', '--package', 'wasm-compile-cache-store'])
   }
   await Promise.all([javascript(), rust()])

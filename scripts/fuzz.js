@@ -43,8 +43,10 @@ async function build() {
   const directory = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target'), 'fuzz')
   // A target that is named keeps the flags from build scripts, which have nothing to link the coverage with.
   const args = ['build', '--locked', '--release', '--manifest-path', path.join(FUZZ, 'Cargo.toml'), '--target', host]
-  const { ok } = await step('build of the fuzz targets', 'cargo', [...args, '--target-dir', directory],
-    { cwd: ROOT, env: { RUSTFLAGS: COVERAGE } })
+  const { ok } = await step('build of the fuzz targets', 'cargo', [...args, '--target-dir', directory], {
+    cwd: ROOT,
+    env: { RUSTFLAGS: COVERAGE },
+  })
   return ok ? path.join(directory, host, 'release') : undefined
 }
 
@@ -54,9 +56,12 @@ async function fuzz(programs, target, seconds) {
   const corpus = path.join(folder, 'corpus')
   fs.mkdirSync(corpus, { recursive: true })
   fs.copyFileSync(path.join(programs, target), path.join(folder, target))
-  const { ok, output } = await step(`fuzzing ${target}`, path.join(folder, target),
+  const { ok, output } = await step(
+    `fuzzing ${target}`,
+    path.join(folder, target),
     [corpus, `-artifact_prefix=${folder}/`, `-max_total_time=${seconds}`, '-max_len=2048', '-len_control=0', '-timeout=60'],
-    { cwd: folder })
+    { cwd: folder }
+  )
   const covered = [...output.matchAll(/^#\d+\s+(\w+)\s+cov: (\d+)/gm)].map(([, event, count]) => ({ event, count: Number(count) }))
   const first = covered.find(({ event }) => event === 'INITED')?.count ?? 0
   const last = covered.at(-1)?.count ?? 0
@@ -81,7 +86,12 @@ async function main() {
   return ok
 }
 
-main().then((ok) => { if (!ok) process.exitCode = 1 }, (error) => {
-  console.error(error.message)
-  process.exitCode = 1
-})
+main().then(
+  (ok) => {
+    if (!ok) process.exitCode = 1
+  },
+  (error) => {
+    console.error(error.message)
+    process.exitCode = 1
+  }
+)

@@ -21,9 +21,10 @@ function loadable() {
 async function main() {
   const flags = (process.env.WASM_COMPILE_CACHE_BUILD_FLAGS ?? '').split(/\s+/).filter(Boolean)
   if (flags.length === 0 && loadable()) return
-  const reason = flags.length === 0
-    ? `there is no prebuilt addon for ${platformName()}`
-    : `WASM_COMPILE_CACHE_BUILD_FLAGS is set (${flags.join(' ')})`
+  const reason =
+    flags.length === 0
+      ? `there is no prebuilt addon for ${platformName()}`
+      : `WASM_COMPILE_CACHE_BUILD_FLAGS is set (${flags.join(' ')})`
   console.log(`wasm-compile-cache: ${reason}; compiling it from source, which takes some minutes.`)
   const started = Date.now()
   await build({ cargoArgs: flags })

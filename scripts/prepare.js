@@ -53,7 +53,10 @@ async function nextest(log) {
   const own = path.join(tools, 'bin', 'cargo-nextest')
   if (answers(own, ['nextest', '--version'])) return [own, ['nextest']]
   const args = ['install', '--locked', '--root', tools, `cargo-nextest@${NEXTEST}`]
-  const { ok } = await step('cargo install cargo-nextest', 'cargo', args, { log, env: { CARGO_TARGET_DIR: path.join(tools, 'target') } })
+  const { ok } = await step('cargo install cargo-nextest', 'cargo', args, {
+    log,
+    env: { CARGO_TARGET_DIR: path.join(tools, 'target') },
+  })
   return ok ? [own, ['nextest']] : undefined
 }
 
@@ -61,8 +64,9 @@ async function nextest(log) {
 async function addon(log) {
   bundle.build()
   if (isFresh()) return true
-  const result = await step(`build of the addon for ${platformName()}`, process.execPath,
-    [path.join(__dirname, 'build.js')], { log })
+  const result = await step(`build of the addon for ${platformName()}`, process.execPath, [path.join(__dirname, 'build.js')], {
+    log,
+  })
   return result.ok
 }
 
@@ -103,7 +107,7 @@ async function suite(minutes, body) {
 module.exports = { packages, nodes, addon, otherNodes, suite, ROOT }
 
 if (require.main === module) {
-  (async () => {
+  ;(async () => {
     if (!(await packages()) || !(await addon())) process.exitCode = 1
   })()
 }

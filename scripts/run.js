@@ -11,7 +11,11 @@ const PROGRESS_EVERY = process.stdout.isTTY ? 1_000 : 10_000
 const seconds = (ms) => (ms < 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms / 1000)} s`)
 
 const lastLine = (text) => {
-  const lines = text.slice(-2_000).split('\n').map((line) => line.trim()).filter(Boolean)
+  const lines = text
+    .slice(-2_000)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter(Boolean)
   return lines.length === 0 ? '' : lines[lines.length - 1].slice(0, 90)
 }
 
@@ -60,10 +64,13 @@ function run(title, command, args, options = {}) {
         // It has ended by itself meanwhile.
       }
     }
-    const limiter = limit === undefined ? undefined : setTimeout(() => {
-      why = `not done after ${seconds(limit)}`
-      stop()
-    }, limit)
+    const limiter =
+      limit === undefined
+        ? undefined
+        : setTimeout(() => {
+            why = `not done after ${seconds(limit)}`
+            stop()
+          }, limit)
     const interrupted = () => {
       stop()
       process.exit(130)
@@ -73,7 +80,9 @@ function run(title, command, args, options = {}) {
       output += text
       stdout += text
     })
-    child.stderr.setEncoding('utf8').on('data', (text) => { output += text })
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      output += text
+    })
     const finish = (ok) => {
       clearTimeout(first)
       clearInterval(every)

@@ -14,7 +14,11 @@ const ROOT = path.join(__dirname, '..')
 const AVA = path.join(ROOT, 'node_modules', 'ava', 'entrypoints', 'cli.mjs')
 const SLOWEST = 20
 
-const jsonLines = (text) => text.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
+const jsonLines = (text) =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line))
 
 /** What nextest said: libtest's events, one a line. `name` is crate::binary$test. */
 function readNextest(stdout) {
@@ -30,7 +34,9 @@ function readNextest(stdout) {
 
 /** What ava said: a result for each test, each hook that failed, and each process that did. */
 function readTap(stdout, timesFile) {
-  const results = Parser.parse(stdout).filter(([kind]) => kind === 'assert').map(([, assert]) => assert)
+  const results = Parser.parse(stdout)
+    .filter(([kind]) => kind === 'assert')
+    .map(([, assert]) => assert)
   const failed = results.filter(({ ok, todo, skip }) => !ok && !todo && !skip)
   const times = fs.existsSync(timesFile) ? jsonLines(fs.readFileSync(timesFile, 'utf8')) : []
   return {

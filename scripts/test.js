@@ -20,9 +20,34 @@ const BUILDS = {
 
 /** What a version of V8 or Node can change. Everything else runs on the Node that runs this. */
 const EVERY_NODE = [
-  'api/*', 'conformance/*', 'absence', 'assumptions', 'beside', 'contexts', 'descriptors', 'drop-in', 'esm-wasm', 'events', 'fallback',
-  'guard', 'inspector', 'interruption', 'misuse-api', 'nesting', 'packages', 'permission', 'posting', 'references', 'resources-http',
-  'signals', 'small-modules', 'sources', 'stack', 'start', 'streaming', 'units',
+  'api/*',
+  'conformance/*',
+  'absence',
+  'assumptions',
+  'beside',
+  'contexts',
+  'descriptors',
+  'drop-in',
+  'esm-wasm',
+  'events',
+  'fallback',
+  'guard',
+  'inspector',
+  'interruption',
+  'misuse-api',
+  'nesting',
+  'packages',
+  'permission',
+  'posting',
+  'references',
+  'resources-http',
+  'signals',
+  'small-modules',
+  'sources',
+  'stack',
+  'start',
+  'streaming',
+  'units',
 ]
 
 /** What the baseline's compiler can change. */

@@ -11,7 +11,8 @@ const END = 2 ** 32
 const OUT_OF_BOUNDS = { instanceOf: W.RuntimeError, message: 'memory access out of bounds' }
 
 const get = (count) => Array.from({ length: count }, (_, index) => `(local.get ${index})`).join(' ')
-const operator = (name, text, count, result = '') => `(func (export "${name}") ${'(param i32)'.repeat(count)} ${result} (${text} ${get(count)}))`
+const operator = (name, text, count, result = '') =>
+  `(func (export "${name}") ${'(param i32)'.repeat(count)} ${result} (${text} ${get(count)}))`
 const OPERATORS = [
   operator('fill', 'memory.fill', 3),
   operator('copy', 'memory.copy', 3),
@@ -79,10 +80,19 @@ for (const tier of tiers) {
       t.deepEqual(last(), [98, 9, 9, 9])
       copy(END - 3, END - 4, 3)
       t.deepEqual(last(), [98, 98, 9, 9])
-      for (const wrong of [() => fill(END - 4, 1, 5), () => init(END - 3, 0, 4), () => copy(END - 3, 16, 4), () => copy(16, END - 3, 4)]) {
+      for (const wrong of [
+        () => fill(END - 4, 1, 5),
+        () => init(END - 3, 0, 4),
+        () => copy(END - 3, 16, 4),
+        () => copy(16, END - 3, 4),
+      ]) {
         t.throws(wrong, OUT_OF_BOUNDS)
       }
-      for (const wrong of [() => fill(END - 1, 1, END - 1), () => copy(END - 1, END - 1, END - 1), () => init(END - 1, END - 1, END - 1)]) {
+      for (const wrong of [
+        () => fill(END - 1, 1, END - 1),
+        () => copy(END - 1, END - 1, END - 1),
+        () => init(END - 1, END - 1, END - 1),
+      ]) {
         t.throws(wrong, OUT_OF_BOUNDS)
       }
       t.deepEqual(last(), [98, 98, 9, 9])
@@ -164,7 +174,9 @@ const growers = {
   'Memory.prototype.grow': (memories) => memories.forEach((memory) => memory.grow(1)),
   "the built-in's Memory.prototype.grow": (memories) => memories.forEach((memory) => builtin.Memory.prototype.grow.call(memory, 1)),
   'an instance of the built-in': (memories, shared) => {
-    const module = new builtin.Module(assemble(`(import "m" "m" (memory 1 ${shared ? '3 shared' : ''})) (func (export "grow") (drop (memory.grow (i32.const 1))))`))
+    const module = new builtin.Module(
+      assemble(`(import "m" "m" (memory 1 ${shared ? '3 shared' : ''})) (func (export "grow") (drop (memory.grow (i32.const 1))))`)
+    )
     for (const memory of memories) new builtin.Instance(module, { m: { m: memory } }).exports.grow()
   },
 }
@@ -229,14 +241,20 @@ function attempt(act) {
 }
 
 for (const tier of tiers) {
-  for (const [shared, all] of [[false, growers], [true, sharedGrowers]]) {
+  for (const [shared, all] of [
+    [false, growers],
+    [true, sharedGrowers],
+  ]) {
     for (const [who, grow] of Object.entries(all)) {
       for (const kind of ['own', 'imported']) {
         test(`a${shared ? ' shared' : ''} memory has the length that ${who} gave it: ${kind}, ${tier}`, (t) => {
           const name = shared ? `${kind}Shared` : kind
           const ask = askers(tier, shared)
           const instances = Object.keys(ask).map(() => exportsOf(tier, name, new W.Memory({ initial: 1, maximum: 3, shared })))
-          grow(instances.map(({ m }) => m), shared)
+          grow(
+            instances.map(({ m }) => m),
+            shared
+          )
           const got = Object.entries(ask).map(([what, act], index) => [what, attempt(() => act(instances[index]))])
           t.deepEqual(Object.fromEntries(got), answers(shared))
           for (const { fill } of instances) t.throws(() => fill(2 * PAGE - 4, 1, 5), OUT_OF_BOUNDS)

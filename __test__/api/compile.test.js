@@ -59,7 +59,10 @@ ours('options are checked by name and by type', async (t) => {
   await t.throwsAsync(W.compile(EMPTY, { partition: 1 }), invalid('ERR_INVALID_ARG_TYPE', /"partition"/))
   // Kept as UTF-8, they could not be told from a partition with U+FFFD in their place.
   for (const partition of ['\ud800', 'x\udc00y', '\udc00\ud800']) {
-    await t.throwsAsync(W.compile(EMPTY, { partition }), invalid('ERR_INVALID_ARG_VALUE', /"partition" must not have a lone surrogate/))
+    await t.throwsAsync(
+      W.compile(EMPTY, { partition }),
+      invalid('ERR_INVALID_ARG_VALUE', /"partition" must not have a lone surrogate/)
+    )
   }
   await t.notThrowsAsync(W.compile(EMPTY, { partition: '\ufffd\u{1f600}' }))
   await t.throwsAsync(W.compile(EMPTY, { cache: 'sometimes' }), invalid('ERR_INVALID_ARG_VALUE', /"cache"/))

@@ -54,21 +54,24 @@ for (const tier of tiers) {
   }
 
   for (const name of ['handlers', 'exporting']) {
-    here(`an Exception of an ${name === 'handlers' ? 'imported' : 'exported'} tag is caught by it (JS API, "run a host function")`, (t) => {
-      const f = late()
-      const imported = new W.Tag({ parameters: [] })
-      const exported = start(name, { f, t: imported })
-      const tag = exported.t ?? imported
-      const exception = new W.Exception(tag, [])
-      f.body = throwing(exception)
-      for (const handler of ['catch', 'catchAll', 'catchRef', 'catchAllRef']) t.is(exported[handler](), 1, handler)
-      const other = new W.Exception(new W.Tag({ parameters: [] }), [])
-      f.body = throwing(other)
-      for (const handler of ['catchAll', 'catchAllRef']) t.is(exported[handler](), 1, handler)
-      for (const handler of ['catch', 'catchRef']) t.is(caught(() => exported[handler]())?.error, other, handler)
-      f.body = () => {}
-      for (const handler of ['catch', 'catchAll', 'catchRef', 'catchAllRef']) t.is(exported[handler](), 0, handler)
-    })
+    here(
+      `an Exception of an ${name === 'handlers' ? 'imported' : 'exported'} tag is caught by it (JS API, "run a host function")`,
+      (t) => {
+        const f = late()
+        const imported = new W.Tag({ parameters: [] })
+        const exported = start(name, { f, t: imported })
+        const tag = exported.t ?? imported
+        const exception = new W.Exception(tag, [])
+        f.body = throwing(exception)
+        for (const handler of ['catch', 'catchAll', 'catchRef', 'catchAllRef']) t.is(exported[handler](), 1, handler)
+        const other = new W.Exception(new W.Tag({ parameters: [] }), [])
+        f.body = throwing(other)
+        for (const handler of ['catchAll', 'catchAllRef']) t.is(exported[handler](), 1, handler)
+        for (const handler of ['catch', 'catchRef']) t.is(caught(() => exported[handler]())?.error, other, handler)
+        f.body = () => {}
+        for (const handler of ['catch', 'catchAll', 'catchRef', 'catchAllRef']) t.is(exported[handler](), 0, handler)
+      }
+    )
   }
 
   here('JavaScript values are caught by catch_all and catch_all_ref only, and leave as they are (core, throw_ref)', (t) => {
@@ -129,7 +132,11 @@ for (const tier of tiers) {
     const f = late()
     const [one, two, other] = [1, 2, 3].map(() => new W.Tag({ parameters: [] }))
     const { nested, first } = start('order', { f, t: one, u: two })
-    for (const [tag, inNested, inFirst] of [[one, 1, 1], [two, 2, 2], [other, undefined, 3]]) {
+    for (const [tag, inNested, inFirst] of [
+      [one, 1, 1],
+      [two, 2, 2],
+      [other, undefined, 3],
+    ]) {
       const exception = new W.Exception(tag, [])
       f.body = throwing(exception)
       t.is(first(), inFirst)
@@ -231,7 +238,11 @@ for (const tier of tiers) {
     t.is(exported.run(0, 21), 21, 'the import itself')
     t.is(exported.run(1, 22), 22, 'a function that calls it')
     t.is(exported.run(2, 2000), 77, 'recursion')
-    t.deepEqual(given, [[21, 2.5], [22, 2.5], [77, 2.5]])
+    t.deepEqual(given, [
+      [21, 2.5],
+      [22, 2.5],
+      [77, 2.5],
+    ])
     const { error } = caught(() => exported.f(4, 5))
     t.is(error.getArg(tag, 0), 4, 'the import, exported again')
     f.body = (value) => value + 1
@@ -262,7 +273,10 @@ for (const tier of tiers) {
         throw new W.Exception(tag, [1000n])
       },
     })
-    const sum = (x) => times(LIVE, (k) => `${x * (k + 3) + x + k}`).split(' ').reduce((all, one) => all + BigInt(one), 1000n)
+    const sum = (x) =>
+      times(LIVE, (k) => `${x * (k + 3) + x + k}`)
+        .split(' ')
+        .reduce((all, one) => all + BigInt(one), 1000n)
     for (const x of [0, 1, -3, 12345]) t.is(run(x), sum(x))
     t.deepEqual(given[0], [1, 2n, 3, 4, null, 5, 6, 7n, 8, 9])
   })
@@ -291,7 +305,10 @@ for (const tier of tiers) {
     t.throws(() => error.getArg(exported.t, 6), { instanceOf: RangeError })
     t.throws(() => error.getArg(exported.v, 0), { instanceOf: TypeError })
     const { error: empty } = caught(() => exported.throwsNull())
-    t.deepEqual([0, 1, 2, 3, 4, 5].map((index) => empty.getArg(exported.t, index)), [0, 0n, 0, Number.NaN, null, null])
+    t.deepEqual(
+      [0, 1, 2, 3, 4, 5].map((index) => empty.getArg(exported.t, index)),
+      [0, 0n, 0, Number.NaN, null, null]
+    )
     t.not(caught(() => exported.throws(object)).error, error, 'each throw makes one')
   })
 

@@ -76,10 +76,9 @@ test('a coercion may call back into the instance', (t) => {
 })
 
 test('several results are an Array, and an import may give any iterable', (t) => {
-  const { g } = instantiate(
-    `(import "a" "f" (func $f (result i32 f64 i64))) (func (export "g") (result i32 f64 i64) call $f)`,
-    { a: { f: () => result } }
-  )
+  const { g } = instantiate(`(import "a" "f" (func $f (result i32 f64 i64))) (func (export "g") (result i32 f64 i64) call $f)`, {
+    a: { f: () => result },
+  })
   let result = [1.5, '2.5', 3n]
   t.deepEqual(g(), [1, 2.5, 3n])
   result = new Set([1, 2, 3n])
@@ -103,7 +102,13 @@ test('an import is called without a receiver, and its result coerced', (t) => {
       },
     },
   })
-  for (const [given, expected] of [[undefined, 0], ['7', 7], [2 ** 32 + 1, 1], [{ valueOf: () => 5 }, 5], [-1.5, -1]]) {
+  for (const [given, expected] of [
+    [undefined, 0],
+    ['7', 7],
+    [2 ** 32 + 1, 1],
+    [{ valueOf: () => 5 }, 5],
+    [-1.5, -1],
+  ]) {
     value = given
     t.is(g(), expected)
   }

@@ -77,7 +77,10 @@ test('globals of references keep identity', (t) => {
   t.is(a.r.value, null)
   a.r.value = object
   t.is(a.get(), object)
-  const b = instantiate('(import "a" "f0" (global funcref)) (export "f0" (global 0)) (func (export "get") (result funcref) global.get 0)', { a })
+  const b = instantiate(
+    '(import "a" "f0" (global funcref)) (export "f0" (global 0)) (func (export "get") (result funcref) global.get 0)',
+    { a }
+  )
   t.is(b.f0, a.f0)
   t.is(b.get(), a.f)
 })

@@ -128,7 +128,8 @@ test('active segments take elements from globals, in the order of the segments',
     (func (export "two") (result i32) (i32.const 2))`)
   const global = new W.Global({ value: 'anyfunc' }, exporter.one)
   const thing = {}
-  const { functions, things } = instantiate(`
+  const { functions, things } = instantiate(
+    `
     (import "m" "two" (func $two (result i32)))
     (import "m" "one" (global $one funcref))
     (import "m" "thing" (global $thing externref))
@@ -139,7 +140,9 @@ test('active segments take elements from globals, in the order of the segments',
     (elem (table 0) (i32.const 0) funcref (item (global.get $one)) (item (global.get $one)) (item (ref.func $two)))
     (elem (table 0) (global.get $offset) func $own $own)
     (elem (table 0) (i32.const 4) funcref (item (ref.null func)) (item (global.get $one)))
-    (elem (table 1) (i32.const 1) externref (item (global.get $thing)))`, { m: { ...exporter, one: global, thing, offset: 1 } })
+    (elem (table 1) (i32.const 1) externref (item (global.get $thing)))`,
+    { m: { ...exporter, one: global, thing, offset: 1 } }
+  )
   const called = Array.from({ length: 6 }, (_, index) => functions.get(index)?.())
   t.deepEqual(called, [1, 3, 3, undefined, undefined, 1])
   t.is(functions.get(5), exporter.one)
@@ -151,6 +154,7 @@ ours('a table above the limit is an error of the instance', (t) => {
   const module = new W.Module(assemble('(table 10000001 funcref)'))
   t.throws(() => new W.Instance(module), {
     instanceOf: RangeError,
-    message: 'WebAssembly.Instance(): initial table size (10000001 elements) is larger than implementation limit (10000000 elements)',
+    message:
+      'WebAssembly.Instance(): initial table size (10000001 elements) is larger than implementation limit (10000000 elements)',
   })
 })

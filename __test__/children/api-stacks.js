@@ -77,7 +77,12 @@ async function makeCases() {
     'Instance, a getter': () => new W.Instance(module, throwing.any),
     'Instance, a getter of the module': () => new W.Instance(module, refusing('m')),
     'Instance, a getter of a member': () => new W.Instance(module, { m: refusing('f') }),
-    'Instance in a getter': () => new W.Instance(module, { get m() { return new W.Instance(module, { m: {} }) } }),
+    'Instance in a getter': () =>
+      new W.Instance(module, {
+        get m() {
+          return new W.Instance(module, { m: {} })
+        },
+      }),
     'Instance, a segment': () => new W.Instance(segment),
     'Instance, start throws': () => new W.Instance(starting, { m: { f: fail } }),
     'Instance, start traps': () => new W.Instance(trapping),
@@ -148,19 +153,53 @@ async function makeCases() {
     'a result, a conversion': () => new W.Instance(converting, { m: { f: () => unconvertible } }).exports.f(),
     'in a method of Array': () => [9].map(table.get, table),
     'in a method of Array, of a module': () => [9].map(exports.table.get, exports.table),
-    'an error of before': () => new W.Instance(module, { get m() { throw before } }),
-    'an error of another call': () => new W.Instance(module, { get m() { throw kept } }),
-    'an error whose stack was read': () => new W.Instance(module, { get m() { throw read(new Error('read')) } }),
-    'an error whose stack was written': () => new W.Instance(module, { get m() { throw Object.assign(new Error(), { stack: 'x' }) } }),
-    'an error that is given': (error = null) => new W.Instance(module, { get m() { throw error } }),
-    'no error': () => new W.Instance(module, { get m() { throw { stack: 'its own' } } }),
+    'an error of before': () =>
+      new W.Instance(module, {
+        get m() {
+          throw before
+        },
+      }),
+    'an error of another call': () =>
+      new W.Instance(module, {
+        get m() {
+          throw kept
+        },
+      }),
+    'an error whose stack was read': () =>
+      new W.Instance(module, {
+        get m() {
+          throw read(new Error('read'))
+        },
+      }),
+    'an error whose stack was written': () =>
+      new W.Instance(module, {
+        get m() {
+          throw Object.assign(new Error(), { stack: 'x' })
+        },
+      }),
+    'an error that is given': (error = null) =>
+      new W.Instance(module, {
+        get m() {
+          throw error
+        },
+      }),
+    'no error': () =>
+      new W.Instance(module, {
+        get m() {
+          throw { stack: 'its own' }
+        },
+      }),
   }
   const apply = (fn, self) => Reflect.apply(fn, self, [])
   const read = (error) => typeof error.stack === 'string' && error
   const before = new Error('before')
   let kept
   try {
-    new W.Instance(module, { get m() { throw (kept = new Error('kept')) } })
+    new W.Instance(module, {
+      get m() {
+        throw (kept = new Error('kept'))
+      },
+    })
   } catch {
     // Shown by another call.
   }

@@ -17,14 +17,17 @@ if (process.argv.includes('unknown-node')) {
 
 const events = []
 for (const name of ['featureOff', 'panicked']) {
-  subscribe(`wasm-compile-cache:${name}`, ({ name, feature, reason, what, message }) => events.push({ name, feature, reason, what, message }))
+  subscribe(`wasm-compile-cache:${name}`, ({ name, feature, reason, what, message }) =>
+    events.push({ name, feature, reason, what, message })
+  )
 }
 
 const { assemble } = require('./modules.js')
 const W = require('../../index.js')
 const { native } = require('../../dist/engine.js').load('process/native.js')
 
-const instantiate = async (text, imports = {}) => new W.Instance(await W.compile(await assemble(`(module ${text})`)), { e: imports }).exports
+const instantiate = async (text, imports = {}) =>
+  new W.Instance(await W.compile(await assemble(`(module ${text})`)), { e: imports }).exports
 
 /** Which signals beyond the usual ones have a handler: those that interrupt are among the real-time ones. */
 function realTimeHandlers() {

@@ -15,7 +15,7 @@ let met = 0
 function meet() {
   met += 2
   Atomics.add(gate, 0, 1)
-  for (let spins = 0, seen; (seen = Atomics.load(gate, 0)) < met; ) if (spins++ > 10_000) Atomics.wait(gate, 0, seen, 1)
+  for (let spins = 0, seen; (seen = Atomics.load(gate, 0)) < met;) if (spins++ > 10_000) Atomics.wait(gate, 0, seen, 1)
 }
 
 /** Each thread writes its word and reads the other's. In each round, at least one of the two must see the other. */

@@ -66,7 +66,8 @@ function* pieces(bytes) {
 }
 
 /** What this process has read so far, in bytes; every thread and every file counts (Linux only). */
-const read = () => Number(/^rchar: (\d+)/m.exec(fs.existsSync('/proc/self/io') ? fs.readFileSync('/proc/self/io', 'utf8') : 'rchar: 0')[1])
+const read = () =>
+  Number(/^rchar: (\d+)/m.exec(fs.existsSync('/proc/self/io') ? fs.readFileSync('/proc/self/io', 'utf8') : 'rchar: 0')[1])
 
 /** The artifacts in the cache at this moment. */
 function stored() {
@@ -119,7 +120,8 @@ async function compile({ file, as = 'bytes', options, calls, sections, catches }
 
 /** Whether this process is among the 'holders', or those 'waiting', of a module's lock. */
 const isAmong = (who) =>
-  fs.readdirSync(cache, { recursive: true })
+  fs
+    .readdirSync(cache, { recursive: true })
     .filter((name) => /[0-9a-f]{64}\.lock$/.test(name))
     .some((name) => locks(path.join(cache, name))[who].includes(process.pid))
 

@@ -14,10 +14,13 @@ function use() {
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 4 })
   const sandbox = { module: module_, bytes, imports: { env: { log() {}, memory } } }
   const context = vm.createContext(sandbox)
-  const results = vm.runInContext(`
+  const results = vm.runInContext(
+    `
     globalThis.given = new WebAssembly.Instance(module, imports)
     globalThis.own = new WebAssembly.Instance(new WebAssembly.Module(bytes), imports)
-    String(given.exports.run(1) + own.exports.table.get(0)(2))`, context)
+    String(given.exports.run(1) + own.exports.table.get(0)(2))`,
+    context
+  )
   if (results !== '30000000000') throw new Error(results)
   return new WeakRef(sandbox)
 }

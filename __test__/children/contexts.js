@@ -15,7 +15,10 @@ const LANGUAGE = ['Function', 'Object', 'Array', 'ArrayBuffer', 'Promise', 'Erro
 /** Whose prototype the object has: "outside" or "inside", and of which class. */
 function classOf(context) {
   const inside = vm.runInContext(`({ WebAssembly, ${LANGUAGE} })`, context)
-  const realms = [['outside', globalThis], ['inside', inside]]
+  const realms = [
+    ['outside', globalThis],
+    ['inside', inside],
+  ]
   return (value) => {
     const prototype = Object.getPrototypeOf(value)
     for (const [realm, classes] of realms) {
@@ -35,7 +38,8 @@ const attempt = (whose, action) => {
   }
 }
 
-const own = (object) => Object.fromEntries(Reflect.ownKeys(object).map((name) => [String(name), Object.getOwnPropertyDescriptor(object, name)]))
+const own = (object) =>
+  Object.fromEntries(Reflect.ownKeys(object).map((name) => [String(name), Object.getOwnPropertyDescriptor(object, name)]))
 
 const imports = () => ({ env: { log() {}, memory: new WebAssembly.Memory({ initial: 1, maximum: 4 }) } })
 
@@ -58,22 +62,48 @@ async function inside(make) {
     untouched,
     name: run('Object.prototype.toString.call(WebAssembly)'),
     lists: run('JSON.stringify([WebAssembly.Module.imports(module), WebAssembly.Module.exports(module)])'),
-    custom: run('WebAssembly.Module.customSections(module, "greeting").map((section) => String.fromCharCode(...new Uint8Array(section)))'),
+    custom: run(
+      'WebAssembly.Module.customSections(module, "greeting").map((section) => String.fromCharCode(...new Uint8Array(section)))'
+    ),
     realms: {
-      module: whose(module), instance: whose(instance), exports: whose(exports), run: whose(exports.run), table: whose(exports.table), count: whose(exports.count),
-      tag: whose(exports.tag), promise: whose(promise), instantiated: whose(await promise), both: [whose(fromBytes), whose(both), whose(both.module), whose(both.instance)],
-      imports: whose(run('WebAssembly.Module.imports(module)')), declared: whose(run('WebAssembly.Module.imports(module)[0]')),
-      custom: whose(run('WebAssembly.Module.customSections(module, "greeting")')), section: whose(run('WebAssembly.Module.customSections(module, "greeting")[0]')),
-      several: whose(exports.several()), own: whose(run('new WebAssembly.Module(bytes)')), memory: whose(run('new WebAssembly.Memory({ initial: 1 })')),
-      buffer: whose(run('new WebAssembly.Memory({ initial: 1 }).buffer')), validated: run('WebAssembly.validate(bytes)'),
+      module: whose(module),
+      instance: whose(instance),
+      exports: whose(exports),
+      run: whose(exports.run),
+      table: whose(exports.table),
+      count: whose(exports.count),
+      tag: whose(exports.tag),
+      promise: whose(promise),
+      instantiated: whose(await promise),
+      both: [whose(fromBytes), whose(both), whose(both.module), whose(both.instance)],
+      imports: whose(run('WebAssembly.Module.imports(module)')),
+      declared: whose(run('WebAssembly.Module.imports(module)[0]')),
+      custom: whose(run('WebAssembly.Module.customSections(module, "greeting")')),
+      section: whose(run('WebAssembly.Module.customSections(module, "greeting")[0]')),
+      several: whose(exports.several()),
+      own: whose(run('new WebAssembly.Module(bytes)')),
+      memory: whose(run('new WebAssembly.Memory({ initial: 1 })')),
+      buffer: whose(run('new WebAssembly.Memory({ initial: 1 }).buffer')),
+      validated: run('WebAssembly.validate(bytes)'),
     },
-    instances: run('[module instanceof WebAssembly.Module, new WebAssembly.Instance(module, imports) instanceof WebAssembly.Instance, imports.env.memory instanceof WebAssembly.Memory]'),
-    outside: [instance instanceof WebAssembly.Instance, both.module instanceof WebAssembly.Module, both.module instanceof run('WebAssembly.Module')],
+    instances: run(
+      '[module instanceof WebAssembly.Module, new WebAssembly.Instance(module, imports) instanceof WebAssembly.Instance, imports.env.memory instanceof WebAssembly.Memory]'
+    ),
+    outside: [
+      instance instanceof WebAssembly.Instance,
+      both.module instanceof WebAssembly.Module,
+      both.module instanceof run('WebAssembly.Module'),
+    ],
     results: [String(exports.run(5)), exports.several(), exports.table.get(0) === exports.run, exports.count.value],
     errors: {
-      imports: tried('new WebAssembly.Instance(module)'), link: tried('new WebAssembly.Instance(module, { env: { log: 1, memory: imports.env.memory } })'), module: tried('new WebAssembly.Instance({})'),
-      bytes: tried('new WebAssembly.Module(new Uint8Array(4))')[0], trap: attempt(whose, () => exports.trap()), range: attempt(whose, () => exports.load(4 * 65536)),
-      statics: tried('WebAssembly.Module.exports({})'), memory: tried('new WebAssembly.Memory({ initial: -1 })'),
+      imports: tried('new WebAssembly.Instance(module)'),
+      link: tried('new WebAssembly.Instance(module, { env: { log: 1, memory: imports.env.memory } })'),
+      module: tried('new WebAssembly.Instance({})'),
+      bytes: tried('new WebAssembly.Module(new Uint8Array(4))')[0],
+      trap: attempt(whose, () => exports.trap()),
+      range: attempt(whose, () => exports.load(4 * 65536)),
+      statics: tried('WebAssembly.Module.exports({})'),
+      memory: tried('new WebAssembly.Memory({ initial: -1 })'),
       rejected: await run('WebAssembly.instantiate(module)').catch((error) => [whose(error), error.message]),
     },
   }
@@ -106,13 +136,23 @@ function crossing(Maker, User) {
   told.linked = [String(linked.exports.call(3)), String(linked.exports.indirect(4)), linked.exports.count(), count.value]
   told.tableGet = [table.get(0) === run, linked.exports.table === table, linked.exports.again === run]
   const thrown = [() => raise(5), () => linked.exports.raise(6)].map(thrownBy)
-  told.thrown = thrown.map((error) => [error instanceof Maker.Exception, error instanceof User.Exception, error.is(tag), error.getArg(tag, 0)])
+  told.thrown = thrown.map((error) => [
+    error instanceof Maker.Exception,
+    error instanceof User.Exception,
+    error.is(tag),
+    error.getArg(tag, 0),
+  ])
   // Members of one realm's classes on objects of the other's.
   const { Table, Global, Memory, Instance } = User
   const getter = (Class, name) => Object.getOwnPropertyDescriptor(Class.prototype, name).get
   told.members = [
-    Table.prototype.get.call(table, 0) === run, getter(Table, 'length').call(table), Table.prototype.grow.call(table, 1), table.length,
-    getter(Global, 'value').call(count), getter(Memory, 'buffer').call(memory) === memory.buffer, Memory.prototype.grow.call(memory, 0),
+    Table.prototype.get.call(table, 0) === run,
+    getter(Table, 'length').call(table),
+    Table.prototype.grow.call(table, 1),
+    table.length,
+    getter(Global, 'value').call(count),
+    getter(Memory, 'buffer').call(memory) === memory.buffer,
+    Memory.prototype.grow.call(memory, 0),
     getter(Instance, 'exports').call(first) === first.exports,
   ]
   Table.prototype.set.call(table, 1, second.exports.run)
@@ -133,13 +173,18 @@ let linkerBytes
 /** Every way in which a program gets a context, and a Module into it. */
 async function ways() {
   const module = new WebAssembly.Module(bytes)
-  const code = 'JSON.stringify([WebAssembly.Module.exports(module).length, String(new WebAssembly.Instance(module, imports).exports.run(2))])'
+  const code =
+    'JSON.stringify([WebAssembly.Module.exports(module).length, String(new WebAssembly.Instance(module, imports).exports.run(2))])'
   const sandbox = () => ({ module, imports: imports() })
   const seen = {
     createContext: vm.runInContext(code, vm.createContext(sandbox())),
     runInNewContext: vm.runInNewContext(code, sandbox()),
     script: new vm.Script(code).runInNewContext(sandbox()),
-    options: vm.runInNewContext(code, sandbox(), { contextName: 'x', microtaskMode: 'afterEvaluate', contextCodeGeneration: { strings: false } }),
+    options: vm.runInNewContext(code, sandbox(), {
+      contextName: 'x',
+      microtaskMode: 'afterEvaluate',
+      contextCodeGeneration: { strings: false },
+    }),
     imported: (await import('node:vm')).runInNewContext(code, sandbox()),
     repeated: vm.runInContext(code, vm.createContext(vm.createContext(sandbox()))),
     nested: vm.runInNewContext('vm.runInNewContext(code, { module, imports })', { vm, code, ...sandbox() }),
@@ -147,13 +192,26 @@ async function ways() {
     frozen: vm.runInContext(code, vm.createContext(Object.freeze(sandbox()))),
     function: vm.compileFunction(`return ${code}`, [], { parsingContext: vm.createContext(sandbox()) })(),
     own: vm.runInNewContext('WebAssembly', { WebAssembly: 7 }),
-    getter: vm.runInNewContext('0', Object.defineProperty({}, 'WebAssembly', { get: () => { throw new Error('asked') } })),
+    getter: vm.runInNewContext(
+      '0',
+      Object.defineProperty({}, 'WebAssembly', {
+        get: () => {
+          throw new Error('asked')
+        },
+      })
+    ),
     // What the program does to the context's classes before they are used for the first time.
-    tampered: vm.runInNewContext(`Object = Array = Error = TypeError = Map = WeakMap = Reflect = Promise = Symbol = undefined; ${code}`, { ...sandbox(), Uint8Array, Error }),
+    tampered: vm.runInNewContext(
+      `Object = Array = Error = TypeError = Map = WeakMap = Reflect = Promise = Symbol = undefined; ${code}`,
+      { ...sandbox(), Uint8Array, Error }
+    ),
     assigned: vm.runInNewContext('WebAssembly.instantiate = 5; WebAssembly.instantiate + typeof WebAssembly.compile', {}),
     deleted: vm.runInNewContext('delete WebAssembly.Module; typeof WebAssembly.Module + typeof WebAssembly.Instance', {}),
     sealed: vm.runInNewContext(`Object.freeze(WebAssembly); ${code}`, sandbox()),
-    inherited: vm.runInNewContext('const mine = Object.create(WebAssembly); mine.Module = 5; [mine.Module, typeof WebAssembly.Module].join()', {}),
+    inherited: vm.runInNewContext(
+      'const mine = Object.create(WebAssembly); mine.Module = 5; [mine.Module, typeof WebAssembly.Module].join()',
+      {}
+    ),
   }
   if (vm.constants?.DONT_CONTEXTIFY !== undefined) {
     const context = vm.createContext(vm.constants.DONT_CONTEXTIFY)
@@ -176,7 +234,9 @@ async function forbidden() {
     validate: tried('WebAssembly.validate(bytes)'),
     given: tried('String(new WebAssembly.Instance(module, imports).exports.run(2))'),
     promised: tried('WebAssembly.instantiate(module, imports)') instanceof Object,
-    table: tried('new WebAssembly.Table({ element: "anyfunc", initial: 1 }, new WebAssembly.Instance(module, imports).exports.run).length'),
+    table: tried(
+      'new WebAssembly.Table({ element: "anyfunc", initial: 1 }, new WebAssembly.Instance(module, imports).exports.run).length'
+    ),
   }
 }
 
@@ -203,7 +263,11 @@ function stacks() {
 }
 
 const shapes = () =>
-  [vm.createContext, vm.runInNewContext, vm.Script.prototype.runInNewContext].map(({ name, length, prototype }) => [name, length, typeof prototype])
+  [vm.createContext, vm.runInNewContext, vm.Script.prototype.runInNewContext].map(({ name, length, prototype }) => [
+    name,
+    length,
+    typeof prototype,
+  ])
 
 async function main() {
   linkerBytes = new Uint8Array(fs.readFileSync(process.argv[3]))
@@ -212,7 +276,13 @@ async function main() {
   const Other = vm.runInNewContext('WebAssembly', {})
   const told = {
     contextified: await inside((sandbox) => vm.createContext(sandbox)),
-    afterEvaluate: caught(() => vm.runInNewContext('new WebAssembly.Instance(module, imports).exports.several().join()', { module: new WebAssembly.Module(bytes), imports: imports() }, { microtaskMode: 'afterEvaluate' })),
+    afterEvaluate: caught(() =>
+      vm.runInNewContext(
+        'new WebAssembly.Instance(module, imports).exports.several().join()',
+        { module: new WebAssembly.Module(bytes), imports: imports() },
+        { microtaskMode: 'afterEvaluate' }
+      )
+    ),
     out: crossing(Inside, WebAssembly),
     in: crossing(WebAssembly, Inside),
     between: crossing(Inside, Other),

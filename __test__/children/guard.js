@@ -20,7 +20,8 @@ const texts = {
   ownShared: '(module (memory 1 1 shared) (func (export "run") (result i32) (i32.const 42)))',
   ownEmpty: '(module (memory 0) (func (export "run") (result i32) (memory.size)))',
   imported: '(module (import "env" "memory" (memory 1)) (func (export "run") (result i32) (i32.load8_u (i32.const 0))))',
-  importedShared: '(module (import "env" "memory" (memory 1 1 shared)) (func (export "run") (result i32) (i32.load8_u (i32.const 0))))',
+  importedShared:
+    '(module (import "env" "memory" (memory 1 1 shared)) (func (export "run") (result i32) (i32.load8_u (i32.const 0))))',
   none: '(module (table 1 funcref) (elem (i32.const 0) $f) (global $g i32 (i32.const 41)) (func $f (result i32) (i32.add (global.get $g) (i32.const 1))) (func (export "run") (result i32) (call_indirect (result i32) (i32.const 0))))',
   trap: '(module (func (export "run") (result i32) (i32.div_u (i32.const 1) (i32.const 0))))',
 }

@@ -27,7 +27,8 @@ const KINDS = {
   loop: '(func (export "run") (call $inside) (loop (br 0)))',
   memory: `(func (export "run") (call $inside)
     (loop (i32.store (i32.const 16) (i32.add (i32.load (i32.const 16)) (i32.const 1))) (br 0)))`,
-  calls: '(func $g (param i32) (result i32) (local.get 0)) (func (export "run") (call $inside) (loop (drop (call $g (i32.const 1))) (br 0)))',
+  calls:
+    '(func $g (param i32) (result i32) (local.get 0)) (func (export "run") (call $inside) (loop (drop (call $g (i32.const 1))) (br 0)))',
   import: '(func (export "run") (call $inside) (loop (call $f) (br 0)))',
   nested: '(func (export "run") (call $f)) (func (export "again") (call $inside) (loop (br 0)))',
   start: '(func $run (call $inside) (loop (br 0))) (start $run)',
@@ -35,7 +36,8 @@ const KINDS = {
   grow: '(func (export "run") (call $inside) (loop (drop (memory.grow (i32.const 0))) (br 0)))',
   fill: '(func (export "run") (call $inside) (loop (memory.fill (i32.const 65536) (i32.const 1) (i32.const 65536)) (br 0)))',
   // Node 20's built-in is itself caught in this one.
-  largeFill: '(func (export "run") (call $inside) (loop (memory.fill (i32.const 65536) (i32.const 1) (i32.const 0x3ff0000)) (br 0)))',
+  largeFill:
+    '(func (export "run") (call $inside) (loop (memory.fill (i32.const 65536) (i32.const 1) (i32.const 0x3ff0000)) (br 0)))',
   wait: '(func (export "run") (call $inside) (drop (memory.atomic.wait32 (i32.const 16) (i32.const 0) (i64.const -1))))',
   deep: `(func $dive (export "dive") (param $depth i32) (param $stay i32)
       (if (local.get $depth)

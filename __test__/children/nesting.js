@@ -56,7 +56,9 @@ const text = '(module (import "env" "deeper" (func $deeper)) (func (export "call
 if (isMainThread) {
   assemble(text).then((bytes) => {
     const main = observe(bytes)
-    new Worker(__filename, { workerData: bytes, argv: [ENGINE] }).once('message', (worker) => console.log(JSON.stringify({ main, worker })))
+    new Worker(__filename, { workerData: bytes, argv: [ENGINE] }).once('message', (worker) =>
+      console.log(JSON.stringify({ main, worker }))
+    )
   })
 } else {
   parentPort.postMessage(observe(workerData))

@@ -11,7 +11,12 @@ const { assemble, variant } = require('./modules.js')
 function executable() {
   const lines = readFileSync('/proc/self/maps', 'latin1').split('\n')
   const own = lines.filter((line) => /^\S+ r-xp \S+ 00:00 0\s*$/.test(line))
-  const bytes = own.map((line) => line.split(' ')[0].split('-').map((text) => Number.parseInt(text, 16)))
+  const bytes = own.map((line) =>
+    line
+      .split(' ')[0]
+      .split('-')
+      .map((text) => Number.parseInt(text, 16))
+  )
   return bytes.reduce((sum, [start, end]) => sum + (end - start), 0) / 4096
 }
 

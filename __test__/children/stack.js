@@ -89,8 +89,7 @@ const cases = {
     return stack
   },
   'a start function': () => call('(module $mod (func $begin (nop) (unreachable)) (start $begin))'),
-  'a start function that is an import': () =>
-    call('(module (import "m" "f" (func $begin)) (start $begin))', { f: throwing }),
+  'a start function that is an import': () => call('(module (import "m" "f" (func $begin)) (start $begin))', { f: throwing }),
   async 'an async caller'() {
     const exports = instantiate(await compile(`(module ${CHAIN})`), { m: { f: throwing } })
     async function inner() {

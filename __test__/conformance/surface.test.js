@@ -28,8 +28,10 @@ function isConstructor(value) {
 }
 
 const INTRINSICS = new Map(
-  Object.entries({ Object, Function, Error, Array, Promise })
-    .flatMap(([name, value]) => [[value, name], [value.prototype, `${name}.prototype`]])
+  Object.entries({ Object, Function, Error, Array, Promise }).flatMap(([name, value]) => [
+    [value, name],
+    [value.prototype, `${name}.prototype`],
+  ])
 )
 
 /** Path -> description of every object that belongs to `namespace`. */
@@ -40,7 +42,11 @@ function walk(namespace) {
     if (INTRINSICS.has(object)) return INTRINSICS.get(object)
     if (paths.has(object)) return paths.get(object)
     paths.set(object, path)
-    const description = { type: typeof object, extensible: Object.isExtensible(object), string: Object.prototype.toString.call(object) }
+    const description = {
+      type: typeof object,
+      extensible: Object.isExtensible(object),
+      string: Object.prototype.toString.call(object),
+    }
     found[path] = description
     if (typeof object === 'function') description.constructor = isConstructor(object)
     const keys = Reflect.ownKeys(object)
@@ -51,7 +57,10 @@ function walk(namespace) {
         const { value, get, set, ...attributes } = Object.getOwnPropertyDescriptor(object, key)
         const step = `${path}.${String(key)}`
         const show = (member, where) => (isObject(member) ? visit(member, where) : member)
-        return [String(key), { ...attributes, value: show(value, step), get: show(get, `get ${step}`), set: show(set, `set ${step}`) }]
+        return [
+          String(key),
+          { ...attributes, value: show(value, step), get: show(get, `get ${step}`), set: show(set, `set ${step}`) },
+        ]
       })
     )
     const prototype = Object.getPrototypeOf(object)
@@ -96,32 +105,50 @@ test('the namespace is the built-in’s, property by property', (t) => {
   t.deepEqual(ours, theirs)
 })
 
-check('WebAssembly namespace object: a plain extensible object with the class string WebAssembly', (W) => ({
-  prototype: Object.getPrototypeOf(W) === Object.prototype,
-  string: String(W),
-  callable: typeof W,
-  tag: Object.getOwnPropertyDescriptor(W, Symbol.toStringTag),
-}), {
-  prototype: true,
-  string: '[object WebAssembly]',
-  callable: 'object',
-  tag: { value: 'WebAssembly', writable: false, enumerable: false, configurable: true },
-})
+check(
+  'WebAssembly namespace object: a plain extensible object with the class string WebAssembly',
+  (W) => ({
+    prototype: Object.getPrototypeOf(W) === Object.prototype,
+    string: String(W),
+    callable: typeof W,
+    tag: Object.getOwnPropertyDescriptor(W, Symbol.toStringTag),
+  }),
+  {
+    prototype: true,
+    string: '[object WebAssembly]',
+    callable: 'object',
+    tag: { value: 'WebAssembly', writable: false, enumerable: false, configurable: true },
+  }
+)
 
-check('globalThis.WebAssembly: writable, configurable, not enumerable (Web IDL, [Exposed] namespace)', () => {
-  const { value: _value, ...attributes } = Object.getOwnPropertyDescriptor(globalThis, 'WebAssembly')
-  return attributes
-}, { writable: true, enumerable: false, configurable: true })
+check(
+  'globalThis.WebAssembly: writable, configurable, not enumerable (Web IDL, [Exposed] namespace)',
+  () => {
+    const { value: _value, ...attributes } = Object.getOwnPropertyDescriptor(globalThis, 'WebAssembly')
+    return attributes
+  },
+  { writable: true, enumerable: false, configurable: true }
+)
 
-check('Web IDL operations: those of the namespace need no receiver', (W, { assemble, all }) => {
-  const { validate, Module } = W
-  const { exports, imports, customSections } = Module
-  const module = new Module(assemble('(func (export "f"))'))
-  return all({
-    validate: () => validate(assemble('')),
-    exports: () => exports(module),
-    imports: () => imports(module),
-    customSections: () => customSections(module, 'x'),
-    otherReceiver: () => Reflect.apply(exports, 7, [module]),
-  })
-}, { validate: true, exports: [{ name: 'f', kind: 'function' }], imports: [], customSections: [], otherReceiver: [{ name: 'f', kind: 'function' }] })
+check(
+  'Web IDL operations: those of the namespace need no receiver',
+  (W, { assemble, all }) => {
+    const { validate, Module } = W
+    const { exports, imports, customSections } = Module
+    const module = new Module(assemble('(func (export "f"))'))
+    return all({
+      validate: () => validate(assemble('')),
+      exports: () => exports(module),
+      imports: () => imports(module),
+      customSections: () => customSections(module, 'x'),
+      otherReceiver: () => Reflect.apply(exports, 7, [module]),
+    })
+  },
+  {
+    validate: true,
+    exports: [{ name: 'f', kind: 'function' }],
+    imports: [],
+    customSections: [],
+    otherReceiver: [{ name: 'f', kind: 'function' }],
+  }
+)

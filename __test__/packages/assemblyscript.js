@@ -12,20 +12,33 @@ run(async () => {
 
   async function compile(text, ...flags) {
     const files = {}
-    const { error, stdout, stderr } = await asc.main(['ledger.ts', '--outFile', 'ledger.wasm', '--textFile', 'ledger.wat', '--bindings', 'raw', ...flags], {
-      readFile: (name) => (name === 'ledger.ts' ? text : null),
-      writeFile: (name, contents) => void (files[name] = contents),
-      listFiles: () => [],
-    })
+    const { error, stdout, stderr } = await asc.main(
+      ['ledger.ts', '--outFile', 'ledger.wasm', '--textFile', 'ledger.wat', '--bindings', 'raw', ...flags],
+      {
+        readFile: (name) => (name === 'ledger.ts' ? text : null),
+        writeFile: (name, contents) => void (files[name] = contents),
+        listFiles: () => [],
+      }
+    )
     return { ...files, messages: `${stdout} ${stderr} ${error}` }
   }
 
   return async () => {
     const outputs = []
     const values = Float64Array.from({ length: 300 }, (_, i) => i * 1.37 - 100)
-    for (const flags of [['-O3', '--enable', 'simd'], ['--debug', '--sourceMap', '--runtime', 'minimal', '--exportRuntime']]) {
+    for (const flags of [
+      ['-O3', '--enable', 'simd'],
+      ['--debug', '--sourceMap', '--runtime', 'minimal', '--exportRuntime'],
+    ]) {
       const made = await compile(source, ...flags)
-      outputs.push(made['ledger.wasm'], made['ledger.wat'], made['ledger.d.ts'], made['ledger.js'], made['ledger.wasm.map'] ?? '', made.messages)
+      outputs.push(
+        made['ledger.wasm'],
+        made['ledger.wat'],
+        made['ledger.d.ts'],
+        made['ledger.js'],
+        made['ledger.wasm.map'] ?? '',
+        made.messages
+      )
       const { instantiate } = await import(`data:text/javascript,${encodeURIComponent(made['ledger.js'])}`)
       const program = await instantiate(await WebAssembly.compile(made['ledger.wasm']), { env: {} })
       outputs.push(program.ledger(12345678901234567890n, 3000), program.digits(120), program.mix(values, 0x1234_5678_9abc_def0n))

@@ -35,5 +35,5 @@ run(
       ]
     }
   },
-  () => esbuild.stop(),
+  () => esbuild.stop()
 )

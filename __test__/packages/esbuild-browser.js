@@ -21,5 +21,5 @@ run(
       return [minified.code, minified.map, plain.code, css.code]
     }
   },
-  () => process.exit(), // Go's main never returns
+  () => process.exit() // Go's main never returns
 )

@@ -106,7 +106,13 @@ run(async () => {
       outputs.push(seen.map(([it, number], i) => `${Object.is(it, things[i])} ${typeof it} ${number}`).join('\n'))
       outputs.push(`${Object.getPrototypeOf(shapes[0])} ${Object.keys(shapes[0])} ${Object.isExtensible(shapes[0])}`)
       outputs.push(JSON.stringify([WebAssembly.Module.imports(module), WebAssembly.Module.exports(module), Object.keys(exports)]))
-      for (const broken of [() => exports.radius(shapes[1]), () => exports.radius({}), () => exports.crc(-1), () => (shapes[0].tag = 1), () => new WebAssembly.Instance(module, {})]) {
+      for (const broken of [
+        () => exports.radius(shapes[1]),
+        () => exports.radius({}),
+        () => exports.crc(-1),
+        () => (shapes[0].tag = 1),
+        () => new WebAssembly.Instance(module, {}),
+      ]) {
         try {
           outputs.push(String(broken()))
         } catch (error) {

@@ -14,9 +14,28 @@ run(async () => {
   const text = 'The quick brown fox jumps over the lazy dög'
   const salt = data.subarray(0, 16)
   const plain = [
-    'adler32', 'blake2b', 'blake2s', 'blake3', 'crc32', 'crc64', 'keccak', 'md4',
-    'md5', 'ripemd160', 'sha1', 'sha224', 'sha256', 'sha3', 'sha384', 'sha512',
-    'sm3', 'whirlpool', 'xxhash128', 'xxhash3', 'xxhash32', 'xxhash64',
+    'adler32',
+    'blake2b',
+    'blake2s',
+    'blake3',
+    'crc32',
+    'crc64',
+    'keccak',
+    'md4',
+    'md5',
+    'ripemd160',
+    'sha1',
+    'sha224',
+    'sha256',
+    'sha3',
+    'sha384',
+    'sha512',
+    'sm3',
+    'whirlpool',
+    'xxhash128',
+    'xxhash3',
+    'xxhash32',
+    'xxhash64',
   ]
 
   return async () => {
@@ -24,7 +43,9 @@ run(async () => {
     for (const name of plain) {
       outputs.push(`${name} ${await hashes[name](text)} ${await hashes[name](data)}`)
     }
-    for (const name of Object.keys(hashes).filter((key) => key.startsWith('create') && key !== 'createHMAC').sort()) {
+    for (const name of Object.keys(hashes)
+      .filter((key) => key.startsWith('create') && key !== 'createHMAC')
+      .sort()) {
       const hash = await hashes[name]()
       hash.init()
       for (let at = 0; at < data.length; at += 4093) hash.update(data.subarray(at, at + 4093))
@@ -35,11 +56,23 @@ run(async () => {
     }
     const hmac = await hashes.createHMAC(hashes.createSHA256(), 'key')
     outputs.push(hmac.init().update(data).digest('hex'))
-    outputs.push(await hashes.pbkdf2({ password: 'secret', salt, iterations: 64, hashLength: 32, hashFunction: hashes.createSHA512() }))
+    outputs.push(
+      await hashes.pbkdf2({ password: 'secret', salt, iterations: 64, hashLength: 32, hashFunction: hashes.createSHA512() })
+    )
     outputs.push(await hashes.scrypt({ password: 'secret', salt, costFactor: 256, blockSize: 8, parallelism: 2, hashLength: 32 }))
     outputs.push(await hashes.bcrypt({ password: 'secret', salt, costFactor: 5, outputType: 'encoded' }))
     for (const name of ['argon2i', 'argon2d', 'argon2id']) {
-      outputs.push(await hashes[name]({ password: 'secret', salt, parallelism: 2, iterations: 2, memorySize: 256, hashLength: 32, outputType: 'encoded' }))
+      outputs.push(
+        await hashes[name]({
+          password: 'secret',
+          salt,
+          parallelism: 2,
+          iterations: 2,
+          memorySize: 256,
+          hashLength: 32,
+          outputType: 'encoded',
+        })
+      )
     }
     return outputs
   }

@@ -2,15 +2,28 @@
 // comparator, floats, i64, StaticArray, generics, classes with virtual methods, exceptions that abort.
 
 abstract class Entry {
-  constructor(public id: i32, public amount: f64) {}
+  constructor(
+    public id: i32,
+    public amount: f64
+  ) {}
   abstract weigh(): f64
 }
 class Debit extends Entry {
-  weigh(): f64 { return -this.amount }
+  weigh(): f64 {
+    return -this.amount
+  }
 }
 class Credit extends Entry {
-  constructor(id: i32, amount: f64, public bonus: f64) { super(id, amount) }
-  weigh(): f64 { return this.amount + this.bonus }
+  constructor(
+    id: i32,
+    amount: f64,
+    public bonus: f64
+  ) {
+    super(id, amount)
+  }
+  weigh(): f64 {
+    return this.amount + this.bonus
+  }
 }
 
 class Random {
@@ -52,7 +65,8 @@ export function digits(n: i32): string {
   const length = (n * 10) / 3 + 1
   const a = new StaticArray<u32>(length)
   for (let i = 0; i < length; i++) unchecked((a[i] = 2))
-  let held = 0, predigit = 0
+  let held = 0,
+    predigit = 0
   let out = ''
   for (let j = 0; j < n; j++) {
     let q: u32 = 0
@@ -75,7 +89,8 @@ export function digits(n: i32): string {
 
 export function mix(values: Float64Array, key: i64): Float64Array {
   const out = new Float64Array(values.length)
-  for (let i = 0; i < values.length; i++) out[i] = reinterpret<f64>(reinterpret<i64>(values[i]) ^ (key >> 20)) % 1e9 + Math.sin(values[i])
+  for (let i = 0; i < values.length; i++)
+    out[i] = (reinterpret<f64>(reinterpret<i64>(values[i]) ^ (key >> 20)) % 1e9) + Math.sin(values[i])
   return out
 }
 

@@ -20,7 +20,11 @@ run(async () => {
     outputs.push(`${document.getMetaData('format')} ${document.countPages()} pages`)
     for (let i = 0; i < document.countPages(); i++) {
       const page = document.loadPage(i)
-      const pixmap = page.toPixmap(mupdf.Matrix.scale(0.7, 0.7), i % 2 ? mupdf.ColorSpace.DeviceGray : mupdf.ColorSpace.DeviceRGB, false)
+      const pixmap = page.toPixmap(
+        mupdf.Matrix.scale(0.7, 0.7),
+        i % 2 ? mupdf.ColorSpace.DeviceGray : mupdf.ColorSpace.DeviceRGB,
+        false
+      )
       outputs.push(String(page.getBounds()), pixmap.asPNG(), page.toStructuredText('preserve-whitespace').asJSON())
       outputs.push(JSON.stringify(page.search('artifact')))
       pixmap.destroy()
@@ -49,7 +53,11 @@ run(async () => {
     pdf.insertPage(-1, pdf.addPage([0, 0, 240, 160], 90, resources, drawing))
     describe(pdf, outputs)
     pdf.destroy()
-    for (const [bytes, type] of [[Buffer.from('%PDF-1.7\nnothing'), 'application/pdf'], [Buffer.from('GIF89a??'), 'image/gif'], [Buffer.from(html), 'application/x-unknown']]) {
+    for (const [bytes, type] of [
+      [Buffer.from('%PDF-1.7\nnothing'), 'application/pdf'],
+      [Buffer.from('GIF89a??'), 'image/gif'],
+      [Buffer.from(html), 'application/x-unknown'],
+    ]) {
       try {
         const document = mupdf.Document.openDocument(bytes, type)
         outputs.push(`${document.countPages()}`, String(document.loadPage(7)))

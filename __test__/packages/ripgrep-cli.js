@@ -18,9 +18,13 @@ run(
     fs.symlinkSync('nowhere', path.join(source, 'broken'))
     const env = { ...process.env, TMPDIR: folder } // it unpacks its module there
     return async () => {
-      const child = spawnSync(process.execPath, [...process.execArgv, rgPath, '--regexp=hash\\w+', '--sort=path', '--follow', '--line-number'], { cwd: source, env })
+      const child = spawnSync(
+        process.execPath,
+        [...process.execArgv, rgPath, '--regexp=hash\\w+', '--sort=path', '--follow', '--line-number'],
+        { cwd: source, env }
+      )
       return [child.stdout, child.stderr, `${child.status} ${child.signal}`]
     }
   },
-  () => fs.rmSync(folder, { recursive: true, force: true }),
+  () => fs.rmSync(folder, { recursive: true, force: true })
 )

@@ -46,5 +46,5 @@ run(
       ...(await command('--version')),
     ]
   },
-  () => fs.rmSync(folder, { recursive: true, force: true }),
+  () => fs.rmSync(folder, { recursive: true, force: true })
 )

@@ -26,7 +26,9 @@ run(async () => {
     }
     await bundle.close()
     outputs.push(warnings.join('\n'))
-    outputs.push(JSON.stringify(parseAst('export const f = async (x) => { for await (const { y = 1e21, ...z } of x) yield_(`${y}`, z) }')))
+    outputs.push(
+      JSON.stringify(parseAst('export const f = async (x) => { for await (const { y = 1e21, ...z } of x) yield_(`${y}`, z) }'))
+    )
     try {
       parseAst('let let = ;')
     } catch (error) {

@@ -31,14 +31,29 @@ run(
     }
     // Three threads, each clears a part of the table before; the mate is found by any of them. Once: the engine's own
     // threads do not survive many changes of their number (on the built-in engine neither).
-    await ask(['setoption name UCI_Variant value chess', 'setoption name MultiPV value 1', 'setoption name Threads value 3', 'setoption name Hash value 16', 'ucinewgame', 'isready'], 'readyok')
+    await ask(
+      [
+        'setoption name UCI_Variant value chess',
+        'setoption name MultiPV value 1',
+        'setoption name Threads value 3',
+        'setoption name Hash value 16',
+        'ucinewgame',
+        'isready',
+      ],
+      'readyok'
+    )
     const perft = await ask(['position startpos moves e2e4', 'go perft 3'], 'Nodes searched')
     const mate = (await ask(['position fen 6k1/5ppp/8/8/8/8/5PPP/3R2K1 w - - 0 1', 'go mate 1'], 'bestmove')).split('\n').at(-1)
     await ask(['setoption name Threads value 1', 'setoption name Hash value 8', 'isready'], 'readyok')
     const round = async () => {
       const outputs = [await ask(['uci'], 'uciok')]
       for (const [variant, fen] of Object.entries(fens)) {
-        outputs.push(await ask(['setoption name Hash value 8', `setoption name UCI_Variant value ${variant}`, 'ucinewgame', 'isready'], 'readyok'))
+        outputs.push(
+          await ask(
+            ['setoption name Hash value 8', `setoption name UCI_Variant value ${variant}`, 'ucinewgame', 'isready'],
+            'readyok'
+          )
+        )
         outputs.push(await ask([`position fen ${fen}`, 'setoption name MultiPV value 2', 'go depth 7'], 'bestmove'))
       }
       await ask(['setoption name UCI_Variant value chess', 'setoption name MultiPV value 1', 'isready'], 'readyok')
@@ -50,5 +65,5 @@ run(
     await round()
     return round
   },
-  () => process.exit(), // its threads wait for work
+  () => process.exit() // its threads wait for work
 )

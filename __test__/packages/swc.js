@@ -27,7 +27,11 @@ run(async () => {
       })
       outputs.push(code, map)
     }
-    const { code } = swc.transformSync(script, { swcrc: false, minify: true, jsc: { target: 'es5', minify: { compress: true, mangle: true } } })
+    const { code } = swc.transformSync(script, {
+      swcrc: false,
+      minify: true,
+      jsc: { target: 'es5', minify: { compress: true, mangle: true } },
+    })
     outputs.push(code, JSON.stringify(swc.parseSync('export const a = <T,>(x: T) => x', { syntax: 'typescript' }), withoutSpans))
     try {
       swc.transformSync('let x = ;', { swcrc: false })

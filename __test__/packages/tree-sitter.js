@@ -60,13 +60,23 @@ run(async () => {
   return async () => {
     const parser = new Parser()
     const outputs = []
-    for (const { language, query, sources, insert: [before, text] } of jobs) {
+    for (const {
+      language,
+      query,
+      sources,
+      insert: [before, text],
+    } of jobs) {
       parser.setLanguage(language)
       outputs.push(`${language.name} ${language.abiVersion} ${language.nodeTypeCount} ${language.fields.join()}`)
       for (const source of sources) {
         const tree = parser.parse(source)
         outputs.push(tree.rootNode.toString())
-        outputs.push(query.captures(tree.rootNode).map(({ name, node }) => `${name} ${node.startIndex} ${node.text}`).join('\n'))
+        outputs.push(
+          query
+            .captures(tree.rootNode)
+            .map(({ name, node }) => `${name} ${node.startIndex} ${node.text}`)
+            .join('\n')
+        )
         const at = source.indexOf(before)
         const row = source.slice(0, at).split('\n').length - 1
         const column = at - source.lastIndexOf('\n', at) - 1

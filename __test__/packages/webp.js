@@ -37,7 +37,12 @@ run(async () => {
   return async () => {
     const outputs = []
     for (const image of images) {
-      for (const options of [{ quality: 40, method: 6 }, { quality: 90, use_sharp_yuv: 1, segments: 2 }, { lossless: 1, exact: 1 }, { near_lossless: 60, alpha_quality: 30 }]) {
+      for (const options of [
+        { quality: 40, method: 6 },
+        { quality: 90, use_sharp_yuv: 1, segments: 2 },
+        { lossless: 1, exact: 1 },
+        { near_lossless: 60, alpha_quality: 30 },
+      ]) {
         const file = new Uint8Array(await encode.default(image, options))
         const { data, width, height } = await decode.default(file.buffer)
         outputs.push(file, Buffer.from(data.buffer, data.byteOffset, data.byteLength), `${width} ${height}`)

@@ -5,7 +5,18 @@
 const { run } = require('./loop.js')
 
 run(async () => {
-  const { default: Yoga, Align, Direction, Edge, FlexDirection, Gutter, Justify, MeasureMode, PositionType, Wrap } = await import('yoga-layout')
+  const {
+    default: Yoga,
+    Align,
+    Direction,
+    Edge,
+    FlexDirection,
+    Gutter,
+    Justify,
+    MeasureMode,
+    PositionType,
+    Wrap,
+  } = await import('yoga-layout')
 
   function* random(seed) {
     for (;;) yield (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) >>> 8
@@ -33,7 +44,10 @@ run(async () => {
       const text = 6 + next(60)
       node.setMeasureFunc((width, widthMode, height) => {
         const columns = widthMode === MeasureMode.Undefined ? text : Math.max(1, Math.floor(width / 6.5))
-        return { width: Math.min(text, columns) * 6.5, height: Math.min(Math.ceil(text / columns) * 12.25, Number.isNaN(height) ? Infinity : height) }
+        return {
+          width: Math.min(text, columns) * 6.5,
+          height: Math.min(Math.ceil(text / columns) * 12.25, Number.isNaN(height) ? Infinity : height),
+        }
       })
       return
     }
@@ -55,7 +69,11 @@ run(async () => {
     const outputs = []
     const config = Yoga.Config.create()
     config.setPointScaleFactor(2)
-    for (const [seed, width, direction] of [[1, 800, Direction.LTR], [7, 333.3, Direction.RTL], [99, undefined, Direction.LTR]]) {
+    for (const [seed, width, direction] of [
+      [1, 800, Direction.LTR],
+      [7, 333.3, Direction.RTL],
+      [99, undefined, Direction.LTR],
+    ]) {
       const root = Yoga.Node.create(config)
       grow(root, 5, random(seed), config)
       root.calculateLayout(width, undefined, direction)

@@ -150,7 +150,6 @@ class Interpreter {
     }
   }
 
-
   #perform({ type, module, field, args }) {
     const { exports, wrapper } = found(this.#instances, module)
     if (type === 'get') return exports[field].value

@@ -11,7 +11,10 @@ function build() {
   const args = ['build', '--release', '--locked', '--manifest-path', path.join(__dirname, 'scripts/Cargo.toml')]
   const env = { CARGO_TARGET_DIR: path.join(ROOT, 'target'), ...process.env }
   const stdout = execFileSync('cargo', [...args, '--message-format=json-render-diagnostics'], { env, encoding: 'utf8' })
-  const messages = stdout.trimEnd().split('\n').map((line) => JSON.parse(line))
+  const messages = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
   return messages.find(({ executable }) => typeof executable === 'string').executable
 }
 
@@ -27,7 +30,9 @@ const names = (program) => run(program, [])
 function load(program, name) {
   const { commands, modules } = run(program, [name])
   // A text that is malformed never becomes a module.
-  const concerned = commands.filter(({ filename, binary_filename: binary }) => filename === undefined || (binary ?? filename) in modules)
+  const concerned = commands.filter(
+    ({ filename, binary_filename: binary }) => filename === undefined || (binary ?? filename) in modules
+  )
   const decoded = Object.entries(modules).map(([file, module]) => [file, { ...module, bytes: Buffer.from(module.bytes, 'base64') }])
   return { commands: concerned, modules: new Map(decoded) }
 }

@@ -21,8 +21,7 @@ function float64(bits) {
   return view.getFloat64(0)
 }
 
-const isNaNPattern = ({ type, value }) =>
-  value.startsWith('nan:') || Number.isNaN(type === 'f32' ? float32(value) : float64(value))
+const isNaNPattern = ({ type, value }) => value.startsWith('nan:') || Number.isNaN(type === 'f32' ? float32(value) : float64(value))
 
 /** Whether a value (or a pattern of values) of this kind cannot go through JavaScript as it is. */
 function isOpaque(constant) {

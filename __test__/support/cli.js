@@ -29,7 +29,10 @@ function startProgram([program, ...argv], { cache, env = {}, cwd, detached } = {
 
 /** The same of a command of the shell's on a terminal, which `script` of util-linux makes. `stdout`: all it showed. */
 const startOnTerminal = (command, { env, ...settings } = {}) =>
-  startProgram(['script', '--quiet', '--return', '--command', command, '/dev/null'], { ...settings, env: { ...env, SHELL: '/bin/sh' } })
+  startProgram(['script', '--quiet', '--return', '--command', command, '/dev/null'], {
+    ...settings,
+    env: { ...env, SHELL: '/bin/sh' },
+  })
 
 /** The same of the command line; `under`: a program that starts it. */
 const startCli = (args, { under = [], ...settings } = {}) => startProgram([...under, process.execPath, MAIN, ...args], settings)
@@ -48,7 +51,8 @@ async function leftOver(cache) {
   const hoursAgo = new Date(Date.now() - 2 * 3600_000)
   for (const name of litter(cache)) fs.utimesSync(path.join(cache, name), hoursAgo, hoursAgo)
   // As after a sweep: prune, which sweeps whenever it is asked to, is not to begin another one that its end interrupts.
-  for (const version of fs.readdirSync(cache).filter((name) => name.startsWith('v'))) fs.writeFileSync(path.join(cache, version, 'swept'), '', { mode: 0o600 })
+  for (const version of fs.readdirSync(cache).filter((name) => name.startsWith('v')))
+    fs.writeFileSync(path.join(cache, version, 'swept'), '', { mode: 0o600 })
   await cliJson(['prune'], { cache })
   return litter(cache)
 }

@@ -79,7 +79,10 @@ async function together(commands) {
 const files = (cache) => (fs.existsSync(cache) ? fs.readdirSync(cache, { recursive: true }).sort() : [])
 
 /** The artifacts' paths. */
-const entries = (cache) => files(cache).filter((name) => name.endsWith('.cwasm')).map((name) => path.join(cache, name))
+const entries = (cache) =>
+  files(cache)
+    .filter((name) => name.endsWith('.cwasm'))
+    .map((name) => path.join(cache, name))
 
 /**
  * What nobody must leave behind once all is over. The sweeper's lock is none of it: a process that ends meanwhile leaves
@@ -104,7 +107,9 @@ function warned({ stderr }) {
 
 /** How the modules of a run came about: the names of its events that tell. */
 const story = ({ events }) =>
-  events.map(({ name }) => name).filter((name) => !['compiledModule', 'moduleCacheMiss', 'streamFromResponseCallback'].includes(name))
+  events
+    .map(({ name }) => name)
+    .filter((name) => !['compiledModule', 'moduleCacheMiss', 'streamFromResponseCallback'].includes(name))
 
 const COLD = ['baselineReady', 'cachedModule', 'optimizedReady']
 const UNCACHED = ['baselineReady', 'optimizedReady']

@@ -20,7 +20,13 @@ test.before(() => ready)
 
 function assemble(wat) {
   const module = wabt.parseWat('test.wat', `(module ${wat})`, {
-    exceptions: true, threads: true, extended_const: true, tail_call: true, memory64: true, multi_memory: true, relaxed_simd: true,
+    exceptions: true,
+    threads: true,
+    extended_const: true,
+    tail_call: true,
+    memory64: true,
+    multi_memory: true,
+    relaxed_simd: true,
   })
   try {
     return module.toBinary({}).buffer

@@ -70,8 +70,11 @@ const texts = {
     (import "e" "f" (func $f (type $w))) (import "e" "t" (tag $t (param i64)))
     (func (export "run") (param $x i32) (result i64)
       ${times(LIVE, (k) => `(local $i${k} i64) (local $d${k} f64)`)}
-      ${times(LIVE, (k) => `(local.set $i${k} (i64.extend_i32_s (i32.mul (local.get $x) (i32.const ${k + 3}))))
-        (local.set $d${k} (f64.convert_i32_s (i32.add (local.get $x) (i32.const ${k}))))`)}
+      ${times(
+        LIVE,
+        (k) => `(local.set $i${k} (i64.extend_i32_s (i32.mul (local.get $x) (i32.const ${k + 3}))))
+        (local.set $d${k} (f64.convert_i32_s (i32.add (local.get $x) (i32.const ${k}))))`
+      )}
       (block $l (result i64)
         (try_table (catch $t $l)
           (call $f (f32.const 1) (i64.const 2) (f64.const 3) (i32.const 4) (ref.null extern) (f32.const 5) (i32.const 6)

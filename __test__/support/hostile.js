@@ -8,7 +8,10 @@ const path = require('node:path')
 const { named, run, story, warned } = require('./commands.js')
 const { machine } = require('./wat.js')
 
-const CALLS = [['run', 9], ['run', -1]]
+const CALLS = [
+  ['run', 9],
+  ['run', -1],
+]
 const ROOT = process.getuid?.() === 0
 
 // What root may do to any file is taken from it; it is the owner of what it makes all the same.
@@ -34,7 +37,10 @@ function subject(test) {
   /** One module a way of asking, each in a partition of its own, so that none is shared. */
   made.job = (...ways) => ({
     modules: (ways.length > 0 ? ways : ['bytes']).map((as) => ({
-      file: made.file, as, options: { minSize: 0, partition: as }, calls: CALLS,
+      file: made.file,
+      as,
+      options: { minSize: 0, partition: as },
+      calls: CALLS,
     })),
   })
   return made
@@ -50,7 +56,7 @@ async function endure(t, { expected }, job, settings) {
   const ended = await run(job, settings)
   for (const { results } of ended.modules) t.deepEqual(results, expected)
   const { warnings, rest } = warned(ended)
-  t.is(rest, '', 'stderr is the program\'s')
+  t.is(rest, '', "stderr is the program's")
   const failures = named(ended, 'cacheWriteFailed')
   const first = failures.slice(0, 1).map(({ code, reason }) => ({ name: 'WasmCompileCacheWarning', code, message: reason }))
   t.deepEqual(warnings, first, 'one warning for all')

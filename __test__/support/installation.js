@@ -16,7 +16,9 @@ async function succeed(title, [command, args], options) {
 }
 
 async function pack(directory, into) {
-  const stdout = await succeed('npm pack', npm(['pack', '--json', '--ignore-scripts', '--pack-destination', into]), { cwd: directory })
+  const stdout = await succeed('npm pack', npm(['pack', '--json', '--ignore-scripts', '--pack-destination', into]), {
+    cwd: directory,
+  })
   return path.join(into, JSON.parse(stdout)[0].filename)
 }
 

@@ -37,7 +37,10 @@ const repeat = (number, type) => Array.from({ length: number }, () => type)
 /** What lies below: none to seven of one type, or some of both. */
 const INTEGERS = Array.from({ length: 8 }, (_, number) => repeat(number, 'i64'))
 const FLOATS = Array.from({ length: 7 }, (_, number) => repeat(number + 1, 'f64'))
-const MIXED = [['f64', 'i64', 'f64', 'i64', 'f64', 'i64', 'f64'], [...repeat(6, 'i64'), ...repeat(6, 'f64')]]
+const MIXED = [
+  ['f64', 'i64', 'f64', 'i64', 'f64', 'i64', 'f64'],
+  [...repeat(6, 'i64'), ...repeat(6, 'f64')],
+]
 
 /**
  * @param {object} operator
@@ -131,12 +134,24 @@ function rows(operator, edges) {
   const lists = operator.operands.map((type, at) => (operator.values?.[at] ?? edges[type]).map((text) => bits(type, text)))
   const number = lists.length < 2 ? (lists[0]?.length ?? 1) : 24
   // Steps that have no divisor in common with the lists' lengths would leave pairs out that meet in others.
-  return Array.from({ length: number }, (_, row) => lists.map((list, at) => list[(row * (at + 1) + (row / list.length | 0) * at) % list.length]))
+  return Array.from({ length: number }, (_, row) =>
+    lists.map((list, at) => list[(row * (at + 1) + ((row / list.length) | 0) * at) % list.length])
+  )
 }
 
 const BELOW = [
-  0x0123456789abcdefn, -1n, 0x4009_21fb_5444_2d18n, 0x7fff_ffff_ffff_ffffn, 3n, -0x1234_5678n, 0x3ff0_0000_0000_0001n, 0x8000_0000n,
-  0x4059_0000_0000_0000n, -99n, 0x4000_0000_0000_0003n, 12n,
+  0x0123456789abcdefn,
+  -1n,
+  0x4009_21fb_5444_2d18n,
+  0x7fff_ffff_ffff_ffffn,
+  3n,
+  -0x1234_5678n,
+  0x3ff0_0000_0000_0001n,
+  0x8000_0000n,
+  0x4059_0000_0000_0000n,
+  -99n,
+  0x4000_0000_0000_0003n,
+  12n,
 ]
 
 /** What a call gives: its result, or its trap in words. */

@@ -36,7 +36,8 @@ async function drive(name, { cache, loops = '1', finish = '0' }) {
     const args = [path.join(__dirname, '../packages', `${name}.js`)]
     execFile(process.execPath, args, { env, maxBuffer: 1 << 26 }, (error, out, err) => {
       // Without output it ended because nothing was left to wait for.
-      if (error || out === '') reject(new Error(`${name}: ${error?.signal ?? error?.code ?? 'no output'}\n${err}`, { cause: error }))
+      if (error || out === '')
+        reject(new Error(`${name}: ${error?.signal ?? error?.code ?? 'no output'}\n${err}`, { cause: error }))
       else resolve({ stdout: out, stderr: err })
     })
   })
@@ -49,7 +50,10 @@ const complaints = ({ stderr }) => [...new Set(stderr.replace(/^\(node:\d+\)/gm,
 const fresh = () => fs.mkdtempSync(path.join(root, 'cache-'))
 const count = (run, name) => run.events.filter((event) => event.name === name).length
 const large = (run, ...names) =>
-  [...modulesOf(run.events, ...names)].filter(([, size]) => size >= CACHED_FROM).map(([hash]) => hash).sort()
+  [...modulesOf(run.events, ...names)]
+    .filter(([, size]) => size >= CACHED_FROM)
+    .map(([hash]) => hash)
+    .sort()
 
 const features = (run) => [...new Set(run.events.filter((event) => event.name === 'fallback').map((event) => event.feature))]
 
@@ -75,7 +79,11 @@ function gives(name, { cached, fallback, command, slow = false, since = 0 }) {
       t.is(run.digest, builtin.digest, when)
       t.is(complaints(run), complaints(builtin), `stderr, ${when}`)
       // pyodide looks for other features with modules of a few bytes, too.
-      if (fallback) t.true(features(run).some((feature) => fallback.test(feature)), `${features(run)}`)
+      if (fallback)
+        t.true(
+          features(run).some((feature) => fallback.test(feature)),
+          `${features(run)}`
+        )
       else t.deepEqual(features(run), [])
     }
 

@@ -7,14 +7,20 @@ const path = require('node:path')
 
 const ROOT = path.join(__dirname, '../..')
 
-const below = (folder) => fs.readdirSync(path.join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
-  const name = `${folder}/${entry.name}`
-  return entry.isDirectory() ? below(name) : [name]
-})
+const below = (folder) =>
+  fs.readdirSync(path.join(ROOT, folder), { withFileTypes: true }).flatMap((entry) => {
+    const name = `${folder}/${entry.name}`
+    return entry.isDirectory() ? below(name) : [name]
+  })
 
 /** By their names below the root. */
 const PAGES = [
-  'README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'examples/README.md',
+  'README.md',
+  'ARCHITECTURE.md',
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'examples/README.md',
   ...below('docs').filter((name) => name.endsWith('.md')),
 ]
 
@@ -36,21 +42,32 @@ const blocksOf = (page) => {
 }
 
 /** A page without its code. */
-const proseOf = (page) => textOf(page).replaceAll(BLOCK, '').replaceAll(/`[^`\n]*`/g, (code) => code.replaceAll(/[[\]()]/g, ' '))
+const proseOf = (page) =>
+  textOf(page)
+    .replaceAll(BLOCK, '')
+    .replaceAll(/`[^`\n]*`/g, (code) => code.replaceAll(/[[\]()]/g, ' '))
 
 /** The relative links of a page: the file below the root, and the anchor. */
 const linksOf = (page) => {
-  const found = [...proseOf(page).matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm)].map(([, inline, reference]) => inline ?? reference)
-  return found.filter((target) => !/^[a-z]+:/.test(target)).map((target) => {
-    const [name, anchor] = target.split('#')
-    const file = name === '' ? page : path.posix.join(path.posix.dirname(page), name)
-    return { target, file, anchor }
-  })
+  const found = [...proseOf(page).matchAll(/\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$/gm)].map(
+    ([, inline, reference]) => inline ?? reference
+  )
+  return found
+    .filter((target) => !/^[a-z]+:/.test(target))
+    .map((target) => {
+      const [name, anchor] = target.split('#')
+      const file = name === '' ? page : path.posix.join(path.posix.dirname(page), name)
+      return { target, file, anchor }
+    })
 }
 
 /** The anchors of a page, as GitHub makes them of its headings. */
 const anchorsOf = (page) => {
-  const headings = [...textOf(page).replaceAll(BLOCK, '').matchAll(/^#+ (.+)$/gm)].map(([, heading]) => heading)
+  const headings = [
+    ...textOf(page)
+      .replaceAll(BLOCK, '')
+      .matchAll(/^#+ (.+)$/gm),
+  ].map(([, heading]) => heading)
   const shown = headings.map((heading) => heading.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1').toLowerCase())
   return shown.map((heading) => heading.replaceAll(/[^\p{L}\p{N} _-]/gu, '').replaceAll(' ', '-'))
 }

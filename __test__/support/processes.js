@@ -15,7 +15,10 @@ function read(pid, what) {
 }
 
 /** Fields 3 and following of /proc/<pid>/stat (proc(5)), from 'state' on; undefined when there is no such process. */
-const status = (pid) => read(pid, 'stat')?.replace(/^.*\) /s, '').split(' ')
+const status = (pid) =>
+  read(pid, 'stat')
+    ?.replace(/^.*\) /s, '')
+    .split(' ')
 
 /** A process that has ended may have nobody who takes notice: then it stays, as a zombie. */
 const isOver = (pid) => {
@@ -44,7 +47,10 @@ const mentioning = (text) =>
 /** Who holds a file's lock, and who waits for it: process ids, as the system says (proc_locks(5)). */
 function locks(file) {
   const inode = fs.statSync(file, { throwIfNoEntry: false })?.ino
-  const lines = fs.readFileSync('/proc/locks', 'utf8').split('\n').filter((line) => line.includes(`:${inode} `))
+  const lines = fs
+    .readFileSync('/proc/locks', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(`:${inode} `))
   const pids = (chosen) => chosen.map((line) => Number(/(?:READ|WRITE) +(\d+) /.exec(line)[1]))
   const waits = (line) => line.includes('->')
   return { holders: pids(lines.filter((line) => !waits(line))), waiting: pids(lines.filter(waits)) }
@@ -76,7 +82,9 @@ function inspect(pid) {
   const descriptors = fs.readdirSync(`/proc/${pid}/fd`)
   return {
     argv: list(read(pid, 'cmdline')),
-    env: Object.fromEntries(list(read(pid, 'environ')).map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)])),
+    env: Object.fromEntries(
+      list(read(pid, 'environ')).map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)])
+    ),
     cwd: fs.readlinkSync(`/proc/${pid}/cwd`),
     files: Object.fromEntries(descriptors.map((name) => [name, fs.readlinkSync(`/proc/${pid}/fd/${name}`)])),
     session: Number(fields[3]),

@@ -4,7 +4,9 @@
 async function main() {
   const SQL = await require('sql.js')()
   const db = new SQL.Database()
-  db.run('CREATE TABLE part (id INTEGER PRIMARY KEY, maker INTEGER, name TEXT, price REAL); CREATE INDEX by_maker ON part (maker, price); BEGIN')
+  db.run(
+    'CREATE TABLE part (id INTEGER PRIMARY KEY, maker INTEGER, name TEXT, price REAL); CREATE INDEX by_maker ON part (maker, price); BEGIN'
+  )
   const insert = db.prepare('INSERT INTO part (maker, name, price) VALUES (?, ?, ?)')
   let seed = 1
   for (let i = 0; i < 50_000; i++) {

@@ -25,6 +25,8 @@ module.exports = {
     const median = (line) => results.find((row) => row.name === `calls-${line}`)?.columns.optimizing?.median
     const empty = median('empty')
     if (!empty) return []
-    return ['into', 'out'].map((line) => `${module.exports.lines[line]}: ${(median(line) / empty).toFixed(1)} × an empty Node-API call`)
+    return ['into', 'out'].map(
+      (line) => `${module.exports.lines[line]}: ${(median(line) / empty).toFixed(1)} × an empty Node-API call`
+    )
   },
 }

@@ -14,7 +14,18 @@
 // notes    (results) => sentences to print below
 
 const NAMES = [
-  'esbuild-cli', 'swc', 'sqljs', 'load', 'lookup', 'stream', 'kernels', 'calls', 'references', 'throws', 'instances', 'small-modules',
+  'esbuild-cli',
+  'swc',
+  'sqljs',
+  'load',
+  'lookup',
+  'stream',
+  'kernels',
+  'calls',
+  'references',
+  'throws',
+  'instances',
+  'small-modules',
   'start',
 ]
 

@@ -22,5 +22,5 @@ module.exports = ['sqljs', 'pglite', 'esbuild', 'swc', 'ffmpeg'].flatMap((name) 
     modules: () => [modules[name]()],
     args: () => [program, modules[name](), from],
     read: (output) => output.ms,
-  })),
+  }))
 )

@@ -20,5 +20,5 @@ module.exports = Object.entries(ways).flatMap(([way, which]) =>
     columns: uncached,
     args: () => [program, way],
     read,
-  })),
+  }))
 )

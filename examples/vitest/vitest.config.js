@@ -5,7 +5,10 @@ export default defineConfig({
     pool: 'threads', // or: vitest run --pool forks
     projects: [
       { extends: true, test: { name: 'direct', include: ['test/direct.test.js'] } },
-      { extends: true, test: { name: 'registered', include: ['test/registered*.test.js'], setupFiles: ['wasm-compile-cache/register'] } },
+      {
+        extends: true,
+        test: { name: 'registered', include: ['test/registered*.test.js'], setupFiles: ['wasm-compile-cache/register'] },
+      },
     ],
   },
 })

@@ -88,18 +88,22 @@ const BY_ARITY = [
   (fn, params, result, group) => () => {
     give(result, fn(), group)
   },
-  (fn, [a], result, group) => () => {
-    give(result, fn(read(a, 0, group)), group)
-  },
-  (fn, [a, b], result, group) => () => {
-    give(result, fn(read(a, 0, group), read(b, 1, group)), group)
-  },
-  (fn, [a, b, c], result, group) => () => {
-    give(result, fn(read(a, 0, group), read(b, 1, group), read(c, 2, group)), group)
-  },
-  (fn, [a, b, c, d], result, group) => () => {
-    give(result, fn(read(a, 0, group), read(b, 1, group), read(c, 2, group), read(d, 3, group)), group)
-  },
+  (fn, [a], result, group) =>
+    () => {
+      give(result, fn(read(a, 0, group)), group)
+    },
+  (fn, [a, b], result, group) =>
+    () => {
+      give(result, fn(read(a, 0, group), read(b, 1, group)), group)
+    },
+  (fn, [a, b, c], result, group) =>
+    () => {
+      give(result, fn(read(a, 0, group), read(b, 1, group), read(c, 2, group)), group)
+    },
+  (fn, [a, b, c, d], result, group) =>
+    () => {
+      give(result, fn(read(a, 0, group), read(b, 1, group), read(c, 2, group), read(d, 3, group)), group)
+    },
 ]
 
 // "Run a host function"
@@ -130,7 +134,6 @@ function adaptBySignature(fn, { params, results, opaque }, group) {
 }
 
 /** What native calls for an imported JavaScript function; values of references are those of `group`. */
-const createAdapter = (fn, signature, group) =>
-  ADAPTERS.get(signature.text)?.(fn) ?? adaptBySignature(fn, signature, group)
+const createAdapter = (fn, signature, group) => ADAPTERS.get(signature.text)?.(fn) ?? adaptBySignature(fn, signature, group)
 
 module.exports = { createAdapter }

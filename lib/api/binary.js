@@ -26,8 +26,7 @@ const functionType = ({ params, results }) => section(1, [1, 0x60, ...types(para
 const KINDS = { function: 0, memory: 2, global: 3 }
 
 /** One import: `description` is what follows the kind. */
-const importOf = (module, field, kind, description) =>
-  section(2, [1, ...name(module), ...name(field), KINDS[kind], ...description])
+const importOf = (module, field, kind, description) => section(2, [1, ...name(module), ...name(field), KINDS[kind], ...description])
 
 const exportFunction = (field, index) => section(7, [1, ...name(field), 0, index])
 

@@ -57,118 +57,148 @@ function stop() {
 const CALLS = new Map([
   [
     ':',
-    (call, unit) => ({ wasmFunction: () => {
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: () => {
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+        },
+      }).wasmFunction,
   ],
   [
     'i:',
-    (call, unit) => ({ wasmFunction: (a) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      I32[0] = a
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          I32[0] = a
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+        },
+      }).wasmFunction,
   ],
   [
     'ii:',
-    (call, unit) => ({ wasmFunction: (a, b) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      if (typeof b !== 'number') b = toNumber(b, call)
-      I32[0] = a
-      I32[4] = b
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a, b) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          if (typeof b !== 'number') b = toNumber(b, call)
+          I32[0] = a
+          I32[4] = b
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+        },
+      }).wasmFunction,
   ],
   [
     'iii:',
-    (call, unit) => ({ wasmFunction: (a, b, c) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      if (typeof b !== 'number') b = toNumber(b, call)
-      if (typeof c !== 'number') c = toNumber(c, call)
-      I32[0] = a
-      I32[4] = b
-      I32[8] = c
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a, b, c) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          if (typeof b !== 'number') b = toNumber(b, call)
+          if (typeof c !== 'number') c = toNumber(c, call)
+          I32[0] = a
+          I32[4] = b
+          I32[8] = c
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+        },
+      }).wasmFunction,
   ],
   [
     'iiii:',
-    (call, unit) => ({ wasmFunction: (a, b, c, d) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      if (typeof b !== 'number') b = toNumber(b, call)
-      if (typeof c !== 'number') c = toNumber(c, call)
-      if (typeof d !== 'number') d = toNumber(d, call)
-      I32[0] = a
-      I32[4] = b
-      I32[8] = c
-      I32[12] = d
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a, b, c, d) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          if (typeof b !== 'number') b = toNumber(b, call)
+          if (typeof c !== 'number') c = toNumber(c, call)
+          if (typeof d !== 'number') d = toNumber(d, call)
+          I32[0] = a
+          I32[4] = b
+          I32[8] = c
+          I32[12] = d
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+        },
+      }).wasmFunction,
   ],
   [
     ':i',
-    (call, unit) => ({ wasmFunction: () => {
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-      return I32[0]
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: () => {
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+          return I32[0]
+        },
+      }).wasmFunction,
   ],
   [
     'i:i',
-    (call, unit) => ({ wasmFunction: (a) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      I32[0] = a
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-      return I32[0]
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          I32[0] = a
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+          return I32[0]
+        },
+      }).wasmFunction,
   ],
   [
     'ii:i',
-    (call, unit) => ({ wasmFunction: (a, b) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      if (typeof b !== 'number') b = toNumber(b, call)
-      I32[0] = a
-      I32[4] = b
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-      return I32[0]
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a, b) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          if (typeof b !== 'number') b = toNumber(b, call)
+          I32[0] = a
+          I32[4] = b
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+          return I32[0]
+        },
+      }).wasmFunction,
   ],
   [
     'iii:i',
-    (call, unit) => ({ wasmFunction: (a, b, c) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      if (typeof b !== 'number') b = toNumber(b, call)
-      if (typeof c !== 'number') c = toNumber(c, call)
-      I32[0] = a
-      I32[4] = b
-      I32[8] = c
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-      return I32[0]
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a, b, c) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          if (typeof b !== 'number') b = toNumber(b, call)
+          if (typeof c !== 'number') c = toNumber(c, call)
+          I32[0] = a
+          I32[4] = b
+          I32[8] = c
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+          return I32[0]
+        },
+      }).wasmFunction,
   ],
   [
     'iiii:i',
-    (call, unit) => ({ wasmFunction: (a, b, c, d) => {
-      if (typeof a !== 'number') a = toNumber(a, call)
-      if (typeof b !== 'number') b = toNumber(b, call)
-      if (typeof c !== 'number') c = toNumber(c, call)
-      if (typeof d !== 'number') d = toNumber(d, call)
-      I32[0] = a
-      I32[4] = b
-      I32[8] = c
-      I32[12] = d
-      call(unit) // node-do-not-add-exception-line
-      if (U32[FAILED] !== 0) stop()
-      return I32[0]
-    } }).wasmFunction,
+    (call, unit) =>
+      ({
+        wasmFunction: (a, b, c, d) => {
+          if (typeof a !== 'number') a = toNumber(a, call)
+          if (typeof b !== 'number') b = toNumber(b, call)
+          if (typeof c !== 'number') c = toNumber(c, call)
+          if (typeof d !== 'number') d = toNumber(d, call)
+          I32[0] = a
+          I32[4] = b
+          I32[8] = c
+          I32[12] = d
+          call(unit) // node-do-not-add-exception-line
+          if (U32[FAILED] !== 0) stop()
+          return I32[0]
+        },
+      }).wasmFunction,
   ],
 ])
 
@@ -217,51 +247,66 @@ function readResults(results, group) {
 
 // Other types, references mostly: by arity alone.
 const BY_ARITY = [
-  (call, unit, _, results) => ({ wasmFunction: () => {
-    call(unit) // node-do-not-add-exception-line
-    if (U32[FAILED] !== 0) stop()
-    return readResults(results, unit.group)
-  } }).wasmFunction,
-  (call, unit, [p], results) => ({ wasmFunction: (a) => {
-    a = coerce(p, a, call, unit.group)
-    write(p, 0, a, unit.group)
-    call(unit) // node-do-not-add-exception-line
-    if (U32[FAILED] !== 0) stop()
-    return readResults(results, unit.group)
-  } }).wasmFunction,
-  (call, unit, [p, q], results) => ({ wasmFunction: (a, b) => {
-    a = coerce(p, a, call, unit.group)
-    b = coerce(q, b, call, unit.group)
-    write(p, 0, a, unit.group)
-    write(q, 1, b, unit.group)
-    call(unit) // node-do-not-add-exception-line
-    if (U32[FAILED] !== 0) stop()
-    return readResults(results, unit.group)
-  } }).wasmFunction,
-  (call, unit, [p, q, r], results) => ({ wasmFunction: (a, b, c) => {
-    a = coerce(p, a, call, unit.group)
-    b = coerce(q, b, call, unit.group)
-    c = coerce(r, c, call, unit.group)
-    write(p, 0, a, unit.group)
-    write(q, 1, b, unit.group)
-    write(r, 2, c, unit.group)
-    call(unit) // node-do-not-add-exception-line
-    if (U32[FAILED] !== 0) stop()
-    return readResults(results, unit.group)
-  } }).wasmFunction,
-  (call, unit, [p, q, r, s], results) => ({ wasmFunction: (a, b, c, d) => {
-    a = coerce(p, a, call, unit.group)
-    b = coerce(q, b, call, unit.group)
-    c = coerce(r, c, call, unit.group)
-    d = coerce(s, d, call, unit.group)
-    write(p, 0, a, unit.group)
-    write(q, 1, b, unit.group)
-    write(r, 2, c, unit.group)
-    write(s, 3, d, unit.group)
-    call(unit) // node-do-not-add-exception-line
-    if (U32[FAILED] !== 0) stop()
-    return readResults(results, unit.group)
-  } }).wasmFunction,
+  (call, unit, _, results) =>
+    ({
+      wasmFunction: () => {
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return readResults(results, unit.group)
+      },
+    }).wasmFunction,
+  (call, unit, [p], results) =>
+    ({
+      wasmFunction: (a) => {
+        a = coerce(p, a, call, unit.group)
+        write(p, 0, a, unit.group)
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return readResults(results, unit.group)
+      },
+    }).wasmFunction,
+  (call, unit, [p, q], results) =>
+    ({
+      wasmFunction: (a, b) => {
+        a = coerce(p, a, call, unit.group)
+        b = coerce(q, b, call, unit.group)
+        write(p, 0, a, unit.group)
+        write(q, 1, b, unit.group)
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return readResults(results, unit.group)
+      },
+    }).wasmFunction,
+  (call, unit, [p, q, r], results) =>
+    ({
+      wasmFunction: (a, b, c) => {
+        a = coerce(p, a, call, unit.group)
+        b = coerce(q, b, call, unit.group)
+        c = coerce(r, c, call, unit.group)
+        write(p, 0, a, unit.group)
+        write(q, 1, b, unit.group)
+        write(r, 2, c, unit.group)
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return readResults(results, unit.group)
+      },
+    }).wasmFunction,
+  (call, unit, [p, q, r, s], results) =>
+    ({
+      wasmFunction: (a, b, c, d) => {
+        a = coerce(p, a, call, unit.group)
+        b = coerce(q, b, call, unit.group)
+        c = coerce(r, c, call, unit.group)
+        d = coerce(s, d, call, unit.group)
+        write(p, 0, a, unit.group)
+        write(q, 1, b, unit.group)
+        write(r, 2, c, unit.group)
+        write(s, 3, d, unit.group)
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return readResults(results, unit.group)
+      },
+    }).wasmFunction,
 ]
 
 // "Call an Exported Function"

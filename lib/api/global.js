@@ -165,8 +165,7 @@ function matchGlobal(global, type, subject) {
   if (state === undefined) {
     if (type.mutable) {
       fail(
-        'a mutable global of the built-in engine cannot be shared with this instance, which is compiled by ' +
-          'wasm-compile-cache'
+        'a mutable global of the built-in engine cannot be shared with this instance, which is compiled by ' + 'wasm-compile-cache'
       )
     }
     if (!isOfType(global, type)) fail('imported global does not match the expected type')

@@ -29,9 +29,7 @@ const exportsOf = shared('exports of instances', () => new WeakMap())
 // V8 names an import as `Import #0 module="m" function="f"` before 13 (Node 20 and 22), and before 12 adds ` error`.
 const olderEnd = v8 < 12 ? ' error' : ''
 const subjectOf = ({ module, name }, index) =>
-  v8 < 13
-    ? `Import #${index} module="${module}" function="${name}"${olderEnd}`
-    : `Import #${index} "${module}" "${name}"`
+  v8 < 13 ? `Import #${index} module="${module}" function="${name}"${olderEnd}` : `Import #${index} "${module}" "${name}"`
 const moduleSubject = ({ module }, index) =>
   v8 < 13 ? `Import #${index} module="${module}"${olderEnd}` : `Import #${index} "${module}"`
 

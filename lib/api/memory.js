@@ -166,9 +166,7 @@ function matchMemory(memory, type, subject) {
   }
   const shared = isShared(buffer)
   if (shared !== type.shared) {
-    throw new classes.LinkError(
-      `${subject}: mismatch in shared state of memory, declared = ${+type.shared}, imported = ${+shared}`
-    )
+    throw new classes.LinkError(`${subject}: mismatch in shared state of memory, declared = ${+type.shared}, imported = ${+shared}`)
   }
   if (type.maximum !== undefined) checkMaximum(memory, type, subject)
 }

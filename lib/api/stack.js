@@ -324,8 +324,7 @@ function defineStack(error, stack, limit) {
 }
 
 /** Whether `frames` go on from number `to` with `callers`, as far as there are any. */
-const continues = (frames, to, callers) =>
-  frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
+const continues = (frames, to, callers) => frames.slice(to, to + callers.length).every((frame, k) => `${frame}` === `${callers[k]}`)
 
 // For the closures on the way here, which are not shown.
 const ROOM = 8

@@ -231,7 +231,7 @@ function matchTable(table, type, index, subject) {
     throw new classes.LinkError(`${subject}: ${message}`)
   }
   if (state === undefined) {
-    fail("a table of the built-in engine cannot be shared with this instance, which is compiled by wasm-compile-cache")
+    fail('a table of the built-in engine cannot be shared with this instance, which is compiled by wasm-compile-cache')
   }
   if (state.element !== type.element) fail('imported table does not match the expected type')
   const size = sizeOf(table, state)
@@ -239,9 +239,7 @@ function matchTable(table, type, index, subject) {
   if (type.maximum === undefined) return
   if (state.maximum === undefined) fail(`table import ${index} has no maximum length; required: ${type.maximum}`)
   if (state.maximum > type.maximum) {
-    fail(
-      `table import ${index} has a larger maximum size ${state.maximum} than the module's declared maximum ${type.maximum}`
-    )
+    fail(`table import ${index} has a larger maximum size ${state.maximum} than the module's declared maximum ${type.maximum}`)
   }
 }
 

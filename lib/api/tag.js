@@ -80,8 +80,7 @@ function Tag(descriptor) {
 
 defineInterface(Tag, 'WebAssembly.Tag', {})
 
-const create = (letters) =>
-  Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), Tag.prototype)
+const create = (letters) => Object.setPrototypeOf(new builtin.Tag({ parameters: [...letters].map(carriedAs) }), Tag.prototype)
 
 // What handlers see of a JavaScript value, with or without a name for it.
 const JSTag = adopt(builtin.JSTag ?? create('r'), 'r:', null)
@@ -90,8 +89,7 @@ const JSTag = adopt(builtin.JSTag ?? create('r'), 'r:', null)
 function matchTag(tag, signature, subject) {
   if (!isTag(tag)) {
     throw new classes.LinkError(
-      `${subject}: a tag of the built-in engine cannot be shared with this instance, which is compiled by ` +
-        'wasm-compile-cache'
+      `${subject}: a tag of the built-in engine cannot be shared with this instance, which is compiled by ` + 'wasm-compile-cache'
     )
   }
   if (states.get(tag).signature === signature) return

@@ -67,7 +67,8 @@ async function exportArchive(file, options = {}) {
   const target = pathOf(file, EXPORT, 'Argument 0')
   checkOptions(options, ['keys', 'partition', 'sign'], EXPORT)
   const { keys, partition, sign } = options
-  if (partition !== undefined && typeof partition !== 'string') throw wrongType(EXPORT, 'The option "partition"', 'a string', partition)
+  if (partition !== undefined && typeof partition !== 'string')
+    throw wrongType(EXPORT, 'The option "partition"', 'a string', partition)
   if (keys !== undefined && partition !== undefined) throw invalid(EXPORT, 'Pass "keys" or "partition", not both')
   const { readPrivateKey } = require('./archive/keys.js')
   const signer = sign === undefined ? undefined : readPrivateKey(pathOf(sign, EXPORT, 'The option "sign"'))
@@ -78,7 +79,13 @@ async function exportArchive(file, options = {}) {
     file: target,
     bytes,
     signed: signer !== undefined,
-    entries: entries.map(({ key, hash, source, partition, image, meta }) => ({ key, hash, source, partition, bytes: image.bytes + meta.bytes })),
+    entries: entries.map(({ key, hash, source, partition, image, meta }) => ({
+      key,
+      hash,
+      source,
+      partition,
+      bytes: image.bytes + meta.bytes,
+    })),
     omitted: damaged.map(({ key, hash, source, partition, path }) => ({ key, hash, source, partition, path })),
   }
 }
@@ -98,7 +105,10 @@ async function importArchive(file, options = {}) {
   const { key, trust = false } = options
   if (typeof trust !== 'boolean') throw wrongType(IMPORT, 'The option "trust"', 'a boolean', trust)
   if (key === undefined && !trust) {
-    throw invalid(IMPORT, 'Name the public key that the archive is signed with ("key"), or pass "trust: true": its code will be executed')
+    throw invalid(
+      IMPORT,
+      'Name the public key that the archive is signed with ("key"), or pass "trust: true": its code will be executed'
+    )
   }
   if (key !== undefined && trust) throw invalid(IMPORT, 'Pass "key" or "trust", not both: with "trust" no signature is checked')
   const { readPublicKey } = require('./archive/keys.js')

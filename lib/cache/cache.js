@@ -35,14 +35,18 @@ function amountOf(options, name, unit, where) {
     const got = value === null ? 'null' : typeof value
     throw argumentError('ERR_INVALID_ARG_TYPE', `${where}: The option "${name}" must be a number of ${unit}, got ${got}`)
   }
-  if (!(value >= 0)) throw argumentError('ERR_INVALID_ARG_VALUE', `${where}: The option "${name}" must not be negative, got ${value}`)
+  if (!(value >= 0))
+    throw argumentError('ERR_INVALID_ARG_VALUE', `${where}: The option "${name}" must not be negative, got ${value}`)
   return Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER)
 }
 
 function objectOf(options, where) {
   if (options === undefined) return {}
   if (typeof options === 'object' && options !== null) return options
-  throw argumentError('ERR_INVALID_ARG_TYPE', `${where}: Argument 0 must be an object, got ${options === null ? 'null' : typeof options}`)
+  throw argumentError(
+    'ERR_INVALID_ARG_TYPE',
+    `${where}: Argument 0 must be an object, got ${options === null ? 'null' : typeof options}`
+  )
 }
 
 /** What native takes for where the cache is to be, and what may be done there. */
@@ -53,10 +57,16 @@ function configurationOf(given) {
   // As Node's own modules have paths.
   const directory = typeof named === 'string' ? named.toWellFormed() : named
   if (directory !== undefined && (typeof directory !== 'string' || directory === '')) {
-    throw argumentError('ERR_INVALID_ARG_TYPE', `${ENABLE}: The option "directory" must be a path, got ${directory === '' ? "''" : typeof directory}`)
+    throw argumentError(
+      'ERR_INVALID_ARG_TYPE',
+      `${ENABLE}: The option "directory" must be a path, got ${directory === '' ? "''" : typeof directory}`
+    )
   }
   if (!Object.hasOwn(ACCESS, mode)) {
-    throw argumentError('ERR_INVALID_ARG_VALUE', `${ENABLE}: The option "mode" must be "read-write" or "read-only", got ${String(mode)}`)
+    throw argumentError(
+      'ERR_INVALID_ARG_VALUE',
+      `${ENABLE}: The option "mode" must be "read-write" or "read-only", got ${String(mode)}`
+    )
   }
   return {
     directory: directory ?? null,

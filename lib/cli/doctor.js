@@ -50,8 +50,10 @@ function engine({ native }) {
 const guards = ({ native }) =>
   native.hostGuardsMemories()
     ? good('V8 guards its memories')
-    : bad('V8 does not guard its memories: modules go to the built-in engine, or those with a memory are refused',
-        'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)')
+    : bad(
+        'V8 does not guard its memories: modules go to the built-in engine, or those with a memory are refused',
+        'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)'
+      )
 
 /** What relies on something that does not hold here. */
 function features({ native }) {
@@ -67,7 +69,9 @@ const fallbacks = ({ native }) => untold(`modules that need ${native.unsupported
 const LIMITS = ['WASM_COMPILE_CACHE_MAX_SIZE', 'WASM_COMPILE_CACHE_MAX_ENTRY_SIZE']
 
 function environment() {
-  const set = Object.keys(process.env).filter((name) => /^WASM_(DISABLE_)?COMPILE_CACHE/.test(name)).sort()
+  const set = Object.keys(process.env)
+    .filter((name) => /^WASM_(DISABLE_)?COMPILE_CACHE/.test(name))
+    .sort()
   const told = set.map((name) => `${name}=${process.env[name]}`).join(' ') || 'no variable is set'
   const { parseSize } = require('../cache/quantities.js')
   const wrong = LIMITS.filter((name) => process.env[name] && parseSize(process.env[name]) === undefined)
@@ -81,10 +85,12 @@ const octal = (mode) => (mode & 0o7777).toString(8).padStart(4, '0')
 function strangers(root) {
   if (process.platform === 'win32') return []
   const names = ['', ...fs.readdirSync(root)]
-  return names.map((name) => path.join(root, name)).filter((file) => {
-    const { uid, mode } = fs.lstatSync(file)
-    return uid !== process.geteuid() || (mode & 0o022) !== 0
-  })
+  return names
+    .map((name) => path.join(root, name))
+    .filter((file) => {
+      const { uid, mode } = fs.lstatSync(file)
+      return uid !== process.geteuid() || (mode & 0o022) !== 0
+    })
 }
 
 function directory(found, options) {
@@ -122,7 +128,13 @@ const locks = ({ native }) =>
     : bad('the file system has no locks: processes compile the same module twice', 'name a local directory in WASM_COMPILE_CACHE')
 
 async function probe(cacheDirectory, aborted) {
-  const env = { ...process.env, WASM_COMPILE_CACHE: cacheDirectory, WASM_COMPILE_CACHE_FINISH: '0', NODE_OPTIONS: '', NODE_DEBUG: '' }
+  const env = {
+    ...process.env,
+    WASM_COMPILE_CACHE: cacheDirectory,
+    WASM_COMPILE_CACHE_FINISH: '0',
+    NODE_OPTIONS: '',
+    NODE_DEBUG: '',
+  }
   // What this doctor finds must not be in the way: the limits, and what cuts the compilers off.
   for (const name of [...LIMITS, 'WASM_COMPILE_CACHE_ONLY', 'WASM_COMPILE_CACHE_TRACE']) delete env[name]
   aborted.throwIfAborted()
@@ -192,7 +204,10 @@ async function examine(options, aborted) {
   const checks = []
   for (const { name, look, needs } of CHECKS) {
     const missing = needs !== undefined && found[needs] === undefined
-    checks.push({ name, ...(missing ? untold('not checked, because of what is wrong above') : await look(found, options, aborted)) })
+    checks.push({
+      name,
+      ...(missing ? untold('not checked, because of what is wrong above') : await look(found, options, aborted)),
+    })
   }
   return checks
 }

@@ -27,7 +27,9 @@ module.exports = {
   summary: 'list what is cached, last used first',
 
   run(_args, options, { dim }) {
-    const entries = open(options, { mode: 'read-only' }).entries().sort((a, b) => b.lastUsed - a.lastUsed)
+    const entries = open(options, { mode: 'read-only' })
+      .entries()
+      .sort((a, b) => b.lastUsed - a.lastUsed)
     const text = () => table(entries.map(row), { head: HEAD.map((title) => dim(title)), right: [1, 2] })
     return { json: entries, text: entries.length === 0 ? 'Nothing is cached.' : text() }
   },

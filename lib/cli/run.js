@@ -5,7 +5,13 @@ const { endAs, runScript } = require('./script.js')
 // The events that say where a module's code came from.
 const OUTCOMES = { moduleCacheHit: 'hit', baselineReady: 'compiled', fallback: 'builtin' }
 
-const told = ({ name, dur = 0, args: { source, bytes, hash } }) => ({ source, bytes, hash, outcome: OUTCOMES[name], ms: dur / 1000 })
+const told = ({ name, dur = 0, args: { source, bytes, hash } }) => ({
+  source,
+  bytes,
+  hash,
+  outcome: OUTCOMES[name],
+  ms: dur / 1000,
+})
 
 module.exports = {
   usage: 'run <script> [args...]',

@@ -10,8 +10,22 @@ const { formatSize } = require('../cache/quantities.js')
 // https://no-color.org: set and not empty.
 const colorful = (stream) => stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
 
-const LINES = ['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right', 'left', 'left-mid',
-  'mid', 'mid-mid', 'right', 'right-mid']
+const LINES = [
+  'top',
+  'top-mid',
+  'top-left',
+  'top-right',
+  'bottom',
+  'bottom-mid',
+  'bottom-left',
+  'bottom-right',
+  'left',
+  'left-mid',
+  'mid',
+  'mid-mid',
+  'right',
+  'right-mid',
+]
 const NO_LINES = { ...Object.fromEntries(LINES.map((name) => [name, ''])), middle: '  ' }
 
 /**
@@ -21,9 +35,18 @@ const NO_LINES = { ...Object.fromEntries(LINES.map((name) => [name, ''])), middl
 function table(rows, { head = [], right = [] } = {}) {
   const width = rows[0]?.length ?? 0
   const colAligns = Array.from({ length: width }, (_, column) => (right.includes(column) ? 'right' : 'left'))
-  const made = new Table({ head, colAligns, chars: NO_LINES, style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] } })
+  const made = new Table({
+    head,
+    colAligns,
+    chars: NO_LINES,
+    style: { 'padding-left': 0, 'padding-right': 0, head: [], border: [] },
+  })
   made.push(...rows)
-  return made.toString().split('\n').map((line) => line.trimEnd()).join('\n')
+  return made
+    .toString()
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .join('\n')
 }
 
 const removalText = ({ files, bytes }) => `${files} ${files === 1 ? 'file' : 'files'} removed, ${formatSize(bytes)}`

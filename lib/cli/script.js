@@ -48,7 +48,10 @@ function eventsIn(file) {
 /** The events of all processes that wrote a trace in `folder`; none if the script removed that. */
 function traced(folder) {
   if (!fs.existsSync(folder)) return []
-  return fs.readdirSync(folder).flatMap((name) => eventsIn(path.join(folder, name))).sort((a, b) => a.ts - b.ts)
+  return fs
+    .readdirSync(folder)
+    .flatMap((name) => eventsIn(path.join(folder, name)))
+    .sort((a, b) => a.ts - b.ts)
 }
 
 /**

@@ -6,7 +6,10 @@ const { table } = require('./screen.js')
 
 const total = (counts) => Object.values(counts).reduce((sum, count) => sum + count, 0)
 
-const reasons = (misses) => Object.entries(misses).map(([reason, count]) => `${reason} ${count}`).join(', ')
+const reasons = (misses) =>
+  Object.entries(misses)
+    .map(([reason, count]) => `${reason} ${count}`)
+    .join(', ')
 
 /** Without a cache there is no limit either. */
 const limited = (bytes, limit) => (limit === 0 ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(limit)}`)

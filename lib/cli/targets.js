@@ -31,7 +31,8 @@ function modulesIn(folder, own, seen = new Set()) {
   const real = fs.realpathSync(folder)
   if (seen.has(real)) return []
   seen.add(real)
-  return fs.readdirSync(folder, { withFileTypes: true })
+  return fs
+    .readdirSync(folder, { withFileTypes: true })
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .flatMap((entry) => {
       const name = path.join(folder, entry.name)

@@ -127,6 +127,14 @@ this engine) or "failed"; exit code 1 if one failed.`,
       }
     })
     const failed = outcomes.some(({ status }) => status === 'failed')
-    return { ...ended, code: failed ? 1 : 0, json: outcomes, text: table(outcomes.map((one) => row(one, screen)), { right: [1] }) }
+    return {
+      ...ended,
+      code: failed ? 1 : 0,
+      json: outcomes,
+      text: table(
+        outcomes.map((one) => row(one, screen)),
+        { right: [1] }
+      ),
+    }
   },
 }

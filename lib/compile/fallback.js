@@ -28,8 +28,7 @@ function usesStringBuiltins(bytes, standard) {
 }
 
 /** Whether {@link refusalOf} has to see a module before it is compiled. */
-const wantsAllBytes = (options) =>
-  options.standard !== undefined || (mayFallBack(options) && !native.hostGuardsMemories())
+const wantsAllBytes = (options) => options.standard !== undefined || (mayFallBack(options) && !native.hostGuardsMemories())
 
 /**
  * Why this engine need not even try; undefined where it should.

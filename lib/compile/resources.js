@@ -76,7 +76,16 @@ function asSeen(headers, salt, cacheControl = headers['cache-control']) {
 // Responses
 
 const GOVERNING = [
-  'age', 'cache-control', 'content-encoding', 'content-length', 'date', 'etag', 'expires', 'last-modified', 'pragma', 'vary',
+  'age',
+  'cache-control',
+  'content-encoding',
+  'content-length',
+  'date',
+  'etag',
+  'expires',
+  'last-modified',
+  'pragma',
+  'vary',
 ]
 
 /**
@@ -122,7 +131,9 @@ const differs = (one, other) => {
  * program made, or one of another class, may hold anybody's bytes.
  */
 const isWhole = (response) =>
-  response.status === 200 && ['basic', 'cors'].includes(response.type) && typeof response.url === 'string' &&
+  response.status === 200 &&
+  ['basic', 'cors'].includes(response.type) &&
+  typeof response.url === 'string' &&
   typeof response.headers?.get === 'function'
 
 /** How old a response is when it arrives, in whole seconds (RFC 9111, 4.2.3). */
@@ -143,7 +154,10 @@ function ageOf({ age, date }, delay) {
 function policyFor(headers, request, { url, redirected }, delay) {
   const { etag, vary } = headers
   if (request === undefined && vary !== undefined && etag === undefined) return undefined
-  const varying = (vary ?? '').toLowerCase().split(',').map((name) => name.trim())
+  const varying = (vary ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((name) => name.trim())
   const named = Object.entries(request?.headers ?? {}).filter(([name]) => varying.includes(name))
   const salt = randomBytes(16).toString('base64')
   const CachePolicy = semantics()

@@ -53,7 +53,7 @@ function notASource(value) {
   return typeError(
     'ERR_INVALID_ARG_TYPE',
     'The "source" argument must be an instance of Response, ReadableStream, Readable, Blob, ArrayBuffer or a view, ' +
-      `an async iterable of bytes, a file:, http: or https: URL, a Request, or a Promise resolving to one of these. ${received(value)}${hint}`,
+      `an async iterable of bytes, a file:, http: or https: URL, a Request, or a Promise resolving to one of these. ${received(value)}${hint}`
   )
 }
 
@@ -246,8 +246,11 @@ const isHttpURL = (value) => typeof value.href === 'string' && (value.protocol =
 
 /** A Request. (A Response has no method.) */
 const isRequest = (value) =>
-  typeof value.method === 'string' && typeof value.url === 'string' && /^https?:/.test(value.url) &&
-  isFunction(value.headers?.forEach) && isFunction(value.clone)
+  typeof value.method === 'string' &&
+  typeof value.url === 'string' &&
+  /^https?:/.test(value.url) &&
+  isFunction(value.headers?.forEach) &&
+  isFunction(value.clone)
 
 /**
  * The address of a URL object or a Request, without its fragment; undefined for anything else. Well-formed, as the objects
@@ -288,11 +291,13 @@ function open(source) {
 
 /** Cancels a source (or the promise of one) that was never opened; never throws. */
 function discard(source, reason) {
-  Promise.resolve(source).then((value) => {
-    if (!isObject(value) || isBytes(value) || isFileURL(value)) return
-    const input = openBody(value, '') ?? openBody(value.body, '')
-    input?.cancel(reason)
-  }).catch(ignore)
+  Promise.resolve(source)
+    .then((value) => {
+      if (!isObject(value) || isBytes(value) || isFileURL(value)) return
+      const input = openBody(value, '') ?? openBody(value.body, '')
+      input?.cancel(reason)
+    })
+    .catch(ignore)
 }
 
 module.exports = { discard, httpAddress, isBytes, isRequest, open }

@@ -26,19 +26,23 @@ const OUTCOMES = {
 }
 
 const SENTENCES = {
-  streamFromResponseCallback: (event) => `all ${formatSize(event.bytes)} have arrived, ${event.chunks} chunk${event.chunks === 1 ? '' : 's'} ${took(event)}`,
+  streamFromResponseCallback: (event) =>
+    `all ${formatSize(event.bytes)} have arrived, ${event.chunks} chunk${event.chunks === 1 ? '' : 's'} ${took(event)}`,
   moduleCacheHit: (event) =>
     `found ${event.path} (${formatSize(event.artifactBytes)}), verified ${event.verified}, and ${event.pages === 'shared' ? 'mapped' : 'copied'} it ${took(event)}; nothing is compiled`,
   moduleCacheMiss: (event) => `not in the cache (${event.reason}), after ${formatDuration(event.dur)}; it is compiled`,
-  moduleCacheInvalid: (event) => `the artifact cannot be used (${event.reason}), after ${formatDuration(event.dur)}; it is compiled anew`,
+  moduleCacheInvalid: (event) =>
+    `the artifact cannot be used (${event.reason}), after ${formatDuration(event.dur)}; it is compiled anew`,
   baselineReady: (event) =>
     `compiled by the baseline tier ${took(event)}${event.craneliftBytes > 0 ? `, ${share(event.craneliftBytes, event.bytes)} of it by Cranelift` : ''}`,
   compiledModule: (event) => `can be run, after ${formatDuration(event.dur)}`,
   optimizedReady: (event) => `optimised code has taken over, after ${formatDuration(event.dur)}`,
   cachedModule: (event) => `stored ${event.path} (${formatSize(event.artifactBytes)}) ${took(event)}`,
   cacheWriteFailed: (event) => `not stored: ${event.reason}`,
-  fallback: (event) => `compiled by the built-in engine, because it needs ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
-  resource: (event) => `${OUTCOMES[event.outcome]}${event.status === undefined ? '' : ` (status ${event.status})`}, after ${formatDuration(event.dur)}`,
+  fallback: (event) =>
+    `compiled by the built-in engine, because it needs ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
+  resource: (event) =>
+    `${OUTCOMES[event.outcome]}${event.status === undefined ? '' : ` (status ${event.status})`}, after ${formatDuration(event.dur)}`,
   featureOff: (event) => `this process does without ${event.feature}: ${event.reason}`,
   panicked: (event) => `an error of wasm-compile-cache itself: ${event.what}: ${event.message}`,
   handedOff: (event) => `process ${event.pid} finishes what is left of ${event.spool}`,
@@ -47,7 +51,9 @@ const SENTENCES = {
 /** For events that have no sentence: what they carry. */
 function facts({ name: _, ts: _ts, dur, source: _source, hash: _hash, bytes: _bytes, ...rest }) {
   const parts = Object.entries(rest).filter(([, value]) => value !== undefined && value !== '')
-  const told = parts.map(([key, value]) => `${key}=${typeof value === 'string' ? value : inspect(value, { breakLength: Infinity })}`)
+  const told = parts.map(
+    ([key, value]) => `${key}=${typeof value === 'string' ? value : inspect(value, { breakLength: Infinity })}`
+  )
   return [...told, ...(dur > 0 ? [formatDuration(dur)] : [])].join(' ')
 }
 

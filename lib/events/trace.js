@@ -64,7 +64,7 @@ function close() {
   if (!forwards) {
     if (isMainThread) {
       // What the event loop did not come to deliver.
-      for (let sent; (sent = threads.receiveMessageOnPort(port)) !== undefined; ) collect({ data: sent.message })
+      for (let sent; (sent = threads.receiveMessageOnPort(port)) !== undefined;) collect({ data: sent.message })
     }
     entries.sort((a, b) => a.ts - b.ts)
     try {

@@ -22,9 +22,11 @@ function missing(error) {
   // What was found, and could not be loaded.
   const broken = [...causes(error)].find(({ message }) => !message.startsWith('Cannot find module'))
   const found = broken === undefined ? 'it is not installed' : broken.message.split('\n')[0]
-  return `The native addon of wasm-compile-cache for ${platform} cannot be loaded: ${found}. ` +
+  return (
+    `The native addon of wasm-compile-cache for ${platform} cannot be loaded: ${found}. ` +
     'npm leaves it out with --omit=optional, or when node_modules is copied from another platform; ' +
     '`npm rebuild wasm-compile-cache` makes it from source'
+  )
 }
 
 const SHADOW_STACK =
@@ -59,7 +61,10 @@ function load() {
     addon = find() ?? require('../../binding.js')
   } catch (error) {
     const [code, message] = areDisabled()
-      ? ['ERR_WASM_ADDONS_DISABLED', 'wasm-compile-cache is a native addon, and Node loads none (--no-addons, or --permission without --allow-addons)']
+      ? [
+          'ERR_WASM_ADDONS_DISABLED',
+          'wasm-compile-cache is a native addon, and Node loads none (--no-addons, or --permission without --allow-addons)',
+        ]
       : ['ERR_WASM_NO_ADDON', missing(error)]
     throw Object.assign(new Error(message, { cause: error }), { code })
   }

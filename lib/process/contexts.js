@@ -67,9 +67,32 @@ return {
 }`
 
 const OUTSIDE = {
-  Atomics, BigInt, BigInt64Array, Boolean, Buffer, FinalizationRegistry, Float32Array, Float64Array, Function, Int32Array, Map,
-  Math, Number, Proxy, Reflect, Set, SharedArrayBuffer, String, Symbol, Uint8Array, Uint32Array, WeakMap, WeakRef, WeakSet,
-  process, queueMicrotask,
+  Atomics,
+  BigInt,
+  BigInt64Array,
+  Boolean,
+  Buffer,
+  FinalizationRegistry,
+  Float32Array,
+  Float64Array,
+  Function,
+  Int32Array,
+  Map,
+  Math,
+  Number,
+  Proxy,
+  Reflect,
+  Set,
+  SharedArrayBuffer,
+  String,
+  Symbol,
+  Uint8Array,
+  Uint32Array,
+  WeakMap,
+  WeakRef,
+  WeakSet,
+  process,
+  queueMicrotask,
 }
 
 const FILE = path.join(__dirname, 'engine.js')
@@ -149,7 +172,11 @@ function adopt(context, contextObject, compiles) {
       load()
       Reflect.set(namespace, name, value, receiver)
     }
-    defineProperty(namespace, name, accessor(() => load()[name], write))
+    defineProperty(
+      namespace,
+      name,
+      accessor(() => load()[name], write)
+    )
   }
   for (const name of LEFT_OUT) Reflect.deleteProperty(namespace, name)
 }

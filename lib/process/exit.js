@@ -81,7 +81,10 @@ function assign(native) {
   }
   if (!mayFinish()) return
   const given = Object.entries(finisherEnvironment()).filter(([, value]) => value !== undefined)
-  native.handOffAtExit([process.execPath, FINISH], given.map(([name, value]) => `${name}=${value}`))
+  native.handOffAtExit(
+    [process.execPath, FINISH],
+    given.map(([name, value]) => `${name}=${value}`)
+  )
 }
 
 /** Registers the one handler of 'exit'; once per thread. */
@@ -91,7 +94,11 @@ function install(native = require('./addon.js')) {
   assign(native)
   process.on('exit', () => {
     const last = [() => handOff(native)]
-    if (isMainThread) last.push(() => native.resourcesKept(), () => native.cacheRecordCounts())
+    if (isMainThread)
+      last.push(
+        () => native.resourcesKept(),
+        () => native.cacheRecordCounts()
+      )
     for (const step of [...last, () => events.close()]) {
       try {
         step()

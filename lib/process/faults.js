@@ -4,7 +4,9 @@
 // or stops to listen to one of them, libuv replaces the native handler; here it is put back over libuv's. Only the main
 // thread can listen to signals.
 
-const { constants: { signals } } = require('node:os')
+const {
+  constants: { signals },
+} = require('node:os')
 
 const { isMainThread } = require('./thread.js')
 

@@ -56,7 +56,8 @@ if (native[ARENA] === undefined) {
     RuntimeError,
     memoryGrow: (memory, pages) => apply(memoryGrow, memory, [pages]),
     memoryLength,
-    memoryWait: (memory, address, bits, low, high, timeout) => wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
+    memoryWait: (memory, address, bits, low, high, timeout) =>
+      wait(apply(memoryBuffer, memory, []), address, bits, low, high, timeout),
     memoryNotify: (memory, address, count) => notify(new Int32Array(apply(memoryBuffer, memory, [])), address / 4, count),
     exceptionFromWasm: (owner, number, tag) => owner.exceptionFromWasm(number, tag),
     // The number of the exception of wasm that an import's adapter threw, 0 if it threw none. One frame of ours, because

@@ -16,7 +16,8 @@ function recordOfThisRealm() {
     return known
   }
   if (typeof builtin !== 'object' || builtin === null) {
-    const message = 'There is no WebAssembly here (node --jitless, or --noexpose-wasm): wasm-compile-cache has nothing to stand in for'
+    const message =
+      'There is no WebAssembly here (node --jitless, or --noexpose-wasm): wasm-compile-cache has nothing to stand in for'
     throw Object.assign(new Error(message), { code: 'ERR_WASM_NO_WEBASSEMBLY' })
   }
   const record = createRecord(builtin)

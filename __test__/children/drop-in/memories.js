@@ -37,8 +37,15 @@ function alternate(bytes, shared, [first, second], owner) {
   seen.push(one.load(4 * 65536), one.size(), two.size())
   new Int32Array(memory.buffer)[5 * 16384 - 1] = 15
   seen.push(one.load(5 * 65536 - 4), two.load(5 * 65536 - 4))
-  seen.push(caught(() => one.load(5 * 65536)), caught(() => two.load(5 * 65536)))
-  seen.push(one.grow(6), two.grow(6), caught(() => memory.grow(6)))
+  seen.push(
+    caught(() => one.load(5 * 65536)),
+    caught(() => two.load(5 * 65536))
+  )
+  seen.push(
+    one.grow(6),
+    two.grow(6),
+    caught(() => memory.grow(6))
+  )
   one.fill(4 * 65536, 7, 65536)
   seen.push(two.load(5 * 65536 - 4))
   two.fill(4 * 65536, 9, 65536)

@@ -37,7 +37,8 @@ const ways = {
 
 async function main() {
   if (!isMainThread) parentPort.postMessage(await see())
-  else if (process.send !== undefined && how === undefined) process.send(await see(), () => cluster.isPrimary && process.disconnect())
+  else if (process.send !== undefined && how === undefined)
+    process.send(await see(), () => cluster.isPrimary && process.disconnect())
   else console.log(JSON.stringify({ here: engine(WebAssembly), seen: how === undefined ? await see() : await ways[how]() }))
 }
 

@@ -52,7 +52,11 @@ function loadInside(context) {
       const module = { exports: {} }
       cache.set(file, module)
       const inner = createRequire(file)
-      const wrapped = vm.runInContext(`(function (exports, require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`, context, { filename: file })
+      const wrapped = vm.runInContext(
+        `(function (exports, require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`,
+        context,
+        { filename: file }
+      )
       wrapped(module.exports, (name) => load(inner.resolve(name)), module, file, path.dirname(file))
     }
     return cache.get(file).exports
@@ -62,20 +66,33 @@ function loadInside(context) {
 
 /** What the program gives that runs inside the context. */
 async function inside(replace) {
-  const context = vm.createContext({ process, performance, console, queueMicrotask, setTimeout, URL, TextDecoder, Buffer, input: bytes })
+  const context = vm.createContext({
+    process,
+    performance,
+    console,
+    queueMicrotask,
+    setTimeout,
+    URL,
+    TextDecoder,
+    Buffer,
+    input: bytes,
+  })
   const copy = replace ? loadInside(context) : undefined
   copy?.install()
   const source = fs.readFileSync(require.resolve('./outcome.js'), 'utf8')
   const run = vm.runInContext(`(function (module) {${source}\nreturn outcome(WebAssembly, new Uint8Array(input)) })`, context)
   const seen = await run({})
-  const [errors, buffers] = await vm.runInContext(`(async () => {
+  const [errors, buffers] = await vm.runInContext(
+    `(async () => {
     const refused = await WebAssembly.compile(new Uint8Array(4)).catch((error) => error)
     const memory = new WebAssembly.Memory({ initial: 1 })
     return [
       [refused instanceof WebAssembly.CompileError, refused instanceof Error],
       [memory.buffer instanceof ArrayBuffer, memory instanceof WebAssembly.Memory],
     ]
-  })()`, context)
+  })()`,
+    context
+  )
   copy?.uninstall()
   return { seen, errors, buffers, left: vm.runInContext('WebAssembly.Module.tier === undefined', context) }
 }

@@ -20,7 +20,10 @@ async function main() {
   const made = await instantiate(other, reactor)
   other.initialize(made.instance)
   const twice = caught(() => new WASI(options).initialize(instance))
-  fs.writeSync(1, `\n${JSON.stringify({ engine: WebAssembly.Module.tier === undefined ? 'built-in' : 'ours', code, again, twice, time: made.instance.exports.time() > 0n, started: made.instance.exports.started.value })}\n`)
+  fs.writeSync(
+    1,
+    `\n${JSON.stringify({ engine: WebAssembly.Module.tier === undefined ? 'built-in' : 'ours', code, again, twice, time: made.instance.exports.time() > 0n, started: made.instance.exports.started.value })}\n`
+  )
 }
 
 main()

@@ -5,7 +5,7 @@ import '../../../register'
 // With and without "dom" (scripts/types.js): the global takes this package's sources and options.
 
 const bytes = new Uint8Array(8)
-async function * chunks() {
+async function* chunks() {
   yield bytes
 }
 

@@ -25,6 +25,7 @@ test('what is asked for wrongly is a TypeError of this file', async () => {
   await expect(wasm.compile('sql-wasm.wasm')).rejects.toBeInstanceOf(TypeError)
   const module = new wasm.Module(bytes)
   expect(() => new wasm.Instance(module)).toThrow(TypeError)
-  expect(() => new wasm.Instance(module, Object.fromEntries(wasm.Module.imports(module).map((one) => [one.module, {}]))))
-    .toThrow(WebAssembly.LinkError)
+  expect(() => new wasm.Instance(module, Object.fromEntries(wasm.Module.imports(module).map((one) => [one.module, {}])))).toThrow(
+    WebAssembly.LinkError
+  )
 })

@@ -28,12 +28,20 @@ const without = (list, other) => list.split(',').filter((feature) => !other.spli
 
 function sides({ field, cached, current }) {
   if (field !== 'cpu') return `${cached || 'none'} there, ${current} here`
-  const only = [[without(cached, current), 'there'], [without(current, cached), 'here']]
-  return only.filter(([features]) => features.length > 0).map(([features, where]) => `${features.join(' ')} only ${where}`).join(', ')
+  const only = [
+    [without(cached, current), 'there'],
+    [without(current, cached), 'here'],
+  ]
+  return only
+    .filter(([features]) => features.length > 0)
+    .map(([features, where]) => `${features.join(' ')} only ${where}`)
+    .join(', ')
 }
 
 /** Why an entry with these differences is of no use here. */
 const reasonOf = (differences) =>
-  differences.map((difference) => `made for ${WORDS[difference.field] ?? `another ${difference.field}`}: ${sides(difference)}`).join('; ')
+  differences
+    .map((difference) => `made for ${WORDS[difference.field] ?? `another ${difference.field}`}: ${sides(difference)}`)
+    .join('; ')
 
 module.exports = { differencesOf, reasonOf }

@@ -59,7 +59,8 @@ class Members {
     const { value: member } = await this.#iterator.next().catch((error) => this.#broken(error))
     if (member === undefined) return undefined
     const { name, type, size, byteOffset } = member.header
-    if (type !== 'file') throw this.error('EXTRA', `${JSON.stringify(name)}, a ${type ?? 'member of unknown type'}, does not belong into it`)
+    if (type !== 'file')
+      throw this.error('EXTRA', `${JSON.stringify(name)}, a ${type ?? 'member of unknown type'}, does not belong into it`)
     if (/[/\\]/.test(name) || name === '..') throw this.error('PATH', `the name of the member ${JSON.stringify(name)} is a path`)
     if (this.#seen.has(name)) throw this.error('DUPLICATE', `the member ${name} is there twice`)
     if (byteOffset + size > this.#size) throw this.error('TRUNCATED', `it is cut off in the member ${JSON.stringify(name)}`)
@@ -139,10 +140,15 @@ async function readManifest(members, file, size, key) {
   }
   const entries = decodeManifest(bytes, file)
   members.know(entries.flatMap((entry) => PARTS.map((part) => memberOf(entry, part))))
-  const least = entries.flatMap((entry) => PARTS.map((part) => BLOCK + blocks(entry[part].bytes))).reduce((sum, one) => sum + one, 0)
+  const least = entries
+    .flatMap((entry) => PARTS.map((part) => BLOCK + blocks(entry[part].bytes)))
+    .reduce((sum, one) => sum + one, 0)
   const head = BLOCK + blocks(length) + (isSigned ? BLOCK + blocks(SIGNATURE_BYTES) : 0)
   if (size < head + least + END) {
-    throw members.error('TRUNCATED', `it has ${size} bytes, but with all that ${MANIFEST} names it would have ${head + least + END}: it is cut off`)
+    throw members.error(
+      'TRUNCATED',
+      `it has ${size} bytes, but with all that ${MANIFEST} names it would have ${head + least + END}: it is cut off`
+    )
   }
   return { entries, next: member }
 }
@@ -155,14 +161,16 @@ function plan(entries, members) {
     if (differs.length > 0) return { entry, differs }
     const { native: options } = readOptions({ partition }, 'cache.import()')
     const { key } = native.cacheExplain(hash, wasmBytes, options)
-    if (key !== entry.key) throw members.error('MANIFEST', `${MANIFEST} has the entry ${entry.key}, whose module, engine and partition make it ${key}`)
+    if (key !== entry.key)
+      throw members.error('MANIFEST', `${MANIFEST} has the entry ${entry.key}, whose module, engine and partition make it ${key}`)
     return { entry }
   })
   const usable = planned.filter(({ differs }) => differs === undefined)
   const bytes = usable.reduce((sum, { entry: { image, meta } }) => sum + image.bytes + meta.bytes, 0)
   const { limit } = native.cacheStats()
   // The later ones would evict the earlier.
-  if (bytes > limit) throw members.error('NOT_STORED', `it has ${bytes} bytes for this machine, more than the ${limit} that the cache may hold`)
+  if (bytes > limit)
+    throw members.error('NOT_STORED', `it has ${bytes} bytes for this machine, more than the ${limit} that the cache may hold`)
   return planned
 }
 
@@ -204,7 +212,10 @@ function store(entry, { image, meta }, members) {
 async function readArchive(file, key) {
   // Before it is opened: opening a pipe waits for its writer.
   if (!(await fs.stat(file)).isFile()) {
-    throw new ArchiveError('MALFORMED', `${file} is not a regular file: an archive cannot be read from a pipe or a device. Write it into a file first`)
+    throw new ArchiveError(
+      'MALFORMED',
+      `${file} is not a regular file: an archive cannot be read from a pipe or a device. Write it into a file first`
+    )
   }
   const handle = await fs.open(file)
   try {

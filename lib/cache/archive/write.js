@@ -41,7 +41,18 @@ function describe(key) {
   if (found === null) return null
   const { hash, partition, engine, wasmBytes, created, head } = found
   const source = shareable(found.source)
-  return { key, hash, partition, source, engine, wasmBytes, created, head, image: partOf(found, 'image'), meta: partOf(found, 'meta') }
+  return {
+    key,
+    hash,
+    partition,
+    source,
+    engine,
+    wasmBytes,
+    created,
+    head,
+    image: partOf(found, 'image'),
+    meta: partOf(found, 'meta'),
+  }
 }
 
 /** The members of `entry`; they must be what the manifest says. */
@@ -138,13 +149,17 @@ async function writeArchive(file, chosen, { signer, isExact }) {
   for (const one of [...chosen].sort((a, b) => (a.key < b.key ? -1 : 1))) {
     const entry = describe(one.key)
     if (entry !== null) entries.push(entry)
-    else if (isExact) throw new ArchiveError('NO_ENTRY', `the cache has no intact entry ${one.key} for this version of the package: ${MEND}`)
+    else if (isExact)
+      throw new ArchiveError('NO_ENTRY', `the cache has no intact entry ${one.key} for this version of the package: ${MEND}`)
     else damaged.push(one)
     await turn()
   }
   if (entries.length === 0) {
     const why = damaged.length === 0 ? '`npx wasm-compile-cache ls` shows what is cached' : MEND
-    throw new ArchiveError('NO_ENTRY', `${file} is not written: the cache has nothing of that kind for this version of the package. ${why}`)
+    throw new ArchiveError(
+      'NO_ENTRY',
+      `${file} is not written: the cache has nothing of that kind for this version of the package. ${why}`
+    )
   }
   const manifest = encodeManifest(entries, version)
   if (manifest.length > MAX_MANIFEST) {
