@@ -159,9 +159,9 @@ if (process[STARTED] === undefined) {
 
 if (typeof builtin === 'object' && builtin !== null) {
   // A trace is to be of everything.
-  if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined)
+  if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined) {
     install()
-  else {
+  } else {
     watch(wait())
   }
 }

@@ -314,8 +314,9 @@ if (process.platform !== 'win32') {
     const commands = (text, pattern) => [...text.matchAll(pattern)].map(([, command]) => command)
     const steps = commands(blockOf('yaml'), /^ *- run: (npx wasm-compile-cache .*)$/gm)
     t.is(steps.length, 2)
-    for (const step of steps)
+    for (const step of steps) {
       await shell(step, ci, { HOME: path.join(at, 'runner'), SIGNING_KEY: fs.readFileSync(privateKey, 'utf8') })
+    }
 
     // COPY . .
     fs.cpSync(ci, image, { recursive: true, verbatimSymlinks: true })

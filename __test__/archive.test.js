@@ -315,8 +315,9 @@ test.serial('without the signature of the named key nothing is taken', async (t)
 
 test.serial('an import says whom it trusts', async (t) => {
   const code = 'ERR_INVALID_ARG_VALUE'
-  for (const options of [undefined, {}, { trust: false }])
+  for (const options of [undefined, {}, { trust: false }]) {
     await t.throwsAsync(cache.import(two, options), { code, message: /"key".*"trust: true"/ })
+  }
   await t.throwsAsync(cache.import(two, { ...signed(), trust: true }), { code, message: /not both/ })
   await t.throwsAsync(cache.import(two, { trusted: true }), { code, message: /no option "trusted"\. The options are key, trust/ })
   await t.throwsAsync(cache.import(two, { trust: 1 }), { code: 'ERR_INVALID_ARG_TYPE' })
@@ -368,8 +369,9 @@ test.serial(
       [damaged, make],
       [two, make],
       [both, /more than one key/],
-    ])
+    ]) {
       await check(cache.export(within('x.tar'), { sign: file }), file, message)
+    }
     for (const [file, message] of [
       [keys.privateKey, /is a private key, which should stay where archives are made/],
       [keys.encrypted('x'), derive],
@@ -379,8 +381,9 @@ test.serial(
       [empty, derive],
       [damagedPublic, derive],
       [both, /more than one key/],
-    ])
+    ]) {
       await check(cache.import(two, { key: file }), file, message)
+    }
     for (const [missing, code] of [
       [within('missing.pem'), 'ENOENT'],
       [at, 'EISDIR'],

@@ -59,8 +59,9 @@ const size = (entry) => fs.statSync(entry).size
 function metadata(entry) {
   const footer = fs.readFileSync(entry).subarray(-FOOTER)
   const [image, meta] = [footer.readBigUInt64LE(80), footer.readBigUInt64LE(88)].map(Number)
-  if (image + meta + footer.readUInt32LE(12) + FOOTER !== size(entry) || meta === 0)
+  if (image + meta + footer.readUInt32LE(12) + FOOTER !== size(entry) || meta === 0) {
     throw new Error('not the footer that crates/store/src/footer.rs describes')
+  }
   return image
 }
 

@@ -224,11 +224,12 @@ test.serial('a file: source that has not changed is neither read nor hashed', as
   const bytes = await compile(t, cache, large)
   t.deepEqual([cold, hot, linked, bytes].map(story), [COLD, HOT, HOT, HOT])
   t.is(named(hot, 'moduleCacheHit')[0].hash, named(cold, 'cachedModule')[0].hash)
-  if (onLinux(t))
+  if (onLinux(t)) {
     t.deepEqual(
       [cold, hot, linked, bytes].map((ended) => wasRead(ended, large)),
       [true, false, false, true]
     )
+  }
 })
 
 test.serial('a file: source with other contents is noticed, though its size and its modification time are the same', async (t) => {

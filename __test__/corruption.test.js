@@ -179,8 +179,9 @@ test('artifacts that were cut off where a part ends, or were damaged, are refuse
   t.deepEqual(litter(cache), [])
 
   // As soon as they may be stored again, good ones take the place of all.
-  for (const [index, artifact] of artifacts.entries())
+  for (const [index, artifact] of artifacts.entries()) {
     overwrite(artifact, DAMAGES['a bit flipped'](Buffer.from(artifact.bytes), below, index))
+  }
   const again = await compileAll(t, cache, { optimize: true })
   t.is(named(again, 'moduleCacheInvalid').length, ARTIFACTS)
   t.is(named(again, 'cachedModule').length, ARTIFACTS)

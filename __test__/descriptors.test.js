@@ -35,8 +35,9 @@ function run(t, under, argv) {
     const env = environment({ WASM_COMPILE_CACHE: path.join(folder(t), 'cache'), WASM_COMPILE_CACHE_FINISH: '0' })
     execFile(program, all, { env }, (error, stdout, stderr) => {
       if (error === null) return resolve(stdout)
-      if (!/^(unshare|mount): |ENOENT/.test(stderr || error.message))
+      if (!/^(unshare|mount): |ENOENT/.test(stderr || error.message)) {
         return reject(new Error(`${error.message}\n${stdout}${stderr}`))
+      }
       t.log(`no file system can be mounted here: ${stderr || error.message}`)
       t.pass()
       resolve()

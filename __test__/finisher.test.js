@@ -185,11 +185,12 @@ test('WASM_COMPILE_CACHE_FINISH=0 and finish: false leave nobody and nothing', a
     await run(job(), { cache, env: { WASM_COMPILE_CACHE_FINISH: '0' } }),
     await run(job({}, { finish: false }), { cache, env: ON }),
   ]
-  for (const ended of off)
+  for (const ended of off) {
     t.deepEqual(
       story(ended).filter((name) => name !== 'optimizedReady'),
       ['baselineReady', 'baselineReady']
     )
+  }
   t.deepEqual(mentioning(cache), [])
   t.deepEqual([...spools(cache), ...entries(cache)], [])
   const ended = await frozen(t, job({}, { finish: true }), { cache })
@@ -307,8 +308,9 @@ test('it inherits neither files nor settings that are not meant for it', async (
   const trace = fs.readFileSync(env.WASM_COMPILE_CACHE_TRACE, 'utf8')
   const coverage = fs.readdirSync(env.NODE_V8_COVERAGE)
   const given = inspect(pid)
-  for (const name of ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'WASM_COMPILE_CACHE_TRACE'])
+  for (const name of ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'WASM_COMPILE_CACHE_TRACE']) {
     t.false(name in given.env, name)
+  }
   t.like(given.env, { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0', TEST_OF_FINISHERS: 'kept' })
   t.deepEqual(given.argv, [process.execPath, FINISH, named(ended, 'handedOff')[0].spool])
   t.is(given.cwd, '/')

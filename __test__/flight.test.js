@@ -103,11 +103,12 @@ test('of many processes that are cold at once, one compiles, and all are right',
   t.log(tally(all))
   t.is(compiles(all), 1)
   t.is(all.flatMap((ended) => named(ended, 'cachedModule')).length, 1)
-  for (const ended of all)
+  for (const ended of all) {
     t.true(
       [COLD, FOUND, HOT].some((known) => `${known}` === `${story(ended)}`),
       `${story(ended)}`
     )
+  }
   t.is(entries(cache).length, 1)
   await warm(t, cache)
 })

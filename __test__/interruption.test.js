@@ -28,11 +28,12 @@ function run(job) {
 async function equal(t, job) {
   const ours = await run({ engine: 'ours', ...job })
   const builtin = await run({ ...job, engine: 'builtin' })
-  if (job.tier !== 'cold')
+  if (job.tier !== 'cold') {
     t.true(
       ours.tiers.every((tier) => tier === job.tier),
       `${ours.tiers}`
     )
+  }
   t.deepEqual({ ...ours, tiers: builtin.tiers }, builtin)
   return ours
 }

@@ -170,8 +170,9 @@ function accesses() {
   const WIDTHS = { i32: words('8_s 8_u 16_s 16_u'), i64: words('8_s 8_u 16_s 16_u 32_s 32_u'), f32: [], f64: [] }
   for (const [type, narrow] of Object.entries(WIDTHS)) {
     for (const offset of ['', ' offset=3', ' offset=65528']) {
-      for (const width of ['', ...narrow])
+      for (const width of ['', ...narrow]) {
         made.push(operator(`${type}.load${width}${offset} align=1`, ['i32'], type, { values: [ADDRESSES] }))
+      }
       for (const width of ['', ...new Set(narrow.map((one) => one.split('_')[0]))]) {
         made.push(operator(`${type}.store${width}${offset} align=1`, ['i32', type], undefined, { values: [ADDRESSES] }))
       }

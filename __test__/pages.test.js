@@ -225,8 +225,9 @@ test('what is not run says why', (t) => {
   const languages = ['js', 'console', 'sh', 'dockerfile', 'text']
   for (const { page, line, language, reason } of blocks) {
     if (reason === undefined) t.true(languages.includes(language), `${page}:${line}: nothing runs "${language}"`)
-    for (const [file] of reason?.matchAll(/__test__\/\S+\.js/g) ?? [])
+    for (const [file] of reason?.matchAll(/__test__\/\S+\.js/g) ?? []) {
       t.true(textOf(file).includes(page), `${page}:${line}: ${file}`)
+    }
   }
   t.true(blocks.length > 20)
 })

@@ -40,8 +40,9 @@ function table(results) {
     parts.push(times.toString(), memory.toString())
   }
   for (const row of results) {
-    if (row.columns.best)
+    if (row.columns.best) {
       parts.push(`best flags, ${row.title}: ${row.columns.best.flags.join(' ') || 'none is better than the default'}`)
+    }
   }
   return parts.join('\n')
 }

@@ -37,8 +37,9 @@ function chain(length) {
     body += `(i32.store (i32.const ${i * 4}) (local.get $a))`
     body += `(local.set $a (i32.add (i32.load (i32.const ${i * 4})) (i32.trunc_f64_s (local.get $d))))`
     if (i % 8 === 0) body += '(local.set $a (i32.add (local.get $a) (call $tick (local.get $x))))'
-    if (i % 5 === 0)
+    if (i % 5 === 0) {
       body += `(local.set $a (i32.xor (local.get $a) (i32.trunc_f64_s (call $half (f64.convert_i32_s (i32.and (local.get $a) (i32.const 65535)))))))`
+    }
     const next = i % 9 === 0 ? `(call_indirect (type $f) (local.get $a) (i32.const ${i - 1}))` : `(call $f${i - 1} (local.get $a))`
     functions.push(`(func $f${i} (type $f) (param $x i32) (result i32) (local $a i32) (local $d f64) ${body} ${next})`)
   }

@@ -30,9 +30,10 @@ const told = Array.from({ length: Number(times) }, () => {
 function look() {
   const left = others()
   if (left.some(({ state }) => rid === 'rid' || state !== 'Z')) setTimeout(look, 20)
-  else
+  else {
     console.log(
       JSON.stringify({ pid: process.pid, events: told.flatMap(({ events }) => events), zombies: left.map(({ name }) => name) })
     )
+  }
 }
 look()

@@ -136,22 +136,24 @@ const scenarios = {
     const make = (f) => new WebAssembly.Instance(block, { e: { table: main.table, f } }).exports.f
     const forget = (x) => {
       main.table.set(0, null)
-      for (let i = 0; i < 300; i++)
+      for (let i = 0; i < 300; i++) {
         main.table.set(
           1,
           make((y) => y + i)
         )
+      }
       globalThis.gc()
-      for (let i = 0; i < 300; i++)
+      for (let i = 0; i < 300; i++) {
         main.table.set(
           1,
           make((y) => y + i)
         )
+      }
       return x * 10
     }
     for (let depth = 0; depth < 3; depth++) {
       main.table.set(0, make(depth === 0 ? forget : (x) => main.call(0, forget(x))))
-      if (depth > 0)
+      if (depth > 0) {
         main.table.set(
           0,
           make((x) => {
@@ -159,6 +161,7 @@ const scenarios = {
             return main.call(0, x)
           })
         )
+      }
       results.push(main.call(0, 7))
     }
     return { results }

@@ -79,11 +79,12 @@ test('reference types of garbage collection in Table and Global', (t) => {
     for (const make of [(W) => new W.Table({ element: type, initial: 1 }), (W) => new W.Global({ value: type })]) {
       const theirs = nameOfError(() => make(builtin))
       if (onBuiltin) t.true([undefined, 'TypeError'].includes(theirs))
-      else
+      else {
         t.is(
           nameOfError(() => make(engine)),
           theirs
         )
+      }
     }
   }
 })

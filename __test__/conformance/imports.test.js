@@ -430,8 +430,9 @@ check('import matching, func: exported functions by their type, JavaScript’s a
   const runs = {}
   for (const given of types) {
     const { f } = link(`(func (export "f") ${given} unreachable)`)
-    for (const wanted of types)
+    for (const wanted of types) {
       runs[`${given} for ${wanted}`] = () => typeof link(`(import "i" "f" (func ${wanted}))`, { i: { f } })
+    }
   }
   return all(runs)
 })
@@ -466,9 +467,10 @@ for (const [kind, suffix, make] of [
       ]
       const runs = {}
       for (const limits of ['0', '1', '2', '1 1', '1 2', '0 0']) {
-        for (const descriptor of descriptors)
+        for (const descriptor of descriptors) {
           runs[`${JSON.stringify(descriptor)} for ${limits}`] = () =>
             typeof link(`(import "i" "x" (${kind} ${limits}${suffix}))`, { i: { x: make(W, descriptor) } })
+        }
       }
       return all(runs)
     },
@@ -540,9 +542,10 @@ check('import matching, global: type and mutability', (W, { all, link }) => {
   for (const value of ['i32', 'i64', 'f32', 'f64', 'externref', 'anyfunc']) {
     for (const mutable of [false, true]) {
       for (const wanted of ['i32', 'i64', 'f32', 'f64', 'externref', 'funcref']) {
-        for (const type of [wanted, `(mut ${wanted})`])
+        for (const type of [wanted, `(mut ${wanted})`]) {
           runs[`${value} ${mutable} for ${type}`] = () =>
             typeof link(`(import "i" "g" (global ${type}))`, { i: { g: new W.Global({ value, mutable }) } })
+        }
       }
     }
   }
@@ -552,9 +555,10 @@ check('import matching, global: type and mutability', (W, { all, link }) => {
 check('import matching, tag: type, and identity apart', (W, { all, link }) => {
   const runs = {}
   for (const given of [[], ['i32'], ['i64'], ['i32', 'i32'], ['externref'], ['anyfunc']]) {
-    for (const wanted of ['', 'i32', 'i64', 'i32 i32', 'externref', 'funcref'])
+    for (const wanted of ['', 'i32', 'i64', 'i32 i32', 'externref', 'funcref']) {
       runs[`${given} for ${wanted}`] = () =>
         typeof link(`(import "i" "t" (tag (param ${wanted})))`, { i: { t: new W.Tag({ parameters: given }) } })
+    }
   }
   return all(runs)
 })

@@ -51,8 +51,9 @@ async function leftOver(cache) {
   const hoursAgo = new Date(Date.now() - 2 * 3600_000)
   for (const name of litter(cache)) fs.utimesSync(path.join(cache, name), hoursAgo, hoursAgo)
   // As after a sweep: prune, which sweeps whenever it is asked to, is not to begin another one that its end interrupts.
-  for (const version of fs.readdirSync(cache).filter((name) => name.startsWith('v')))
+  for (const version of fs.readdirSync(cache).filter((name) => name.startsWith('v'))) {
     fs.writeFileSync(path.join(cache, version, 'swept'), '', { mode: 0o600 })
+  }
   await cliJson(['prune'], { cache })
   return litter(cache)
 }

@@ -183,9 +183,9 @@ function check(title, run, ...[expected, { messages = true, deviates = false } =
     t.deepEqual(mistakes, [])
     if (specified) {
       const wanted = withoutMessages(describe(expected, engine))
-      if (deviates && onBuiltin)
+      if (deviates && onBuiltin) {
         t.notDeepEqual(withoutMessages(observed), wanted, 'the built-in engine follows the specification after all')
-      else t.deepEqual(withoutMessages(observed), wanted, 'the specification')
+      } else t.deepEqual(withoutMessages(observed), wanted, 'the specification')
     }
     if (!onBuiltin && !deviates) {
       const theirs = await observe(builtin)

@@ -36,9 +36,9 @@ async function drive(name, { cache, loops = '1', finish = '0' }) {
     const args = [path.join(__dirname, '../packages', `${name}.js`)]
     execFile(process.execPath, args, { env, maxBuffer: 1 << 26 }, (error, out, err) => {
       // Without output it ended because nothing was left to wait for.
-      if (error || out === '')
+      if (error || out === '') {
         reject(new Error(`${name}: ${error?.signal ?? error?.code ?? 'no output'}\n${err}`, { cause: error }))
-      else resolve({ stdout: out, stderr: err })
+      } else resolve({ stdout: out, stderr: err })
     })
   })
   return { ...JSON.parse(stdout), stderr, events: readEvents(events) }
@@ -79,12 +79,12 @@ function gives(name, { cached, fallback, command, slow = false, since = 0 }) {
       t.is(run.digest, builtin.digest, when)
       t.is(complaints(run), complaints(builtin), `stderr, ${when}`)
       // pyodide looks for other features with modules of a few bytes, too.
-      if (fallback)
+      if (fallback) {
         t.true(
           features(run).some((feature) => fallback.test(feature)),
           `${features(run)}`
         )
-      else t.deepEqual(features(run), [])
+      } else t.deepEqual(features(run), [])
     }
 
     const cold = await drive(name, { cache: fresh() })

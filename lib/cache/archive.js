@@ -67,8 +67,9 @@ async function exportArchive(file, options = {}) {
   const target = pathOf(file, EXPORT, 'Argument 0')
   checkOptions(options, ['keys', 'partition', 'sign'], EXPORT)
   const { keys, partition, sign } = options
-  if (partition !== undefined && typeof partition !== 'string')
+  if (partition !== undefined && typeof partition !== 'string') {
     throw wrongType(EXPORT, 'The option "partition"', 'a string', partition)
+  }
   if (keys !== undefined && partition !== undefined) throw invalid(EXPORT, 'Pass "keys" or "partition", not both')
   const { readPrivateKey } = require('./archive/keys.js')
   const signer = sign === undefined ? undefined : readPrivateKey(pathOf(sign, EXPORT, 'The option "sign"'))

@@ -35,8 +35,9 @@ function amountOf(options, name, unit, where) {
     const got = value === null ? 'null' : typeof value
     throw argumentError('ERR_INVALID_ARG_TYPE', `${where}: The option "${name}" must be a number of ${unit}, got ${got}`)
   }
-  if (!(value >= 0))
+  if (!(value >= 0)) {
     throw argumentError('ERR_INVALID_ARG_VALUE', `${where}: The option "${name}" must not be negative, got ${value}`)
+  }
   return Math.min(Math.floor(value), Number.MAX_SAFE_INTEGER)
 }
 

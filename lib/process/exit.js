@@ -94,11 +94,12 @@ function install(native = require('./addon.js')) {
   assign(native)
   process.on('exit', () => {
     const last = [() => handOff(native)]
-    if (isMainThread)
+    if (isMainThread) {
       last.push(
         () => native.resourcesKept(),
         () => native.cacheRecordCounts()
       )
+    }
     for (const step of [...last, () => events.close()]) {
       try {
         step()

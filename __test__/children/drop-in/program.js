@@ -37,9 +37,9 @@ const ways = {
 
 async function main() {
   if (!isMainThread) parentPort.postMessage(await see())
-  else if (process.send !== undefined && how === undefined)
+  else if (process.send !== undefined && how === undefined) {
     process.send(await see(), () => cluster.isPrimary && process.disconnect())
-  else console.log(JSON.stringify({ here: engine(WebAssembly), seen: how === undefined ? await see() : await ways[how]() }))
+  } else console.log(JSON.stringify({ here: engine(WebAssembly), seen: how === undefined ? await see() : await ways[how]() }))
 }
 
 main()

@@ -54,8 +54,9 @@ function readPrivateKey(file) {
 function readPublicKey(file) {
   const { pem, label } = readPem(file, 'public')
   const derive = `openssl pkey -in ${/^(ENCRYPTED )?PRIVATE KEY$/.test(label) ? file : 'private.pem'} -pubout -out public.pem`
-  if (label.endsWith('PRIVATE KEY'))
+  if (label.endsWith('PRIVATE KEY')) {
     throw refuse(file, `is a private key, which should stay where archives are made. To derive the public one: ${derive}`)
+  }
   if (label !== 'PUBLIC KEY') throw refuse(file, `is not a public key in PEM form. To derive it from the private one: ${derive}`)
   return decode(() => crypto.createPublicKey(pem), file, `it is damaged. To derive it again: ${derive}`)
 }

@@ -59,8 +59,9 @@ class Members {
     const { value: member } = await this.#iterator.next().catch((error) => this.#broken(error))
     if (member === undefined) return undefined
     const { name, type, size, byteOffset } = member.header
-    if (type !== 'file')
+    if (type !== 'file') {
       throw this.error('EXTRA', `${JSON.stringify(name)}, a ${type ?? 'member of unknown type'}, does not belong into it`)
+    }
     if (/[/\\]/.test(name) || name === '..') throw this.error('PATH', `the name of the member ${JSON.stringify(name)} is a path`)
     if (this.#seen.has(name)) throw this.error('DUPLICATE', `the member ${name} is there twice`)
     if (byteOffset + size > this.#size) throw this.error('TRUNCATED', `it is cut off in the member ${JSON.stringify(name)}`)
@@ -161,16 +162,18 @@ function plan(entries, members) {
     if (differs.length > 0) return { entry, differs }
     const { native: options } = readOptions({ partition }, 'cache.import()')
     const { key } = native.cacheExplain(hash, wasmBytes, options)
-    if (key !== entry.key)
+    if (key !== entry.key) {
       throw members.error('MANIFEST', `${MANIFEST} has the entry ${entry.key}, whose module, engine and partition make it ${key}`)
+    }
     return { entry }
   })
   const usable = planned.filter(({ differs }) => differs === undefined)
   const bytes = usable.reduce((sum, { entry: { image, meta } }) => sum + image.bytes + meta.bytes, 0)
   const { limit } = native.cacheStats()
   // The later ones would evict the earlier.
-  if (bytes > limit)
+  if (bytes > limit) {
     throw members.error('NOT_STORED', `it has ${bytes} bytes for this machine, more than the ${limit} that the cache may hold`)
+  }
   return planned
 }
 

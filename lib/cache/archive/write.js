@@ -149,9 +149,9 @@ async function writeArchive(file, chosen, { signer, isExact }) {
   for (const one of [...chosen].sort((a, b) => (a.key < b.key ? -1 : 1))) {
     const entry = describe(one.key)
     if (entry !== null) entries.push(entry)
-    else if (isExact)
+    else if (isExact) {
       throw new ArchiveError('NO_ENTRY', `the cache has no intact entry ${one.key} for this version of the package: ${MEND}`)
-    else damaged.push(one)
+    } else damaged.push(one)
     await turn()
   }
   if (entries.length === 0) {
