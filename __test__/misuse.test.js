@@ -36,13 +36,16 @@ function caught(fn) {
 /** The package's JavaScript once more, over the same addon: what Jest's registry of modules does for every test file. */
 function loadAgain() {
   const root = fs.realpathSync(path.join(__dirname, '..'))
+  void W.Module // what is loaded is all of it
   const own = Object.keys(require.cache).filter(
     (file) => file.startsWith(root) && !file.endsWith('.node') && !file.includes('node_modules') && !file.includes('__test__')
   )
   const before = own.map((file) => [file, require.cache[file]])
   for (const file of own) delete require.cache[file]
   try {
-    return require('../index.js')
+    const again = require('../index.js')
+    void again.Module // it is loaded
+    return again
   } finally {
     for (const [file, module] of before) require.cache[file] = module
   }
