@@ -14,10 +14,21 @@ const prepare = require('./prepare.js')
 const { BUILDS, build, testFiles } = require('./test.js')
 
 /** What reads STRESS (__test__/support/stress.js). */
-const LARGE = ['archive-shipping', 'atomics', 'flight', 'instances', 'interruption', 'killed', 'operators', 'spec', 'workers']
+const LARGE = [
+  'archive-shipping',
+  'atomics',
+  'cache-places',
+  'flight',
+  'instances',
+  'interruption',
+  'killed',
+  'operators',
+  'spec',
+  'workers',
+]
 
 /** What shows that the shipped build differs in nothing but speed. */
-const SHIPPED = ['api/*', 'examples', 'package', 'packages', 'packages-once', 'readme']
+const SHIPPED = ['api/*', 'examples', 'package', 'packages', 'packages-once', 'pages']
 
 const FUZZING = 20 * 60
 

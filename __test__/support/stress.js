@@ -7,4 +7,7 @@ const share = Number(process.env.STRESS ?? 0)
 /** A count between `least` and, under full stress, `most`. */
 const count = (least, most) => Math.round(least + (most - least) * share)
 
-module.exports = { count, isStress: share > 0 }
+/** Without stress every third of `list`, of each `at` others. */
+const some = (list, at) => (share > 0 ? list : list.filter((_, index) => (index + at) % 3 === 0))
+
+module.exports = { count, isStress: share > 0, some }
