@@ -7,6 +7,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const test = require('ava')
 
+const { addonPath } = require('../scripts/build.js')
 const { environment, folder, warned } = require('./support/commands.js')
 const { REGISTER, ROOT } = require('./support/programs.js')
 
@@ -20,6 +21,9 @@ function node(argv, env = {}) {
     })
   })
 }
+
+/** Without the addon that the tests are run on. */
+const ALONE = { NAPI_RS_NATIVE_LIBRARY_PATH: undefined }
 
 /** The package as it is installed, without its addon. */
 function copy(t) {
@@ -52,23 +56,21 @@ async function ran(t, flags, env, register = REGISTER) {
 /** What is thrown to who requires or imports the package and uses it. */
 async function thrown(t, flags, packageFolder = ROOT) {
   const index = path.join(packageFolder, 'index.js')
+  const env = packageFolder === ROOT ? {} : ALONE
   const show = '({ constructor, name, code, message }) => console.log(JSON.stringify([constructor === Error, name, code, message]))'
-  const required = await node([
-    ...flags,
-    '-e',
-    `try { require(${JSON.stringify(index)}).compile } catch (error) { (${show})(error) }`,
-  ])
-  const imported = await node([
-    ...flags,
-    '-e',
-    `import(${JSON.stringify(index)}).then(({ compile }) => compile(new Uint8Array(8))).catch(${show})`,
-  ])
+  const required = await node(
+    [...flags, '-e', `try { require(${JSON.stringify(index)}).compile } catch (error) { (${show})(error) }`],
+    env
+  )
+  const imported = await node(
+    [...flags, '-e', `import(${JSON.stringify(index)}).then(({ compile }) => compile(new Uint8Array(8))).catch(${show})`],
+    env
+  )
   t.is(imported.stdout, required.stdout)
-  const built = await node([
-    ...flags,
-    '-e',
-    `import(${JSON.stringify(index)}).then(({ Module }) => new Module(new Uint8Array(8))).catch(${show})`,
-  ])
+  const built = await node(
+    [...flags, '-e', `import(${JSON.stringify(index)}).then(({ Module }) => new Module(new Uint8Array(8))).catch(${show})`],
+    env
+  )
   t.is(built.stdout, required.stdout)
   const [isError, name, code, message] = JSON.parse(required.stdout)
   t.deepEqual([isError, name], [true, 'Error'])
@@ -113,16 +115,16 @@ test('a thread that may load no addons runs as without this package', async (t) 
 
 test('an addon that is missing, or broken, is told as what it is, and the program runs', async (t) => {
   const into = copy(t)
-  const missing = await ran(t, [], {}, path.join(into, 'register.js'))
+  const missing = await ran(t, [], ALONE, path.join(into, 'register.js'))
   t.deepEqual(
     missing.map(({ code }) => code),
     ['ERR_WASM_NO_ADDON']
   )
   t.regex(missing[0].message, /it is not installed/)
 
-  const [addon] = fs.readdirSync(ROOT).filter((name) => name.endsWith('.node'))
+  const addon = path.basename(addonPath())
   fs.writeFileSync(path.join(into, addon), 'no library')
-  const broken = await ran(t, [], {}, path.join(into, 'register.js'))
+  const broken = await ran(t, [], ALONE, path.join(into, 'register.js'))
   t.deepEqual(
     broken.map(({ code }) => code),
     ['ERR_WASM_NO_ADDON']

@@ -427,7 +427,7 @@ test('a module that takes too long ends it, and those behind it go to another', 
       },
       cacheRecordCounts() { appendFileSync(${JSON.stringify(log)}, process.pid + ' counted\\n') },
     }
-    for (const file of ${JSON.stringify([addonPath(), require.resolve('../binding.js')])}) {
+    for (const file of ${JSON.stringify([process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? addonPath(), require.resolve('../binding.js')])}) {
       if (isMainThread) require.cache[file] = { exports: native }
     }`
   )

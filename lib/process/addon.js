@@ -2,6 +2,8 @@
 
 // Loads the native addon, or says why it cannot be loaded: the generated loader blames npm, whatever the cause.
 
+const { environment } = require('./started.js')
+
 /** The errors behind an error, the outermost first. */
 function* causes(error) {
   for (let cause = error.cause; cause instanceof Error; cause = cause.cause) yield cause
@@ -40,9 +42,19 @@ function candidates() {
   return [platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`]
 }
 
-/** The addon where it is usually found, without the generated loader, which looks everywhere and knows why not. */
+/**
+ * The addon where it is usually found, without the generated loader, which looks everywhere and knows why not; that one would
+ * not find NAPI_RS_NATIVE_LIBRARY_PATH any more where the program has emptied its environment.
+ */
 function find() {
-  if (process.env.NAPI_RS_NATIVE_LIBRARY_PATH) return undefined
+  const named = environment.NAPI_RS_NATIVE_LIBRARY_PATH
+  if (named) {
+    try {
+      return require(named)
+    } catch (cause) {
+      throw new Error(`${named} cannot be loaded`, { cause })
+    }
+  }
   for (const name of candidates()) {
     for (const request of [`../wasm-compile-cache.${name}.node`, `wasm-compile-cache-${name}`]) {
       try {
