@@ -26,7 +26,7 @@ use std::iter;
 use wasmer_types::TrapCode;
 
 use super::notes::{Failure, Registers};
-use super::stack::{ActiveCall, STACK, WasmThread, ZONE, CallStack};
+use super::stack::{ActiveCall, CallStack, STACK, WasmThread, ZONE};
 use crate::module::Site;
 use crate::tier::{Position, position};
 

@@ -282,9 +282,13 @@ impl Group {
             .create_globals(&mut self.objects, info, &global_at)
             .map_err(incompatible)?;
         let vacancies = &mut self.vacancies;
-        vacancies.memories.give_places(&mut self.objects, &mut memories);
+        vacancies
+            .memories
+            .give_places(&mut self.objects, &mut memories);
         vacancies.tables.give_places(&mut self.objects, &mut tables);
-        vacancies.globals.give_places(&mut self.objects, &mut globals);
+        vacancies
+            .globals
+            .give_places(&mut self.objects, &mut globals);
         holdings.memories.extend(memories.values());
         holdings.tables.extend(tables.values());
         holdings.globals.extend(globals.values());

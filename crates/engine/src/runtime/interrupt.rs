@@ -21,7 +21,7 @@ use parking_lot::{Condvar, Mutex};
 use wasmer_vm::{VMBuiltinFunctionIndex, VMInstance, raise_user_trap};
 
 use super::signal;
-use super::stack::{WasmThread, CallStack};
+use super::stack::{CallStack, WasmThread};
 
 /// WebAssembly was ended, because its environment is to stop.
 #[derive(Debug, thiserror::Error)]

@@ -141,7 +141,11 @@ impl CallStack {
 
     /// Before a call: what [`enter`] is to run.
     #[inline]
-    pub(super) fn entry(&self, trampoline: VMTrampoline, body: *const VMFunctionBody) -> ActiveCall {
+    pub(super) fn entry(
+        &self,
+        trampoline: VMTrampoline,
+        body: *const VMFunctionBody,
+    ) -> ActiveCall {
         ActiveCall {
             trampoline,
             body,

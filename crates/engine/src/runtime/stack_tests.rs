@@ -24,7 +24,12 @@ fn stack() -> (usize, usize) {
 }
 
 /// Runs `innermost` in so many calls, all of which wait for the host, on one stack.
-fn nest(zone: &CallStack, calls: usize, stack: (usize, usize), innermost: &mut dyn FnMut(&ActiveCall)) {
+fn nest(
+    zone: &CallStack,
+    calls: usize,
+    stack: (usize, usize),
+    innermost: &mut dyn FnMut(&ActiveCall),
+) {
     let entry = zone.entry(trampoline, ptr::null());
     entry.start.set(stack.0);
     entry.host.set(stack.1);
