@@ -186,7 +186,7 @@ impl Store {
 
     /// Stores an artifact, replacing what was there. It survives a crash of the machine once this returns.
     ///
-    /// For background threads: it makes room, flushes to the disk, waits until the file is 50 ms old, and reads it back,
+    /// For background threads: it makes room, flushes to the disk, waits for a tick of the clock (12 ms), and reads it back,
     /// so that the first lookup already finds it verified.
     ///
     /// Invariant: however it fails, the old entry or the new one is there, whole, and no other file.

@@ -24,7 +24,7 @@ use scenario::{SCENARIOS, Scenario};
 use tracer::{Blow, Call, Ended};
 
 const TEST: &str = "crash_points::the_cache_is_right_wherever_its_writer_is_stopped";
-/// Cases at once. A write rests for 50 ms, so more than there are cores.
+/// Cases at once. A write rests for 12 ms, a case for 60, so more than there are cores.
 const AT_ONCE: usize = 24;
 
 /// What can be made of a call.
