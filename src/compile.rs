@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use wasm_compile_cache_engine::error::CompileError;
+use wasm_compile_cache_engine::error::{CompileError, Forbidden};
 use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::stream::{self, Refused};
 use wasm_compile_cache_engine::tier::{self, Finisher, Keeping, Module, StreamCompile};
@@ -127,9 +127,10 @@ fn settle(waiting: &Mutex<Option<Waiting>>, fallback: bool, outcome: Outcome) {
             // V8 is asked for its words about an invalid module, wherever all bytes are there.
             let given_back = !bytes.is_empty()
                 && match error {
-                    CompileError::Invalid { .. } => true,
+                    CompileError::Invalid { .. }
+                    | CompileError::NotCached(Forbidden::ByOptions) => true,
                     CompileError::Unsupported { .. } => fallback,
-                    CompileError::NotCached | CompileError::Read { .. } => false,
+                    CompileError::NotCached(Forbidden::ByUser) | CompileError::Read { .. } => false,
                 };
             Ok(vec![
                 errors::error(env, state, Thrown::Compile(error))?,

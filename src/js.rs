@@ -177,6 +177,11 @@ pub fn flag_of(env: Env, value: Value) -> Result<bool> {
     Ok(flag)
 }
 
+/// The same of what may be missing.
+pub fn has_flag(env: Env, value: Value) -> Result<bool> {
+    Ok(kind(env, value)? != sys::ValueType::napi_undefined && flag_of(env, value)?)
+}
+
 /// The text of a string; none where it has a lone surrogate, for which UTF-8 has no form.
 ///
 /// Invariant: strings that differ have texts that differ. (Node-API's own conversion makes U+FFFD of every lone

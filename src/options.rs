@@ -26,6 +26,7 @@ pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
     Ok(CompileOptions {
         partition: js::text_of(env, get("partition")?)?,
         cache,
+        cached_only: js::has_flag(env, get("cachedOnly")?)?,
         min_size: js::number_of(env, get("minSize")?)? as u64,
         optimize: js::flag_of(env, get("optimize")?)?,
         finish: js::flag_of(env, get("finish")?)?,

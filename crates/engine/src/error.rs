@@ -22,11 +22,8 @@ pub enum CompileError {
         offset: Option<u64>,
     },
     /// Not in the cache, while nothing else may be run.
-    #[error(
-        "the module is not in the compile cache, and WASM_COMPILE_CACHE_ONLY=1 forbids compiling it \
-         (npx wasm-compile-cache explain says why it is missing, warm adds it)"
-    )]
-    NotCached,
+    #[error("the module is not in the compile cache, and {0}")]
+    NotCached(Forbidden),
     /// The file of a `file:` source could not be read.
     #[error("{message}")]
     Read {
@@ -37,13 +34,27 @@ pub enum CompileError {
     },
 }
 
+/// Who forbids to compile what is not in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// The user, for every engine.
+    #[error(
+        "WASM_COMPILE_CACHE_ONLY=1 forbids compiling it \
+         (npx wasm-compile-cache explain says why it is missing, warm adds it)"
+    )]
+    ByUser,
+    /// The compile's own options, for this engine.
+    #[error("this engine was asked for a cached one only")]
+    ByOptions,
+}
+
 impl CompileError {
     /// The stable code of the JavaScript error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid { .. } => "ERR_WASM_INVALID_MODULE",
             Self::Unsupported { .. } => "ERR_WASM_UNSUPPORTED",
-            Self::NotCached => "ERR_WASM_NOT_CACHED",
+            Self::NotCached(_) => "ERR_WASM_NOT_CACHED",
             Self::Read { code, .. } => code,
         }
     }
@@ -85,7 +96,7 @@ impl CompileError {
         match self {
             Self::Invalid { offset, .. } => *offset,
             Self::Unsupported { offset, .. } => offset.unwrap_or(u64::MAX),
-            Self::NotCached | Self::Read { .. } => u64::MAX,
+            Self::NotCached(_) | Self::Read { .. } => u64::MAX,
         }
     }
 }

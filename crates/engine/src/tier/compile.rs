@@ -18,12 +18,16 @@ use crate::trace::Span;
 /// The module is invalid or cannot be compiled.
 pub fn compile_bytes(bytes: Vec<u8>, options: &CompileOptions) -> Result<Arc<Module>, Refused> {
     let hash = *blake3::hash(&bytes).as_bytes();
-    match seek(hash, bytes.len() as u64, options, Span::start())? {
-        Sought::Found(module) => {
+    match seek(hash, bytes.len() as u64, options, Span::start()) {
+        Ok(Sought::Found(module)) => {
             keep_wire(&module, options, || Arc::new(bytes));
             Ok(module)
         }
-        Sought::Missing(making) => making.whole(bytes, options),
+        Ok(Sought::Missing(making)) => making.whole(bytes, options),
+        Err(error) => Err(Refused {
+            error,
+            bytes: Arc::new(bytes),
+        }),
     }
 }
 
@@ -44,7 +48,7 @@ pub(super) fn seek(
     size: u64,
     options: &CompileOptions,
     span: Span,
-) -> Result<Sought, Refused> {
+) -> Result<Sought, CompileError> {
     let key = storage::key(&hash, &options.partition);
     let building = match registry::enter(key, size, options) {
         Entered::Shared(module) => {
@@ -58,8 +62,8 @@ pub(super) fn seek(
         announce(&module, options, &span);
         return Ok(Sought::Found(module));
     }
-    if storage::must_be_cached(size, options.min_size) {
-        return Err(CompileError::NotCached.into());
+    if let Some(forbidden) = storage::forbidden(size, options) {
+        return Err(CompileError::NotCached(forbidden));
     }
     Ok(Sought::Missing(Making {
         hash,

@@ -66,13 +66,20 @@ pub fn compile_known(
         let now = SystemTime::now();
         store.wasm_files().read(&module, now, store.is_writable())
     };
-    let module = match compile::seek(hash, size, options, Span::start())? {
-        Sought::Found(module) => module,
-        Sought::Missing(making) => {
+    let module = match compile::seek(hash, size, options, Span::start()) {
+        Ok(Sought::Found(module)) => module,
+        Ok(Sought::Missing(making)) => {
             let Some(bytes) = read() else {
                 return Ok(None);
             };
             making.whole(bytes, options)?
+        }
+        Err(error) => {
+            let bytes = options.cached_only.then(read).flatten();
+            return Err(Refused {
+                error,
+                bytes: Arc::new(bytes.unwrap_or_default()),
+            });
         }
     };
     if compile::wants_wire(&module, options) && module.wire.get().is_none() {

@@ -124,6 +124,7 @@ pub fn finish_spooled(path: &Path) -> bool {
     let options = CompileOptions {
         partition: String::new(),
         cache: CacheMode::ReadWrite,
+        cached_only: false,
         min_size: 0,
         optimize: false,
         finish: false,

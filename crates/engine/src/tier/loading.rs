@@ -20,7 +20,7 @@ use crate::panics::{self, Panicked};
 use crate::trace::{Field, Span};
 
 /// Looks the module up; nothing is compiled. Every defect is an event and counts as a miss, and every miss of a module
-/// that would be stored is an event with its reason.
+/// that would be stored, or has to be, is an event with its reason.
 pub fn load(
     key: &ArtifactKey,
     hash: [u8; 32],
@@ -31,7 +31,7 @@ pub fn load(
     match load_code(key, hash, options) {
         Loading::Loaded(declaration, code) => Some(Module::new(*declaration, code)),
         Loading::Missed(store) => {
-            if size >= options.min_size {
+            if size >= options.min_size || options.cached_only {
                 let module = ModuleHash::from_bytes(hash);
                 let reason = store.why_missing(&module, &options.partition);
                 let mut fields = options.fields(&hash, size);

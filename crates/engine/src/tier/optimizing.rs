@@ -458,6 +458,7 @@ mod tests {
         CompileOptions {
             partition: String::new(),
             cache: CacheMode::Off,
+            cached_only: false,
             min_size: 0,
             optimize: false,
             finish: false,

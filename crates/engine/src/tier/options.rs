@@ -32,6 +32,8 @@ pub struct CompileOptions {
     pub partition: String,
     /// What the compile may do with the cache.
     pub cache: CacheMode,
+    /// It comes from the cache, whatever its size, or is not compiled: its bytes are given back.
+    pub cached_only: bool,
     /// Smaller modules are not stored.
     pub min_size: u64,
     /// Whether the optimizing tier follows.

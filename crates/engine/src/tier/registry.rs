@@ -26,11 +26,13 @@ impl State {
 }
 
 /// What a shared module must have in common: its code's key, and what is done with it. One that is
-/// not to be stored, finished or optimized must not stand in for one that is.
+/// not to be stored, finished or optimized must not stand in for one that is. And who wants a cached one does not wait for
+/// who compiles it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Shared {
     key: ArtifactKey,
     cache: CacheMode,
+    cached_only: bool,
     optimize: bool,
     stores: bool,
     finish: bool,
@@ -42,6 +44,7 @@ impl Shared {
         Self {
             key,
             cache: options.cache,
+            cached_only: options.cached_only,
             optimize: options.optimize,
             stores,
             finish: stores && options.finish,
@@ -188,6 +191,31 @@ impl Drop for Building {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trace::EventQueue;
+
+    #[test]
+    fn who_wants_a_cached_module_does_not_wait_for_who_compiles_it() {
+        let compiles = CompileOptions {
+            partition: String::new(),
+            cache: CacheMode::ReadWrite,
+            cached_only: false,
+            min_size: 0,
+            optimize: true,
+            finish: true,
+            fallback: true,
+            source: String::new(),
+            fetched: None,
+            events: EventQueue::new(Box::new(|| {})),
+        };
+        let looks = CompileOptions {
+            cached_only: true,
+            ..compiles.clone()
+        };
+        let key = ArtifactKey::from_bytes([1; 32]);
+        let shared = |options| Shared::new(key, 1, options);
+        assert!(shared(&compiles) != shared(&looks));
+        assert!(shared(&looks) == shared(&looks.clone()));
+    }
 
     #[test]
     fn what_died_is_forgotten_and_what_lives_is_not() {

@@ -13,6 +13,7 @@ use wasm_compile_cache_store::{
 use super::fingerprint::fingerprint as current_fingerprint;
 use super::options::{CacheMode, CompileOptions};
 use super::{engine, exit, scheduler};
+use crate::error::Forbidden;
 use crate::trace::Span;
 
 /// What a process says of its cache.
@@ -180,6 +181,15 @@ pub fn access() -> CacheMode {
 /// Whether a module of this size must come from the cache, where those of `min_size` are stored.
 pub fn must_be_cached(size: u64, min_size: u64) -> bool {
     size >= min_size && configuration().is_some_and(|configuration| configuration.only)
+}
+
+/// Who forbids to compile a module of this size, if it is not in the cache.
+pub(super) fn forbidden(size: u64, options: &CompileOptions) -> Option<Forbidden> {
+    if must_be_cached(size, options.min_size) {
+        Some(Forbidden::ByUser)
+    } else {
+        options.cached_only.then_some(Forbidden::ByOptions)
+    }
 }
 
 /// Where [`configure`] would put the cache; nothing is opened or made.

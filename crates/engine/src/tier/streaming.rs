@@ -121,6 +121,10 @@ impl Stream {
             let _ = wake.send(Message::News);
         }));
         let mut ingest = Ingest::new();
+        if self.options.cached_only {
+            // Its hash is all that is needed.
+            ingest.give_up();
+        }
         if let Some(error) = self.receive(&baseline, &mut ingest)? {
             return Err(Some(ingest.refuse(error)));
         }
@@ -141,9 +145,9 @@ impl Stream {
                 };
                 (making.finish(baseline, ingested, options, &span)?, bytes)
             }
-            Err(refused) => {
+            Err(error) => {
                 baseline.cancel();
-                return Err(Some(refused));
+                return Err(Some(ingest.refuse(error)));
             }
         };
         Ok((module, Keeping::new(hash, size, Some(bytes), options)))

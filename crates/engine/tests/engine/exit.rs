@@ -38,6 +38,7 @@ fn child() -> ! {
     let options = CompileOptions {
         partition: String::new(),
         cache: CacheMode::Off,
+        cached_only: false,
         min_size: 0,
         optimize: false,
         finish: false,

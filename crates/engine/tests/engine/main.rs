@@ -1,5 +1,6 @@
 //! What of the engine only Rust can prove, in one binary, because each links wasmer and Cranelift.
 
+mod cached_only;
 mod corruption;
 mod exit;
 mod support;

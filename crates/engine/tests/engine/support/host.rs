@@ -34,6 +34,7 @@ pub fn compile(bytes: &[u8], partition: &str, optimize: bool) -> Compiled {
     let options = CompileOptions {
         partition: partition.to_owned(),
         cache: CacheMode::Off,
+        cached_only: false,
         min_size: 0,
         optimize,
         finish: false,

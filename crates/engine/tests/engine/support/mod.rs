@@ -1,6 +1,7 @@
 //! Generated signatures, and chains of functions that have them.
 
 pub mod across;
+pub mod cache;
 pub mod function;
 pub mod host;
 pub mod inside;
