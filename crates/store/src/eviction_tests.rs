@@ -192,6 +192,29 @@ fn a_head_that_is_used_is_not_forgotten() {
 }
 
 #[test]
+fn clearing_forgets_what_was_seen_and_judged_and_the_limit_does_not_know_of_it() {
+    let (_dir, store) = store();
+    let names = |folder: &str| {
+        let mut names = entries_in(&store.root().join(folder));
+        names.sort();
+        names
+    };
+    for folder in ["seen", "verdicts"] {
+        let folder = store.root().join(folder);
+        fs::create_dir(&folder).unwrap();
+        for name in ["a.wasm", "a.json", "b.json.tmp", "others"] {
+            fs::write(folder.join(name), [0; 5000]).unwrap();
+        }
+    }
+    assert_eq!(store.usage().bytes, 0);
+    store.prune(Some(0), Some(Duration::ZERO), SystemTime::now());
+    assert_eq!(names("seen").len() + names("verdicts").len(), 8);
+    assert_eq!(store.clear(), Evicted::default());
+    let left = ["b.json.tmp", "others"];
+    assert_eq!([names("seen"), names("verdicts")], [left, left]);
+}
+
+#[test]
 fn a_module_is_left_for_finishers_where_there_is_room_and_hope() {
     let (_dir, store) = store();
     put(&store, 1, 5000).unwrap();

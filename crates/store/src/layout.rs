@@ -13,6 +13,14 @@ pub(super) const SEAL_LOCK: &str = "seal.lock";
 /// Held while room is made.
 pub(super) const LIMIT_LOCK: &str = "limit.lock";
 
+/// Held by the process that judges modules.
+pub(super) const JUDGE_LOCK: &str = "judge.lock";
+
+/// The folder, in the root, of modules that wait to be judged.
+pub(super) const SEEN: &str = "seen";
+/// The folder, in the root, of what was found.
+pub(super) const VERDICTS: &str = "verdicts";
+
 /// Of an artifact.
 pub(super) const ENTRY: &str = "cwasm";
 /// Of the note that one was verified.
@@ -83,6 +91,25 @@ fn is_version(name: &str) -> bool {
         )
     };
     parsed().unwrap_or_default()
+}
+
+/// Calls `visit` with the files of [`SEEN`] or [`VERDICTS`], and whether each is complete. JavaScript writes them. A user may
+/// have named a directory that has a folder of that name with other things in it.
+pub(super) fn each_judged(
+    root: &Path,
+    folder: &str,
+    mut visit: impl FnMut(&std::fs::DirEntry, bool),
+) {
+    let dir = root.join(folder);
+    if !std::fs::symlink_metadata(&dir).is_ok_and(|metadata| metadata.is_dir()) {
+        return;
+    }
+    each(&dir, |name, entry| {
+        let (_, extension) = name.rsplit_once('.').unwrap_or_default();
+        if matches!(extension, "wasm" | "json" | "tmp") {
+            visit(entry, extension != "tmp");
+        }
+    });
 }
 
 /// The folders of all versions in `root`, of formats that are known or not.

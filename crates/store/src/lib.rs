@@ -12,6 +12,9 @@
 //!   seal.key                            32 random bytes, 0600            seal.rs
 //!   seal.lock                           held while the key is made       seal.rs
 //!   limit.lock                          held while room is made          limits.rs
+//!   judge.lock                          held by the one judge            lock.rs
+//!   seen/<name>.wasm, .json             modules that wait for the judge  JavaScript
+//!   verdicts/<name>.json                which engine is to run a module  JavaScript
 //!   v3-0.1.0-wasmer-7.4.2/              format, package and engine       layout.rs
 //!     <key>.cwasm                       image, metadata, label, footer   footer.rs, label.rs
 //!     <key>.ok                          "verified whole at this stat"    verified.rs
@@ -72,7 +75,7 @@ pub use inventory::Item;
 pub use key::{ArtifactKey, ModuleHash};
 pub use label::Label;
 pub use limits::{Evicted, Limits};
-pub use lock::Flight;
+pub use lock::{Claim, Flight};
 pub use resources::{MAX_POLICY_LEN, Resource, Resources};
 pub use spool::{Spool, Spooled};
 pub use stat_index::StatIndex;

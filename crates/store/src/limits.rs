@@ -267,6 +267,13 @@ pub(super) fn clear(root: &Path) -> Evicted {
         }
         files::discard(&dir.join(layout::COUNTERS));
     }
+    for folder in [layout::SEEN, layout::VERDICTS] {
+        layout::each_judged(root, folder, |entry, is_complete| {
+            if is_complete {
+                files::discard(&entry.path());
+            }
+        });
+    }
     cleared
 }
 

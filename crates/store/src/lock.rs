@@ -99,6 +99,20 @@ impl Drop for Flight {
     }
 }
 
+/// What one process of the user has at a time, until dropped.
+#[derive(Debug)]
+pub struct Claim {
+    _held: Held,
+}
+
+impl Claim {
+    /// Claims what the lock file at `path` stands for; `None` while somebody else has it, or where there are no locks.
+    pub(super) fn take(path: &Path) -> Option<Self> {
+        let held = try_lock(path).ok().flatten();
+        held.map(|held| Self { _held: held })
+    }
+}
+
 /// Locks `path`, waiting up to a second.
 pub(super) fn wait(path: &Path) -> io::Result<Held> {
     for _ in 0..200 {

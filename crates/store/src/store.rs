@@ -16,7 +16,7 @@ use super::inventory::{self, Item};
 use super::key::{ArtifactKey, ModuleHash};
 use super::label::{self, Label};
 use super::limits::{self, Evicted, Limits};
-use super::lock::Flight;
+use super::lock::{Claim, Flight};
 use super::resources::Resources;
 use super::seal::Seals;
 use super::spool::Spool;
@@ -177,6 +177,12 @@ impl Store {
     /// [`Flight::is_held`] in this cache.
     pub fn in_flight(&self, key: &ArtifactKey) -> bool {
         Flight::is_held(&self.dir, key)
+    }
+
+    /// The right to judge modules, for one process of the user at a time; `None` while another has it, and where there are
+    /// no locks.
+    pub fn claim_judge(&self) -> Option<Claim> {
+        Claim::take(&self.root.join(layout::JUDGE_LOCK))
     }
 
     /// The file of an artifact, whether it exists or not.
@@ -393,8 +399,8 @@ impl Store {
         evicted
     }
 
-    /// Removes everything that can be made anew, of every version; the key, locks that are held and what is being written
-    /// stay.
+    /// Removes everything that can be made anew, of every version, and all that was seen or judged; the key, locks that are
+    /// held and what is being written stay.
     pub fn clear(&self) -> Evicted {
         if !self.writable {
             return Evicted::default();

@@ -70,9 +70,11 @@ fn image(mut entry: Entry) -> Vec<u8> {
 }
 
 fn entries(store: &Store) -> Vec<String> {
-    let names = fs::read_dir(store.directory())
-        .unwrap()
-        .map(|entry| entry.unwrap());
+    entries_in(store.directory())
+}
+
+fn entries_in(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let files = names.filter(|entry| entry.file_type().unwrap().is_file());
     files
         .map(|entry| entry.file_name().into_string().unwrap())
@@ -383,6 +385,17 @@ fn a_failed_write_leaves_the_old_entry_and_no_litter() {
         "ERR_WASM_CACHE_WRITE"
     );
     assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+}
+
+#[test]
+fn one_at_a_time_judges() {
+    let (_dir, store) = store();
+    let again = Store::open(settings(store.root())).unwrap();
+    let claim = store.claim_judge();
+    assert!(claim.is_some());
+    assert!(again.claim_judge().is_none() && store.claim_judge().is_none());
+    drop(claim);
+    assert!(again.claim_judge().is_some());
 }
 
 #[test]

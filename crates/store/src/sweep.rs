@@ -22,12 +22,16 @@ const MAX_RECORDS: usize = 10_000;
 const QUARANTINED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// When finishers may try again to compile what they have failed at.
 const FORGIVEN: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// So long modules wait to be judged.
+const SEEN: Duration = Duration::from_secs(24 * 60 * 60);
+/// After so long without a change, verdicts are found anew.
+const VERDICT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// The flight that a sweeping process holds; no artifact has this key.
 const SWEEPER: ArtifactKey = ArtifactKey::from_bytes([0; 32]);
 
 /// What a sweep removed: temporary files, spool files, notes without their entry and locks that nobody holds, older than
-/// an hour; defective artifacts after a week; records, and artifacts of other versions, after 30 days without use. Never
-/// an artifact of this version.
+/// an hour; modules that wait for a judge after a day; defective artifacts after a week; records, and artifacts of other
+/// versions, after 30 days without use; verdicts after 90. Never an artifact of this version.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Files.
@@ -68,6 +72,11 @@ pub(super) fn now(root: &Path, dir: &Path, now: SystemTime) -> Swept {
             swept.remove(entry, HOUR, now);
         }
     });
+    for (folder, age) in [(layout::SEEN, SEEN), (layout::VERDICTS, VERDICT)] {
+        layout::each_judged(root, folder, |entry, is_complete| {
+            swept.remove(entry, if is_complete { age } else { HOUR }, now);
+        });
+    }
     for folder in layout::versions(root) {
         swept.version(&folder, now);
         if folder != dir {
@@ -294,6 +303,45 @@ mod tests {
         now(dir.path(), &folder(&dir), SystemTime::now() + MEMORY + HOUR);
         left.retain(|name| !name.contains('/') || name == "wasm/i");
         assert_eq!(names(&folder(&dir)), left);
+    }
+
+    #[test]
+    fn what_waits_for_a_judge_goes_after_a_day_and_verdicts_after_ninety() {
+        let (dir, _) = littered();
+        let left = |folder: &str| names(&dir.path().join(folder));
+        for folder in ["seen", "verdicts"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+            for name in ["a.wasm", "a.json", "a.json.7.tmp", "foreign", "b.txt"] {
+                fs::write(dir.path().join(folder).join(name), "12").unwrap();
+            }
+        }
+        let start = SystemTime::now();
+        let sweep = |age| now(dir.path(), &folder(&dir), start + age);
+        sweep(HOUR / 2);
+        assert_eq!(left("seen").len() + left("verdicts").len(), 10);
+        sweep(HOUR + HOUR);
+        let complete = ["a.json", "a.wasm", "b.txt", "foreign"];
+        assert_eq!([left("seen"), left("verdicts")], [complete, complete]);
+        sweep(SEEN + HOUR);
+        assert_eq!(left("seen"), ["b.txt", "foreign"]);
+        sweep(VERDICT - HOUR);
+        assert_eq!(left("verdicts"), complete);
+        sweep(VERDICT + HOUR);
+        assert_eq!(left("verdicts"), ["b.txt", "foreign"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_the_place_of_a_folder_is_not_followed() {
+        let (dir, _) = littered();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let precious = elsewhere.path().join("precious.json");
+        fs::write(&precious, "").unwrap();
+        std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("verdicts")).unwrap();
+        let later = SystemTime::now() + VERDICT + HOUR;
+        now(dir.path(), &folder(&dir), later);
+        limits::clear(dir.path());
+        assert!(precious.exists());
     }
 
     #[test]
