@@ -21,6 +21,7 @@ mod options;
 mod positions;
 mod publish;
 mod registry;
+mod rest;
 mod scheduler;
 #[cfg(feature = "singlepass")]
 mod singlepass;
@@ -45,6 +46,7 @@ pub use options::{CacheMode, CompileOptions, Fetched};
 pub use positions::{Position, declaration_near, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{by_token, release, token};
+pub use rest::rest;
 pub use scheduler::compile_aside;
 pub use storage::{
     Configuration, Difference, Explanation, Failure, ImportError, access, configure, environment,
