@@ -17,6 +17,7 @@ mod function;
 mod group;
 mod init;
 mod js;
+mod judge;
 mod memory;
 mod module;
 #[cfg(target_os = "linux")]
@@ -57,5 +58,6 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     function::register(&exports);
     stack_trace::register(&exports);
     features::register(&exports);
+    judge::register(&exports);
     Ok(())
 }

@@ -413,6 +413,11 @@ fn attempt<R>(work: impl FnOnce() -> Result<R, CompileError>) -> Result<R, Compi
         .unwrap_or_else(|panicked| Err(CompileError::unsupported(panicked.to_string())))
 }
 
+/// Whether the baseline would take the chunk; then, whether a function of it has a handler of exceptions. Nothing is kept.
+pub(super) fn check(chunk: Chunk) -> Result<bool, CompileError> {
+    lower(chunk, false).map(|lowered| lowered.catches)
+}
+
 /// Validates and lowers a chunk.
 fn lower(chunk: Chunk, whole: bool) -> Result<Lowered, CompileError> {
     let mut allocations = FuncValidatorAllocations::default();
@@ -454,7 +459,7 @@ fn compile(
 }
 
 /// wasmer's view of the declaration.
-fn declare(ingested: &Ingested) -> Result<ModuleInfo, CompileError> {
+pub(super) fn declare(ingested: &Ingested) -> Result<ModuleInfo, CompileError> {
     let shell = ingested
         .skeleton
         .shell(&ingested.raw_before(), &ingested.data);

@@ -56,6 +56,26 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
     Ok(module)
 }
 
+/// Reads the module's file at `path`, which has to be a file itself, and no link or pipe.
+pub(super) fn read_regular(path: &str) -> Result<Vec<u8>, CompileError> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    }
+    let failed = |error: std::io::Error| CompileError::read(&error, path);
+    let mut file = options.open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(CompileError::Read {
+            message: format!("EINVAL: not a regular file, open '{path}'"),
+            code: "EINVAL",
+        });
+    }
+    read_all(&mut file, path)
+}
+
 /// Reads a module's file; neither a wrong size nor an endless file makes it allocate more than a
 /// module may have.
 fn read_all(file: &mut File, path: &str) -> Result<Vec<u8>, CompileError> {

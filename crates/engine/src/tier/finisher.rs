@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Once;
 
 use parking_lot::Mutex;
-use wasm_compile_cache_store::ArtifactKey;
+use wasm_compile_cache_store::{ArtifactKey, CacheError, Entry, Flight, Store};
 use wasmer_compiler::ArtifactCreate;
 
 use super::optimizing::{self, WAITS, build, origin, whole, write};
 use super::options::{CacheMode, CompileOptions};
 use super::{exit, loading, scheduler, storage};
-use crate::module::{Declaration, has_handler};
+use crate::module::{Declaration, Ingested, has_handler};
 use crate::panics;
 use crate::stream::{Chunk, Ingest};
 use crate::trace::EventQueue;
@@ -153,17 +153,7 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
     if key != spooled.key {
         return false;
     }
-    // The process that left the module has its flight until it is gone.
-    let mut flight = store.flight(&key);
-    for _ in 0..WAITS {
-        if !matches!(flight, Ok(None)) {
-            break;
-        }
-        flight = store.wait_for_flight(&key);
-        if matches!(flight, Ok(None)) && !store.entry_path(&key).exists() {
-            flight = store.flight(&key);
-        }
-    }
+    let flight = flight(&store, &key);
     if loading::load_code(&key, hash, &options).code().is_some() {
         return true;
     }
@@ -171,15 +161,6 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
     if matches!(flight, Ok(None)) {
         return false;
     }
-    finish_module(&key, hash, spooled.wasm, &options).unwrap_or(false)
-}
-
-fn finish_module(
-    key: &ArtifactKey,
-    hash: [u8; 32],
-    wasm: Vec<u8>,
-    options: &CompileOptions,
-) -> Result<bool, String> {
     // The bytes carry our seal, so they were validated before they were spooled.
     let mut catches = false;
     let mut chunks = |chunk: Chunk| {
@@ -188,15 +169,68 @@ fn finish_module(
                 has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
             });
     };
-    let ingested = Ingest::whole(wasm, &mut chunks);
-    let mut ingested = ingested.map_err(|refused| refused.error.to_string())?;
+    Ingest::whole(spooled.wasm, &mut chunks)
+        .is_ok_and(|ingested| finish_module(&key, hash, ingested, catches, &options).is_ok())
+}
+
+/// Waits, as often as it pays, for the flight of `key`: the process that left a module has it until it is gone. `None` if it
+/// led to an artifact, or somebody has it still.
+///
+/// # Errors
+/// Locks do not work.
+pub(super) fn flight(store: &Store, key: &ArtifactKey) -> Result<Option<Flight>, CacheError> {
+    let mut flight = store.flight(key);
+    for _ in 0..WAITS {
+        if !matches!(flight, Ok(None)) {
+            break;
+        }
+        flight = store.wait_for_flight(key);
+        if matches!(flight, Ok(None)) && !store.entry_path(key).exists() {
+            flight = store.flight(key);
+        }
+    }
+    flight
+}
+
+/// Why nothing was stored.
+pub(super) struct Unfinished {
+    pub message: String,
+    /// That of the cache's error, if it is one.
+    pub code: Option<&'static str>,
+}
+
+impl From<String> for Unfinished {
+    fn from(message: String) -> Self {
+        Self {
+            message,
+            code: None,
+        }
+    }
+}
+
+impl From<CacheError> for Unfinished {
+    fn from(error: CacheError) -> Self {
+        Self {
+            message: error.to_string(),
+            code: Some(error.code()),
+        }
+    }
+}
+
+/// Compiles a valid module with the optimizing tier alone, and stores it.
+pub(super) fn finish_module(
+    key: &ArtifactKey,
+    hash: [u8; 32],
+    mut ingested: Ingested,
+    catches: bool,
+    options: &CompileOptions,
+) -> Result<(Declaration, Entry), Unfinished> {
     let whole = whole(&ingested);
     let origin = origin(&ingested, &whole)?;
     let build = build(&whole, scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
     let declaration = Declaration::new(hash, build.create_module_info(), &mut ingested, catches);
-    let stored = write(key, hash, &declaration, &origin, &ingested, &image, options);
-    stored
-        .map(|stored| stored.is_some())
-        .map_err(|error| error.to_string())
+    let stored = write(key, hash, &declaration, &origin, &ingested, &image, options)?;
+    let entry = stored.ok_or_else(|| "the cache cannot be written".to_owned())?;
+    Ok((declaration, entry))
 }

@@ -29,7 +29,9 @@ pub fn load(
 ) -> Option<Arc<Module>> {
     let span = Span::start();
     match load_code(key, hash, options) {
-        Loading::Loaded(declaration, code) => Some(Module::new(*declaration, code)),
+        Loading::Loaded {
+            declaration, code, ..
+        } => Some(Module::new(*declaration, code)),
         Loading::Missed(store) => {
             if size >= options.min_size || options.cached_only {
                 let module = ModuleHash::from_bytes(hash);
@@ -46,7 +48,11 @@ pub fn load(
 
 /// What became of looking for an artifact.
 pub(super) enum Loading {
-    Loaded(Box<Declaration>, Code),
+    Loaded {
+        declaration: Box<Declaration>,
+        code: Code,
+        image_len: u64,
+    },
     Missed(Store),
     /// There is no cache, or the artifact was defective, which was an event.
     Unusable,
@@ -56,7 +62,7 @@ impl Loading {
     /// The code, if it was loaded.
     pub fn code(self) -> Option<Code> {
         match self {
-            Self::Loaded(_, code) => Some(code),
+            Self::Loaded { code, .. } => Some(code),
             Self::Missed(_) | Self::Unusable => None,
         }
     }
@@ -99,7 +105,11 @@ pub(super) fn load_code(key: &ArtifactKey, hash: [u8; 32], options: &CompileOpti
             let mapping = mapping.elapsed().as_secs_f64() * 1e3;
             fields.push(("mapping", Field::Number(mapping)));
             options.events.emit(span.event("moduleCacheHit", fields));
-            Loading::Loaded(Box::new(declaration), code)
+            Loading::Loaded {
+                declaration: Box::new(declaration),
+                code,
+                image_len: image,
+            }
         }
         Err(unloadable) => {
             store.count_unloadable();

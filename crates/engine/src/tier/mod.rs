@@ -12,6 +12,7 @@ mod fetched;
 mod file;
 mod fingerprint;
 mod finisher;
+mod judge;
 mod keeping;
 mod kit;
 mod loading;
@@ -38,6 +39,7 @@ pub use finisher::{
     Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off,
     wait_for as wait_for_finisher,
 };
+pub use judge::{Judged, Judgement, claim_judge, judge, release_judge};
 pub use keeping::{Keeping, wait_kept};
 pub use kit::{Kit, kit};
 pub use module::{Module, Token};

@@ -3,6 +3,7 @@
 mod cached_only;
 mod corruption;
 mod exit;
+mod judge;
 mod support;
 mod tiers;
 mod wasmer;

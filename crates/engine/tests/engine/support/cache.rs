@@ -12,10 +12,16 @@ use wasm_encoder as wasm;
 
 /// Has the process use a cache in a folder of this one; where that is.
 pub fn configure(dir: &TempDir) -> PathBuf {
+    configure_with(dir, None)
+}
+
+/// The same with a limit for one artifact.
+pub fn configure_with(dir: &TempDir, max_entry_size: Option<u64>) -> PathBuf {
     let directory = dir.path().join("cache");
     tier::configure(Configuration {
         directory: Some(directory.clone()),
         access: CacheMode::ReadWrite,
+        max_entry_size,
         ..Configuration::default()
     });
     directory
