@@ -13,6 +13,7 @@ use wasm_compile_cache_engine::runtime::{self, WasmThread, Watched};
 use wasm_compile_cache_engine::tier::Mutator;
 use wasm_compile_cache_engine::trace::EventQueue;
 
+use super::crossings::Crossings;
 use super::js::{self, Env, Reference, Result, Scope, Value};
 use super::pending;
 use super::stopping;
@@ -119,6 +120,7 @@ pub struct EnvState {
     pub shared: Arc<EnvShared>,
     pub events: Arc<EventQueue>,
     pub thread: WasmThread,
+    pub crossings: Arc<Crossings>,
     activation: Cell<Activation>,
     next_epoch: Cell<u64>,
     /// How many promises wait for other threads; the event loop is kept alive meanwhile.
@@ -292,6 +294,7 @@ impl EnvState {
             shared,
             events,
             thread,
+            crossings: Crossings::begin(),
             activation: Cell::new(Activation::default()),
             next_epoch: Cell::new(1),
             waiting: Cell::new(0),
@@ -455,6 +458,7 @@ unsafe extern "C" fn end(data: *mut c_void) {
     // SAFETY: the state that `create` leaked, handed back once.
     let state = unsafe { Box::from_raw(data.cast::<EnvState>()) };
     *state.shared.queue.lock() = None;
+    state.crossings.end();
     if let Some(watched) = state.shared.watched {
         watched.end();
         stopping::check_ended(state.env);

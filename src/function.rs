@@ -97,13 +97,15 @@ impl Callee for Adapter {
         // SAFETY: at most 1,000 parameters (a module limit), which the arena holds.
         unsafe { ptr::copy_nonoverlapping(values, arena, self.params) };
         let _outside = state.leave_for_host();
+        state.crossings.imports.add();
         // SAFETY: one of its functions is running.
         let group = unsafe { &*self.group };
-        if group.catches() {
-            self.enter_guarded(state, group)?;
+        let entered = if group.catches() {
+            self.enter_guarded(state, group)
         } else {
-            self.enter(state).map_err(|_| Raised::Pending)?;
-        }
+            self.enter(state).map_err(|_| Raised::Pending)
+        };
+        entered.inspect_err(|_| state.crossings.exceptions.add())?;
         // SAFETY: as above, for the results.
         unsafe { ptr::copy_nonoverlapping(arena, values, self.results) };
         Ok(())
@@ -212,6 +214,7 @@ fn create_host(call: &Call<'_>) -> Result<Value> {
         ty.results().len(),
     )?;
     let address = group.host_function(&ty, Box::new(adapter), call.argument(3))?;
+    call.state.crossings.functions.add();
     js::number(call.env, address as f64)
 }
 
@@ -263,6 +266,7 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
         unsafe { &*entry.group }.hold(state.env, state, entry.unit)?;
         entry.loose.set(false);
     }
+    state.crossings.calls.add();
     let activation = state.begin_activation();
     // The arena itself is the value array: the call trampolines read all arguments before they
     // enter the function and write the results after it returned, so that nested calls may use it.
@@ -270,6 +274,7 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
     let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast(), state.thread) };
     drop(activation);
     let Err(trap) = outcome else { return Ok(()) };
+    state.crossings.exceptions.add();
     let outcome = runtime::classify(&trap, || state.thread.failed_site());
     // SAFETY: the wrapper that was called keeps its group alive.
     let group = unsafe { &*entry.group };

@@ -458,6 +458,7 @@ fn instantiate(call: &Call<'_>) -> Result<Value> {
             _ => Thrown::Range(thrown::STACK_IS_FULL.to_owned()),
         },
     })?;
+    call.state.crossings.instances.add();
     let result = js::object(env)?;
     let exports = js::array(env, instantiated.exports, |export| {
         let (ExportValue::Function(number)

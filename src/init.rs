@@ -8,6 +8,7 @@ use wasm_compile_cache_engine::trace::{Event, Field};
 use wasm_compile_cache_engine::{runtime, tier};
 
 use super::calls::{Call, Exports};
+use super::crossings;
 use super::env::{ARENA_BYTES, Realm};
 use super::js::{self, Env, Reference, Result, Value};
 use super::thrown::Thrown;
@@ -20,6 +21,13 @@ pub fn register(exports: &Exports) {
     exports.function("claimWarning", claim_warning);
     exports.function("retakeFault", retake_fault);
     exports.raw("empty", empty);
+    exports.function("crossings", |call| {
+        let object = js::object(call.env)?;
+        for (name, count) in crossings::NAMES.into_iter().zip(crossings::totals()) {
+            js::set(call.env, object, name, js::number(call.env, count as f64)?)?;
+        }
+        Ok(object)
+    });
     exports.function("liveStores", |call| {
         js::number(call.env, runtime::live_groups() as f64)
     });

@@ -10,6 +10,7 @@
 mod cache;
 mod calls;
 mod compile;
+mod crossings;
 mod env;
 mod errors;
 mod features;
