@@ -1,7 +1,7 @@
 //! How often the border between JavaScript and WebAssembly is crossed, in the whole process.
 //!
-//! Each environment counts for itself: an addition that no other thread can meet costs less than a nanosecond, and one that
-//! the cores have to agree on six.
+//! Each environment counts for itself: an addition that no other thread can meet costs less than a nanosecond, one that the
+//! cores have to agree on ten.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

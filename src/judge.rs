@@ -49,9 +49,8 @@ fn judge(call: &Call<'_>) -> Result<Value> {
             text("hash", &hex::encode(hash))?;
             number("size", size as f64)?;
             text("feature", &feature)?;
-            match offset {
-                Some(offset) => number("offset", offset as f64)?,
-                None => set("offset", js::null(env)?)?,
+            if let Some(offset) = offset {
+                number("offset", offset as f64)?;
             }
             text("message", &message)?;
         }

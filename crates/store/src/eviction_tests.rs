@@ -202,7 +202,8 @@ fn clearing_forgets_what_was_seen_and_judged_and_the_limit_does_not_know_of_it()
     for folder in ["seen", "verdicts"] {
         let folder = store.root().join(folder);
         fs::create_dir(&folder).unwrap();
-        for name in ["a.wasm", "a.json", "b.json.tmp", "others"] {
+        for extension in ["wasm", "json", "json.7.tmp", "others"] {
+            let name = format!("url-93bb0ebb71257be1.{extension}");
             fs::write(folder.join(name), [0; 5000]).unwrap();
         }
     }
@@ -210,8 +211,8 @@ fn clearing_forgets_what_was_seen_and_judged_and_the_limit_does_not_know_of_it()
     store.prune(Some(0), Some(Duration::ZERO), SystemTime::now());
     assert_eq!(names("seen").len() + names("verdicts").len(), 8);
     assert_eq!(store.clear(), Evicted::default());
-    let left = ["b.json.tmp", "others"];
-    assert_eq!([names("seen"), names("verdicts")], [left, left]);
+    let left = ["json.7.tmp", "others"].map(|left| format!("url-93bb0ebb71257be1.{left}"));
+    assert_eq!([names("seen"), names("verdicts")], [left.clone(), left]);
 }
 
 #[test]

@@ -93,8 +93,8 @@ fn is_version(name: &str) -> bool {
     parsed().unwrap_or_default()
 }
 
-/// Calls `visit` with the files of [`SEEN`] or [`VERDICTS`], and whether each is complete. JavaScript writes them. A user may
-/// have named a directory that has a folder of that name with other things in it.
+/// Calls `visit` with the files of [`SEEN`] or [`VERDICTS`], and whether each is complete. A user may have named a directory
+/// that has a folder of that name with other things in it.
 pub(super) fn each_judged(
     root: &Path,
     folder: &str,
@@ -105,11 +105,19 @@ pub(super) fn each_judged(
         return;
     }
     each(&dir, |name, entry| {
-        let (_, extension) = name.rsplit_once('.').unwrap_or_default();
-        if matches!(extension, "wasm" | "json" | "tmp") {
+        if let Some(extension) = judged_extension(name) {
             visit(entry, extension != "tmp");
         }
     });
+}
+
+/// The last extension of a name that JavaScript gives (`lib/front/sample.js`): a word, and a hash of 64 bits.
+fn judged_extension(name: &str) -> Option<&str> {
+    let (stem, extensions) = name.split_once('.')?;
+    let (_, hash) = stem.rsplit_once('-')?;
+    let is_hash = hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let extension = extensions.rsplit('.').next()?;
+    (is_hash && matches!(extension, "wasm" | "json" | "tmp")).then_some(extension)
 }
 
 /// The folders of all versions in `root`, of formats that are known or not.

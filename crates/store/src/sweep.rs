@@ -305,29 +305,51 @@ mod tests {
         assert_eq!(names(&folder(&dir)), left);
     }
 
+    /// What a user may have in a folder of such a name, sorted.
+    const FOREIGN: [&str; 5] = [
+        "2026-07.json",
+        "a8045-93bb0ebb71257be1",
+        "a8045-93bb0ebb71257be1.txt",
+        "foreign.wasm",
+        "x.tmp",
+    ];
+
     #[test]
     fn what_waits_for_a_judge_goes_after_a_day_and_verdicts_after_ninety() {
         let (dir, _) = littered();
         let left = |folder: &str| names(&dir.path().join(folder));
         for folder in ["seen", "verdicts"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
-            for name in ["a.wasm", "a.json", "a.json.7.tmp", "foreign", "b.txt"] {
+            let [a, b] = ["a8045-93bb0ebb71257be1", "url-93bb0ebb71257be2"];
+            let temporary = format!("{a}.json.77.k3x.tmp");
+            let ours = [format!("{a}.wasm"), format!("{b}.json"), temporary];
+            for name in ours.iter().map(String::as_str).chain(FOREIGN) {
                 fs::write(dir.path().join(folder).join(name), "12").unwrap();
             }
         }
         let start = SystemTime::now();
         let sweep = |age| now(dir.path(), &folder(&dir), start + age);
         sweep(HOUR / 2);
-        assert_eq!(left("seen").len() + left("verdicts").len(), 10);
+        let all = FOREIGN.len() + 3;
+        assert_eq!([left("seen").len(), left("verdicts").len()], [all, all]);
         sweep(HOUR + HOUR);
-        let complete = ["a.json", "a.wasm", "b.txt", "foreign"];
-        assert_eq!([left("seen"), left("verdicts")], [complete, complete]);
+        let is_temporary = |name: &String| name.contains(".77.");
+        assert!(
+            !left("seen")
+                .iter()
+                .chain(&left("verdicts"))
+                .any(is_temporary)
+        );
+        assert_eq!(
+            [left("seen").len(), left("verdicts").len()],
+            [all - 1, all - 1]
+        );
         sweep(SEEN + HOUR);
-        assert_eq!(left("seen"), ["b.txt", "foreign"]);
+        assert_eq!(left("seen"), FOREIGN);
         sweep(VERDICT - HOUR);
-        assert_eq!(left("verdicts"), complete);
+        assert_eq!(left("verdicts").len(), all - 1);
         sweep(VERDICT + HOUR);
-        assert_eq!(left("verdicts"), ["b.txt", "foreign"]);
+        assert_eq!(left("verdicts"), FOREIGN);
     }
 
     #[cfg(unix)]
@@ -335,7 +357,7 @@ mod tests {
     fn a_link_in_the_place_of_a_folder_is_not_followed() {
         let (dir, _) = littered();
         let elsewhere = tempfile::tempdir().unwrap();
-        let precious = elsewhere.path().join("precious.json");
+        let precious = elsewhere.path().join("a8045-93bb0ebb71257be1.json");
         fs::write(&precious, "").unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("verdicts")).unwrap();
         let later = SystemTime::now() + VERDICT + HOUR;

@@ -114,13 +114,18 @@ pub fn wait_for(process: i32) {
     let _ = process;
 }
 
-/// What the detached process does with such a path: whether the artifact is in the cache now.
-pub fn finish_spooled(path: &Path) -> bool {
+/// Has the process that was left behind be known by that name; for its main thread.
+pub(super) fn be_known() {
     #[cfg(target_os = "linux")]
     // SAFETY: a string that is only read.
     unsafe {
         libc::prctl(libc::PR_SET_NAME, NAME.as_ptr())
     };
+}
+
+/// What the detached process does with such a path: whether the artifact is in the cache now.
+pub fn finish_spooled(path: &Path) -> bool {
+    be_known();
     let options = CompileOptions {
         partition: String::new(),
         cache: CacheMode::ReadWrite,

@@ -1,9 +1,17 @@
-//! A process that gives way to all others, for as long as it lives.
+//! A process that was left behind, and gives way to all others for as long as it lives.
+
+use super::finisher;
 
 /// Lets everything else on the machine go first, as far as the system lets us: where it is refused, the process merely
-/// competes. Threads that are started later inherit it on Linux.
-#[cfg(target_os = "linux")]
+/// competes. Threads that are started later inherit it on Linux. For the main thread of a process that nobody waits for:
+/// whoever inherits the process knows it as a finisher.
 pub fn rest() {
+    finisher::be_known();
+    give_way();
+}
+
+#[cfg(target_os = "linux")]
+fn give_way() {
     for thread in threads() {
         if !idle(thread) {
             let thread = rustix::process::Pid::from_raw(thread);
@@ -45,16 +53,15 @@ fn idle(thread: libc::pid_t) -> bool {
     unsafe { libc::syscall(call, thread, libc::SCHED_IDLE, &raw const priority) == 0 }
 }
 
-/// Lets everything else on the machine go first.
 #[cfg(target_vendor = "apple")]
-pub fn rest() {
+fn give_way() {
     // SAFETY: takes three numbers; 0 is this process.
     unsafe { libc::setpriority(libc::PRIO_DARWIN_PROCESS, 0, libc::PRIO_DARWIN_BG) };
 }
 
 /// Node can do here what we could.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-pub fn rest() {}
+fn give_way() {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
@@ -93,5 +100,7 @@ mod tests {
         assert_eq!(told.recv(), Ok(true));
         let first = std::fs::read_to_string("/proc/self/oom_score_adj");
         assert_eq!(first.expect("is readable").trim(), "1000");
+        let name = std::fs::read_to_string("/proc/thread-self/comm");
+        assert_eq!(name.expect("is readable").trim(), "wasm-finisher");
     }
 }
