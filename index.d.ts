@@ -41,6 +41,13 @@ declare namespace wasm {
   /** What every function that compiles takes beside the standard's arguments. */
   interface CompileOptions {
     /**
+     * Which engine compiles the module. `'ours'`: this package's. `'builtin'`: Node's own; nothing is cached. `'auto'`: the one
+     * that is known to be the better one for it (docs/engine.md); a module of which nothing is known is compiled by Node's
+     * engine, and found out about by another process. Default: `'ours'`, and for the namespace that {@link install} puts in
+     * place what that was given. Where `fallback` is `'error'` it is `'ours'`.
+     */
+    engine?: Engine
+    /**
      * The second half of the cache's key, as in Chrome, whose cache is keyed by the resource and by the site that asks:
      * artifacts of one partition are not found from another. A lone surrogate in it is an error. Default: `''`.
      */
@@ -87,6 +94,9 @@ declare namespace wasm {
      */
     importedStringConstants?: string | null
   }
+
+  /** See {@link CompileOptions.engine}. */
+  type Engine = 'auto' | 'ours' | 'builtin'
 
   /** The options where nothing can be given up half-way. */
   type SyncCompileOptions = Omit<CompileOptions, 'signal'>
@@ -622,8 +632,13 @@ declare namespace wasm {
   /**
    * Puts this package in the place of `globalThis.WebAssembly`, in the calling thread. A second call does nothing.
    * `node --require wasm-compile-cache/register` does it before a program starts.
+   *
+   * `engine` is which one compiles what is compiled by that namespace, where a call does not say; with `'builtin'` nothing is
+   * put in place. Default: the variable `WASM_COMPILE_CACHE_ENGINE`, else `'auto'`.
+   *
+   * @throws `TypeError` with the code `'ERR_INVALID_ARG_TYPE'` or `'ERR_INVALID_ARG_VALUE'` for another `engine`
    */
-  function install(): void
+  function install(options?: { engine?: Engine }): void
 
   /** Puts the built-in back. Objects that were made meanwhile go on working. */
   function uninstall(): void
@@ -712,6 +727,8 @@ declare namespace wasm {
       /** How much of `dur` it took to map or copy the artifact, in milliseconds. */
       readonly mapping: number
     }
+    /** Which engine compiles a module where {@link CompileOptions.engine} is `'auto'`, and why, in words. */
+    verdict: SourceEvent<'verdict'> & { readonly engine: 'ours' | 'builtin'; readonly reason: string; readonly bytes: number }
     /** Nothing was found that this engine could use for this partition; not emitted for modules below `minSize`. */
     moduleCacheMiss: SourceEvent<'moduleCacheMiss'> & {
       readonly hash: string

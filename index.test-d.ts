@@ -31,7 +31,7 @@ expectError(wasm.compile(bytes, { chache: false }))
 expectError(wasm.compile(bytes, { minSize: '1' }))
 expectError(new Module(bytes, { signal: undefined }))
 expectAssignable<wasm.CompileOptions>({ partition: '', cache: true, minSize: Infinity, optimize: true, finish: true })
-expectAssignable<wasm.CompileOptions>({ cache: 'read-only', fallback: 'error' })
+expectAssignable<wasm.CompileOptions>({ cache: 'read-only', fallback: 'error', engine: 'auto' })
 expectType<wasm.Module>(new Module(bytes, { builtins: ['js-string'], importedStringConstants: 'strings' }))
 expectError<wasm.CompileOptions>({ builtins: 'js-string' })
 expectError<wasm.CompileOptions>({ importedStringConstants: true })
@@ -42,10 +42,20 @@ expectError<wasm.CompileOptions>({ fallback: true })
 expectError<wasm.CompileOptions>({ signal: { aborted: false } })
 expectType<keyof wasm.CompileOptions>(
   null as unknown as
-    'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'signal' | 'builtins' | 'importedStringConstants'
+    | 'engine'
+    | 'partition'
+    | 'cache'
+    | 'minSize'
+    | 'optimize'
+    | 'finish'
+    | 'fallback'
+    | 'signal'
+    | 'builtins'
+    | 'importedStringConstants'
 )
 expectType<keyof wasm.SyncCompileOptions>(
-  null as unknown as 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'builtins' | 'importedStringConstants'
+  null as unknown as
+    'engine' | 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'builtins' | 'importedStringConstants'
 )
 
 // A module gives an instance, bytes give both.
@@ -181,6 +191,7 @@ expectType<
   | 'featureOff'
   | 'panicked'
   | 'resource'
+  | 'verdict'
 >(null as unknown as wasm.EventName)
 expectType<wasm.EventName>(event.name)
 if (event.name === 'streamFromResponseCallback') expectType<number>(event.chunks)
@@ -206,6 +217,7 @@ if (event.name === 'fallback') {
   expectType<number>(event.bytes)
   expectType<string>(event.source)
 }
+if (event.name === 'verdict') expectType<'ours' | 'builtin'>(event.engine)
 if (event.name === 'handedOff') expectType<number>(event.pid)
 expectType<wasm.EventMap['fallback']>(event as Extract<wasm.Event, { name: 'fallback' }>)
 expectError((event.dur = 1))

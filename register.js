@@ -35,6 +35,19 @@ const Module = module.constructor
 
 const engine = (name) => require('./dist/engine.js').load(name)
 
+const ENGINES = ['auto', 'ours', 'builtin']
+
+/** What stands in the built-in's place: as the user says, or as it is known of each module. */
+function wanted() {
+  const { WASM_COMPILE_CACHE_ENGINE: given, WASM_COMPILE_CACHE_ONLY: only } = process.env
+  if (ENGINES.includes(given)) return given
+  if (given) {
+    const message = `WASM_COMPILE_CACHE_ENGINE is none of ${ENGINES.join(', ')}: ${given}. It is ignored`
+    process.emitWarning(message, { type: 'WasmCompileCacheWarning', code: 'ERR_WASM_ENGINE' })
+  }
+  return only === '1' ? 'ours' : 'auto'
+}
+
 function warn(error) {
   try {
     engine('events/warning.js').warnOfAbsence(error)
@@ -68,16 +81,24 @@ function isAskedByNode() {
   return stack.includes('node:internal/deps/')
 }
 
-/** Installs what becomes our namespace when it is first used. @returns whether it still is installed */
-function wait() {
+/**
+ * Installs what becomes our namespace when it is first used.
+ *
+ * @param {boolean} isAuto
+ * @returns {() => boolean} whether it still is installed
+ */
+function wait(isAuto) {
   const namespace = {}
-  const record = { original: builtin, builtin, installed: [namespace], compiles: true, waiting: { namespace, from: __dirname } }
+  const record = { original: builtin, builtin, installed: [namespace], compiles: true, isAuto, front: undefined }
+  if (isAuto) record.front = namespace
+  else record.waiting = { namespace, from: __dirname }
   let isLoading = false
 
   const load = () => {
     isLoading = true
     try {
-      engine('api.js')
+      if (isAuto) require('./dist/front.js').load('front/namespace.js').fill(namespace)
+      else engine('api.js')
     } catch (error) {
       for (const name of ownKeys(namespace)) defineProperty(namespace, name, getOwnPropertyDescriptor(builtin, name))
       record.installed = record.installed.filter((one) => one !== namespace)
@@ -88,9 +109,9 @@ function wait() {
   }
 
   for (const name of ownKeys(builtin)) {
-    if (LEFT_OUT.includes(name)) continue
+    if (LEFT_OUT.includes(name) && !isAuto) continue
     const property = getOwnPropertyDescriptor(builtin, name)
-    if (!REPLACED.includes(name)) {
+    if (!REPLACED.includes(name) && !(isAuto && name === 'Suspending')) {
       defineProperty(namespace, name, property)
       continue
     }
@@ -117,11 +138,12 @@ function wait() {
  * Replaces what a program takes out of these modules, before it does: ./lib/process/hooks.js.
  *
  * @param {() => boolean} isInstalled
+ * @param {boolean} isAuto
  */
-function watch(isInstalled) {
+function watch(isInstalled, isAuto) {
   const names = new Set(['vm', 'worker_threads'])
   // Process 1 waits for what its children leave behind (./lib/process/orphans.js).
-  if (process.pid === 1) names.add('child_process').add('cluster')
+  if (process.pid === 1 && !isAuto) names.add('child_process').add('cluster')
   const hook = (name) => {
     names.delete(name)
     try {
@@ -157,11 +179,13 @@ if (process[STARTED] === undefined) {
   defineProperty(process, STARTED, { value: { environment, directory } })
 }
 
-if (typeof builtin === 'object' && builtin !== null) {
+const choice = typeof builtin === 'object' && builtin !== null ? wanted() : 'builtin'
+
+if (choice !== 'builtin') {
   // A trace is to be of everything.
   if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined) {
     install()
   } else {
-    watch(wait())
+    watch(wait(choice === 'auto'), choice === 'auto')
   }
 }

@@ -138,12 +138,22 @@ test('above an uncaught error no line of this package is printed', async (t) => 
 
 /** The package's namespace, loaded into a realm of its own over the one addon, as Jest does for each test file. */
 function loadInto(context) {
-  const file = require.resolve('../dist/engine.js')
-  const from = (name) => (name.startsWith('.') ? native : require(name))
-  const wrapper = `(function (require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
-  const module = { exports: {} }
-  vm.runInContext(wrapper, context, { filename: file })(from, module, file, path.dirname(file))
-  return module.exports.load('api/namespace.js')
+  const bundles = new Map()
+  const bundle = (name) => {
+    if (!bundles.has(name)) {
+      const file = path.join(dist, name)
+      const wrapper = `(function (require, module, __filename, __dirname) {${fs.readFileSync(file, 'utf8')}\n})`
+      const module = { exports: {} }
+      vm.runInContext(wrapper, context, { filename: file })(from, module, file, path.dirname(file))
+      bundles.set(name, module.exports)
+    }
+    return bundles.get(name)
+  }
+  const from = (name) => {
+    if (name.startsWith('./')) return bundle(name)
+    return name.startsWith('.') ? native : require(name)
+  }
+  return bundle('engine.js').load('api/namespace.js')
 }
 
 test('errors are of the realm whose copy of the package the instance came from', async (t) => {

@@ -309,7 +309,7 @@ function streamingOver(native) {
   return makeStreaming({
     moduleOf: (compiled) => compiled,
     instantiateModule: () => ({}),
-    readOptions: (options) => ({ native: { source: '' }, signal: options?.signal }),
+    readOptions: (options) => ({ native: { source: '' }, engine: 'ours', signal: options?.signal }),
     native: native.binding,
     events: { emit() {}, drain() {} },
   })

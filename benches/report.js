@@ -118,8 +118,35 @@ function flags(results) {
 
 const notes = (all) => (all.notes.length === 0 ? '' : `Notes:\n\n${all.notes.map((note) => `- ${note}`).join('\n')}`)
 
+/** A ratio with its memory: "0.13× (0.90×)". */
+const choice = ({ ratio, memory: share }) => `${number(ratio)}× (${number(share)}×)`
+
+/** What a program pays that knows nothing of this package. */
+function choices(rows) {
+  if (rows.length === 0) return ''
+  const keys = entries(rows[0].columns)
+  const lines = rows.map(({ title, columns, verdicts }) => [
+    title,
+    ...keys.map(([key], index) => (index === 0 ? `${number(columns[key].median)} ms` : choice(columns[key]))),
+    verdicts.join('; ') || 'nothing to know',
+  ])
+  return [
+    'Whole programs under `register`, from an empty cache: the first run, the second at once after it, the tenth, and one when its modules ' +
+      'are known. Each as time (and peak memory) relative to the built-in engine.',
+    table(['', ...keys.map(([, { label }]) => label), 'verdict'], lines),
+  ].join('\n\n')
+}
+
 const full = (all) =>
-  [LOGARITHMIC, about(all), ...groups(all.results).map(section), memory(all.results), flags(all.results), notes(all)]
+  [
+    LOGARITHMIC,
+    about(all),
+    choices(all.auto ?? []),
+    ...groups(all.results).map(section),
+    memory(all.results),
+    flags(all.results),
+    notes(all),
+  ]
     .filter(Boolean)
     .join('\n\n')
 

@@ -1,5 +1,5 @@
 'use strict'
-// npm run bench: the rows of rows/, each against the built-in in the same run.
+// npm run bench: the rows of rows/, each against the built-in in the same run, and those of auto.js.
 //
 // BENCH_ROUNDS=7       processes a column
 // BENCH_ONLY=a,b       only rows whose name contains one of these
@@ -8,6 +8,7 @@
 const { mkdtempSync, rmSync, writeFileSync } = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const auto = require('./auto.js')
 const { chart } = require('./chart.js')
 const { machine } = require('./machine.js')
 const { run } = require('./measure.js')
@@ -32,26 +33,42 @@ async function addonLoads() {
 }
 
 async function main() {
-  const chosen = rows.filter(({ name }) => !only || only.some((part) => name.includes(part)))
+  const isChosen = (name) => !only || only.some((part) => name.includes(part))
+  const chosen = rows.filter(({ name }) => isChosen(name))
+  const choices = auto.ROWS.filter(([name]) => isChosen(`auto-${name}`))
   const directory = mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-bench-'))
   const results = []
+  const autos = []
   try {
     const addon = await addonLoads()
     for (const [i, row] of chosen.entries()) {
       line(`${i + 1}/${chosen.length} ${row.title}`)
       results.push(...(await measureRow(row, { directory, rounds, addon })))
     }
+    for (const [i, choice] of choices.entries()) {
+      line(`${i + 1}/${choices.length} register: ${choice[1]}`)
+      autos.push(await auto.measure(choice, { directory, rounds: Math.min(rounds, 9) }))
+    }
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
   const notes = chosen.flatMap((row) => row.notes?.(results) ?? [])
-  console.log(table(results))
+  if (results.length > 0) console.log(table(results))
+  for (const { title, columns, verdicts } of autos) {
+    const told = Object.values(columns).map(
+      ({ label, median, ratio, memory }) => `${label} ${median.toFixed(0)} ms ${ratio.toFixed(2)}× ${memory.toFixed(2)}× memory`
+    )
+    console.log(`${title}: ${told.join(', ')}; ${verdicts.join('; ') || 'no verdict'}`)
+  }
   for (const note of notes) console.log(note)
   const about = machine()
   console.log(
     `${about.cpu}, ${about.cores} cores, Node ${about.node}; medians of ${rounds} fresh processes a column, interleaved; × is the ratio to the built-in`
   )
-  writeFileSync(path.join(output, 'results.json'), JSON.stringify({ machine: about, rounds, notes, results }, null, 2) + '\n')
+  writeFileSync(
+    path.join(output, 'results.json'),
+    JSON.stringify({ machine: about, rounds, notes, results, auto: autos }, null, 2) + '\n'
+  )
   writeFileSync(path.join(output, 'results.svg'), chart(results, about))
 }
 

@@ -34,11 +34,37 @@ const BUNDLES = [
   },
   { name: 'resources.js', has: ['compile/resources.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   { name: 'contexts.js', has: ['process/contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
-  { name: 'engine.js', has: ['api.js'], start: 'module.exports = { load: fromLib, loaded }' },
+  {
+    name: 'front.js',
+    has: [
+      ...filesOf('front').filter((file) => file !== 'front/contexts.js'),
+      'api/dictionary.js',
+      ...['detached', 'judging', 'orphans', 'permission', 'realms', 'started'].map((file) => `process/${file}.js`),
+    ],
+    isClosed: true,
+    isOfRealm: true,
+    start: 'module.exports = { load: fromLib, loaded }',
+  },
+  {
+    name: 'front-contexts.js',
+    has: ['front/contexts.js', 'process/enter.js', 'process/evaluate.js'],
+    isClosed: true,
+    start: 'module.exports = { load: fromLib }',
+  },
+  {
+    name: 'engine.js',
+    has: ['api.js', 'api/drop-in.js', 'cache/quantities.js', 'process/grounds.js'],
+    isOfRealm: true,
+    start: 'module.exports = { load: fromLib, loaded }',
+  },
   { name: 'finish.js', has: ['process/finish.js'], start: "fromLib('process/finish.js')" },
+  { name: 'judge.js', has: ['process/judge.js'], start: "fromLib('process/judge.js')" },
   { name: 'probe.js', has: ['cli/probe.js'], start: "fromLib('cli/probe.js')" },
   { name: 'cli.js', has: ['cli/main.js'], start: "fromLib('cli/main.js')", first: '#!/usr/bin/env node' },
 ]
+
+/** Files that are in each bundle that a realm has a copy of. */
+const OF_REALM = ['process/realm.js']
 
 /** A file that there is in a bundle alone: where each of the others begins. */
 const PLACES = 'places.js'
@@ -56,7 +82,7 @@ function distribute() {
   const files = new Map()
   for (const { name: bundle, has, isClosed } of BUNDLES) {
     const visit = (name) => {
-      if (files.has(name) || name === PLACES) return
+      if (files.has(name) || name === PLACES || OF_REALM.includes(name)) return
       const text = fs.readFileSync(path.join(LIB, name), 'utf8')
       files.set(name, { text, bundle })
       if (!isClosed) requiredBy(name, text).forEach(visit)
@@ -71,7 +97,7 @@ function located(name, { text, bundle }, files) {
   return text.replace(REQUIRE, (_, request) => {
     const file = path.posix.join(path.posix.dirname(name), request)
     if (file.startsWith('../')) return `require('${file}')`
-    const other = file === PLACES ? bundle : files.get(file).bundle
+    const other = file === PLACES || OF_REALM.includes(file) ? bundle : files.get(file).bundle
     return other === bundle ? `fromLib('${file}')` : `require('./${other}').load('${file}')`
   })
 }
@@ -103,7 +129,7 @@ const fromLib = (name) => {
   return loaded.get(name)
 }`
 
-function textOf({ name: bundle, start, first }, files) {
+function textOf({ name: bundle, start, first, isOfRealm }, files) {
   const lines = [
     ...(first === undefined ? [] : [first]),
     "'use strict'",
@@ -111,7 +137,8 @@ function textOf({ name: bundle, start, first }, files) {
     'const files = {',
   ]
   const places = []
-  for (const [name, file] of files) {
+  const copied = isOfRealm ? OF_REALM.map((name) => [name, { text: fs.readFileSync(path.join(LIB, name), 'utf8'), bundle }]) : []
+  for (const [name, file] of [...copied, ...files]) {
     if (file.bundle !== bundle) continue
     // In parentheses V8 compiles it with the whole, and does not read it twice.
     lines.push(`'${name}': (function (module) {`)

@@ -7,6 +7,7 @@ const vm = require('node:vm')
 const ava = require('ava')
 const { W, builtin, ours } = require('../support/engine.js')
 const { LIVE, texts, times } = require('../support/exception-modules.js')
+const stress = require('../support/stress.js')
 const { compileInTiers, tiers } = require('../support/tiers.js')
 
 v8.setFlagsFromString('--expose-gc')
@@ -384,6 +385,7 @@ for (const tier of tiers) {
 
   // More than are made before the first sweep, and than there are words that look like one on a stack.
   const MANY = 20_000
+  const PARTS = stress.count(2, 5)
 
   here('an exception that is held stays, however many others are thrown', (t) => {
     const tag = new W.Tag({ parameters: ['i32'] })
@@ -414,7 +416,7 @@ for (const tier of tiers) {
       f.body = body
       // What V8 finalizes, it finalizes between two turns; the pages that its heap has in reserve do not count.
       const round = async () => {
-        for (let part = 0; part < 5; part++) exported.imported(MANY)
+        for (let part = 0; part < PARTS; part++) exported.imported(MANY)
         await new Promise(setImmediate)
         gc()
         await new Promise(setImmediate)
@@ -423,9 +425,9 @@ for (const tier of tiers) {
       }
       const taken = []
       for (let count = 0; count < 6; count++) taken.push(await round())
-      // If all of them were kept, the last five rounds would have taken 240 MiB.
+      // If all of them were kept, the last five rounds would have taken 48 MiB a part.
       t.log(`${taken.map((bytes) => Math.round(bytes / 2 ** 20)).join(', ')} MiB`)
-      t.true(taken.at(-1) - taken[0] < 180 * 2 ** 20, 'of JavaScript')
+      t.true(taken.at(-1) - taken[0] < PARTS * 36 * 2 ** 20, 'of JavaScript')
     }
   })
 }

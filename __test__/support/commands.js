@@ -16,11 +16,13 @@ function folder(t) {
   return made
 }
 
-/** The tests' environment without what steers the package or Node; then `env`, in which undefined removes a name. */
+/** The tests' environment without what steers the package (but for the engine) or Node; then `env`, in which undefined removes a name. */
 function environment(env) {
   const all = { ...process.env, ...env }
   for (const name of Object.keys(all)) {
-    if (name in env ? env[name] === undefined : /^(NODE_OPTIONS$|NODE_DEBUG$|WASM_)/.test(name)) delete all[name]
+    if (name in env ? env[name] === undefined : /^(NODE_OPTIONS$|NODE_DEBUG$|WASM_(?!COMPILE_CACHE_ENGINE$))/.test(name)) {
+      delete all[name]
+    }
   }
   return all
 }

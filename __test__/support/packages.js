@@ -30,7 +30,12 @@ async function drive(name, { cache, loops = '1', finish = '0' }) {
   if (cache) {
     // By NODE_OPTIONS, so that the processes and threads a package starts are ours as well.
     env.NODE_OPTIONS = `--require ${JSON.stringify(register)} --require ${JSON.stringify(observe)}`
-    Object.assign(env, { WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: finish, EVENTS: events })
+    Object.assign(env, {
+      WASM_COMPILE_CACHE: cache,
+      WASM_COMPILE_CACHE_ENGINE: 'ours',
+      WASM_COMPILE_CACHE_FINISH: finish,
+      EVENTS: events,
+    })
   }
   const { stdout, stderr } = await new Promise((resolve, reject) => {
     const args = [path.join(__dirname, '../packages', `${name}.js`)]

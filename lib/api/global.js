@@ -12,9 +12,12 @@ const { shared } = require('../process/copies.js')
 const { describeFunction } = require('./function.js')
 const { native, builtin, classes, helperModule } = require('../process/native.js')
 const { LETTERS, NAMES } = require('./signature.js')
+const realm = require('../process/realm.js')
 const { leaving } = require('./stack.js')
+const front = require('../front/state.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
-const { accepts, defineInterface, inheriting, isObject, observed, requireNew, v8 } = require('./webidl.js')
+const { isObject, observed } = require('./dictionary.js')
+const { accepts, defineInterface, inheriting, requireNew, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
 const { apply, construct } = Reflect
@@ -156,6 +159,21 @@ function isOfType(global, { value: letter, mutable }) {
   }
 }
 
+/** Makes a global of the program's, which no instance has met yet, one that instances of ours can import. */
+function claimGlobal(global) {
+  const descriptor = front.fresh.get(global)
+  if (descriptor === undefined || states.has(global)) return
+  front.fresh.delete(global)
+  // An immutable one is imported as its value.
+  if (descriptor.mutable) adopt(global, descriptor)
+}
+
+/** Whether it belongs to an instance of ours, and is no mere value. */
+function isTied(global) {
+  const state = states.get(global)
+  return state !== undefined && state.group !== null && (state.mutable || isOpaque(state.letter))
+}
+
 /** Import matching of global types; throws LinkError. */
 function matchGlobal(global, type, subject) {
   const fail = (message) => {
@@ -208,7 +226,7 @@ function bindGlobal(global, letter, group) {
 function globalAt(group, address, type) {
   let global = group.globals.get(address)
   if (global === undefined) {
-    global = construct(builtin.Global, [{ value: 'externref' }], Global)
+    global = construct(builtin.Global, [{ value: 'externref' }], realm.isAuto ? builtin.Global : Global)
     states.set(global, { letter: type.value, mutable: type.mutable, held: undefined, group, address })
     group.globals.set(address, global)
   }
@@ -242,4 +260,16 @@ function releaseGlobal(global, refusal) {
   return new builtin.Global({ value: NAMES.get(state.letter) }, carried)
 }
 
-module.exports = { Global, bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlobal, matchGlobal, releaseGlobal }
+module.exports = {
+  Global,
+  bindGlobal,
+  claimGlobal,
+  decidingGroup,
+  defineValue,
+  globalAt,
+  isBuiltinGlobal,
+  isGlobal,
+  isTied,
+  matchGlobal,
+  releaseGlobal,
+}

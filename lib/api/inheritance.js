@@ -3,13 +3,22 @@
 // Keeps `instanceof` right for objects that V8 made, or takes from us.
 
 const namespace = require('./namespace.js')
-const { builtin, parents } = require('../process/realm.js')
+const realm = require('../process/realm.js')
 
 // What another thread sends, V8 makes with the built-in's prototypes.
 const SENT = ['Memory', 'Module']
 
 // What the built-in engine takes from us as its own.
 const SHARED = ['Memory', 'Tag']
+
+const { builtin, parents } = realm
+
+/** All that a program may compare with the classes of ../front/namespace.js, which have the built-in's prototypes. */
+const CLASSES = ['Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag']
+
+function inheritFromBuiltin(name) {
+  Object.setPrototypeOf(namespace[name].prototype, builtin[name].prototype)
+}
 
 /**
  * While a namespace is in force, the built-in's prototypes inherit from its, so that a Memory or a Module that another
@@ -20,13 +29,13 @@ const SHARED = ['Memory', 'Tag']
  */
 function inherit(inForce) {
   for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, parents[name])
-  for (const name of SHARED) {
-    const { prototype } = namespace[name]
-    Object.setPrototypeOf(prototype, inForce === undefined ? builtin[name].prototype : parents[name])
-  }
+  for (const name of CLASSES) Object.setPrototypeOf(namespace[name].prototype, parents[name])
+  if (inForce === undefined) for (const name of SHARED) inheritFromBuiltin(name)
+  if (realm.isAuto) CLASSES.forEach(inheritFromBuiltin)
   // The one object that the built-in has made already.
-  if (builtin.JSTag !== undefined) Object.setPrototypeOf(builtin.JSTag, (inForce ?? builtin).Tag.prototype)
-  if (inForce === undefined) return
+  const { Tag } = realm.isAuto || inForce === undefined ? builtin : inForce
+  if (builtin.JSTag !== undefined) Object.setPrototypeOf(builtin.JSTag, Tag.prototype)
+  if (realm.isAuto || inForce === undefined) return
   for (const name of SENT) Object.setPrototypeOf(builtin[name].prototype, inForce[name].prototype)
 }
 

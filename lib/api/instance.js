@@ -4,22 +4,34 @@
 
 const { createAdapter } = require('./adapter.js')
 const { binary } = require('./binary.js')
-const { worded } = require('../compile/compile.js')
+const { compileNow, worded } = require('../compile/compile.js')
+const { readOptions } = require('../compile/options.js')
 const { shared } = require('../process/copies.js')
 const { describeFunction } = require('./function.js')
-const { bindGlobal, decidingGroup, defineValue, globalAt, isBuiltinGlobal, isGlobal, matchGlobal } = require('./global.js')
+const {
+  bindGlobal,
+  claimGlobal,
+  decidingGroup,
+  defineValue,
+  globalAt,
+  isBuiltinGlobal,
+  isGlobal,
+  matchGlobal,
+} = require('./global.js')
 const { chooseGroup } = require('./group.js')
-const { builtinExports, newBuiltinInstance } = require('./link-builtin.js')
+const { builtinExports, instantiateBuiltin, linked, newBuiltinInstance } = require('./link-builtin.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
-const { describeModule, isModule, twinOf } = require('./module.js')
+const { describeModule, isModule, moduleOf, twinOf } = require('./module.js')
 const { native, builtin, classes, helperModule } = require('../process/native.js')
+const realm = require('../process/realm.js')
 const { parseSignature } = require('./signature.js')
 const { leaving } = require('./stack.js')
-const { bindTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
+const { bindTable, claimTable, isBuiltinTable, isTable, matchTable, suggestedGroup, tableAt, tableGroup } = require('./table.js')
 const { bindTag, homeGroup, isBuiltinTag, isTag, matchTag, tagAt } = require('./tag.js')
 const { Unit } = require('./unit.js')
 const { NOT_A_FUNCTION } = require('./value.js')
-const { defineInterface, inheriting, isObject, requireNew, v8 } = require('./webidl.js')
+const { isObject } = require('./dictionary.js')
+const { defineInterface, inheriting, requireNew, v8 } = require('./webidl.js')
 
 const { apply } = Reflect
 
@@ -33,11 +45,16 @@ const subjectOf = ({ module, name }, index) =>
 const moduleSubject = ({ module }, index) =>
   v8 < 13 ? `Import #${index} module="${module}"${olderEnd}` : `Import #${index} "${module}"`
 
+const NOT_CALLABLE = 'function import requires a callable'
+
+/** An import that suspends the stack (JSPI), which the built-in engine alone can. */
+const isSuspending = (value) => builtin.Suspending !== undefined && value instanceof builtin.Suspending
+
 /** Why `value` cannot be an import of the declared kind; undefined if it can ("read the imports", steps 3.4 on). */
 function kindMismatch({ kind, type }, value) {
   switch (kind) {
     case 'function':
-      return typeof value === 'function' ? undefined : 'function import requires a callable'
+      return typeof value === 'function' || isSuspending(value) ? undefined : NOT_CALLABLE
     case 'table':
       return isTable(value) ? undefined : 'table import requires a WebAssembly.Table'
     case 'memory':
@@ -88,6 +105,12 @@ function readImports(module, importObject, where) {
   return values
 }
 
+/** What the program made itself becomes ours, where it can. */
+function claim({ kind }, value) {
+  if (kind === 'table') claimTable(value)
+  else if (kind === 'global' && isGlobal(value)) claimGlobal(value)
+}
+
 /** Import matching of the core specification (module instantiation, step 3). */
 function matchImports(imports, values, where) {
   imports.forEach((declared, index) => {
@@ -99,6 +122,7 @@ function matchImports(imports, values, where) {
     else if (kind === 'tag') matchTag(value, type, subject)
     else if (kind === 'global') isGlobal(value) && matchGlobal(value, type, subject)
     else {
+      if (isSuspending(value)) throw new classes.LinkError(`${subject}: ${NOT_CALLABLE}`)
       const record = describeFunction(value)
       if (record !== undefined && record.signature.text !== type) {
         throw new classes.LinkError(`${subject}: imported function does not match the expected type`)
@@ -109,6 +133,7 @@ function matchImports(imports, values, where) {
 
 /** Whether what cannot be shared between the engines belongs to the built-in one. */
 const isTheirs = ({ kind, type }, value) =>
+  (kind === 'function' && isSuspending(value)) ||
   (kind === 'table' && isBuiltinTable(value)) ||
   (kind === 'global' && type.mutable && isBuiltinGlobal(value)) ||
   (kind === 'tag' && isBuiltinTag(value))
@@ -211,6 +236,7 @@ function createExports(declarations, raws, memories, unit) {
 /** "Instantiate the core of a WebAssembly module", then "initialize an instance object". */
 function link(instance, module, values, where) {
   const { handle, imports, exports: declarations, memories: declared } = describeModule(module)
+  imports.forEach((declaration, index) => claim(declaration, values[index]))
   if (imports.some((declaration, index) => isTheirs(declaration, values[index]))) {
     const elsewhere = linkElsewhere(module, values)
     if (elsewhere !== undefined) return inheriting(elsewhere, instance)
@@ -257,13 +283,44 @@ const EMPTY = shared('a module of nothing', () => helperModule(binary()))
 // Every Instance is V8's own; one of ours is V8's instance of a module without anything.
 const create = () => new builtin.Instance(EMPTY)
 
+/** Modules of the built-in engine that had to follow what they share -> the module of ours. */
+const followers = shared('modules that follow', () => new WeakMap())
+
+function followerOf(module, bytes, where) {
+  if (!followers.has(module)) followers.set(module, moduleOf(compileNow(bytes, readOptions(undefined, where), where)))
+  return followers.get(module)
+}
+
+/** What the built-in engine is to instantiate; or an instance of ours in its place, with `self`'s prototype. */
+function linkTheirs(module, importObject, self, where) {
+  const { bytes, imports } = linked(module, importObject, where)
+  const own = bytes === undefined ? undefined : followerOf(module, bytes, where)
+  // Undefined where this engine does not take it, too.
+  if (own === undefined || describeModule(own) === undefined) return { imports }
+  return { instance: link(inheriting(create(), self), own, readImports(own, imports, where), where) }
+}
+
+/** An instance of a module of the built-in engine, with `self`'s prototype. */
+function newTheirs(module, importObject, self, where) {
+  if (!realm.isAuto) return inheriting(newBuiltinInstance(module, importObject), self)
+  const { imports, instance } = linkTheirs(module, importObject, self, where)
+  return instance ?? inheriting(new builtin.Instance(module, imports), self)
+}
+
+/** The same as WebAssembly.instantiate does it. */
+async function instantiateTheirs(module, importObject, prototype, where) {
+  if (!realm.isAuto) return Object.setPrototypeOf(await instantiateBuiltin(module, importObject), prototype)
+  const { imports, instance } = linkTheirs(module, importObject, Object.create(prototype), where)
+  return instance ?? builtin.instantiate(module, imports)
+}
+
 function Instance(module, importObject = undefined) {
   try {
     const where = 'WebAssembly.Instance()'
     requireNew(new.target, 'Instance')
     if (!isModule(module)) throw new TypeError(`${where}: Argument 0 must be a WebAssembly.Module`)
     checkImportObject(importObject, where)
-    if (describeModule(module) === undefined) return inheriting(newBuiltinInstance(module, importObject), this)
+    if (describeModule(module) === undefined) return newTheirs(module, importObject, this, where)
     return link(inheriting(create(), this), module, readImports(module, importObject, where), where)
   } catch (error) {
     throw leaving(error, Instance) // node-do-not-add-exception-line
@@ -280,6 +337,6 @@ const own = defineInterface(Instance, 'WebAssembly.Instance', {
   },
 })
 
-const newInstance = (module, values, where) => link(Object.setPrototypeOf(create(), Instance.prototype), module, values, where)
+const newInstance = (module, values, where, prototype) => link(Object.setPrototypeOf(create(), prototype), module, values, where)
 
-module.exports = { Instance, checkImportObject, newInstance, readImports }
+module.exports = { Instance, checkImportObject, instantiateTheirs, newInstance, readImports }

@@ -6,14 +6,19 @@
 // what it can use: functions, memories, tags, values of immutable globals, and tables and globals that no instance of
 // ours has imported yet.
 
-const { Global, isGlobal, releaseGlobal } = require('./global.js')
-const { Memory } = require('./memory.js')
+const { Global, isGlobal, isTied, releaseGlobal } = require('./global.js')
+const { describeFunction } = require('./function.js')
+const { Memory, isAttached } = require('./memory.js')
+const front = require('../front/state.js')
 const { builtin, classes } = require('../process/native.js')
-const { Table, isTable, releaseTable } = require('./table.js')
+const { Table, isTable, releaseTable, tableGroup } = require('./table.js')
 const { Tag } = require('./tag.js')
-const { isObject, observed } = require('./webidl.js')
+const { isObject, observed } = require('./dictionary.js')
 
 const { apply } = Reflect
+
+/** Modules below this are not cached. */
+const SMALL = 131072 // bytes
 
 /** Prototype of the built-in -> ours. */
 const PROTOTYPES = new Map(
@@ -55,6 +60,103 @@ function translated(module, importObject, where) {
   })
 }
 
+/**
+ * What a module of the built-in engine imports, read once, in the order in which that engine reads; up to where it would
+ * stop.
+ *
+ * @returns {{declared: object, from?: unknown, value?: unknown, thrown?: {error: unknown}}[]}
+ */
+function readFor(module, importObject) {
+  const reads = []
+  for (const declared of builtin.Module.imports(module)) {
+    const read = { declared }
+    reads.push(read)
+    try {
+      read.from = importObject[declared.module]
+      if (!isObject(read.from)) break
+      read.value = read.from[declared.name]
+    } catch (error) {
+      read.thrown = { error }
+      break
+    }
+  }
+  return reads
+}
+
+/** An import object that gives what was read, in that order. */
+function replayed(reads, convert = (value) => value) {
+  let next = 0
+  const give = ({ thrown, value, declared }) => {
+    if (thrown !== undefined) throw thrown.error
+    return convert(value, declared)
+  }
+  return new Proxy(
+    {},
+    {
+      get() {
+        const read = reads[next++]
+        if (!('from' in read)) throw read.thrown.error
+        return isObject(read.from) ? new Proxy({}, { get: () => give(read) }) : read.from
+      },
+    }
+  )
+}
+
+/** Whether an instance of ours has it, in a form that the built-in engine cannot import. */
+const isHeld = ({ declared, value }) =>
+  (declared.kind === 'table' && isTable(value) && tableGroup(value) !== null) ||
+  (declared.kind === 'global' && isGlobal(value) && isTied(value))
+
+/** Whether it is of an instance of ours at all. */
+const isOfOurs = ({ value }) => isAttached(value) || describeFunction(value) !== undefined
+
+/** Section ids, as in the core specification (5.5.2). */
+const CODE = 10
+
+/** Whether a valid module has functions of its own. */
+function hasCode(bytes) {
+  let at = 8
+  while (at < bytes.length) {
+    const id = bytes[at++]
+    let size = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++]
+      size += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) break
+    }
+    if (id === CODE) return true
+    at += size
+  }
+  return false
+}
+
+/**
+ * Whether a module of the built-in engine is better made one of ours: it has to where only instances of ours can share what it
+ * imports. A small one does where it joins theirs, so that its functions can be put into their tables; and where it only
+ * gives the program's functions another form, as Emscripten's addFunction does.
+ */
+const follows = (bytes, reads) => reads.some(isHeld) || (bytes.length < SMALL && (reads.some(isOfOurs) || !hasCode(bytes)))
+
+/**
+ * How a module of the built-in engine is linked where there are objects of ours: by that engine, with these imports; or, where
+ * there are `bytes`, as a module of ours that is made of them.
+ */
+function linked(module, importObject, where) {
+  const reads = isObject(importObject) ? readFor(module, importObject) : []
+  const bytes = front.bytes.get(module)
+  if (bytes !== undefined && reads.every(({ thrown }) => thrown === undefined) && follows(bytes, reads)) {
+    return { bytes, imports: isObject(importObject) ? replayed(reads) : importObject }
+  }
+  return { imports: importsOf(reads, importObject, where) }
+}
+
+/** The imports as the built-in engine gets them. */
+function importsOf(reads, importObject, where) {
+  if (!isObject(importObject)) return importObject
+  for (const { value } of reads) if (isObject(value)) front.fresh.delete(value)
+  return replayed(reads, (value, declared) => translate(value, declared, where))
+}
+
 const builtinExports = Object.getOwnPropertyDescriptor(builtin.Instance.prototype, 'exports').get
 
 /** Gives what an instance of the built-in engine exports our prototypes. */
@@ -79,4 +181,4 @@ async function instantiateBuiltin(module, importObject) {
   return adoptExports(await builtin.instantiate(module, imports))
 }
 
-module.exports = { builtinExports, instantiateBuiltin, newBuiltinInstance }
+module.exports = { builtinExports, instantiateBuiltin, linked, newBuiltinInstance }

@@ -7,7 +7,7 @@ const { types } = require('node:util')
 const { binary, importOf, leb128 } = require('./binary.js')
 const { shared } = require('../process/copies.js')
 const { native, builtin, classes, helperModule, memoryBuffer, memoryGrow } = require('../process/native.js')
-const { installed } = require('../process/realm.js')
+const realm = require('../process/realm.js')
 const { leaving } = require('./stack.js')
 const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
 
@@ -79,7 +79,7 @@ const isMemory = (value) => accepts(memoryBuffer, value)
 
 /** What another thread sent gets our class when it is first used. */
 function adopt(memory) {
-  if (installed.length > 0 && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
+  if (realm.installed.length > 0 && !realm.isAuto && Object.getPrototypeOf(memory) === builtin.Memory.prototype) {
     Object.setPrototypeOf(memory, Memory.prototype)
   }
 }
@@ -102,7 +102,7 @@ const isShared = (buffer) => types.isSharedArrayBuffer(buffer)
 function createMemory({ initial, maximum, shared }, caller) {
   let memory
   try {
-    memory = new Memory({ initial, maximum, shared })
+    memory = new (realm.isAuto ? builtin : { Memory }).Memory({ initial, maximum, shared })
   } catch {
     throw new RangeError(`${caller}: Out of memory: Cannot allocate Wasm memory for new instance`)
   }
@@ -171,4 +171,7 @@ function matchMemory(memory, type, subject) {
   if (type.maximum !== undefined) checkMaximum(memory, type, subject)
 }
 
-module.exports = { Memory, attachMemory, createMemory, isMemory, matchMemory }
+/** Whether an instance of ours has it. */
+const isAttached = (memory) => handles.has(memory)
+
+module.exports = { Memory, attachMemory, createMemory, isAttached, isMemory, matchMemory }

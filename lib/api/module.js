@@ -14,7 +14,7 @@ const { shared } = require('../process/copies.js')
 const { tell } = require('../compile/fallback.js')
 const { native, builtin, classes, helperModule } = require('../process/native.js')
 const { readOptions } = require('../compile/options.js')
-const { installed } = require('../process/realm.js')
+const realm = require('../process/realm.js')
 const { leaving } = require('./stack.js')
 const { defineInterface, inheriting, requireNew } = require('./webidl.js')
 
@@ -48,7 +48,7 @@ function isModule(value) {
   if (token === undefined) return false
   if (token === '') {
     foreign.add(value)
-    if (installed.length > 0) receive(value)
+    if (realm.installed.length > 0) receive(value)
     return true
   }
   const handle = native.moduleByToken(token)
@@ -67,6 +67,7 @@ function isModule(value) {
 
 /** Gives our prototype to what V8 made of another thread's message; another realm's, and a subclass's, have their own. */
 function receive(module) {
+  if (realm.isAuto) return module
   return Object.getPrototypeOf(module) === builtinStatics.prototype ? Object.setPrototypeOf(module, Module.prototype) : module
 }
 

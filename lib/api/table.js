@@ -9,9 +9,12 @@
 const { shared } = require('../process/copies.js')
 const { describeFunction } = require('./function.js')
 const { native, builtin, classes, U32 } = require('../process/native.js')
+const realm = require('../process/realm.js')
 const { leaving } = require('./stack.js')
+const front = require('../front/state.js')
 const { NOT_A_FUNCTION, read, toRaw, write } = require('./value.js')
-const { accepts, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong, v8 } = require('./webidl.js')
+const { isObject, observed } = require('./dictionary.js')
+const { accepts, defineInterface, inheriting, requireNew, toUnsignedLong, v8 } = require('./webidl.js')
 const { functionForBuiltin, functionFromBuiltin } = require('./wrapper.js')
 
 const { apply, construct } = Reflect
@@ -224,6 +227,20 @@ const defaultOf = (state) => (state.element === 'r' ? undefined : null)
 /** Arguments for a table of the built-in engine, the element in a form that it takes. */
 const forBuiltin = (list) => Array.from(list, (value, k) => (k === 1 && isOurs(value) ? functionForBuiltin(value) : value))
 
+/**
+ * Makes a table of the program's, which no instance has met yet, one that instances of ours can import; not where it has
+ * functions of the built-in engine, which only that can call through it.
+ */
+function claimTable(table) {
+  const descriptor = front.fresh.get(table)
+  if (descriptor === undefined || states.has(table)) return
+  const isEmpty = (index) => apply(builtinGet, table, [index]) === null
+  const length = apply(builtinLength, table, [])
+  if (ELEMENTS.get(descriptor.element) === 'c' && !Array.from({ length }, (_, index) => index).every(isEmpty)) return
+  front.fresh.delete(table)
+  adopt(table, descriptor)
+}
+
 /** Import matching of table types; throws LinkError. */
 function matchTable(table, type, index, subject) {
   const state = states.get(table)
@@ -274,7 +291,7 @@ function tableAt(group, id) {
   let table = group.tables.get(id)
   if (table === undefined) {
     const { element, maximum } = native.tableType(group.handle, id)
-    table = construct(builtin.Table, [{ element: 'anyfunc', initial: 0, maximum: 0 }], Table)
+    table = construct(builtin.Table, [{ element: 'anyfunc', initial: 0, maximum: 0 }], realm.isAuto ? builtin.Table : Table)
     states.set(table, { element, maximum, held: undefined, group, id, load: undefined, store: undefined })
     group.tables.set(id, table)
   }
@@ -291,4 +308,15 @@ function releaseTable(table) {
   return true
 }
 
-module.exports = { Table, bindTable, isBuiltinTable, isTable, matchTable, releaseTable, suggestedGroup, tableAt, tableGroup }
+module.exports = {
+  Table,
+  bindTable,
+  claimTable,
+  isBuiltinTable,
+  isTable,
+  matchTable,
+  releaseTable,
+  suggestedGroup,
+  tableAt,
+  tableGroup,
+}

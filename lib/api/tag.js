@@ -9,7 +9,8 @@ const { shared } = require('../process/copies.js')
 const { native, builtin, classes } = require('../process/native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { leaving } = require('./stack.js')
-const { accepts, defineInterface, inheriting, isObject, observed, requireNew } = require('./webidl.js')
+const { isObject, observed } = require('./dictionary.js')
+const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
 
 const { is } = builtin.Exception.prototype
 

@@ -2,8 +2,6 @@
 
 // WebIDL as the JS API needs it: the shape of an interface and the conversions of arguments, in V8's words.
 
-const { types } = require('node:util')
-
 const { builtin, parents } = require('../process/realm.js')
 
 const { apply } = Reflect
@@ -17,8 +15,6 @@ const SLOPPY = Object.fromEntries(
     .map((name) => [name, Object.getOwnPropertyDescriptor(builtin.Module, name)])
     .filter(([, descriptor]) => descriptor !== undefined)
 )
-
-const isObject = (value) => (typeof value === 'object' && value !== null) || typeof value === 'function'
 
 /**
  * Gives a constructor the property attributes of a WebIDL interface.
@@ -80,45 +76,4 @@ function toUnsignedLong(value, subject) {
   return Math.trunc(number) + 0 // -0 becomes 0
 }
 
-/**
- * A stand-in for a dictionary that the built-in reads, in its own order: what it gets is what `convert` makes of the
- * dictionary's member, once.
- *
- * @param {object} dictionary
- * @param {(key: string, value: unknown) => unknown} convert
- */
-function observed(dictionary, convert) {
-  return new Proxy(
-    {},
-    {
-      get: (_, key) => convert(key, dictionary[key]),
-      has: (_, key) => key in dictionary,
-    }
-  )
-}
-
-const getter = (prototype, name) => Object.getOwnPropertyDescriptor(prototype, name).get
-const bufferLength = getter(ArrayBuffer.prototype, 'byteLength')
-const TypedArray = Object.getPrototypeOf(Uint8Array)
-const [viewBuffer, viewOffset, viewLength] = ['buffer', 'byteOffset', 'byteLength'].map((name) =>
-  getter(TypedArray.prototype, name)
-)
-
-/**
- * The bytes of a BufferSource of any realm, not copied; undefined for anything else. A DataView is one to Web IDL, but
- * not to V8. Nothing is asked by name: the caller's object may have members of its own.
- */
-function bytesOf(source) {
-  if (types.isTypedArray(source)) {
-    const length = apply(viewLength, source, [])
-    // A detached or outgrown view has no bytes, and an offset its buffer would refuse.
-    if (length === 0) return new Uint8Array(0)
-    return new Uint8Array(apply(viewBuffer, source, []), apply(viewOffset, source, []), length)
-  }
-  if (types.isArrayBuffer(source)) {
-    return apply(bufferLength, source, []) === 0 ? new Uint8Array(0) : new Uint8Array(source)
-  }
-  return undefined
-}
-
-module.exports = { SLOPPY, accepts, bytesOf, defineInterface, inheriting, isObject, observed, requireNew, toUnsignedLong, v8 }
+module.exports = { SLOPPY, accepts, defineInterface, inheriting, requireNew, toUnsignedLong, v8 }

@@ -7,6 +7,7 @@
 
 const events = require('../events/events.js')
 const { NO_LIMIT, environment } = require('./environment.js')
+const { move } = require('../front/folder.js')
 const { native } = require('../process/native.js')
 const { argumentError } = require('../compile/options.js')
 const { cacheAccess } = require('../process/permission.js')
@@ -99,6 +100,7 @@ const cache = {
     try {
       const taken = native.reconfigure(configurationOf(options))
       const { status: found, root, message } = native.cacheStatus()
+      if (taken && root !== null) move(root, found === 'read-only' ? READ_ONLY : ACCESS['read-write'])
       const status = found === 'enabled' && !taken ? 'already-enabled' : found
       if (status === 'disabled') return { status, message: DISABLED }
       return { status, ...(message === undefined ? {} : { message }), ...(root === null ? {} : { directory: root }) }

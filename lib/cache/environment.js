@@ -13,6 +13,7 @@ const NO_LIMIT = -1
 
 const {
   WASM_COMPILE_CACHE,
+  WASM_COMPILE_CACHE_ENGINE,
   WASM_COMPILE_CACHE_MAX_ENTRY_SIZE,
   WASM_COMPILE_CACHE_MAX_SIZE,
   WASM_COMPILE_CACHE_ONLY,
@@ -31,14 +32,18 @@ function sizeOf(variable, text) {
   return NO_LIMIT
 }
 
+const only = WASM_COMPILE_CACHE_ONLY === '1'
+
 const environment = {
+  /** Where a program is given our namespace. Whoever wants nothing to be compiled wants what can say so. */
+  engine: ['ours', 'builtin'].includes(WASM_COMPILE_CACHE_ENGINE) ? WASM_COMPILE_CACHE_ENGINE : only ? 'ours' : 'auto',
   /** Absolute, because the program may change its folder; null: the user's cache folder. */
   directory: WASM_COMPILE_CACHE ? (started.directory ?? path.resolve(WASM_COMPILE_CACHE)) : null,
   enabled: WASM_DISABLE_COMPILE_CACHE !== '1',
   maxSize: sizeOf('WASM_COMPILE_CACHE_MAX_SIZE', WASM_COMPILE_CACHE_MAX_SIZE),
   maxEntrySize: sizeOf('WASM_COMPILE_CACHE_MAX_ENTRY_SIZE', WASM_COMPILE_CACHE_MAX_ENTRY_SIZE),
   /** Nothing that the cache could hold is compiled. */
-  only: WASM_COMPILE_CACHE_ONLY === '1',
+  only,
 }
 
 /**

@@ -3,6 +3,7 @@
 const fs = require('node:fs')
 
 const { formatSize } = require('../cache/quantities.js')
+const { choose } = require('../front/verdicts.js')
 const { Failure } = require('./failure.js')
 const { open } = require('./open.js')
 const { parsedSize } = require('./arguments.js')
@@ -15,6 +16,9 @@ const WORDS = {
   'too-small': 'modules this small are not cached',
   unsupported: 'this engine does not compile it',
 }
+
+/** What a program runs it on that has us in the built-in's place. */
+const ENGINES = { ours: 'this engine', builtin: 'the built-in engine' }
 
 /** Why this engine does not take the module; undefined if it does. */
 function refusal(bytes, file) {
@@ -42,7 +46,8 @@ function explain(file, options) {
   const bytes = fs.readFileSync(file)
   const feature = refusal(bytes, file)
   const found = lookUp(bytes, options)
-  const told = { file, bytes: bytes.length, partition: options.partition, ...found }
+  const { engine, reason: ground } = choose(bytes, { ...options, cache: 1 })
+  const told = { file, bytes: bytes.length, partition: options.partition, verdict: { engine, reason: ground }, ...found }
   return feature === undefined ? told : { ...told, outcome: 'miss', reason: 'unsupported', feature }
 }
 
@@ -56,12 +61,16 @@ function instead(other, partition) {
   return [['there is', other.path], ...[...fields, ...other.differs].map((field) => ['', difference(field)])]
 }
 
-function lines({ file, bytes, partition, hash, outcome, reason, feature, path, near }, { green, yellow, dim }) {
+function lines(
+  { file, bytes, partition, hash, outcome, reason, feature, path, near, verdict: { engine, reason: ground } },
+  { green, yellow, dim }
+) {
   const verdict = outcome === 'hit' ? green('hit') : yellow('miss')
   const why = outcome === 'hit' ? 'it is in the cache' : (WORDS[reason] ?? `the entry cannot be used (${reason})`)
   const first = `${verdict}  ${file}, ${formatSize(bytes)}: ${why}${feature === undefined ? '' : ` (${feature})`}`
   const rows = [
     ['module', hash],
+    ['register', `${ENGINES[engine]}: ${ground}`],
     ...(path === undefined ? [] : [[outcome === 'hit' ? 'entry' : 'would be', path]]),
     ...(outcome === 'hit' ? [] : near.flatMap((other) => instead(other, partition))),
   ]

@@ -1,6 +1,7 @@
 'use strict'
 
 const { formatSize } = require('../cache/quantities.js')
+const { list } = require('../front/verdicts.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
 
@@ -22,6 +23,18 @@ const row = ({ lastUsed, wasmBytes, bytes, hash, source, partition, current }) =
   [source || '(bytes)', partition && `partition ${partition}`, current ? '' : 'of another engine'].filter(Boolean).join(', '),
 ]
 
+const verdictRow = ({ size, hash, reason, source }) => [formatSize(size), hash?.slice(0, 12) ?? '', reason, source]
+
+const asEntry = ({ size, hash, source, partition, engine, reason, made }) => ({
+  wasmBytes: size,
+  bytes: 0,
+  hash,
+  source,
+  partition,
+  lastUsed: made,
+  verdict: { engine, reason },
+})
+
 module.exports = {
   usage: 'ls',
   summary: 'list what is cached, last used first',
@@ -31,6 +44,13 @@ module.exports = {
       .entries()
       .sort((a, b) => b.lastUsed - a.lastUsed)
     const text = () => table(entries.map(row), { head: HEAD.map((title) => dim(title)), right: [1, 2] })
-    return { json: entries, text: entries.length === 0 ? 'Nothing is cached.' : text() }
+    const elsewhere = list().filter(({ engine }) => engine === 'builtin')
+    const parts = [
+      entries.length === 0 ? 'Nothing is cached.' : text(),
+      ...(elsewhere.length === 0
+        ? []
+        : [`\nUnder register, the built-in engine compiles:\n${table(elsewhere.map(verdictRow), { right: [0] })}`]),
+    ]
+    return { json: [...entries, ...elsewhere.map(asEntry)], text: parts.join('\n') }
   },
 }

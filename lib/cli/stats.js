@@ -1,6 +1,7 @@
 'use strict'
 
 const { formatSize } = require('../cache/quantities.js')
+const { list } = require('../front/verdicts.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
 
@@ -14,7 +15,7 @@ const reasons = (misses) =>
 /** Without a cache there is no limit either. */
 const limited = (bytes, limit) => (limit === 0 ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(limit)}`)
 
-function lines({ total: all, entries, bytes, limit, quarantined }) {
+function lines({ total: all, entries, bytes, limit, quarantined, verdicts }) {
   const missed = total(all.misses)
   return [
     ['entries', `${entries}, ${limited(bytes, limit)}`],
@@ -23,6 +24,7 @@ function lines({ total: all, entries, bytes, limit, quarantined }) {
     ['writes', `${all.writes}, ${formatSize(all.bytesWritten)}; ${all.writeFailures} failed`],
     ['evicted', `${all.evicted}`],
     ['quarantined', `${all.quarantined}; ${quarantined.files} kept, ${formatSize(quarantined.bytes)}`],
+    ['verdicts', `${verdicts.ours} for this engine, ${verdicts.builtin} for the built-in`],
   ]
 }
 
@@ -31,7 +33,9 @@ module.exports = {
   summary: 'show hits, misses and writes of all processes',
 
   run(_args, options) {
-    const stats = open(options, { mode: 'read-only' }).stats()
+    const counts = open(options, { mode: 'read-only' }).stats()
+    const of = (wanted) => list().filter(({ engine }) => engine === wanted).length
+    const stats = { ...counts, verdicts: { ours: of('ours'), builtin: of('builtin') } }
     return { json: stats, text: table(lines(stats)) }
   },
 }

@@ -2,10 +2,15 @@
 
 const { subscribe } = require('node:diagnostics_channel')
 const { once } = require('node:events')
+const fs = require('node:fs')
+const { fileURLToPath } = require('node:url')
 
 const { formatDuration, formatSize } = require('../cache/quantities.js')
+const { sample } = require('../front/sample.js')
+const { write } = require('../front/verdicts.js')
 const { parsedSize } = require('./arguments.js')
 const { Failure } = require('./failure.js')
+const { grounds } = require('../process/grounds.js')
 const { interruptible } = require('./interruption.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
@@ -23,14 +28,36 @@ function listen() {
   return seen
 }
 
-/** Compiles one module, both tiers; what is wrong with it, or undefined. */
+/** Compiles one module, both tiers; the module, or what is wrong with it. */
 async function compile({ compileStreaming, Module }, { url }, options) {
   try {
-    await Module.optimized(await compileStreaming(url, options))
-    return undefined
+    const module = await compileStreaming(url, options)
+    await Module.optimized(module)
+    return { module }
   } catch (error) {
-    return error
+    return { error }
   }
+}
+
+/** What is known of a module by now: as the process that judges modules would find it. */
+function known(module, seen) {
+  const refused = seen.get('fallback')
+  if (refused !== undefined) return { outcome: 'refused', feature: refused.feature, offset: refused.offset }
+  const { hash, artifactBytes } = seen.get('cachedModule') ?? seen.get('moduleCacheHit') ?? {}
+  if (hash === undefined) return undefined
+  const { Module } = require('../../index.js')
+  const invokes = Module.imports(module).filter(({ kind, name }) => kind === 'function' && name.startsWith('invoke_')).length
+  return { outcome: 'known', hash, artifactBytes, invokes }
+}
+
+/** Programs that have us in the built-in's place know it from their first run on. */
+function judge({ name, url }, module, seen, { partition, minSize }) {
+  if (url.protocol !== 'file:') return
+  const bytes = fs.readFileSync(fileURLToPath(url))
+  const found = bytes.length < minSize ? undefined : known(module, seen)
+  if (found === undefined) return
+  const sampled = sample(bytes.length, (from, to) => bytes.subarray(from, to), partition)
+  write([sampled], { source: name, partition, size: bytes.length, ...grounds(found, { size: bytes.length }) })
 }
 
 /** What fetch rejects with says "fetch failed" only; why is in its cause, which has but a code if several addresses failed. */
@@ -117,9 +144,10 @@ this engine) or "failed"; exit code 1 if one failed.`,
           seen.clear()
           const started = performance.now()
           const compiled = compile(wasm, module, { partition, minSize, fallback: 'builtin' })
-          const error = await Promise.race([compiled, interruption])
+          const { module: made, error } = await Promise.race([compiled, interruption])
           if (aborted.aborted) break
           await cache.flush()
+          if (made !== undefined) judge(module, made, seen, options)
           outcomes.push(outcomeOf(module, error, performance.now() - started, { minSize, seen }))
         }
       } finally {

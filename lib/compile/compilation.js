@@ -2,6 +2,7 @@
 
 // One module on its way through native's background compiler, from bytes (here) or from a source (./streaming.js).
 
+const { optionsForOurs } = require('./choice.js')
 const fallback = require('./fallback.js')
 const { bytesToCompile, worded } = require('./compile.js')
 const events = require('../events/events.js')
@@ -81,7 +82,14 @@ class Compilation {
   }
 
   /** All bytes at once. Native copies them before it returns. */
-  compileBytes(bytes, options) {
+  compileBytes(bytes, given) {
+    const own = optionsForOurs(bytes, { ...this.#options, native: given })
+    if (own === undefined) {
+      this.#settleWith(fallback.compileThereLater(bytes, this.#options, this.#where))
+      return
+    }
+    this.#options = own
+    const options = own.native
     const refusal = fallback.refusalOf(bytes, { ...this.#options, native: options })
     if (refusal !== undefined) {
       this.fallBack(refusal, bytes.slice(), options)
@@ -99,7 +107,11 @@ class Compilation {
 
   /** The built-in engine's turn; `refused` is null where the bytes are not all there. */
   fallBack(error, refused, options) {
-    fallback.compileLater(error, refused, { ...this.#options, native: options }, this.#where).then(
+    this.#settleWith(fallback.compileLater(error, refused, { ...this.#options, native: options }, this.#where))
+  }
+
+  #settleWith(promise) {
+    promise.then(
       (compiled) => this.done(compiled),
       (reason) => this.fail(reason)
     )

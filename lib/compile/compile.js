@@ -4,10 +4,11 @@
 
 const { isNativeError } = require('node:util').types
 const events = require('../events/events.js')
+const { optionsForOurs } = require('./choice.js')
 const fallback = require('./fallback.js')
 const { native, classes } = require('../process/native.js')
 const { compiles } = require('../process/realm.js')
-const { bytesOf } = require('../api/webidl.js')
+const { bytesOf } = require('../api/dictionary.js')
 
 /** What native may throw, of this realm. */
 const CLASSES = { ...classes, Error, RangeError, TypeError }
@@ -42,8 +43,10 @@ function bytesToCompile(source, where) {
 }
 
 /** "Compile a WebAssembly module" on this thread. */
-function compileNow(source, options, where) {
+function compileNow(source, given, where) {
   const bytes = bytesToCompile(source, where)
+  const options = optionsForOurs(bytes, given)
+  if (options === undefined) return fallback.compileThere(bytes, given, where)
   const refusal = fallback.refusalOf(bytes, options)
   try {
     if (refusal !== undefined) return fallback.compileNow(refusal, bytes, options, where)

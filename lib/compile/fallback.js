@@ -2,6 +2,7 @@
 
 // The built-in engine as the last resort: it compiles what this one cannot, and words the error where neither can.
 
+const choice = require('./choice.js')
 const events = require('../events/events.js')
 const { native, builtin, classes } = require('../process/native.js')
 
@@ -28,7 +29,8 @@ function usesStringBuiltins(bytes, standard) {
 }
 
 /** Whether {@link refusalOf} has to see a module before it is compiled. */
-const wantsAllBytes = (options) => options.standard !== undefined || (mayFallBack(options) && !native.hostGuardsMemories())
+const wantsAllBytes = (options) =>
+  options.engine !== 'ours' || options.standard !== undefined || (mayFallBack(options) && !native.hostGuardsMemories())
 
 /**
  * Why this engine need not even try; undefined where it should.
@@ -50,17 +52,54 @@ function refusalOf(bytes, options) {
 
 const NAMED = /^WebAssembly\.\w+\(\): /
 
+/** V8's error, as the function that was called would have thrown it. */
+function inTheNameOf(where, theirs) {
+  if (!(theirs instanceof classes.CompileError)) return theirs
+  return new classes.CompileError(theirs.message.replace(NAMED, () => `${where}: `))
+}
+
 /** V8's error where it refuses the bytes as well, in the name of the function that was called; else ours. */
 function final(error, theirs, where) {
   if (!(theirs instanceof classes.CompileError)) return error
-  const own = new classes.CompileError(theirs.message.replace(NAMED, () => `${where}: `))
+  const own = inTheNameOf(where, theirs)
   return Object.defineProperty(own, 'code', Object.getOwnPropertyDescriptor(error, 'code'))
 }
 
+const NOT_CACHED = 'ERR_WASM_NOT_CACHED'
+
+const REASONS = {
+  ERR_WASM_NOT_CACHED: ({ cachedOnly }) => cachedOnly,
+  ERR_WASM_UNSUPPORTED: ({ fallback }) => fallback,
+  ERR_WASM_INVALID_MODULE: () => true,
+}
+
 /** Whether the built-in engine is to be asked about what this one refused. */
-function asks(error, bytes, options) {
-  if (error.code === 'ERR_WASM_UNSUPPORTED' ? !mayFallBack(options) : error.code !== 'ERR_WASM_INVALID_MODULE') return false
-  return !mustBeCached(bytes, options)
+const asks = ({ code }, bytes, options) => (REASONS[code]?.(options.native) ?? false) && !mustBeCached(bytes, options)
+
+/**
+ * What the built-in engine makes of bytes that it is the better one for.
+ *
+ * @param {Uint8Array} bytes
+ * @param {object} options as ./options.js reads them
+ * @param {string} where the function that was called
+ * @returns {{module: object}}
+ */
+function compileThere(bytes, options, where) {
+  try {
+    return choice.keep(new builtin.Module(bytes, options.standard), bytes)
+  } catch (theirs) {
+    throw inTheNameOf(where, theirs)
+  }
+}
+
+/** The same in the background. */
+async function compileThereLater(bytes, options, where) {
+  const copy = bytes.slice()
+  try {
+    return choice.keep(await builtin.compile(copy, options.standard), copy)
+  } catch (theirs) {
+    throw inTheNameOf(where, theirs)
+  }
 }
 
 function tell({ feature = 'unknown', offset }, bytes, source) {
@@ -69,6 +108,10 @@ function tell({ feature = 'unknown', offset }, bytes, source) {
 
 /** The built-in engine took it. */
 function taken(module, error, bytes, options) {
+  if (error.code === NOT_CACHED) {
+    choice.missed(new Uint8Array(bytes), options)
+    return choice.keep(module, new Uint8Array(bytes))
+  }
   if (!mayFallBack(options)) throw error
   tell(error, bytes, options.native.source)
   return { module }
@@ -113,4 +156,4 @@ function validate(bytes, options) {
   return native.validate(bytes) && (standard === undefined || !usesStringBuiltins(bytes, standard))
 }
 
-module.exports = { compileLater, compileNow, refusalOf, tell, validate, wantsAllBytes }
+module.exports = { compileLater, compileNow, compileThere, compileThereLater, refusalOf, tell, validate, wantsAllBytes }

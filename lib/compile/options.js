@@ -2,8 +2,9 @@
 
 // The user's options, checked and put into the form the native side takes.
 
+const { environment } = require('../cache/environment.js')
 const { installed } = require('../process/realm.js')
-const { isObject } = require('../api/webidl.js')
+const { isObject } = require('../api/dictionary.js')
 
 const CACHE = new Map([
   [false, 0],
@@ -16,9 +17,11 @@ const DEFAULTS = { partition: '', cache: true, minSize: 131072, optimize: true, 
 // WebAssemblyCompileOptions of the JS API. They are not ours to reject.
 const STANDARD = new Set(['builtins', 'importedStringConstants'])
 
-const KNOWN = ['partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
+const KNOWN = ['engine', 'partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
 
 const FALLBACKS = ['builtin', 'error']
+
+const ENGINES = ['auto', 'ours', 'builtin']
 
 // A program that was written for the built-in engine must go on as it did; one that was written for this package wants
 // to know.
@@ -49,18 +52,23 @@ const NONE = Object.freeze(Object.create(null))
 const isAbortSignal = (value) =>
   typeof value === 'object' && value !== null && 'aborted' in value && typeof value.addEventListener === 'function'
 
+/** Whoever wants to know what ours does not support, or that everything comes from the cache, wants ours. */
+const engineFor = ({ fallback }, byDefault) => (fallback === 'error' || environment.only ? 'ours' : byDefault)
+
 /**
  * @param {unknown} options what the caller passed
  * @param {string} where the function that was called, for messages
- * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, fallback: boolean, source: string}, signal?: AbortSignal, standard?: object}}
+ * @param {'auto' | 'ours'} byDefault the engine where the caller names none
+ * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, fallback: boolean, cachedOnly: boolean, source: string}, engine: 'auto' | 'ours' | 'builtin', signal?: AbortSignal, standard?: object}}
  *   `standard`: the standard's own options, where there are any
  */
-function readOptions(options, where) {
+function readOptions(options, where, byDefault = 'ours') {
   // As in V8, which `buffers.map(WebAssembly.compile)` relies on.
   if (!isObject(options)) options = NONE
   // A program that was written for the built-in engine may pass what a later standard has.
   if (installed.length === 0) checkNames(options, where)
 
+  const engine = readEngine(options, where) ?? engineFor(options, byDefault)
   const {
     partition = DEFAULTS.partition,
     cache = DEFAULTS.cache,
@@ -100,11 +108,24 @@ function readOptions(options, where) {
       optimize,
       finish,
       fallback: fallback === 'builtin',
+      cachedOnly: false,
       source: '',
     },
+    engine,
     signal,
     standard: given ? { builtins, importedStringConstants } : undefined,
   }
 }
 
-module.exports = { argumentError, readOptions }
+/** The member `engine` of an object of options; undefined where there is none. */
+function readEngine(options, where) {
+  const engine = isObject(options) ? options.engine : undefined
+  if (engine === undefined) return undefined
+  if (typeof engine !== 'string') throw wrongType(where, 'engine', '"auto", "ours" or "builtin"', engine)
+  if (!ENGINES.includes(engine)) {
+    throw wrongValue(where, `The option "engine" must be "auto", "ours" or "builtin", got "${engine}"`)
+  }
+  return engine
+}
+
+module.exports = { argumentError, readEngine, readOptions }

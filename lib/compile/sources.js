@@ -23,7 +23,7 @@ const { inspect, types } = require('node:util')
 const { fileURLToPath } = require('node:url')
 
 const { checkReadable } = require('../process/permission.js')
-const { isObject } = require('../api/webidl.js')
+const { isObject } = require('../api/dictionary.js')
 
 function typeError(code, message) {
   const error = new TypeError(message)

@@ -14,7 +14,7 @@ const { bytesToCompile, worded } = require('./compile.js')
 const fallback = require('./fallback.js')
 const sources = require('./sources.js')
 const { leaving } = require('../api/stack.js')
-const { isObject } = require('../api/webidl.js')
+const { isObject } = require('../api/dictionary.js')
 
 // Loaded when a source with an address is streamed: it needs node:crypto.
 const resources = () => require('./resources.js')

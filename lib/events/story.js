@@ -43,6 +43,7 @@ const SENTENCES = {
     `compiled by the built-in engine, because it needs ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
   resource: (event) =>
     `${OUTCOMES[event.outcome]}${event.status === undefined ? '' : ` (status ${event.status})`}, after ${formatDuration(event.dur)}`,
+  verdict: (event) => `${event.engine === 'ours' ? 'this package compiles' : 'the built-in engine compiles'}: ${event.reason}`,
   featureOff: (event) => `this process does without ${event.feature}: ${event.reason}`,
   panicked: (event) => `an error of wasm-compile-cache itself: ${event.what}: ${event.message}`,
   handedOff: (event) => `process ${event.pid} finishes what is left of ${event.spool}`,

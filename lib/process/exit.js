@@ -11,15 +11,13 @@
 const fs = require('node:fs')
 const path = require('node:path')
 
+const { detachedEnvironment, startDetached } = require('./detached.js')
 const events = require('../events/events.js')
 const { adopt, areWaitedFor } = require('./orphans.js')
 const { mayHandOff } = require('./permission.js')
 const { environment } = require('./started.js')
 const { isMainThread } = require('./thread.js')
-
-// Not for the finisher: what would load this package into it a second time, make it write files of its own, or
-// overwrite its parent's.
-const NOT_INHERITED = ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'NODE_CHANNEL_FD', 'WASM_COMPILE_CACHE_TRACE']
+const { watch } = require('./watch.js')
 
 const FINISH = path.join(__dirname, 'finish.js')
 
@@ -27,34 +25,11 @@ let installed = false
 
 const mayFinish = () => environment.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff() && areWaitedFor()
 
-function finisherEnvironment() {
-  const env = { ...environment, WASM_COMPILE_CACHE_FINISH: '0' }
-  // Not deleted: where the name is missing, Node adds its own NODE_V8_COVERAGE.
-  for (const name of NOT_INHERITED) env[name] = undefined
-  if (process.versions.electron) env.ELECTRON_RUN_AS_NODE = '1'
-  return env
-}
-
-function spawnFinisher(native, spools) {
-  const { spawn } = require('node:child_process')
-  const child = spawn(process.execPath, [FINISH, ...spools], {
-    // Not the caller's folder: it may be about to be removed.
-    cwd: path.parse(process.execPath).root,
-    detached: true,
-    // Where this process has its cache, by its environment or by cache.enable().
-    env: Object.assign(finisherEnvironment(), Object.fromEntries(native.cacheEnvironment())),
-    stdio: 'ignore',
-    windowsHide: true,
-  })
-  child.on('error', () => {})
-  child.unref()
-  return child.pid
-}
-
 /** The process that was started; undefined where none can be. */
 function tryToSpawn(native, spools) {
   try {
-    return spawnFinisher(native, spools)
+    // Where this process has its cache, by its environment or by cache.enable().
+    return startDetached(FINISH, spools, Object.fromEntries(native.cacheEnvironment()))
   } catch {
     return undefined
   }
@@ -80,7 +55,7 @@ function assign(native) {
     return
   }
   if (!mayFinish()) return
-  const given = Object.entries(finisherEnvironment()).filter(([, value]) => value !== undefined)
+  const given = Object.entries(detachedEnvironment()).filter(([, value]) => value !== undefined)
   native.handOffAtExit(
     [process.execPath, FINISH],
     given.map(([name, value]) => `${name}=${value}`)
@@ -96,6 +71,7 @@ function install(native = require('./addon.js')) {
     const last = [() => handOff(native)]
     if (isMainThread) {
       last.push(
+        () => watch(native),
         () => native.resourcesKept(),
         () => native.cacheRecordCounts()
       )

@@ -5,7 +5,11 @@
 // The copy or version that was installed last is in force (see ./realm.js), and each takes only itself away.
 
 const { inherit, namespace } = require('../api/inheritance.js')
-const { installed, original } = require('./realm.js')
+const { environment } = require('../cache/environment.js')
+const { readEngine } = require('../compile/options.js')
+const realm = require('./realm.js')
+
+const { installed, original } = realm
 
 // ../../register.js has loaded it where the program took what it replaces.
 const hooks = () => require('./hooks.js')
@@ -16,22 +20,34 @@ function putInForce(value) {
 
 const isOurs = (value) => value === original || installed.includes(value)
 
-/** Replaces globalThis.WebAssembly. Again, while installed: nothing happens. */
-function install() {
-  if (installed.includes(namespace)) return
-  installed.push(namespace)
-  inherit(namespace)
-  putInForce(namespace)
+const front = () => require('../front/namespace.js')
+
+/** What this copy has put in the built-in's place; undefined where it has not. */
+const own = () => [namespace, realm.front].find((one) => installed.includes(one))
+
+/**
+ * Replaces globalThis.WebAssembly. Again, while installed: nothing happens.
+ *
+ * @param {{engine?: 'auto' | 'ours' | 'builtin'}} [options]
+ */
+function install(options = undefined) {
+  const engine = readEngine(options, 'install()') ?? environment.engine
+  if (engine === 'builtin' || own() !== undefined) return
+  const value = engine === 'auto' ? (realm.front = front().fill({})) : namespace
+  installed.push(value)
+  inherit(value)
+  putInForce(value)
   hooks().install()
 }
 
 /** Undoes install(). Objects that were made meanwhile live on, and contexts with what is in them. */
 function uninstall() {
-  const index = installed.indexOf(namespace)
-  if (index === -1) return
+  const value = own()
+  if (value === undefined) return
   // Somebody else's replacement, put over ours or before us, is not ours to remove.
   const untouched = isOurs(globalThis.WebAssembly)
-  installed.splice(index, 1)
+  installed.splice(installed.indexOf(value), 1)
+  if (value !== namespace) front().release()
   inherit(installed.at(-1))
   hooks().uninstall()
   if (untouched) putInForce(installed.at(-1) ?? original)

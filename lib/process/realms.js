@@ -1,11 +1,10 @@
 'use strict'
 
 // What is kept of a realm: its built-in WebAssembly, and what was installed in its place.
+//
+// May not know native code: ../front/namespace.js comes before any is loaded.
 
-const { shared } = require('./copies.js')
-
-/** The WebAssembly of a vm context that ./contexts.js has seen -> the record of that realm. */
-const records = shared('realms', () => new WeakMap())
+const { realms: records } = require('../front/state.js')
 
 /** What the built-in's prototypes inherit from while nobody is installed (see ../api/inheritance.js). */
 function parentsOf(builtin) {
@@ -19,8 +18,9 @@ function parentsOf(builtin) {
  * @param {boolean} [compiles] false where V8 may compile no WebAssembly
  */
 function createRecord(original, builtin = original, compiles = true) {
-  // `installed`: the namespaces that were put in the built-in's place, the one in force last.
-  return { original, builtin, installed: [], parents: parentsOf(builtin), compiles }
+  // `installed`: the namespaces that were put in the built-in's place, the one in force last. `isAuto`: that one is
+  // ../front/namespace.js, whose classes have the built-in's prototypes; `front`: what that has filled.
+  return { original, builtin, installed: [], parents: parentsOf(builtin), compiles, isAuto: false, front: undefined }
 }
 
 module.exports = { createRecord, parentsOf, records }

@@ -6,9 +6,12 @@ const vm = require('node:vm')
 
 const { apply, defineProperty, getOwnPropertyDescriptor } = Reflect
 
+const REALM = Symbol.for('wasm-compile-cache.realm')
+
 /** What they take of the rest, which is loaded by the first context; undefined where it cannot be. */
 function rest() {
   try {
+    if (globalThis[REALM]?.isAuto) return { ...require('../front/contexts.js'), ...require('../front/leaving.js') }
     // ../../register.js may be waiting for that, and says why it cannot be loaded.
     void globalThis.WebAssembly?.Module
     return { ...require('./contexts.js'), ...require('../api/stack.js') }

@@ -50,6 +50,9 @@ pub enum Judgement {
     },
 }
 
+/// The code of a failure that says nothing of the module.
+const BUSY: &str = "EBUSY";
+
 /// A module that is in the cache.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Judged {
@@ -140,7 +143,10 @@ fn examine(path: &str, options: &CompileOptions) -> Result<Judgement, Unfinished
     }
     // Where locks do not work, compiling twice is harmless.
     if matches!(flight, Ok(None)) {
-        return Err("another process is compiling the module".to_owned().into());
+        return Ok(Judgement::Failed {
+            message: "another process is compiling the module".to_owned(),
+            code: Some(BUSY),
+        });
     }
     let (ingested, catches) = match check(bytes) {
         Ok(checked) => checked,

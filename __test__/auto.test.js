@@ -1,0 +1,581 @@
+'use strict'
+// Under register, each module runs on the engine that is known to be the better one (`engine: 'auto'`): what is not known runs
+// as if this package were not there, and becomes known; verdicts are followed, changed, and never trusted.
+
+const fs = require('node:fs')
+const http = require('node:http')
+const os = require('node:os')
+const path = require('node:path')
+const test = require('ava')
+
+const { auto, change, judged, seen, verdicts, warm } = require('./support/auto.js')
+const { folder } = require('./support/commands.js')
+const { memoryGroup } = require('./support/limits.js')
+const { linux } = require('./support/processes.js')
+const { ROOT } = require('./support/programs.js')
+const { answer, machine, padded } = require('./support/wat.js')
+const { assemble } = require('./children/modules.js')
+
+const SIZE = 128 * 1024
+
+const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-auto-'))
+test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+const file = path.join(root, 'machine.wasm')
+const legacy = path.join(root, 'legacy.wasm')
+const small = path.join(root, 'small.wasm')
+const counter = path.join(root, 'counter.wasm')
+test.before(async () => {
+  fs.writeFileSync(file, padded(await machine(), SIZE))
+  fs.writeFileSync(small, await answer(42))
+  // (module (func try end)), in the legacy form.
+  const functions = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 7, 1, 5, 0, 6, 64, 11, 11]
+  fs.writeFileSync(legacy, padded(Buffer.from(functions), SIZE))
+  fs.writeFileSync(
+    counter,
+    padded(
+      await assemble(`(module (func $f (import "" "f") (param i32))
+        (func (export "run") (param i32)
+          (loop $l (call $f (local.get 0)) (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))`),
+      SIZE
+    )
+  )
+})
+
+const read = (name) => `fs.readFileSync(${JSON.stringify(name)})`
+const RUN = `
+  const { Module, Instance } = WebAssembly
+  const module = new Module(${read('FILE')})
+  const instance = new Instance(module, { env: { tick: (x) => x + 1 } })
+  tell([Module.tier(module), instance.exports.run(9), hasAddon(), Object.getPrototypeOf(module) === Module.prototype, instance instanceof Instance,
+    module.constructor === Module])`
+const run = (name = file) => RUN.replace('"FILE"', JSON.stringify(name))
+
+/** What the program gives without this package. */
+async function plain(t) {
+  const { told } = await auto(run().replace('Module.tier(module)', '0'), { cache: folder(t), flags: [] })
+  return told[1]
+}
+
+const JUDGED = { WASM_COMPILE_CACHE_FINISH: undefined }
+
+// ── What is not known ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+test("a module that is not known is the built-in's own, and nothing but one file of ours is loaded for it", async (t) => {
+  const cache = folder(t)
+  const { told, stderr } = await auto(run().replace('tell([', 'tell([loaded(), '), {
+    cache,
+    env: { WASM_COMPILE_CACHE_FINISH: '0' },
+  })
+  t.deepEqual(told, [[path.join('dist', 'front.js'), 'register.js'], 'builtin', await plain(t), false, true, true, true])
+  t.is(stderr, '')
+  t.deepEqual(fs.readdirSync(cache), [], 'without a process that finds out, nothing is left for one')
+})
+
+if (linux) {
+  test('what is left of it is judged by another process, and known to the next one', async (t) => {
+    const cache = folder(t)
+    const first = await auto(run(), { cache, env: JUDGED })
+    t.is(first.told[0], 'builtin')
+    t.deepEqual(first.seen, [])
+    const [verdict] = first.verdicts
+    t.is(first.verdicts.length, 1)
+    // V8 had nothing to compile.
+    t.like(verdict, {
+      engine: 'builtin',
+      basis: 'little',
+      size: SIZE,
+      package: require('../package.json').version,
+      node: process.version,
+    })
+    t.regex(verdict.reason, /^V8 compiled for \S+ ms only$/)
+    t.is(fs.readdirSync(cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).length, 1, 'the artifact is there')
+
+    // A run that compiles more changes it.
+    const busy = `const until = performance.now() + 1e4; process.cpuUsage = () => ({ user: 1e9, system: 0 });${run()}`
+    await auto(busy, { cache, env: JUDGED })
+    t.like(verdicts(cache)[0], { engine: 'ours', basis: 'artifact' })
+    const third = await auto(run(), { cache, env: JUDGED })
+    t.deepEqual(third.told, ['optimized', await plain(t), true, true, true, true])
+  })
+
+  test('a module that this engine refuses is found out once, and never loads it again', async (t) => {
+    const cache = folder(t)
+    const code = `new WebAssembly.Module(${read(legacy)}); tell(hasAddon())`
+    const first = await auto(code, { cache, env: JUDGED })
+    t.is(first.told, false)
+    t.like(first.verdicts[0], { engine: 'builtin', basis: 'refused' })
+    t.regex(first.verdicts[0].reason, /^legacy exceptions at byte \d+$/)
+    const second = await auto(code, { cache, env: { ...JUDGED, NODE_DEBUG: 'wasm-compile-cache' } })
+    t.is(second.told, false)
+    t.regex(second.stderr, /verdict bytes \(128 kB\): the built-in engine compiles: legacy exceptions at byte \d+/)
+    t.deepEqual(second.seen, [])
+  })
+
+  test('a process that is killed leaves what the next one takes up', async (t) => {
+    const cache = folder(t)
+    const kills = `${run()}; process.kill(process.pid, 'SIGKILL')`
+    await t.throwsAsync(auto(kills, { cache, env: JUDGED }), { message: /SIGKILL/ })
+    const [left] = seen(cache)
+    t.deepEqual(seen(cache), [left], 'the module alone')
+    t.deepEqual(fs.readFileSync(path.join(cache, 'seen', left)), fs.readFileSync(file))
+    // While it is new, another process may be about to take it up.
+    await auto(run(), { cache, env: JUDGED })
+    t.deepEqual(seen(cache), [left])
+    const old = Date.now() / 1000 - 120
+    fs.utimesSync(path.join(cache, 'seen', left), old, old)
+    // This one is killed, too.
+    await t.throwsAsync(auto(kills, { cache, env: JUDGED }), { message: /SIGKILL/ })
+    await judged(cache)
+    t.deepEqual(seen(cache), [])
+    t.like(verdicts(cache), [{ engine: 'ours' }])
+  })
+
+  test('imports that cross with every call are a reason for the built-in', async (t) => {
+    const cache = folder(t)
+    const bytes = padded(await assemble('(module (import "env" "invoke_vi" (func (param i32 i32))))'), SIZE)
+    const name = path.join(folder(t), 'invokes.wasm')
+    fs.writeFileSync(name, bytes)
+    const { verdicts: found } = await auto(`new WebAssembly.Module(${read(name)}); tell(0)`, { cache, env: JUDGED })
+    t.like(found[0], { engine: 'builtin', basis: 'imports' })
+    t.regex(found[0].reason, /invoke_\*/)
+  })
+}
+
+test("small modules are the built-in's, and nothing is left of them", async (t) => {
+  const cache = folder(t)
+  const { told } = await auto(
+    `const module = new WebAssembly.Module(${read(small)})
+    WebAssembly.instantiate(${read(small)}).then(({ instance }) => tell([WebAssembly.Module.tier(module), instance.exports.answer(), hasAddon()]))`,
+    { cache, env: JUDGED }
+  )
+  t.deepEqual(told, ['builtin', 42, false])
+  t.deepEqual(fs.readdirSync(cache), [])
+})
+
+// ── Memory ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const MIB = 2 ** 20
+
+/** A program that compiles a real module in a container of that size, some times in a row; what became of it. */
+async function contained(t, bytes, wasm) {
+  const group = memoryGroup(t, bytes)
+  if (group === undefined) {
+    t.log('no control group can be made here')
+    t.pass()
+    return undefined
+  }
+  const cache = folder(t)
+  const runs = []
+  for (let count = 0; count < 3; count++) {
+    runs.push(
+      await auto(`const module = new WebAssembly.Module(${read(wasm)}); tell(WebAssembly.Module.exports(module).length)`, {
+        cache,
+        env: JUDGED,
+        group,
+      })
+    )
+  }
+  t.true(runs.every(({ told }) => told === runs[0].told))
+  return { cache, ...runs.at(-1) }
+}
+
+if (linux) {
+  test('in a small container nothing is left behind that would not fit, and the program runs', async (t) => {
+    const found = await contained(t, 150 * MIB, require.resolve('esbuild-wasm/esbuild.wasm'))
+    if (found !== undefined) t.deepEqual([found.verdicts, found.seen], [[], []])
+  })
+
+  test('where there is room in it, the artifact appears', async (t) => {
+    const found = await contained(t, 256 * MIB, require.resolve('sql.js/dist/sql-wasm.wasm'))
+    if (found !== undefined) {
+      t.is(fs.readdirSync(found.cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).length, 1)
+    }
+  })
+}
+
+// ── Verdicts ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** A cache in which the module is known, and ours. */
+async function known(t, name = file) {
+  const cache = folder(t)
+  await warm(cache, name)
+  t.like(verdicts(cache)[0], { engine: 'ours', basis: 'artifact' })
+  return cache
+}
+
+test('`warm` makes modules known: the first program finds them', async (t) => {
+  const cache = await known(t)
+  const { told, stderr } = await auto(run(), { cache, env: { NODE_DEBUG: 'wasm-compile-cache' } })
+  t.deepEqual(told, ['optimized', await plain(t), true, true, true, true])
+  t.regex(stderr, /moduleCacheHit/)
+  t.notRegex(stderr, /moduleCacheMiss|baselineReady/)
+})
+
+const RUBBISH = ['', '{', 'null', '[]', '7', '{"engine":"ours"}', '{"__proto__":{"engine":"ours"}}', '\0'.repeat(100)]
+
+test('a verdict that is none is as if there were none', async (t) => {
+  const cache = await known(t)
+  const [{ file: at }] = verdicts(cache)
+  for (const text of RUBBISH) {
+    fs.writeFileSync(at, text)
+    const { told } = await auto(run(), { cache, env: { WASM_COMPILE_CACHE_FINISH: '0' } }).catch((error) =>
+      t.fail(`${text}: ${error.message}`)
+    )
+    t.is(told[0], 'builtin', text)
+  }
+})
+
+const VOIDED = {
+  'another version of this package': [{ package: '0.0.0' }, 'builtin', 'not known yet'],
+  'another Node, where use was the reason': [{ engine: 'builtin', basis: 'use', node: 'v1.0.0' }, 'builtin', 'not known yet'],
+  'another Node, where there is none': [{ node: 'v1.0.0' }, 'optimized', ''],
+  'another V8, where imports were the reason': [{ engine: 'builtin', basis: 'imports', v8: '1' }, 'builtin', 'not known yet'],
+  'another Node, where a refusal was the reason': [
+    { engine: 'builtin', basis: 'refused', node: 'v1.0.0', reason: 'gc' },
+    'builtin',
+    'gc',
+  ],
+  'memory that is there now': [{ engine: 'builtin', basis: 'memory', needed: 1 }, 'builtin', 'not known yet'],
+  'memory that is not there': [{ engine: 'builtin', basis: 'memory', needed: 1e18, reason: 'no room' }, 'builtin', 'no room'],
+  'a failure of yesterday': [{ engine: 'builtin', basis: 'failed', made: 0 }, 'builtin', 'not known yet'],
+  'a failure of today': [{ engine: 'builtin', basis: 'failed', made: Date.now() + 1e6, reason: 'full' }, 'builtin', 'full'],
+}
+
+for (const [what, [changes, tier, reason]] of Object.entries(VOIDED)) {
+  test(`a verdict and ${what}`, async (t) => {
+    const cache = await known(t)
+    change(cache, changes)
+    const env = { WASM_COMPILE_CACHE_FINISH: '0', NODE_DEBUG: 'wasm-compile-cache' }
+    const { told, stderr } = await auto(run(), { cache, env })
+    t.is(told[0], tier)
+    t.true(stderr.includes(reason), stderr)
+  })
+}
+
+test("a verdict for code that is not there any more, or is another module's, gives the built-in's result", async (t) => {
+  const cache = await known(t)
+  for (const entry of fs.readdirSync(cache, { recursive: true })) {
+    if (/\.(?:cwasm|ok)$/.test(entry)) fs.rmSync(path.join(cache, entry))
+  }
+  const gone = await auto(run(), { cache, env: JUDGED })
+  t.deepEqual(gone.told.slice(0, 2), ['builtin', await plain(t)])
+  if (linux) t.is(gone.verdicts[0].basis, 'little', 'it is judged again')
+
+  // The same length, and the same bytes where the name comes from.
+  const other = await known(t)
+  const bytes = fs.readFileSync(file)
+  bytes[bytes.length - 1000] ^= 1
+  const changed = path.join(folder(t), 'changed.wasm')
+  fs.writeFileSync(changed, bytes)
+  const { told } = await auto(run(changed), { cache: other, env: { WASM_COMPILE_CACHE_FINISH: '0' } })
+  t.deepEqual(told.slice(0, 2), ['builtin', await plain(t)])
+})
+
+// ── What use shows ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const count = (calls) =>
+  `
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(${read('COUNTER')}), { '': { f() {} } })
+  exports.run(${calls})
+  tell(hasAddon())`.replace('"COUNTER"', JSON.stringify(counter))
+
+test('many crossings are a reason for the built-in, from the next run on', async (t) => {
+  const cache = await known(t, counter)
+  t.is((await auto(count(1000), { cache })).verdicts[0].engine, 'ours')
+  const many = await auto(count(3_000_000), { cache })
+  t.like(many.verdicts[0], { engine: 'builtin', basis: 'use' })
+  t.regex(many.verdicts[0].reason, /^3,000,001 crossings in /)
+  t.is((await auto(count(1), { cache })).told, false)
+})
+
+test('the same command that takes no less time is one, after some runs', async (t) => {
+  const cache = await known(t)
+  const args = ['one', 'two']
+  const { told: argv } = await auto(
+    'tell(require(process.argv[1]).load("front/sample.js").ofText(process.argv.slice(2).join("\\0")))',
+    {
+      cache,
+      args: [path.join(ROOT, 'dist/front.js'), ...args],
+      flags: [],
+    }
+  )
+  const main = 1
+  change(cache, { run: { wall: 1, cpu: 1, main, argv } })
+  for (const count of [1, 2]) {
+    t.is((await auto(run(), { cache, args })).verdicts[0].runs.length, count)
+    t.is((await auto(run(), { cache, args: ['other'] })).verdicts[0].runs.length, count, 'another command says nothing')
+  }
+  const { verdicts: last } = await auto(run(), { cache, args })
+  t.like(last[0], { engine: 'builtin', basis: 'use' })
+  t.regex(last[0].reason, /^ours took .* for 1\.00 ms$/)
+
+  const better = await known(t)
+  change(better, { run: { wall: 1e6, cpu: 1e6, main, argv } })
+  for (let k = 0; k < 4; k++) await auto(run(), { cache: better, args })
+  const [kept] = verdicts(better)
+  t.is(kept.engine, 'ours')
+  t.is(kept.runs.length, 3, 'then there is nothing more to write')
+})
+
+// ── Who is asked ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test('WASM_COMPILE_CACHE_ENGINE, install({ engine }) and the option of a call say which engine', async (t) => {
+  const cache = folder(t)
+  const env = { WASM_COMPILE_CACHE_FINISH: '0' }
+  const tiers = `tell([typeof WebAssembly.Module.tier, String(WebAssembly.Module).includes('[native code]')])`
+  t.deepEqual((await auto(tiers, { cache, env })).told, ['function', false])
+  t.deepEqual((await auto(tiers, { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'builtin' } })).told, ['undefined', true])
+  t.is((await auto(run(), { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'ours' } })).told[0], 'baseline')
+  const wrong = await auto(tiers, { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'fast' } })
+  t.deepEqual(wrong.told, ['function', false])
+  t.regex(wrong.stderr, /ERR_WASM_ENGINE.*none of auto, ours, builtin: fast/)
+
+  const index = JSON.stringify(path.join(ROOT, 'index.js'))
+  const calls = await auto(
+    `const pack = require(${index})
+    const codes = [7, 'fast'].map((engine) => { try { pack.install({ engine }) } catch ({ name, code }) { return [name, code] } })
+    const bytes = ${read(file)}
+    const before = WebAssembly
+    pack.install({ engine: 'builtin' })
+    const none = WebAssembly === before
+    pack.install({ engine: 'ours' })
+    const ours = WebAssembly.Module.tier(new WebAssembly.Module(bytes, { cache: false }))
+    pack.uninstall()
+    pack.install()
+    const byDefault = WebAssembly.Module.tier(new WebAssembly.Module(bytes))
+    const asked = ['ours', 'auto', 'builtin'].map((engine) => [WebAssembly, pack].map(({ Module }) => Module.tier(new Module(bytes, { engine, cache: false }))))
+    const named = pack.Module.tier(new pack.Module(bytes, { cache: false }))
+    pack.uninstall()
+    tell([codes, none, ours, byDefault, asked, named, WebAssembly === before])`,
+    { cache, env, flags: [] }
+  )
+  t.deepEqual(calls.told, [
+    [
+      ['TypeError', 'ERR_INVALID_ARG_TYPE'],
+      ['TypeError', 'ERR_INVALID_ARG_VALUE'],
+    ],
+    true,
+    'baseline',
+    'builtin',
+    [
+      ['baseline', 'baseline'],
+      ['builtin', 'builtin'],
+      ['builtin', 'builtin'],
+    ],
+    'baseline',
+    true,
+  ])
+})
+
+test('where the addon cannot be loaded, a program whose module is ours runs on the built-in, with a warning', async (t) => {
+  const cache = await known(t)
+  const { told, stderr } = await auto(run(), { cache, env: { NAPI_RS_NATIVE_LIBRARY_PATH: path.join(root, 'none.node') } })
+  t.deepEqual(told.slice(0, 2), ['builtin', await plain(t)])
+  t.regex(stderr, /ERR_WASM_NO_ADDON/)
+})
+
+// ── What links together ────────────────────────────────────────────────────────────────────────────────────────────────
+
+const MAIN = `(module
+  (table (export "table") 8 funcref)
+  (memory (export "memory") 1)
+  (global (export "count") (mut i32) (i32.const 5))
+  (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+  (func (export "call") (param i32 i32) (result i32) (call_indirect (param i32) (result i32) (local.get 1) (local.get 0))))`
+
+const SIDE = `(module
+  (import "main" "table" (table 8 funcref))
+  (import "main" "memory" (memory 1))
+  (import "main" "count" (global $count (mut i32)))
+  (import "main" "add" (func $add (param i32 i32) (result i32)))
+  (elem (i32.const 2) $twice)
+  (func $twice (export "twice") (param i32) (result i32)
+    (global.set $count (i32.add (global.get $count) (i32.const 1)))
+    (i32.store (i32.const 0) (local.get 0))
+    (call $add (local.get 0) (local.get 0))))`
+
+// As Emscripten's addFunction makes them.
+const FORM = '(module (func (import "e" "f") (param i32) (result i32)) (export "f" (func 0)))'
+
+const IMPORTING = `(module
+  (import "env" "table" (table 4 funcref))
+  (import "env" "count" (global $count (mut i32)))
+  (import "env" "memory" (memory 1))
+  (elem (i32.const 1) $f)
+  (func $f (result i32) (i32.const 7))
+  (func (export "call") (result i32) (global.set $count (i32.const 3)) (call_indirect (result i32) (i32.const 1))))`
+
+async function linkFiles(t) {
+  const at = folder(t)
+  const write = async (name, text, size) => {
+    const bytes = await assemble(text)
+    fs.writeFileSync(path.join(at, name), size === undefined ? bytes : padded(bytes, size))
+  }
+  await write('main.wasm', MAIN, SIZE)
+  await write('side.wasm', SIDE)
+  await write('large-side.wasm', SIDE, SIZE)
+  await write('form.wasm', FORM)
+  await write('importing.wasm', IMPORTING, SIZE)
+  return at
+}
+
+const LINK = `
+  const [at] = process.argv.slice(1)
+  const bytes = (name) => fs.readFileSync(at + '/' + name + '.wasm')
+  const { Module, Instance, instantiate } = WebAssembly
+  async function main() {
+    const early = new Module(bytes('side'))
+    const main = new Instance(new Module(bytes('main'))).exports
+    const results = []
+    for (const make of [async () => new Instance(early, { main }), async () => new Instance(new Module(bytes('side')), { main }), async () => (await instantiate(bytes('side'), { main })).instance,
+      async () => (await instantiate(bytes('large-side'), { main })).instance, async () => instantiate(early, { main })]) {
+      const { exports } = await make()
+      results.push(exports.twice(21), main.call(2, 4), main.count.value, new Int32Array(main.memory.buffer)[0], main.table.get(2) === exports.twice)
+    }
+    const { f } = new Instance(new Module(bytes('form')), { e: { f: (x) => x + 100 } }).exports
+    main.table.set(3, f)
+    results.push(main.call(3, 1))
+    const alone = (await instantiate(bytes('form'), { e: { f: (x) => x - 1 } })).instance.exports.f
+    results.push(alone(8), alone.length, typeof alone.name)
+    const table = new WebAssembly.Table({ element: 'anyfunc', initial: 4 })
+    table.set(3, main.add)
+    const env = { table, count: new WebAssembly.Global({ value: 'i32', mutable: true }, 1), memory: new WebAssembly.Memory({ initial: 1 }) }
+    const importing = new Instance(new Module(bytes('importing')), { env }).exports
+    results.push(importing.call(), env.count.value, table.get(1)(), table.get(3)(2, 3), table.length, Object.prototype.toString.call(table))
+    tell([results, hasAddon()])
+  }
+  main()`
+
+test('modules that share tables, memories and globals link as on the built-in, whichever are ours', async (t) => {
+  const at = await linkFiles(t)
+  const env = { WASM_COMPILE_CACHE_FINISH: '0' }
+  const { told: expected } = await auto(LINK, { cache: folder(t), flags: [], args: [at] })
+  t.deepEqual((await auto(LINK, { cache: folder(t), args: [at], env })).told, [expected[0], false], 'none')
+  for (const ours of [['main'], ['importing'], ['main', 'importing'], ['large-side'], ['main', 'importing', 'large-side']]) {
+    const cache = folder(t)
+    await warm(cache, ...ours.map((name) => path.join(at, `${name}.wasm`)))
+    const { told, stderr } = await auto(LINK, { cache, args: [at], env }).catch((error) => t.fail(`${ours}: ${error.message}`))
+    t.deepEqual(told, [expected[0], true], `${ours}`)
+    t.is(stderr, '')
+  }
+})
+
+const PROGRAMS_OWN = `
+  const [at] = process.argv.slice(1)
+  const bytes = (name) => fs.readFileSync(at + '/' + name + '.wasm')
+  const env = { table: new WebAssembly.Table({ element: 'anyfunc', initial: 4 }), count: new WebAssembly.Global({ value: 'i32', mutable: true }, 1), memory: new WebAssembly.Memory({ initial: 1 }) }
+  const module = new WebAssembly.Module(bytes('importing'))
+  const { exports } = new WebAssembly.Instance(module, { env })
+  tell([exports.call(), env.count.value, env.table.get(1)(), WebAssembly.Module.tier?.(module)])`
+
+test('tables and globals that the program makes before a module of ours is there are imported by it', async (t) => {
+  const at = await linkFiles(t)
+  const cache = folder(t)
+  await warm(cache, path.join(at, 'importing.wasm'))
+  t.deepEqual((await auto(PROGRAMS_OWN, { cache, args: [at] })).told, [7, 3, 7, 'optimized'])
+})
+
+// ── Other realms and threads ───────────────────────────────────────────────────────────────────────────────────────────
+
+const REALMS = `
+  const vm = require('node:vm')
+  const { Worker } = require('node:worker_threads')
+  const bytes = ${read('FILE')}
+  const module = new WebAssembly.Module(bytes)
+  const context = vm.createContext({ module, bytes, imports: { env: { tick: (x) => x + 1 } } })
+  const inside = vm.runInContext('new WebAssembly.Instance(module, imports).exports.run(9)', context)
+  const own = vm.runInContext('[WebAssembly.Module.tier?.(module), new WebAssembly.Module(bytes) instanceof WebAssembly.Module, (() => { try { new WebAssembly.Module(new Uint8Array(4)) } catch (error) { return error instanceof WebAssembly.CompileError } })()]', context)
+  const back = new WebAssembly.Instance(vm.runInContext('new WebAssembly.Module(bytes)', context), { env: { tick: (x) => x + 1 } }).exports.run(9)
+  const worker = new Worker(\`
+    const { parentPort, workerData } = require('node:worker_threads')
+    parentPort.postMessage([new WebAssembly.Instance(workerData, { env: { tick: (x) => x + 1 } }).exports.run(9), WebAssembly.Module.tier?.(workerData)])\`,
+    { eval: true, workerData: module })
+  worker.on('message', ([there, tier]) => tell([inside, own.slice(1), back, there, own[0], tier]))`.replace('"FILE"', 'FILE')
+
+test('modules of both verdicts work in every context and thread', async (t) => {
+  const code = REALMS.replace('FILE', JSON.stringify(file))
+  const env = { WASM_COMPILE_CACHE_FINISH: '0' }
+  const value = await plain(t)
+  const expected = [value, [true, true], value, value]
+  t.deepEqual((await auto(code, { cache: folder(t), flags: [] })).told.slice(0, 4), expected)
+  t.deepEqual((await auto(code, { cache: folder(t), env })).told, [...expected, 'builtin', 'builtin'])
+  t.deepEqual((await auto(code, { cache: await known(t), env })).told, [...expected, 'optimized', 'optimized'])
+})
+
+// ── Streams ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const STREAM = `
+  const [url] = process.argv.slice(1)
+  const imports = { env: { tick: (x) => x + 1 } }
+  async function main() {
+    const { module, instance } = await WebAssembly.instantiateStreaming(fetch(url), imports)
+    const made = new Response(${read('FILE')}, { headers: { 'content-type': 'application/wasm' } })
+    const other = await WebAssembly.compileStreaming(made)
+    const wrong = await WebAssembly.compileStreaming(fetch(url + '?text')).catch(({ name, code, message }) => [name, code, message])
+    tell([instance.exports.run(9), wrong, [module, other].map((one) => WebAssembly.Module.tier?.(one)), hasAddon()])
+  }
+  main()`.replace('"FILE"', 'FILE')
+
+test('streamed modules, known or not', async (t) => {
+  const bytes = fs.readFileSync(file)
+  const server = http.createServer(({ url }, response) => {
+    response.writeHead(200, { 'content-type': url.endsWith('?text') ? 'text/plain' : 'application/wasm' }).end(bytes)
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => server.close())
+  const args = [`http://127.0.0.1:${server.address().port}/module.wasm`]
+  const code = STREAM.replace('FILE', JSON.stringify(file))
+  const cache = folder(t)
+  const { told: expected } = await auto(code, { cache, flags: [], args })
+  const first = await auto(code, { cache, args, env: linux ? JUDGED : { WASM_COMPILE_CACHE_FINISH: '0' } })
+  t.deepEqual(first.told, [...expected.slice(0, 2), ['builtin', 'builtin'], false])
+  t.deepEqual(first.seen, [])
+  if (!linux) return
+  // By its bytes and by its address.
+  t.is(first.verdicts.length, 2)
+  for (const { file: at, ...verdict } of first.verdicts) {
+    fs.writeFileSync(at, JSON.stringify({ ...verdict, engine: 'ours', basis: 'artifact' }, null, 1))
+  }
+  const second = await auto(code, { cache, args })
+  t.deepEqual(second.told, [...expected.slice(0, 2), ['optimized', 'optimized'], true])
+})
+
+// ── Errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+test('errors have the stacks that they have without this package', async (t) => {
+  const code = `
+    Error.stackTraceLimit = 20
+    const stacks = []
+    const note = (action) => { try { action() } catch ({ stack }) { stacks.push(stack) } }
+    const empty = new WebAssembly.Module(${read(small)})
+    note(() => new WebAssembly.Module(Buffer.from('nothing')))
+    note(() => new WebAssembly.Instance({}))
+    note(() => new WebAssembly.Table({ element: 'x' }))
+    note(() => new WebAssembly.Global({ value: 'i32' }, 1n))
+    note(() => new WebAssembly.Instance(new WebAssembly.Module(${read(file)}), { get env() { throw new Error('mine') } }))
+    note(() => WebAssembly.Module(1))
+    note(() => WebAssembly.Module.imports(1))
+    note(() => WebAssembly.validate())
+    WebAssembly.compile(Buffer.from('x')).catch(({ stack }) => { stacks.push(stack); tell(stacks) })`
+  const cache = folder(t)
+  const { told: expected } = await auto(code, { cache, flags: [] })
+  const { told } = await auto(code, { cache, env: { WASM_COMPILE_CACHE_FINISH: '0' } })
+  t.deepEqual(told, expected)
+})
+
+test('an object of the program that has a getter in the place of a table is asked once', async (t) => {
+  const at = await linkFiles(t)
+  const code = `
+    const [at] = process.argv.slice(1)
+    const reads = []
+    const main = new WebAssembly.Instance(new WebAssembly.Module(fs.readFileSync(at + '/main.wasm'))).exports
+    const watched = new Proxy(main, { get(target, name) { reads.push(name); return target[name] } })
+    const side = new WebAssembly.Module(fs.readFileSync(at + '/side.wasm'))
+    const { exports } = new WebAssembly.Instance(side, { get main() { reads.push('main'); return watched } })
+    tell([reads, exports.twice(4)])`
+  const { told: expected } = await auto(code, { cache: folder(t), flags: [], args: [at] })
+  const cache = folder(t)
+  await warm(cache, path.join(at, 'main.wasm'))
+  t.deepEqual((await auto(code, { cache, args: [at] })).told, expected)
+  t.deepEqual((await auto(code, { cache: folder(t), args: [at], env: { WASM_COMPILE_CACHE_FINISH: '0' } })).told, expected)
+})

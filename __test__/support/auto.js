@@ -1,0 +1,90 @@
+'use strict'
+// Programs under register with `engine: 'auto'`, and what they leave in the cache directory.
+
+const { execFile } = require('node:child_process')
+const fs = require('node:fs')
+const path = require('node:path')
+
+const { environment } = require('./commands.js')
+const { mentioning, over } = require('./processes.js')
+const { REGISTER, ROOT } = require('./programs.js')
+
+/** What a program has for its tests: `tell` prints its result, `loaded` what of this package is there. */
+const PRELUDE = `
+  const fs = require('node:fs')
+  const tell = (value) => console.log(JSON.stringify(value))
+  const loaded = () => Object.keys(require.cache).filter((name) => name.startsWith(${JSON.stringify(ROOT + path.sep)})).map((name) => name.slice(${ROOT.length + 1})).sort()
+  const hasAddon = () => {
+    process.report.excludeNetwork = true
+    return process.report.getReport().sharedObjects.some((name) => name.endsWith('.node'))
+  }`
+
+/**
+ * Runs a program to its end, and whatever it leaves behind.
+ *
+ * @param {string} code CommonJS; it calls tell(value) once, as the last of what it prints
+ * @param {object} settings
+ * @param {string} settings.cache
+ * @param {string[]} [settings.args] in process.argv, from 1 on
+ * @param {string[]} [settings.flags] of Node, in the place of --require register
+ * @param {string} [settings.group] of ./limits.js, in which it runs
+ * @returns {Promise<{told: unknown, stderr: string, verdicts: object[], seen: string[]}>} as it is then
+ */
+async function auto(code, { cache, env = {}, flags = ['--require', REGISTER], args = [], group }) {
+  const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_ENGINE: undefined, ...env })
+  const [stdout, stderr] = await new Promise((resolve, reject) => {
+    const enter = group === undefined ? [] : ['sh', '-c', `echo $$ > ${group}/cgroup.procs && exec "$@"`, 'sh']
+    const [program, ...argv] = [...enter, process.execPath, ...flags, '-e', `${PRELUDE}\n${code}`, '--', ...args]
+    execFile(program, argv, { env: all }, (error, out, err) => {
+      if (error === null) resolve([out, err])
+      else reject(new Error(`${error.signal ?? error.code}\n${out}${err}`))
+    })
+  })
+  await judged(cache)
+  return { told: JSON.parse(stdout.trimEnd().split('\n').at(-1)), stderr, verdicts: verdicts(cache), seen: seen(cache) }
+}
+
+/** Waits for the judges of a cache. */
+async function judged(cache) {
+  const own = (pid) => {
+    try {
+      return fs.readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`WASM_COMPILE_CACHE=${cache}\0`)
+    } catch {
+      return false
+    }
+  }
+  await over(mentioning(path.join(ROOT, 'dist/judge.js')).filter(own))
+}
+
+const filesOf = (cache, folder) => {
+  const at = path.join(cache, folder)
+  return fs.existsSync(at) ? fs.readdirSync(at).sort() : []
+}
+
+const verdicts = (cache) =>
+  filesOf(cache, 'verdicts').map((name) => {
+    const file = path.join(cache, 'verdicts', name)
+    const text = fs.readFileSync(file, 'utf8')
+    return { file, ...(text.startsWith('{\n') ? JSON.parse(text) : {}) }
+  })
+
+const seen = (cache) => filesOf(cache, 'seen')
+
+/** Changes a verdict. */
+function change(cache, changes) {
+  const [{ file, ...verdict }] = verdicts(cache)
+  fs.writeFileSync(file, JSON.stringify({ ...verdict, ...changes }, null, 1))
+}
+
+/** Compiles modules as an image or a postinstall script does: `warm` of the command line. */
+function warm(cache, ...files) {
+  const all = environment({ WASM_COMPILE_CACHE: cache, WASM_COMPILE_CACHE_FINISH: '0' })
+  return new Promise((resolve, reject) => {
+    execFile(process.execPath, [path.join(ROOT, 'dist/cli.js'), 'warm', ...files], { env: all }, (error, out, err) => {
+      if (error === null) resolve(out)
+      else reject(new Error(`${out}${err}`))
+    })
+  })
+}
+
+module.exports = { auto, change, judged, seen, verdicts, warm }

@@ -1,0 +1,86 @@
+'use strict'
+
+// Where the cache is, for what is asked before native code is loaded: the folders in it that JavaScript writes.
+//
+//   <cache>/seen/<name>.wasm       a module that ran on the built-in engine and is not known; for ../process/judge.js
+//   <cache>/seen/<name>.json       what is known of the run
+//   <cache>/verdicts/<name>.json   which engine is the better one for it, and why
+//
+// Nothing here is trusted: a verdict chooses between two engines that give the same results, and code is found by the hash
+// of the module, in files that carry a seal (SECURITY.md).
+
+const fs = require('node:fs')
+const path = require('node:path')
+
+const { cacheAccess } = require('../process/permission.js')
+const started = require('../process/started.js')
+
+const NAME = 'wasm-compile-cache'
+
+/** As the native side has it (crates/store/src/folder.rs); undefined where the system names no folder. */
+function defaultFolder() {
+  const os = require('node:os')
+  const { HOME, LOCALAPPDATA, XDG_CACHE_HOME } = started.environment
+  const home = HOME || os.homedir()
+  const cache = {
+    win32: () => LOCALAPPDATA || path.join(home, 'AppData', 'Local'),
+    darwin: () => path.join(home, 'Library', 'Caches'),
+  }[process.platform]
+  const folder = cache?.() ?? (path.isAbsolute(XDG_CACHE_HOME ?? '') ? XDG_CACHE_HOME : path.join(home, '.cache'))
+  return path.isAbsolute(folder) ? path.join(folder, NAME) : undefined
+}
+
+let located
+
+/** The cache's folder, and what may be done with it: 0 nothing, 1 look up, 2 store as well. */
+function locate() {
+  if (located !== undefined) return located
+  const { WASM_COMPILE_CACHE, WASM_DISABLE_COMPILE_CACHE } = started.environment
+  let root
+  try {
+    root = WASM_COMPILE_CACHE ? (started.directory ?? path.resolve(WASM_COMPILE_CACHE)) : defaultFolder()
+  } catch {
+    // The user has no home, or the process no folder.
+  }
+  const access = root === undefined || WASM_DISABLE_COMPILE_CACHE === '1' ? 0 : cacheAccess(root)
+  located = { root, access: access > 0 && belongsToOthers(root) ? 0 : access }
+  return located
+}
+
+/** A program has put the cache somewhere else (../cache/cache.js). */
+function move(root, access) {
+  located = { root, access: Math.min(access, cacheAccess(root)) }
+}
+
+/** What native code refuses to use, too. */
+function belongsToOthers(root) {
+  const found = fs.lstatSync(root, { throwIfNoEntry: false })
+  if (found === undefined) return false
+  if (!found.isDirectory()) return true
+  return process.geteuid !== undefined && (found.uid !== process.geteuid() || (found.mode & 0o022) !== 0)
+}
+
+/** Makes a file whole, as soon as its name exists. Throws what the file system does. */
+function replace(file, data) {
+  fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
+  const aside = `${file}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`
+  try {
+    fs.writeFileSync(aside, data, { flag: 'wx', mode: 0o600 })
+    fs.renameSync(aside, file)
+  } catch (error) {
+    fs.rmSync(aside, { force: true })
+    throw error
+  }
+}
+
+const inFolder = (folder, name) => path.join(locate().root, folder, name)
+
+module.exports = {
+  locate,
+  move,
+  replace,
+  /** @param {string} name as ./sample.js gives it */
+  seenModule: (name) => inFolder('seen', `${name}.wasm`),
+  seenRun: (name) => inFolder('seen', `${name}.json`),
+  verdictFile: (name) => inFolder('verdicts', `${name}.json`),
+}

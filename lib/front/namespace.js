@@ -1,0 +1,356 @@
+'use strict'
+
+// The namespace that a program gets under register and install() with `engine: 'auto'`: each function asks which engine is
+// the better one for a module (./verdicts.js), and until ours is, everything is the built-in's own, made by the built-in.
+//
+// Promise: without a module of ours, no native code is loaded, and no object differs from what it is without this package,
+// but for the functions that are in this namespace.
+//
+// Once a module of ours is there, this thread is engaged: ../api/drop-in.js takes over all that can meet its objects.
+
+const { types } = require('node:util')
+
+const { bytesOf, isObject, observed } = require('../api/dictionary.js')
+const { leaving } = require('./leaving.js')
+const ours = require('./ours.js')
+const realm = require('../process/realm.js')
+const { leaveBytes } = require('./seen.js')
+const state = require('./state.js')
+const streams = require('./streams.js')
+const { tell } = require('./tell.js')
+const { choose } = require('./verdicts.js')
+
+const { builtin } = realm
+const { apply, construct, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect
+
+/** As in ../compile/options.js. */
+const DEFAULTS = { partition: '', cache: 2, minSize: 131072, finish: true }
+
+let isAbsent = false
+
+/** Loads this package's engine. @returns whether there is one: where it cannot be loaded, all is the built-in's */
+function engage() {
+  if (isAbsent) return false
+  try {
+    ours()
+  } catch (error) {
+    isAbsent = true
+    require('../events/warning.js').warnOfAbsence(error)
+  }
+  return !isAbsent
+}
+
+/** Options of ours; all but `engine` are read there. */
+const OPTIONS = ['engine', 'partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
+
+/** As in ../api/module.js. */
+const CARRIER = 'wasm-compile-cache.module'
+
+/** Without frames of ours. */
+const leave = (error, fn) => (state.isEngaged ? ours().leaving : leaving)(error, fn)
+
+// ── Which engine ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const hasOptions = (options) => isObject(options) && OPTIONS.some((name) => options[name] !== undefined)
+
+/**
+ * Whether this package's engine is to see what a program compiles. Where not, nothing of it is loaded.
+ *
+ * @param {unknown} source
+ * @param {unknown} options
+ */
+function concernsUs(source, options) {
+  if (state.isEngaged) return true
+  if (hasOptions(options)) return engage()
+  const bytes = bytesOf(source)
+  if (bytes === undefined || bytes.length < DEFAULTS.minSize) return false
+  const choice = choose(bytes, DEFAULTS)
+  if (choice.engine === 'ours') return engage()
+  tell(choice, bytes.length, '')
+  if (choice.name !== undefined && choice.known === undefined) {
+    leaveBytes(choice.name, bytes, { source: '', partition: '' }, DEFAULTS)
+  }
+  return false
+}
+
+/** Whether the value is a module of ours, or may be one; the built-in refuses what is none at all. */
+function isOurs(module) {
+  if (!isObject(module) || state.plain.has(module)) return false
+  try {
+    if (builtin.Module.customSections(module, CARRIER).length > 0) return true
+    state.plain.add(module)
+    return false
+  } catch {
+    return false
+  }
+}
+
+const concernsUsAsModule = (module) => state.isEngaged || (isOurs(module) && engage())
+
+/** Copies what a module was made of, where that costs next to nothing. */
+const copyOf = (source) => {
+  const bytes = bytesOf(source)
+  return bytes !== undefined && bytes.length < DEFAULTS.minSize ? bytes.slice() : undefined
+}
+
+function keep(module, bytes) {
+  state.plain.add(module)
+  if (bytes !== undefined) state.bytes.set(module, bytes)
+  return module
+}
+
+/**
+ * Nothing that an instance of the built-in engine imports can become ours any more. No getter of the program's is run: where
+ * there is one, it may give anything.
+ */
+function notFresh(importObject) {
+  if (!isObject(importObject)) return
+  for (const from of valuesOf(importObject)) {
+    if (isObject(from)) for (const value of valuesOf(from)) if (isObject(value)) state.fresh.delete(value)
+  }
+}
+
+function valuesOf(object) {
+  const properties = types.isProxy(object) ? [{}] : Object.values(Object.getOwnPropertyDescriptors(object))
+  if (properties.some((property) => !('value' in property)) || !hasPlainPrototype(object)) state.fresh = new WeakMap()
+  return properties.map(({ value }) => value)
+}
+
+function hasPlainPrototype(object) {
+  const parent = getPrototypeOf(object)
+  return parent === null || parent === Object.prototype || typeof object === 'function' || ownKeys(parent).length === 0
+}
+
+// ── Operations ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+async function compiled(promise, bytes) {
+  return keep(await promise, bytes)
+}
+
+async function instantiated(promise, bytes) {
+  const result = await promise
+  if (bytes !== undefined) keep(result.module, bytes)
+  return result
+}
+
+// Defaults keep `length` at 1, and methods have no [[Construct]], as in the built-in namespace.
+const operations = {
+  compile(bytes, options = undefined) {
+    if (concernsUs(bytes, options)) return apply(ours().operations.compile, this, arguments)
+    const copy = copyOf(bytes)
+    const promise = apply(builtin.compile, builtin, arguments)
+    return copy === undefined ? promise : compiled(promise, copy)
+  },
+
+  validate(bytes, _options = undefined) {
+    try {
+      return apply(builtin.validate, builtin, arguments)
+    } catch (error) {
+      throw leave(error, operations.validate) // node-do-not-add-exception-line
+    }
+  },
+
+  instantiate(source, importObject = undefined, options = undefined) {
+    if (isObject(source) && bytesOf(source) === undefined ? concernsUsAsModule(source) : concernsUs(source, options)) {
+      return apply(ours().operations.instantiate, this, arguments)
+    }
+    notFresh(importObject)
+    const copy = copyOf(source)
+    const promise = apply(builtin.instantiate, builtin, arguments)
+    return copy === undefined ? promise : instantiated(promise, copy)
+  },
+}
+
+if (builtin.compileStreaming !== undefined) {
+  Object.assign(operations, {
+    compileStreaming(source, options = undefined) {
+      if (state.isEngaged || (hasOptions(options) && engage())) return apply(ours().operations.compileStreaming, this, arguments)
+      return streams.compile(arguments, DEFAULTS, engage)
+    },
+
+    instantiateStreaming(source, importObject = undefined, options = undefined) {
+      if (state.isEngaged || (hasOptions(options) && engage())) {
+        return apply(ours().operations.instantiateStreaming, this, arguments)
+      }
+      notFresh(importObject)
+      return streams.instantiate(arguments, DEFAULTS, engage)
+    },
+  })
+}
+
+// ── Classes: the built-in's, made by functions of ours ─────────────────────────────────────────────────────────────────
+
+/** What the built-in makes, as its own constructor or a subclass was called. */
+const make = (name, list, target) => construct(builtin[name], list, target === classes[name] ? builtin[name] : target)
+
+/** The same, from a descriptor that is read once. */
+function makeFresh(name, list, target, watch) {
+  const [descriptor, ...rest] = list
+  if (!isObject(descriptor)) return make(name, list, target)
+  const seen = {}
+  const made = make(name, [watch(descriptor, seen), ...rest], target)
+  state.fresh.set(made, seen)
+  return made
+}
+
+/** Calls without `new` are refused in the built-in's words. */
+const classes = {
+  Module: function Module(bytes, options = undefined) {
+    try {
+      if (new.target === undefined) return apply(builtin.Module, undefined, arguments)
+      if (concernsUs(bytes, options)) return ours().newModule(arguments, this)
+      return keep(make('Module', arguments, new.target), copyOf(bytes))
+    } catch (error) {
+      throw leave(error, classes.Module) // node-do-not-add-exception-line
+    }
+  },
+
+  Instance: function Instance(module, importObject = undefined) {
+    try {
+      if (new.target === undefined) return apply(builtin.Instance, undefined, arguments)
+      if (concernsUsAsModule(module)) return construct(ours().classes.Instance, arguments, new.target)
+      notFresh(importObject)
+      return make('Instance', arguments, new.target)
+    } catch (error) {
+      throw leave(error, classes.Instance) // node-do-not-add-exception-line
+    }
+  },
+
+  Table: function Table(_descriptor, _value = undefined) {
+    try {
+      if (new.target === undefined) return apply(builtin.Table, undefined, arguments)
+      if (state.isEngaged) return construct(ours().classes.Table, arguments, new.target)
+      return makeFresh('Table', arguments, new.target, (given, seen) =>
+        observed(given, (key, member) => {
+          if (key === 'element') member = `${member}`
+          else if (isObject(member)) member = +member
+          seen[key] = member
+          return member
+        })
+      )
+    } catch (error) {
+      throw leave(error, classes.Table) // node-do-not-add-exception-line
+    }
+  },
+
+  Global: function Global(_descriptor, _value = undefined) {
+    try {
+      if (new.target === undefined) return apply(builtin.Global, undefined, arguments)
+      if (state.isEngaged) return construct(ours().classes.Global, arguments, new.target)
+      return makeFresh('Global', arguments, new.target, (given, seen) =>
+        observed(given, (key, member) => (seen[key] = key === 'value' ? `${member}` : member))
+      )
+    } catch (error) {
+      throw leave(error, classes.Global) // node-do-not-add-exception-line
+    }
+  },
+
+  Tag: function Tag(_descriptor) {
+    try {
+      if (new.target === undefined) return apply(builtin.Tag, undefined, arguments)
+      if (state.isEngaged) return construct(ours().classes.Tag, arguments, new.target)
+      return make('Tag', arguments, new.target)
+    } catch (error) {
+      throw leave(error, classes.Tag) // node-do-not-add-exception-line
+    }
+  },
+}
+
+/** A static method of Module, of either engine. */
+function ofModule(name, { length }) {
+  const statics = {
+    [name](module) {
+      try {
+        if (concernsUsAsModule(module)) return apply(ours().classes.Module[name], ours().classes.Module, arguments)
+        return apply(builtin.Module[name], builtin.Module, arguments)
+      } catch (error) {
+        throw leave(error, statics[name]) // node-do-not-add-exception-line
+      }
+    },
+  }
+  return defineProperty(statics[name], 'length', { value: length, configurable: true }) && statics[name]
+}
+
+const extras = {
+  /** @returns {'baseline' | 'optimized' | 'builtin'} */
+  tier(module) {
+    if (concernsUsAsModule(module)) return ours().classes.Module.tier(module)
+    builtin.Module.exports(module) // refuses what is no module
+    return 'builtin'
+  },
+
+  /** Settles when the optimizing tier's code is in place. */
+  async optimized(module) {
+    if (concernsUsAsModule(module)) return ours().classes.Module.optimized(module)
+    builtin.Module.exports(module)
+  },
+}
+
+/** Gives our function the built-in's shape and prototype. */
+function resemble(name) {
+  const fn = classes[name]
+  for (const key of ownKeys(builtin[name])) {
+    const property = getOwnPropertyDescriptor(builtin[name], key)
+    if (key === 'prototype') defineProperty(fn, key, { value: property.value, writable: false })
+    else if (typeof property.value === 'function') defineProperty(fn, key, { ...property, value: ofModule(key, property.value) })
+    else defineProperty(fn, key, property)
+  }
+  Object.setPrototypeOf(fn, getPrototypeOf(builtin[name]))
+}
+
+/** Stack switching: whose modules the built-in alone can call. */
+if (builtin.Suspending !== undefined) {
+  classes.Suspending = function Suspending(_fn) {
+    try {
+      if (new.target === undefined) return apply(builtin.Suspending, undefined, arguments)
+      state.isSuspending = true
+      return make('Suspending', arguments, new.target)
+    } catch (error) {
+      throw leave(error, classes.Suspending) // node-do-not-add-exception-line
+    }
+  }
+}
+
+for (const name of Object.keys(classes)) {
+  if (builtin[name] === undefined) delete classes[name]
+  else resemble(name)
+}
+for (const [name, value] of Object.entries(extras)) {
+  defineProperty(classes.Module, name, { value, writable: true, configurable: true })
+}
+
+/** What differs from the built-in's namespace. */
+const members = { ...operations, ...classes }
+
+/** Has `constructor` of the built-in's objects be what the program's namespace has. */
+function claimPrototypes(isOn) {
+  for (const [name, fn] of Object.entries(classes)) {
+    const { prototype } = builtin[name]
+    const property = getOwnPropertyDescriptor(prototype, 'constructor')
+    const [from, to] = isOn ? [builtin[name], fn] : [fn, builtin[name]]
+    if (property?.value === from && property.configurable) defineProperty(prototype, 'constructor', { ...property, value: to })
+  }
+}
+
+/**
+ * Makes `namespace` the one of this file, with all that the built-in's has.
+ *
+ * @param {object} namespace
+ */
+function fill(namespace) {
+  for (const name of ownKeys(builtin)) {
+    const property = getOwnPropertyDescriptor(builtin, name)
+    defineProperty(namespace, name, Object.hasOwn(members, name) ? { ...property, value: members[name] } : property)
+  }
+  realm.isAuto = true
+  claimPrototypes(true)
+  return namespace
+}
+
+/** What {@link fill} did beside the namespace. */
+function release() {
+  realm.isAuto = false
+  claimPrototypes(false)
+}
+
+module.exports = { fill, release }

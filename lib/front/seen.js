@@ -1,0 +1,96 @@
+'use strict'
+
+// Modules of which nothing is known yet, and the process that finds it out (../process/judge.js): left at once, in the page
+// cache, taken up when this process ends, or after some seconds.
+//
+// Promise: never throws. It costs a copy of the module into a file, once, and the start of a process at the end.
+
+const fs = require('node:fs')
+const path = require('node:path')
+
+const { locate, replace, seenModule, seenRun } = require('./folder.js')
+const { available } = require('./memory.js')
+const started = require('../process/started.js')
+
+const SOON = 5000 // ms: no command any more
+const RETRY = 60 * 1000 // ms: then nobody takes up what was left
+
+/** What the process that finds out needs at least, and for each byte of a module (docs/development/decisions.md). */
+const BASE = 80 * 1024 * 1024
+const FACTOR = 36
+
+const estimate = (size) => BASE + FACTOR * size
+
+/** Name -> what is said of the module, in this process. */
+const left = new Map()
+
+let timer
+
+const mayLeave = ({ cache }) => Math.min(locate().access, cache) === 2 && started.environment.WASM_COMPILE_CACHE_FINISH !== '0'
+
+/** When the file was written, in ms; undefined where there is none. */
+const writtenAt = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs
+
+/**
+ * Leaves a module.
+ *
+ * @param {string} name
+ * @param {(file: string) => void} put writes it
+ * @param {object} facts {size, source, partition, names} `names`: under which it is to be known
+ * @param {{cache: number, finish: boolean}} options
+ */
+function leave(name, put, facts, options) {
+  if (left.has(name) || !options.finish || !mayLeave(options)) return
+  try {
+    const file = seenModule(name)
+    const written = writtenAt(file)
+    // Somebody else has left it, and it is about to be taken up.
+    if (written !== undefined && Date.now() - written < RETRY) return
+    // Where there is no room, nobody would get to its end.
+    if (available() < estimate(facts.size)) return
+    if (written === undefined) put(file)
+    left.set(name, facts)
+    // Whoever left it was killed, and so may this process be.
+    if (written === undefined) wait()
+    else {
+      fs.utimesSync(file, new Date(), new Date())
+      takeUp({ isEarly: true })
+    }
+  } catch {
+    // The disk is full, or the folder is not ours to write to: it runs as it does without us.
+  }
+}
+
+/** Bytes that the program still has. */
+function leaveBytes(name, bytes, { source, partition }, options) {
+  leave(name, (file) => replace(file, bytes), { size: bytes.length, source, partition, names: [name] }, options)
+}
+
+function wait() {
+  if (timer !== undefined) return
+  timer = setTimeout(takeUp, SOON, {}).unref()
+  process.on('exit', atExit)
+}
+
+const atExit = () => takeUp({})
+
+/** Says what is known of this run, if it is one already, and starts the process. */
+function takeUp({ isEarly = false }) {
+  clearTimeout(timer)
+  timer = undefined
+  process.removeListener('exit', atExit)
+  if (left.size === 0) return
+  try {
+    const { mayJudge, runOf, startJudge } = require('../process/judging.js')
+    if (mayJudge()) {
+      const run = isEarly ? undefined : runOf()
+      for (const [name, facts] of left) replace(seenRun(name), JSON.stringify({ ...facts, run }))
+      startJudge(path.dirname(seenModule('')))
+    }
+  } catch {
+    // What is left stays for the next run.
+  }
+  left.clear()
+}
+
+module.exports = { estimate, leave, leaveBytes }

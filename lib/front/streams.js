@@ -1,0 +1,166 @@
+'use strict'
+
+// compileStreaming and instantiateStreaming with `engine: 'auto'`, while nothing is ours: the built-in's, which get the
+// response as it is, or one that leaves a copy of what passes in a file, so that it is known the next time.
+
+const fs = require('node:fs')
+
+const { isObject } = require('../api/dictionary.js')
+const { locate, seenModule } = require('./folder.js')
+const ours = require('./ours.js')
+const { builtin } = require('../process/realm.js')
+const { sample, sampleAddress } = require('./sample.js')
+const { leave } = require('./seen.js')
+const state = require('./state.js')
+const { tell } = require('./tell.js')
+const { choose, chooseByAddress, write } = require('./verdicts.js')
+
+const { apply } = Reflect
+
+/* eslint-disable n/no-unsupported-features/node-builtins -- both are there where the built-in streams */
+
+// The built-in's streaming functions take nothing else.
+const isResponse = (value) => isObject(value) && value instanceof Response
+
+/** An address may have secrets in its query. */
+const sourceOf = (address) => address.split(/[?#]/, 1)[0]
+
+/** Whether the server wants nothing of it to be kept. */
+const isSecret = ({ headers }) => /\bno-store\b/i.test(headers.get('cache-control') ?? '')
+
+/** A copy on its way into a file; undefined where none can be made. */
+class Copy {
+  #file
+  #fd
+  #size = 0
+
+  static begin(options) {
+    try {
+      return locate().access === 2 && options.finish ? new Copy() : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  constructor() {
+    this.#file = seenModule(`${process.pid}-${Math.random().toString(36).slice(2)}`).replace(/\.wasm$/, '.tmp')
+    fs.mkdirSync(require('node:path').dirname(this.#file), { recursive: true, mode: 0o700 })
+    this.#fd = fs.openSync(this.#file, 'wx+', 0o600)
+  }
+
+  append(chunk) {
+    if (this.#fd === undefined) return
+    try {
+      fs.writeSync(this.#fd, chunk)
+      this.#size += chunk.byteLength
+    } catch {
+      this.drop()
+    }
+  }
+
+  drop() {
+    if (this.#fd === undefined) return
+    fs.closeSync(this.#fd)
+    this.#fd = undefined
+    fs.rmSync(this.#file, { force: true })
+  }
+
+  #read(from, to) {
+    const bytes = new Uint8Array(to - from)
+    fs.readSync(this.#fd, bytes, 0, bytes.length, from)
+    return bytes
+  }
+
+  /** All of `address` has come. */
+  end(address, options) {
+    if (this.#fd === undefined) return
+    try {
+      if (this.#size >= options.minSize) this.#leave(address, options)
+    } catch {
+      // It runs as it does without us.
+    }
+    this.drop()
+  }
+
+  #leave(address, options) {
+    const { partition } = options
+    const read = (from, to) => this.#read(from, to)
+    const name = sample(this.#size, read, partition)
+    const names = address === '' ? [name] : [name, sampleAddress(address, partition)]
+    const choice = choose({ length: this.#size, subarray: read }, options)
+    const { known } = choice
+    tell(choice, this.#size, sourceOf(address))
+    // It was known, by another address or as bytes.
+    if (known !== undefined) write(names.slice(1), known)
+    else {
+      leave(
+        name,
+        (file) => fs.renameSync(this.#file, file),
+        { size: this.#size, source: sourceOf(address), partition, names },
+        options
+      )
+    }
+  }
+}
+
+/** The same response, with what reads its body. */
+function respond(response, body) {
+  const { status, statusText, headers, url } = response
+  const other = new Response(body, { status, statusText, headers })
+  // The built-in names the module by it.
+  return Object.defineProperty(other, 'url', { value: url })
+}
+
+async function* passing(body, address, options) {
+  const copy = Copy.begin(options)
+  let isWhole = false
+  try {
+    for await (const chunk of body) {
+      copy?.append(chunk)
+      yield chunk
+    }
+    isWhole = true
+  } finally {
+    if (isWhole) copy?.end(address, options)
+    else copy?.drop()
+  }
+}
+
+/** What the built-in gets in the place of a response, or that this package's engine is to have it. */
+async function decide(response, options) {
+  if (!response.ok || response.bodyUsed || response.body === null) return { response }
+  if (response.url === '') {
+    // Made by the program, which has the bytes already.
+    const bytes = new Uint8Array(await response.clone().arrayBuffer())
+    const choice = choose(bytes, options)
+    if (choice.engine === 'builtin' && choice.name !== undefined && choice.known === undefined) {
+      const copy = Copy.begin(options)
+      copy?.append(bytes)
+      copy?.end('', options)
+    }
+    return { response, isOurs: choice.engine === 'ours' }
+  }
+  const choice = chooseByAddress(response.url, options)
+  if (choice !== undefined) {
+    if (choice.engine === 'builtin') tell(choice, 0, sourceOf(response.url))
+    return { response, isOurs: choice.engine === 'ours' }
+  }
+  if (isSecret(response)) return { response }
+  if (ReadableStream.from === undefined || Math.min(locate().access, options.cache) < 2) return { response }
+  return { response: respond(response, ReadableStream.from(passing(response.body, response.url, options))) }
+}
+
+async function stream(name, list, options, engage) {
+  const source = await list[0]
+  const rest = Array.prototype.slice.call(list, 1)
+  // Whatever else is a source to this package's engine.
+  if (state.isEngaged || (!isResponse(source) && engage())) return ours().operations[name](source, ...rest)
+  const { response, isOurs } = isResponse(source) ? await decide(source, options) : { response: source }
+  if (state.isEngaged || (isOurs && engage())) return ours().operations[name](response, ...rest)
+  return apply(builtin[name], builtin, [response, ...rest])
+}
+
+module.exports = {
+  compile: (...given) => stream('compileStreaming', ...given),
+  instantiate: (...given) => stream('instantiateStreaming', ...given),
+}

@@ -1,0 +1,141 @@
+'use strict'
+
+// The process that ../front/seen.js leaves behind: makes the artifacts of modules that ran on the built-in engine, one after
+// the other, and writes which engine is the better one for each. One for the user at a time; it gives way to everything.
+//
+//   node dist/judge.js
+//
+// Promise: it ends, and takes no more memory than there was when it began. native.judge() blocks this thread, so a worker
+// thread watches: a module that takes too long, or too much, gets the verdict that says so, and ends the process the hard
+// way; those behind it wait for the next one. It writes nothing to stdio.
+
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { isMainThread, parentPort, Worker } = require('node:worker_threads')
+
+const { locate } = require('../front/folder.js')
+const { available } = require('../front/memory.js')
+const { estimate } = require('../front/seen.js')
+const { write } = require('../front/verdicts.js')
+const { formatSize } = require('../cache/quantities.js')
+const { grounds } = require('./grounds.js')
+
+const LIMIT = 10 * 60 * 1000 // ms a module
+const EVERY = 50 // ms
+
+const folder = path.join(locate().root ?? '', 'seen')
+
+/** Modules that wait, the oldest first: {name, file, facts}. */
+function* waiting() {
+  const files = fs.existsSync(folder) ? fs.readdirSync(folder).filter((file) => file.endsWith('.wasm')) : []
+  for (const file of files) {
+    const name = file.slice(0, -'.wasm'.length)
+    yield { name, file: path.join(folder, file), facts: factsOf(name) }
+  }
+}
+
+/** What the process that left the module said of it; nothing where it was killed. */
+function factsOf(name) {
+  const facts = { source: '', partition: '', names: [name], run: undefined }
+  try {
+    return { ...facts, ...JSON.parse(fs.readFileSync(path.join(folder, `${name}.json`), 'utf8')) }
+  } catch {
+    return facts
+  }
+}
+
+function done({ name, file }) {
+  fs.rmSync(file, { force: true })
+  fs.rmSync(path.join(folder, `${name}.json`), { force: true })
+}
+
+function decide({ facts, ...module }, verdict) {
+  const { names, source, partition, run, size } = facts
+  write(names, { source, partition, size, run, ...verdict })
+  done(module)
+}
+
+const memory = (needed, reason) => ({ engine: 'builtin', basis: 'memory', reason, needed })
+
+/** Watches, in a thread of its own. */
+function watch() {
+  let watched
+  parentPort.on('message', (module) => {
+    watched = module === null ? undefined : { ...module, since: Date.now() }
+  })
+  setInterval(() => {
+    if (watched === undefined) return
+    const used = process.memoryUsage.rss()
+    if (used > watched.limit) {
+      decide(watched.module, memory(2 * watched.limit, `compiling it takes more than ${formatSize(watched.limit)} of memory`))
+    } else if (Date.now() - watched.since > LIMIT) {
+      decide(watched.module, { engine: 'builtin', basis: 'refused', reason: 'compiling it takes more than 10 minutes' })
+    } else return
+    process.kill(process.pid, 'SIGKILL')
+  }, EVERY)
+}
+
+function judge(native, module, watcher) {
+  const size = fs.statSync(module.file).size
+  module.facts.size = size
+  const [needed, room] = [estimate(size), available()]
+  if (needed > room) {
+    decide(module, memory(needed, `compiling it takes some ${formatSize(needed)} of memory, and ${formatSize(room)} are free`))
+    return
+  }
+  watcher.postMessage({ module, limit: Math.floor(0.8 * room) + process.memoryUsage.rss() })
+  const outcome = native.judge(module.file, module.facts.source, module.facts.partition)
+  watcher.postMessage(null)
+  // Another process makes the artifact: the next run of the module is told to leave it again.
+  if (outcome.code === 'EBUSY') done(module)
+  else decide(module, grounds(outcome, module.facts))
+}
+
+/** All that waits, and what comes meanwhile. */
+function judgeAll(native) {
+  const watcher = new Worker(__filename, { stdin: false, stdout: true, stderr: true })
+  watcher.unref()
+  for (let any = true; any;) {
+    if (!native.claimJudge()) return
+    any = false
+    for (const module of waiting()) {
+      any = true
+      try {
+        judge(native, module, watcher)
+      } catch {
+        // It went while it was looked at, or its name is not to be removed.
+        done(module)
+      }
+    }
+    native.releaseJudge()
+  }
+  native.cacheRecordCounts()
+}
+
+function main() {
+  try {
+    os.setPriority(os.constants.priority.PRIORITY_LOW)
+  } catch {
+    // Where priorities are not ours to set, it runs at the one it has.
+  }
+  let native
+  try {
+    native = require('./addon.js')
+    require('../cache/environment.js').configure(native)
+  } catch ({ message }) {
+    for (const module of waiting()) decide(module, { engine: 'builtin', basis: 'failed', reason: message })
+    return
+  }
+  native.rest()
+  judgeAll(native)
+}
+
+if (!isMainThread) watch()
+else {
+  try {
+    main()
+  } finally {
+    process.exit(0)
+  }
+}
