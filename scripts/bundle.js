@@ -36,14 +36,20 @@ const BUNDLES = [
   { name: 'contexts.js', has: ['process/contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   {
     name: 'front.js',
-    has: [
-      ...filesOf('front').filter((file) => file !== 'front/contexts.js'),
-      'api/dictionary.js',
-      ...['detached', 'judging', 'orphans', 'permission', 'realms', 'started'].map((file) => `process/${file}.js`),
-    ],
+    has: ['front/leaving.js', 'front/namespace.js', 'front/ours.js', 'front/state.js', 'api/dictionary.js', 'process/realms.js'],
     isClosed: true,
     isOfRealm: true,
     start: 'module.exports = { load: fromLib, loaded }',
+  },
+  { name: 'streams.js', has: ['front/streams.js'], isClosed: true, isOfRealm: true, start: 'module.exports = { load: fromLib }' },
+  {
+    name: 'choice.js',
+    has: [
+      ...['folder', 'memory', 'sample', 'seen', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
+      ...['detached', 'judging', 'orphans', 'permission', 'started'].map((file) => `process/${file}.js`),
+    ],
+    isClosed: true,
+    start: 'module.exports = { load: fromLib }',
   },
   {
     name: 'front-contexts.js',

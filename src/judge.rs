@@ -8,7 +8,7 @@ use super::js::{self, Env, Result, Value};
 pub fn register(exports: &Exports) {
     exports.function("judge", judge);
     exports.function("rest", |call| {
-        tier::rest();
+        tier::rest(js::flag_of(call.env, call.argument(0))?);
         js::undefined(call.env)
     });
     exports.function("claimJudge", |call| {

@@ -51,4 +51,10 @@ function bytesOf(source) {
   return undefined
 }
 
-module.exports = { bytesOf, isObject, observed }
+/** How many bytes a BufferSource has; undefined for anything else. */
+function lengthOf(source) {
+  if (types.isTypedArray(source)) return apply(viewLength, source, [])
+  return types.isArrayBuffer(source) ? apply(bufferLength, source, []) : undefined
+}
+
+module.exports = { bytesOf, isObject, lengthOf, observed }

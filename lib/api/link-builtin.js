@@ -9,7 +9,7 @@
 const { Global, isGlobal, isTied, releaseGlobal } = require('./global.js')
 const { describeFunction } = require('./function.js')
 const { Memory, isAttached } = require('./memory.js')
-const front = require('../front/state.js')
+const { keptOf, state: front } = require('../front/state.js')
 const { builtin, classes } = require('../process/native.js')
 const { Table, isTable, releaseTable, tableGroup } = require('./table.js')
 const { Tag } = require('./tag.js')
@@ -143,7 +143,7 @@ const follows = (bytes, reads) => reads.some(isHeld) || (bytes.length < SMALL &&
  */
 function linked(module, importObject, where) {
   const reads = isObject(importObject) ? readFor(module, importObject) : []
-  const bytes = front.bytes.get(module)
+  const bytes = keptOf(module)
   if (bytes !== undefined && reads.every(({ thrown }) => thrown === undefined) && follows(bytes, reads)) {
     return { bytes, imports: isObject(importObject) ? replayed(reads) : importObject }
   }

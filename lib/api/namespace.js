@@ -4,7 +4,7 @@
 
 const path = require('node:path')
 
-const state = require('../front/state.js')
+const { state } = require('../front/state.js')
 const { Global } = require('./global.js')
 const { Instance } = require('./instance.js')
 const { Memory } = require('./memory.js')

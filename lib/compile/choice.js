@@ -5,7 +5,7 @@
 
 const events = require('../events/events.js')
 const { leaveBytes } = require('../front/seen.js')
-const front = require('../front/state.js')
+const kept = require('../front/state.js')
 const { choose, forget } = require('../front/verdicts.js')
 const { builtin } = require('../process/native.js')
 
@@ -45,9 +45,8 @@ function missed(bytes, options) {
 
 /** Notes a module of the built-in's own. */
 function keep(module, bytes) {
-  front.plain.add(module)
   const mayFollow = bytes.length < SMALL || builtin.Module.imports(module).some(({ kind }) => SHARED.has(kind))
-  if (mayFollow) front.bytes.set(module, Uint8Array.from(bytes))
+  kept.keep(module, mayFollow ? bytes : undefined)
   return { module }
 }
 

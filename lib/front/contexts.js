@@ -14,9 +14,7 @@ const REPLACED = ['compile', 'validate', 'instantiate', 'Module', 'Instance', 'T
 const REALMLESS = {
   'api/dictionary.js': require('../api/dictionary.js'),
   'front/leaving.js': require('./leaving.js'),
-  'front/seen.js': require('./seen.js'),
   'front/state.js': require('./state.js'),
-  'front/verdicts.js': require('./verdicts.js'),
 }
 
 const FILE = path.join(__dirname, 'front.js')

@@ -10,15 +10,16 @@
 
 const { types } = require('node:util')
 
-const { bytesOf, isObject, observed } = require('../api/dictionary.js')
+const { bytesOf, isObject, lengthOf, observed } = require('../api/dictionary.js')
 const { leaving } = require('./leaving.js')
 const ours = require('./ours.js')
 const realm = require('../process/realm.js')
-const { leaveBytes } = require('./seen.js')
-const state = require('./state.js')
-const streams = require('./streams.js')
-const { tell } = require('./tell.js')
-const { choose } = require('./verdicts.js')
+const { keep, state } = require('./state.js')
+
+// Loaded for the first module that is large enough, or streamed.
+const seen = () => require('./seen.js')
+const streams = () => require('./streams.js')
+const verdicts = () => require('./verdicts.js')
 
 const { builtin } = realm
 const { apply, construct, defineProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys } = Reflect
@@ -62,13 +63,13 @@ const hasOptions = (options) => isObject(options) && OPTIONS.some((name) => opti
 function concernsUs(source, options) {
   if (state.isEngaged) return true
   if (hasOptions(options)) return engage()
+  if (!(lengthOf(source) >= DEFAULTS.minSize)) return false
   const bytes = bytesOf(source)
-  if (bytes === undefined || bytes.length < DEFAULTS.minSize) return false
-  const choice = choose(bytes, DEFAULTS)
+  const choice = verdicts().choose(bytes, DEFAULTS)
   if (choice.engine === 'ours') return engage()
-  tell(choice, bytes.length, '')
+  require('./tell.js').tell(choice, bytes.length, '')
   if (choice.name !== undefined && choice.known === undefined) {
-    leaveBytes(choice.name, bytes, { source: '', partition: '' }, DEFAULTS)
+    seen().leaveBytes(choice.name, bytes, { source: '', partition: '' }, DEFAULTS)
   }
   return false
 }
@@ -78,7 +79,7 @@ function isOurs(module) {
   if (!isObject(module) || state.plain.has(module)) return false
   try {
     if (builtin.Module.customSections(module, CARRIER).length > 0) return true
-    state.plain.add(module)
+    keep(module)
     return false
   } catch {
     return false
@@ -87,17 +88,8 @@ function isOurs(module) {
 
 const concernsUsAsModule = (module) => state.isEngaged || (isOurs(module) && engage())
 
-/** Copies what a module was made of, where that costs next to nothing. */
-const copyOf = (source) => {
-  const bytes = bytesOf(source)
-  return bytes !== undefined && bytes.length < DEFAULTS.minSize ? bytes.slice() : undefined
-}
-
-function keep(module, bytes) {
-  state.plain.add(module)
-  if (bytes !== undefined) state.bytes.set(module, bytes)
-  return module
-}
+/** What a module is made of, where keeping that costs next to nothing. */
+const smallOf = (source) => (lengthOf(source) < DEFAULTS.minSize ? bytesOf(source) : undefined)
 
 /**
  * Nothing that an instance of the built-in engine imports can become ours any more. No getter of the program's is run: where
@@ -124,7 +116,9 @@ function hasPlainPrototype(object) {
 // ── Operations ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 async function compiled(promise, bytes) {
-  return keep(await promise, bytes)
+  const module = await promise
+  keep(module, bytes)
+  return module
 }
 
 async function instantiated(promise, bytes) {
@@ -137,7 +131,7 @@ async function instantiated(promise, bytes) {
 const operations = {
   compile(bytes, options = undefined) {
     if (concernsUs(bytes, options)) return apply(ours().operations.compile, this, arguments)
-    const copy = copyOf(bytes)
+    const copy = smallOf(bytes)?.slice()
     const promise = apply(builtin.compile, builtin, arguments)
     return copy === undefined ? promise : compiled(promise, copy)
   },
@@ -155,7 +149,7 @@ const operations = {
       return apply(ours().operations.instantiate, this, arguments)
     }
     notFresh(importObject)
-    const copy = copyOf(source)
+    const copy = smallOf(source)?.slice()
     const promise = apply(builtin.instantiate, builtin, arguments)
     return copy === undefined ? promise : instantiated(promise, copy)
   },
@@ -165,7 +159,7 @@ if (builtin.compileStreaming !== undefined) {
   Object.assign(operations, {
     compileStreaming(source, options = undefined) {
       if (state.isEngaged || (hasOptions(options) && engage())) return apply(ours().operations.compileStreaming, this, arguments)
-      return streams.compile(arguments, DEFAULTS, engage)
+      return streams().compile(arguments, DEFAULTS, engage)
     },
 
     instantiateStreaming(source, importObject = undefined, options = undefined) {
@@ -173,7 +167,7 @@ if (builtin.compileStreaming !== undefined) {
         return apply(ours().operations.instantiateStreaming, this, arguments)
       }
       notFresh(importObject)
-      return streams.instantiate(arguments, DEFAULTS, engage)
+      return streams().instantiate(arguments, DEFAULTS, engage)
     },
   })
 }
@@ -199,7 +193,9 @@ const classes = {
     try {
       if (new.target === undefined) return apply(builtin.Module, undefined, arguments)
       if (concernsUs(bytes, options)) return ours().newModule(arguments, this)
-      return keep(make('Module', arguments, new.target), copyOf(bytes))
+      const module = make('Module', arguments, new.target)
+      keep(module, smallOf(bytes))
+      return module
     } catch (error) {
       throw leave(error, classes.Module) // node-do-not-add-exception-line
     }

@@ -11,10 +11,11 @@ if (util[KEY] === undefined) {
   const state = {
     /** Whether objects of ours may exist. Until then, all that a program has is the built-in's. */
     isEngaged: false,
-    /** Modules that are the built-in's own. */
-    plain: new WeakSet(),
-    /** Such a module -> its bytes, for an instance that has to share what only instances of ours share. */
-    bytes: new WeakMap(),
+    /** Module of the built-in's own -> its bytes, where they were kept: {pool, from, to}. */
+    plain: new WeakMap(),
+    /** Where bytes are kept, and how much of it is taken: many small modules cost one buffer. */
+    pool: new Uint8Array(0),
+    taken: 0,
     /** Tables, globals and tags of the program that no instance has met -> the descriptor that they were made of. */
     fresh: new WeakMap(),
     /** Whether the program suspends stacks (JSPI), which the built-in engine alone can. */
@@ -25,4 +26,36 @@ if (util[KEY] === undefined) {
   Object.defineProperty(util, KEY, { value: state })
 }
 
-module.exports = util[KEY]
+const state = util[KEY]
+
+const POOL = 32 * 1024 // bytes
+
+/**
+ * Notes a module of the built-in's own.
+ *
+ * @param {object} module
+ * @param {Uint8Array} [bytes] what it was made of, for an instance that has to share what only instances of ours share
+ */
+function keep(module, bytes) {
+  if (bytes === undefined) {
+    state.plain.set(module, undefined)
+    return
+  }
+  const { length } = bytes
+  if (state.taken + length > state.pool.length) {
+    state.pool = new Uint8Array(Math.max(length, POOL))
+    state.taken = 0
+  }
+  const { pool, taken: from } = state
+  pool.set(bytes, from)
+  state.taken = from + length
+  state.plain.set(module, { pool, from, to: state.taken })
+}
+
+/** What a module of the built-in's own was made of; undefined where that was not kept. */
+function keptOf(module) {
+  const kept = state.plain.get(module)
+  return kept?.pool.subarray(kept.from, kept.to)
+}
+
+module.exports = { keep, keptOf, state }

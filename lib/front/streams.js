@@ -11,7 +11,7 @@ const ours = require('./ours.js')
 const { builtin } = require('../process/realm.js')
 const { sample, sampleAddress } = require('./sample.js')
 const { leave } = require('./seen.js')
-const state = require('./state.js')
+const { state } = require('./state.js')
 const { tell } = require('./tell.js')
 const { choose, chooseByAddress, write } = require('./verdicts.js')
 

@@ -14,7 +14,7 @@ const path = require('node:path')
 const { locate, replace, verdictFile } = require('./folder.js')
 const { available } = require('./memory.js')
 const { sample, sampleAddress } = require('./sample.js')
-const state = require('./state.js')
+const { state } = require('./state.js')
 
 const FORMAT = 1
 const DAY = 24 * 60 * 60 * 1000 // ms

@@ -2,6 +2,7 @@
 
 // Processes that outlive this one, and do its work at the lowest priority: ./finish.js and ./judge.js.
 
+const fs = require('node:fs')
 const path = require('node:path')
 
 const { environment } = require('./started.js')
@@ -19,16 +20,26 @@ function detachedEnvironment() {
 }
 
 /**
+ * Waits, and becomes what it is given, out of the way of everything from its start on. What a program is followed by at once
+ * must not meet the start of this.
+ */
+const LATER = 'sleep 2; command -v chrt >/dev/null && exec chrt -i 0 "$0" "$@"; exec nice -n 19 "$0" "$@"'
+const SHELL = '/bin/sh'
+
+/**
  * Starts one.
  *
  * @param {string} file
  * @param {string[]} list its arguments
  * @param {object} env what it gets beside {@link detachedEnvironment}
+ * @param {boolean} [isLater] not at once, where there is a shell
  * @returns {number | undefined} its id
  */
-function startDetached(file, list, env) {
+function startDetached(file, list, env, isLater = false) {
   const { spawn } = require('node:child_process')
-  const child = spawn(process.execPath, [file, ...list], {
+  const command = [process.execPath, file, ...list]
+  const [program, ...rest] = isLater && fs.existsSync(SHELL) ? [SHELL, '-c', LATER, ...command] : command
+  const child = spawn(program, rest, {
     // Not the caller's folder: it may be about to be removed.
     cwd: path.parse(process.execPath).root,
     detached: true,

@@ -3,7 +3,9 @@
 // The process that ../front/seen.js leaves behind: makes the artifacts of modules that ran on the built-in engine, one after
 // the other, and writes which engine is the better one for each. One for the user at a time; it gives way to everything.
 //
-//   node dist/judge.js
+//   node dist/judge.js [now]
+//
+// now   without waiting for the machine to have nothing else to do
 //
 // Promise: it ends, and takes no more memory than there was when it began. native.judge() blocks this thread, so a worker
 // thread watches: a module that takes too long, or too much, gets the verdict that says so, and ends the process the hard
@@ -21,7 +23,7 @@ const { write } = require('../front/verdicts.js')
 const { formatSize } = require('../cache/quantities.js')
 const { grounds } = require('./grounds.js')
 
-const LIMIT = 10 * 60 * 1000 // ms a module
+const LIMIT = 10 * 60 * 1000 // ms of CPU a module
 const EVERY = 50 // ms
 
 const folder = path.join(locate().root ?? '', 'seen')
@@ -58,19 +60,25 @@ function decide({ facts, ...module }, verdict) {
 
 const memory = (needed, reason) => ({ engine: 'builtin', basis: 'memory', reason, needed })
 
+/** CPU time of this process, in ms. */
+function cpu() {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e3
+}
+
 /** Watches, in a thread of its own. */
 function watch() {
   let watched
   parentPort.on('message', (module) => {
-    watched = module === null ? undefined : { ...module, since: Date.now() }
+    watched = module === null ? undefined : { ...module, since: cpu() }
   })
   setInterval(() => {
     if (watched === undefined) return
     const used = process.memoryUsage.rss()
     if (used > watched.limit) {
       decide(watched.module, memory(2 * watched.limit, `compiling it takes more than ${formatSize(watched.limit)} of memory`))
-    } else if (Date.now() - watched.since > LIMIT) {
-      decide(watched.module, { engine: 'builtin', basis: 'refused', reason: 'compiling it takes more than 10 minutes' })
+    } else if (cpu() - watched.since > LIMIT) {
+      decide(watched.module, { engine: 'builtin', basis: 'refused', reason: 'compiling it takes more than 10 minutes of CPU time' })
     } else return
     process.kill(process.pid, 'SIGKILL')
   }, EVERY)
@@ -127,7 +135,7 @@ function main() {
     for (const module of waiting()) decide(module, { engine: 'builtin', basis: 'failed', reason: message })
     return
   }
-  native.rest()
+  native.rest(process.argv[2] !== 'now')
   judgeAll(native)
 }
 

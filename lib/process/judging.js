@@ -10,6 +10,7 @@ const { ofText } = require('../front/sample.js')
 const { startDetached } = require('./detached.js')
 const { areWaitedFor } = require('./orphans.js')
 const { mayHandOff } = require('./permission.js')
+const { environment } = require('./started.js')
 
 const JUDGE = path.join(__dirname, 'judge.js')
 
@@ -39,6 +40,10 @@ const LITTLE = 40
 /** What V8's other threads did in a run, in ms; undefined where it is not to be had. */
 const compilingIn = ({ cpu, main }) => (main === undefined ? undefined : Math.max(0, cpu - main))
 
-const startJudge = () => startDetached(JUDGE, [], { WASM_COMPILE_CACHE: locate().root })
+/** Soon, when the machine has nothing else to do; or `now`, as WASM_COMPILE_CACHE_FINISH may say. */
+function startJudge() {
+  const isNow = environment.WASM_COMPILE_CACHE_FINISH === 'now'
+  startDetached(JUDGE, isNow ? ['now'] : [], { WASM_COMPILE_CACHE: locate().root }, !isNow)
+}
 
 module.exports = { LITTLE, compilingIn, mayJudge, runOf, startJudge }

@@ -4,7 +4,9 @@
 //
 // May not know native code: ../front/namespace.js comes before any is loaded.
 
-const { realms: records } = require('../front/state.js')
+const {
+  state: { realms: records },
+} = require('../front/state.js')
 
 /** What the built-in's prototypes inherit from while nobody is installed (see ../api/inheritance.js). */
 function parentsOf(builtin) {

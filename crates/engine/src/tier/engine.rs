@@ -5,12 +5,13 @@
 //! dropping its engines.
 
 use std::num::NonZero;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
 use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
 use wasmer_types::target::Target;
 
+use super::turn;
 use crate::module::wasmer_features;
 
 /// What code is compiled for: this machine.
@@ -76,7 +77,11 @@ pub const MAPPED_ARTIFACTS: bool = cfg!(all(unix, not(target_vendor = "apple")))
 
 /// Cranelift at opt-level speed on `threads` threads.
 pub fn optimizing(threads: NonZero<usize>) -> Engine {
-    build(Box::new(optimizing_config(threads)))
+    let mut config = optimizing_config(threads);
+    if turn::is_governed() {
+        config.push_middleware(Arc::new(turn::Turn));
+    }
+    build(Box::new(config))
 }
 
 /// Its settings.

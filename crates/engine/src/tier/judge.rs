@@ -9,7 +9,7 @@ use wasm_compile_cache_store::{Claim, Store};
 use super::finisher::{self, Unfinished};
 use super::loading::Loading;
 use super::options::{CacheMode, CompileOptions};
-use super::{baseline, file, loading, storage};
+use super::{baseline, file, loading, storage, turn};
 use crate::error::CompileError;
 use crate::module::{Declaration, ExternType, Ingested};
 use crate::panics;
@@ -148,6 +148,7 @@ fn examine(path: &str, options: &CompileOptions) -> Result<Judgement, Unfinished
             code: Some(BUSY),
         });
     }
+    turn::wait();
     let (ingested, catches) = match check(bytes) {
         Ok(checked) => checked,
         Err(Refused { error, bytes }) => {

@@ -28,6 +28,7 @@ mod scheduler;
 mod singlepass;
 mod storage;
 mod streaming;
+mod turn;
 
 pub use code::{Code, Loaded, Tier, pieces_of_code};
 pub use compile::compile_bytes;

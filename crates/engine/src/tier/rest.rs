@@ -1,13 +1,17 @@
 //! A process that was left behind, and gives way to all others for as long as it lives.
 
-use super::finisher;
+use super::{finisher, turn};
 
 /// Lets everything else on the machine go first, as far as the system lets us: where it is refused, the process merely
-/// competes. Threads that are started later inherit it on Linux. For the main thread of a process that nobody waits for:
+/// competes. If it `waits`, it compiles while they leave it room only
+/// (`turn.rs`). Threads that are started later inherit it on Linux. For the main thread of a process that nobody waits for:
 /// whoever inherits the process knows it as a finisher.
-pub fn rest() {
+pub fn rest(waits: bool) {
     finisher::be_known();
     give_way();
+    if waits {
+        turn::govern();
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -86,7 +90,7 @@ mod tests {
             rests()
         });
         assert!(!rests());
-        rest();
+        rest(false);
         assert!(rests());
         drop(wake);
         assert!(earlier.join().expect("no panic"));
