@@ -4,7 +4,7 @@
 
 const { mkdtempSync, readdirSync, readFileSync, rmSync } = require('node:fs')
 const path = require('node:path')
-const { run } = require('./measure.js')
+const { register, run } = require('./measure.js')
 const { progress } = require('./progress.js')
 const { summarize } = require('./statistics.js')
 
@@ -71,9 +71,9 @@ async function measure([name, title, file], { directory, rounds }) {
     progress(`${title}: round ${round + 1} of ${rounds}`)
     const cache = mkdtempSync(path.join(directory, 'auto-'))
     const env = { LOOPS: '1' }
-    const auto = { args: [file], env: { ...env, WASM_COMPILE_CACHE: cache }, ours: true }
     // Packages start processes of their own.
-    auto.env.NODE_OPTIONS = `--require ${JSON.stringify(path.join(__dirname, '../register.js'))}`
+    const NODE_OPTIONS = `--require ${JSON.stringify(register)}`
+    const auto = { args: [file], env: { ...env, WASM_COMPILE_CACHE: cache, NODE_OPTIONS } }
     const take = async (key, settings) => {
       const sample = await run(settings)
       digests.add(name === 'tiny' ? '' : sample.digest)

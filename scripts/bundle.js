@@ -13,6 +13,8 @@ const ROOT = path.join(__dirname, '..')
 const LIB = path.join(ROOT, 'lib')
 const DIST = path.join(ROOT, 'dist')
 
+const { version } = require('../package.json')
+
 const filesOf = (folder) => fs.readdirSync(path.join(LIB, folder)).map((name) => `${folder}/${name}`)
 
 /**
@@ -45,9 +47,15 @@ const BUNDLES = [
   {
     name: 'choice.js',
     has: [
-      ...['folder', 'memory', 'sample', 'seen', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
-      ...['detached', 'judging', 'orphans', 'permission', 'started'].map((file) => `process/${file}.js`),
+      ...['folder', 'memory', 'run', 'sample', 'seen', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
+      ...['permission', 'started'].map((file) => `process/${file}.js`),
     ],
+    isClosed: true,
+    start: 'module.exports = { load: fromLib }',
+  },
+  {
+    name: 'judging.js',
+    has: ['detached', 'judging', 'orphans'].map((file) => `process/${file}.js`),
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },
@@ -102,6 +110,8 @@ function distribute() {
 function located(name, { text, bundle }, files) {
   return text.replace(REQUIRE, (_, request) => {
     const file = path.posix.join(path.posix.dirname(name), request)
+    // What does not change is not read when a program starts.
+    if (file === '../package.json') return `(${JSON.stringify({ version })})`
     if (file.startsWith('../')) return `require('${file}')`
     const other = file === PLACES || OF_REALM.includes(file) ? bundle : files.get(file).bundle
     return other === bundle ? `fromLib('${file}')` : `require('./${other}').load('${file}')`

@@ -3,7 +3,6 @@
 // How much memory this process, and those that it leaves behind, may still take.
 
 const fs = require('node:fs')
-const os = require('node:os')
 
 /** The groups of this process that may have a limit: `<hierarchy>:<controllers>:<path>` a line (cgroups(7)). */
 function groups() {
@@ -30,6 +29,7 @@ function reclaimable() {
 
 /** Bytes; with the limit of a container. Node counts what was read of files as taken. */
 function available() {
+  const os = require('node:os')
   /* eslint-disable n/no-unsupported-features/node-builtins -- undefined where they are not there */
   const free = process.availableMemory?.() ?? os.freemem()
   const limit = process.constrainedMemory?.() ?? 0

@@ -5,7 +5,7 @@
 // Two modules may have one name. What is found by it chooses an engine, and nothing else.
 
 const WINDOWS = 32
-const WINDOW = 256 // bytes
+const WINDOW = 64 // bytes
 
 const scratch = new Uint8Array(WINDOWS * WINDOW)
 const words = new Int32Array(scratch.buffer)

@@ -6,10 +6,11 @@
 // Promise: never throws. It costs a copy of the module into a file, once, and the start of a process at the end.
 
 const fs = require('node:fs')
-const path = require('node:path')
 
 const { locate, replace, seenModule, seenRun } = require('./folder.js')
 const { available } = require('./memory.js')
+const { littleIn, runOf } = require('./run.js')
+const { write } = require('./verdicts.js')
 const started = require('../process/started.js')
 
 const SOON = 5000 // ms: no command any more
@@ -18,6 +19,9 @@ const RETRY = 60 * 1000 // ms: then nobody takes up what was left
 /** What the process that finds out needs at least, and for each byte of a module (docs/development/decisions.md). */
 const BASE = 80 * 1024 * 1024
 const FACTOR = 36
+
+/** Whoever says `now` wants to know. */
+const isWanted = started.environment.WASM_COMPILE_CACHE_FINISH === 'now'
 
 const estimate = (size) => BASE + FACTOR * size
 
@@ -72,25 +76,41 @@ function wait() {
   process.on('exit', atExit)
 }
 
-const atExit = () => takeUp({})
+const atExit = () => takeUp({ isLate: true })
 
-/** Says what is known of this run, if it is one already, and starts the process. */
-function takeUp({ isEarly = false }) {
+/**
+ * Says what is known of this run, if it is one already, and starts the process. Where V8 compiled little there is nothing to
+ * find out: most commands are short.
+ */
+function takeUp({ isEarly = false, isLate = false }) {
   clearTimeout(timer)
-  timer = undefined
+  const run = isEarly ? undefined : runOf()
+  const little = run === undefined || isWanted ? undefined : littleIn(run)
+  // It may become more.
+  if (little !== undefined && !isLate) return
   process.removeListener('exit', atExit)
-  if (left.size === 0) return
+  timer = undefined
   try {
-    const { mayJudge, runOf, startJudge } = require('../process/judging.js')
-    if (mayJudge()) {
-      const run = isEarly ? undefined : runOf()
-      for (const [name, facts] of left) replace(seenRun(name), JSON.stringify({ ...facts, run }))
-      startJudge(path.dirname(seenModule('')))
-    }
+    if (little === undefined) hand(run)
+    else forgo(little, run)
   } catch {
     // What is left stays for the next run.
   }
   left.clear()
+}
+
+function forgo(little, run) {
+  for (const [name, { names, ...facts }] of left) {
+    write(names, { ...facts, run, ...little })
+    fs.rmSync(seenModule(name), { force: true })
+  }
+}
+
+function hand(run) {
+  const { mayJudge, startJudge } = require('../process/judging.js')
+  if (!mayJudge()) return
+  for (const [name, facts] of left) replace(seenRun(name), JSON.stringify({ ...facts, run }))
+  startJudge()
 }
 
 module.exports = { estimate, leave, leaveBytes }

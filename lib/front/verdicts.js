@@ -13,6 +13,7 @@ const path = require('node:path')
 
 const { locate, replace, verdictFile } = require('./folder.js')
 const { available } = require('./memory.js')
+const { littleIn, runOf } = require('./run.js')
 const { sample, sampleAddress } = require('./sample.js')
 const { state } = require('./state.js')
 
@@ -53,10 +54,12 @@ const isCurrent = (verdict) =>
   !VOID[verdict.basis](verdict)
 
 function read(name) {
+  const file = verdictFile(name)
+  if (!fs.existsSync(file)) return undefined
   try {
-    return JSON.parse(fs.readFileSync(verdictFile(name), 'utf8'))
+    return JSON.parse(fs.readFileSync(file, 'utf8'))
   } catch {
-    // There is none; or it is being written to a disk that is full, or by somebody else.
+    // It went meanwhile, or is not what this package writes.
     return undefined
   }
 }
@@ -126,19 +129,16 @@ function chooseByName(name) {
   return { engine: known.engine, reason: known.reason, name, known }
 }
 
-/** Runs of one program differ: one that has more compiled than those before is a reason to change the verdict. */
+/**
+ * Runs of one program differ: after one in which V8 compiled more than before, the module is not known any more, and the next
+ * run leaves it.
+ */
 function reconsider(name, known) {
   if (used.has(name)) return
   used.set(name, known)
   process.on('exit', () => {
     try {
-      const { LITTLE, compilingIn, runOf } = require('../process/judging.js')
-      const run = runOf()
-      const compiling = compilingIn(run)
-      if (locate().access === 2 && compiling >= LITTLE) {
-        const reason = `V8 compiled for ${Math.round(compiling)} ms`
-        write([name], { ...known, engine: 'ours', basis: 'artifact', reason, run })
-      }
+      if (locate().access === 2 && littleIn(runOf()) === undefined) fs.rmSync(verdictFile(name), { force: true })
     } catch {
       // It stays as it is.
     }

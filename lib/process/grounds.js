@@ -2,8 +2,8 @@
 
 // From what was found of a module to a verdict.
 
-const { formatDuration, formatSize } = require('../cache/quantities.js')
-const { LITTLE, compilingIn } = require('./judging.js')
+const { formatSize } = require('../cache/quantities.js')
+const { littleIn } = require('../front/run.js')
 
 const number = (value) => Math.round(value).toLocaleString('en')
 
@@ -31,11 +31,8 @@ function grounds(outcome, { size, run }) {
     const reason = `${number(invokes)} of its imports are invoke_*: exceptions through JavaScript cross between the two with every call`
     return { engine: 'builtin', basis: 'imports', reason, hash }
   }
-  const compiling = run === undefined ? undefined : compilingIn(run)
-  if (compiling !== undefined && compiling < LITTLE) {
-    const reason = `V8 compiled for ${formatDuration(compiling)} only`
-    return { engine: 'builtin', basis: 'little', reason, hash }
-  }
+  const little = run === undefined ? undefined : littleIn(run)
+  if (little !== undefined) return { ...little, hash }
   return { engine: 'ours', basis: 'artifact', reason: `${formatSize(artifactBytes)} of code for ${formatSize(size)}`, hash }
 }
 

@@ -8,7 +8,7 @@
 
 const { inUse, write } = require('../front/verdicts.js')
 const { formatDuration } = require('../cache/quantities.js')
-const { compilingIn, runOf } = require('./judging.js')
+const { compilingIn, runOf } = require('../front/run.js')
 
 /** What each costs more than V8's own, in ms (docs/performance.md). */
 const COSTS = { calls: 60e-6, imports: 90e-6, exceptions: 3e-3, instances: 0.2 }
