@@ -295,30 +295,36 @@ test('many crossings are a reason for the built-in, from the next run on', async
   t.is((await auto(count(1), { cache })).told, false)
 })
 
-test('the same command that takes no less time is one, after some runs', async (t) => {
-  const cache = await known(t)
+test('the same command that takes no less time is one, after some runs; one that takes much more, at once', async (t) => {
   const args = ['one', 'two']
   const { told: argv } = await auto(
     'tell(require(process.argv[1]).load("front/sample.js").ofText(process.argv.slice(2).join("\\0")))',
     {
-      cache,
+      cache: folder(t),
       args: [path.join(ROOT, 'dist/choice.js'), ...args],
       flags: [],
     }
   )
-  const main = 1
-  change(cache, { run: { wall: 1, cpu: 1, main, argv } })
+  /** A run that took so long. */
+  const lasting = (ms) => `performance.now = () => ${ms}; ${run()}`
+  const builtin = { run: { wall: 100, cpu: 100, main: 10, argv } }
+
+  const cache = await known(t)
+  change(cache, builtin)
   for (const count of [1, 2]) {
-    t.is((await auto(run(), { cache, args })).verdicts[0].runs.length, count)
-    t.is((await auto(run(), { cache, args: ['other'] })).verdicts[0].runs.length, count, 'another command says nothing')
+    t.is((await auto(lasting(100), { cache, args })).verdicts[0].runs.length, count)
+    t.is((await auto(lasting(100), { cache, args: ['other'] })).verdicts[0].runs.length, count, 'another command says nothing')
   }
-  const { verdicts: last } = await auto(run(), { cache, args })
-  t.like(last[0], { engine: 'builtin', basis: 'use' })
-  t.regex(last[0].reason, /^ours took .* for 1\.00 ms$/)
+  const { verdicts: last } = await auto(lasting(100), { cache, args })
+  t.like(last[0], { engine: 'builtin', basis: 'use', reason: 'ours took 100 ms for 100 ms' })
+
+  const worse = await known(t)
+  change(worse, builtin)
+  t.like((await auto(lasting(1000), { cache: worse, args })).verdicts[0], { engine: 'builtin', basis: 'use' })
 
   const better = await known(t)
-  change(better, { run: { wall: 1e6, cpu: 1e6, main, argv } })
-  for (let k = 0; k < 4; k++) await auto(run(), { cache: better, args })
+  change(better, builtin)
+  for (let count = 0; count < 4; count++) await auto(lasting(50), { cache: better, args })
   const [kept] = verdicts(better)
   t.is(kept.engine, 'ours')
   t.is(kept.runs.length, 3, 'then there is nothing more to write')
