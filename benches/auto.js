@@ -2,7 +2,7 @@
 // What a program pays that is run with register and knows nothing of it: ten runs in a row from an empty cache, and one when
 // its modules are known, beside the built-in engine.
 
-const { mkdtempSync, readdirSync, readFileSync, rmSync } = require('node:fs')
+const { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } = require('node:fs')
 const path = require('node:path')
 const { register, run } = require('./measure.js')
 const { progress } = require('./progress.js')
@@ -39,19 +39,10 @@ const COLUMNS = { builtin: 'built-in', first: 'first run', second: 'second', ten
 /** Runs after which a verdict that use can change has done so. */
 const TRIAL = 3
 
-/** Waits for what a cache's processes have left behind. */
+/** Waits for what a cache's processes have left behind, and does nothing meanwhile: it waits for a quiet machine. */
 async function settled(cache) {
-  for (;;) {
-    const folder = path.join(cache, 'seen')
-    const { output } = await run({
-      args: [
-        '-e',
-        `console.log(require('node:fs').existsSync(${JSON.stringify(folder)}) && require('node:fs').readdirSync(${JSON.stringify(folder)}).length)`,
-      ],
-    })
-    if (!Number(output.trim().replace('false', '0'))) return
-    await new Promise((resolve) => setTimeout(resolve, 200))
-  }
+  const folder = path.join(cache, 'seen')
+  while (existsSync(folder) && readdirSync(folder).length > 0) await new Promise((resolve) => setTimeout(resolve, 200))
 }
 
 const verdictsOf = (cache) => {

@@ -24,6 +24,7 @@ const EVERY_NODE = [
   'conformance/*',
   'absence',
   'assumptions',
+  'auto',
   'beside',
   'contexts',
   'descriptors',
