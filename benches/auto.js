@@ -39,10 +39,16 @@ const COLUMNS = { builtin: 'built-in', first: 'first run', second: 'second', ten
 /** Runs after which a verdict that use can change has done so. */
 const TRIAL = 3
 
-/** Waits for what a cache's processes have left behind, and does nothing meanwhile: it waits for a quiet machine. */
+/** As long as a large module may take. */
+const PATIENCE = 240_000 // ms
+
+/** Waits for what a cache's processes have left behind, and does nothing meanwhile: they wait for a quiet machine. */
 async function settled(cache) {
+  const until = performance.now() + PATIENCE
   const folder = path.join(cache, 'seen')
-  while (existsSync(folder) && readdirSync(folder).length > 0) await new Promise((resolve) => setTimeout(resolve, 200))
+  while (existsSync(folder) && readdirSync(folder).length > 0 && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
 }
 
 const verdictsOf = (cache) => {

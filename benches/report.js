@@ -122,7 +122,7 @@ const notes = (all) => (all.notes.length === 0 ? '' : `Notes:\n\n${all.notes.map
 const choice = ({ ratio, memory: share }) => `${number(ratio)}× (${number(share)}×)`
 
 /** What a program pays that knows nothing of this package. */
-function choices(rows) {
+function choices({ rows = [], ...measured } = {}) {
   if (rows.length === 0) return ''
   const keys = entries(rows[0].columns)
   const lines = rows.map(({ title, columns, verdicts }) => [
@@ -133,6 +133,7 @@ function choices(rows) {
   return [
     'Whole programs under `register`, from an empty cache: the first run, the second at once after it, the tenth, and one when its modules ' +
       'are known. Each as time (and peak memory) relative to the built-in engine.',
+    about(measured),
     table(['', ...keys.map(([, { label }]) => label), 'verdict'], lines),
   ].join('\n\n')
 }
@@ -141,7 +142,7 @@ const full = (all) =>
   [
     LOGARITHMIC,
     about(all),
-    choices(all.auto ?? []),
+    choices(all.auto),
     ...groups(all.results).map(section),
     memory(all.results),
     flags(all.results),

@@ -47,7 +47,7 @@ async function main() {
     }
     for (const [i, choice] of choices.entries()) {
       line(`${i + 1}/${choices.length} register: ${choice[1]}`)
-      autos.push(await auto.measure(choice, { directory, rounds: Math.min(rounds, 9) }))
+      autos.push(await auto.measure(choice, { directory, rounds }))
     }
   } finally {
     rmSync(directory, { recursive: true, force: true })
@@ -67,7 +67,7 @@ async function main() {
   )
   writeFileSync(
     path.join(output, 'results.json'),
-    JSON.stringify({ machine: about, rounds, notes, results, auto: autos }, null, 2) + '\n'
+    JSON.stringify({ machine: about, rounds, notes, results, auto: { machine: about, rounds, rows: autos } }, null, 2) + '\n'
   )
   writeFileSync(path.join(output, 'results.svg'), chart(results, about))
 }

@@ -94,9 +94,20 @@ function takeUp({ isEarly = false, isLate = false }) {
     if (little === undefined) hand(run)
     else forgo(little, run)
   } catch {
-    // What is left stays for the next run.
+    withdraw()
   }
   left.clear()
+}
+
+/** Nobody will come for it: the next run leaves it again. */
+function withdraw() {
+  for (const name of left.keys()) {
+    try {
+      fs.rmSync(seenModule(name), { force: true })
+    } catch {
+      // It is taken up when it is old.
+    }
+  }
 }
 
 function forgo(little, run) {
@@ -108,7 +119,10 @@ function forgo(little, run) {
 
 function hand(run) {
   const { mayJudge, startJudge } = require('../process/judging.js')
-  if (!mayJudge()) return
+  if (!mayJudge()) {
+    withdraw()
+    return
+  }
   for (const [name, facts] of left) replace(seenRun(name), JSON.stringify({ ...facts, run }))
   startJudge()
 }
