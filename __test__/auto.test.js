@@ -473,6 +473,18 @@ test('modules that share tables, memories and globals link as on the built-in, w
   }
 })
 
+if (WebAssembly.Suspending !== undefined) {
+  test('a program that suspends stacks runs on the built-in, whatever is known of its modules', async (t) => {
+    const cache = await known(t)
+    const code = `
+      const tick = new WebAssembly.Suspending(async (x) => x + 1)
+      const module = new WebAssembly.Module(${read(file)})
+      const { exports } = new WebAssembly.Instance(module, { env: { tick } })
+      WebAssembly.promising(exports.run)(9).then((value) => tell([value, hasAddon()]))`
+    t.deepEqual((await auto(code, { cache })).told, [await plain(t), false])
+  })
+}
+
 const PROGRAMS_OWN = `
   const [at] = process.argv.slice(1)
   const bytes = (name) => fs.readFileSync(at + '/' + name + '.wasm')

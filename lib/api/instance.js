@@ -20,6 +20,7 @@ const {
 } = require('./global.js')
 const { chooseGroup } = require('./group.js')
 const { builtinExports, instantiateBuiltin, linked, newBuiltinInstance } = require('./link-builtin.js')
+const { state: front } = require('../front/state.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
 const { describeModule, isModule, moduleOf, twinOf } = require('./module.js')
 const { native, builtin, classes, helperModule } = require('../process/native.js')
@@ -48,7 +49,7 @@ const moduleSubject = ({ module }, index) =>
 const NOT_CALLABLE = 'function import requires a callable'
 
 /** An import that suspends the stack (JSPI), which the built-in engine alone can. */
-const isSuspending = (value) => builtin.Suspending !== undefined && value instanceof builtin.Suspending
+const isSuspending = (value) => front.suspending.has(value)
 
 /** Why `value` cannot be an import of the declared kind; undefined if it can ("read the imports", steps 3.4 on). */
 function kindMismatch({ kind, type }, value) {

@@ -299,8 +299,10 @@ if (builtin.Suspending !== undefined) {
   classes.Suspending = function Suspending(_fn) {
     try {
       if (new.target === undefined) return apply(builtin.Suspending, undefined, arguments)
+      const made = make('Suspending', arguments, new.target)
       state.isSuspending = true
-      return make('Suspending', arguments, new.target)
+      state.suspending.add(made)
+      return made
     } catch (error) {
       throw leave(error, classes.Suspending) // node-do-not-add-exception-line
     }

@@ -20,6 +20,8 @@ if (util[KEY] === undefined) {
     fresh: new WeakMap(),
     /** Whether the program suspends stacks (JSPI), which the built-in engine alone can. */
     isSuspending: false,
+    /** What it suspends by: functions that are imported so. */
+    suspending: new WeakSet(),
     /** The built-in WebAssembly of a vm context that ../process/contexts.js has seen -> the record of that realm. */
     realms: new WeakMap(),
   }
