@@ -66,7 +66,8 @@ function short(all) {
     } = result
     return [titleOf(result), cell(builtin, unit, true), ...[best, cold, running(result)].map((column) => cell(column, unit, false))]
   })
-  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot'], lines), about(all)].join('\n\n')
+  const exceptions = all.notes.filter((note) => note.startsWith('The rows '))
+  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot'], lines), about(all), ...exceptions].join('\n\n')
 }
 
 const LOGARITHMIC = '![Time relative to the built-in engine, all rows](../benches/results.svg)'
