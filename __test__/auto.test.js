@@ -330,6 +330,16 @@ test('the same command that takes no less time is one, after some runs; one that
   t.is(kept.runs.length, 3, 'then there is nothing more to write')
 })
 
+test('a cache directory that cannot be looked at costs nothing but the cache', async (t) => {
+  const at = folder(t)
+  fs.symlinkSync('loop', path.join(at, 'loop'))
+  fs.writeFileSync(path.join(at, 'file'), '')
+  for (const cache of ['loop/cache', 'loop', 'file', 'file/cache'].map((name) => path.join(at, name))) {
+    const { told } = await auto(run(), { cache: at, env: { ...JUDGED, WASM_COMPILE_CACHE: cache } })
+    t.deepEqual(told.slice(0, 3), ['builtin', await plain(t), false], cache)
+  }
+})
+
 // ── Who is asked ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 test('WASM_COMPILE_CACHE_ENGINE, install({ engine }) and the option of a call say which engine', async (t) => {

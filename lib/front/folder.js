@@ -52,9 +52,14 @@ function move(root, access) {
   located = { root, access: Math.min(access, cacheAccess(root)) }
 }
 
-/** What native code refuses to use, too. */
+/** What native code refuses to use, too; also what cannot be looked at. Never throws: a compile asks. */
 function belongsToOthers(root) {
-  const found = fs.lstatSync(root, { throwIfNoEntry: false })
+  let found
+  try {
+    found = fs.lstatSync(root, { throwIfNoEntry: false })
+  } catch {
+    return true
+  }
   if (found === undefined) return false
   if (!found.isDirectory()) return true
   return process.geteuid !== undefined && (found.uid !== process.geteuid() || (found.mode & 0o022) !== 0)
