@@ -84,18 +84,18 @@ const atExit = () => takeUp({ isLate: true })
  */
 function takeUp({ isEarly = false, isLate = false }) {
   clearTimeout(timer)
-  const run = isEarly ? undefined : runOf()
-  const little = run === undefined || isWanted ? undefined : littleIn(run)
-  // It may become more.
-  if (little !== undefined && !isLate) return
-  process.removeListener('exit', atExit)
-  timer = undefined
   try {
+    const run = isEarly ? undefined : runOf()
+    const little = run === undefined || isWanted ? undefined : littleIn(run)
+    // It may become more.
+    if (little !== undefined && !isLate) return
     if (little === undefined) hand(run)
     else forgo(little, run)
   } catch {
     withdraw()
   }
+  process.removeListener('exit', atExit)
+  timer = undefined
   left.clear()
 }
 
