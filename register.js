@@ -179,13 +179,12 @@ if (process[STARTED] === undefined) {
   defineProperty(process, STARTED, { value: { environment, directory } })
 }
 
-const choice = typeof builtin === 'object' && builtin !== null ? wanted() : 'builtin'
-
-if (choice !== 'builtin') {
+if (typeof builtin === 'object' && builtin !== null) {
+  const choice = wanted()
   // A trace is to be of everything.
   if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined) {
     install()
   } else {
-    watch(wait(choice === 'auto'), choice === 'auto')
+    watch(wait(choice !== 'ours'), choice !== 'ours')
   }
 }

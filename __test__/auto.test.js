@@ -8,7 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
-const { auto, change, judged, seen, verdicts, warm } = require('./support/auto.js')
+const { auto, change, judged, seen, verdicts, warm, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { memoryGroup } = require('./support/limits.js')
 const { linux } = require('./support/processes.js')
@@ -108,11 +108,12 @@ if (linux) {
   test('a module that this engine refuses is found out once, and never loads it again', async (t) => {
     const cache = folder(t)
     const code = `new WebAssembly.Module(${read(legacy)}); tell(hasAddon())`
-    const first = await auto(code, { cache, env: JUDGED })
+    const first = await auto(code, { cache, env: { ...JUDGED, ...withoutShim(t) } })
     t.is(first.told, false)
     t.like(first.verdicts[0], { engine: 'builtin', basis: 'refused' })
+    t.is(first.verdicts[0].codes, undefined)
     t.regex(first.verdicts[0].reason, /^legacy exceptions at byte \d+$/)
-    const second = await auto(code, { cache, env: { ...JUDGED, NODE_DEBUG: 'wasm-compile-cache' } })
+    const second = await auto(code, { cache, env: { ...JUDGED, ...withoutShim(t), NODE_DEBUG: 'wasm-compile-cache' } })
     t.is(second.told, false)
     t.regex(second.stderr, /verdict bytes \(128 kB\): the built-in engine compiles: legacy exceptions at byte \d+/)
     t.deepEqual(second.seen, [])
@@ -347,7 +348,8 @@ test('WASM_COMPILE_CACHE_ENGINE, install({ engine }) and the option of a call sa
   const env = { WASM_COMPILE_CACHE_FINISH: '0' }
   const tiers = `tell([typeof WebAssembly.Module.tier, String(WebAssembly.Module).includes('[native code]')])`
   t.deepEqual((await auto(tiers, { cache, env })).told, ['function', false])
-  t.deepEqual((await auto(tiers, { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'builtin' } })).told, ['undefined', true])
+  t.deepEqual((await auto(tiers, { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'builtin' } })).told, ['function', false])
+  t.is((await auto(run(), { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'builtin' } })).told[0], 'builtin')
   t.is((await auto(run(), { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'ours' } })).told[0], 'baseline')
   const wrong = await auto(tiers, { cache, env: { ...env, WASM_COMPILE_CACHE_ENGINE: 'fast' } })
   t.deepEqual(wrong.told, ['function', false])
@@ -360,7 +362,8 @@ test('WASM_COMPILE_CACHE_ENGINE, install({ engine }) and the option of a call sa
     const bytes = ${read(file)}
     const before = WebAssembly
     pack.install({ engine: 'builtin' })
-    const none = WebAssembly === before
+    const builtin = WebAssembly.Module.tier(new WebAssembly.Module(bytes, { cache: false }))
+    pack.uninstall()
     pack.install({ engine: 'ours' })
     const ours = WebAssembly.Module.tier(new WebAssembly.Module(bytes, { cache: false }))
     pack.uninstall()
@@ -369,7 +372,7 @@ test('WASM_COMPILE_CACHE_ENGINE, install({ engine }) and the option of a call sa
     const asked = ['ours', 'auto', 'builtin'].map((engine) => [WebAssembly, pack].map(({ Module }) => Module.tier(new Module(bytes, { engine, cache: false }))))
     const named = pack.Module.tier(new pack.Module(bytes, { cache: false }))
     pack.uninstall()
-    tell([codes, none, ours, byDefault, asked, named, WebAssembly === before])`,
+    tell([codes, builtin, ours, byDefault, asked, named, WebAssembly === before])`,
     { cache, env, flags: [] }
   )
   t.deepEqual(calls.told, [
@@ -377,7 +380,7 @@ test('WASM_COMPILE_CACHE_ENGINE, install({ engine }) and the option of a call sa
       ['TypeError', 'ERR_INVALID_ARG_TYPE'],
       ['TypeError', 'ERR_INVALID_ARG_VALUE'],
     ],
-    true,
+    'builtin',
     'baseline',
     'builtin',
     [

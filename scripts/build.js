@@ -15,6 +15,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { spawn, spawnSync } = require('node:child_process')
 const { seconds } = require('./run.js')
+const shim = require('./shim.js')
 
 const ROOT = path.join(__dirname, '..')
 const BINARY = 'wasm-compile-cache'
@@ -171,6 +172,8 @@ async function build({ profile = 'release', target, outputDir = ROOT, cargoArgs 
     const library = await cargo(['--profile', profile, ...args, ...(target === undefined ? [] : ['--target', target])], target)
     place(library, path.join(outputDir, `${BINARY}.${platformName(target)}.node`))
   }
+  // Those of another platform are built there.
+  if (target === undefined) for (const problem of shim.build(addonPath(outputDir))) console.warn(problem)
   if (fs.existsSync(NAPI_CLI)) await writeLoader()
   writeBundles()
 }

@@ -49,10 +49,18 @@ const BUNDLES = [
     has: [
       ...['folder', 'memory', 'run', 'sample', 'seen', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
       ...['permission', 'started'].map((file) => `process/${file}.js`),
+      'code/host.js',
     ],
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },
+  {
+    name: 'native.js',
+    has: ['process/addon.js', 'cache/environment.js', 'cache/quantities.js', 'front/trial.js'],
+    isClosed: true,
+    start: 'module.exports = { load: fromLib }',
+  },
+  { name: 'code.js', has: ['code/revive.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   {
     name: 'judging.js',
     has: ['detached', 'judging', 'orphans'].map((file) => `process/${file}.js`),
@@ -67,11 +75,12 @@ const BUNDLES = [
   },
   {
     name: 'engine.js',
-    has: ['api.js', 'api/drop-in.js', 'cache/quantities.js', 'process/grounds.js'],
+    has: ['api.js', 'api/drop-in.js', 'process/grounds.js'],
     isOfRealm: true,
     start: 'module.exports = { load: fromLib, loaded }',
   },
   { name: 'finish.js', has: ['process/finish.js'], start: "fromLib('process/finish.js')" },
+  { name: 'compile-v8.js', has: ['process/compile-v8.js'], start: "fromLib('process/compile-v8.js')" },
   { name: 'judge.js', has: ['process/judge.js'], start: "fromLib('process/judge.js')" },
   { name: 'probe.js', has: ['cli/probe.js'], start: "fromLib('cli/probe.js')" },
   { name: 'cli.js', has: ['cli/main.js'], start: "fromLib('cli/main.js')", first: '#!/usr/bin/env node' },

@@ -21,6 +21,8 @@ const PLATFORMS = [
   'darwin-arm64',
   'win32-x64-msvc',
 ]
+/** Binary interfaces of the Nodes that are supported, each of which has an addon of its own for V8's code. */
+const ABIS = [115, 127, 137, 147]
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE', 'LICENSE-SINGLEPASS']
 const MEBIBYTE = 1 << 20
 
@@ -76,6 +78,7 @@ function checkMain(release) {
     'scripts/install.js',
     'scripts/build.js',
     'scripts/run.js',
+    'scripts/shim.js',
     ...below('src'),
     ...['store', 'engine'].flatMap((name) => [`crates/${name}/Cargo.toml`, ...below(`crates/${name}/src`)]),
     'crates/engine/build.rs',
@@ -105,7 +108,8 @@ function checkPlatform(platform, release) {
   }
   if (!release) return
   const { names } = packed(directory)
-  const allowed = ['package.json', 'README.md', wanted.main, ...LICENCES]
+  const shims = os === 'win32' ? [] : ABIS.map((number) => wanted.main.replace('.', `.v8-${number}.`))
+  const allowed = ['package.json', 'README.md', wanted.main, ...shims, ...LICENCES]
   for (const file of allowed) expect(names.includes(file), `${name}: ${file} is missing`)
   for (const file of names) expect(allowed.includes(file), `${name}: ${file} does not belong into the tarball`)
 }

@@ -24,6 +24,7 @@ const LARGE = [
   'killed',
   'operators',
   'spec',
+  'v8-code',
   'workers',
 ]
 

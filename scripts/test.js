@@ -49,6 +49,7 @@ const EVERY_NODE = [
   'start',
   'streaming',
   'units',
+  'v8-code',
 ]
 
 /** What the baseline's compiler can change. */

@@ -253,6 +253,38 @@ pub fn array_buffer(env: Env, bytes: &[u8]) -> Result<Value> {
     Ok(buffer)
 }
 
+/// An `ArrayBuffer` that has these bytes, and frees them when it is collected or detached. Copied where the host forbids that.
+pub fn array_buffer_of(env: Env, bytes: Vec<u8>) -> Result<Value> {
+    unsafe extern "C" fn finalize(_: Env, _: *mut c_void, bytes: *mut c_void) {
+        // SAFETY: `bytes` came from `Box::into_raw` below, and Node-API finalises once.
+        drop(unsafe { Box::from_raw(bytes.cast::<Vec<u8>>()) });
+    }
+    if bytes.is_empty() {
+        return array_buffer(env, &bytes);
+    }
+    let mut bytes = Box::new(bytes);
+    let (data, length) = (bytes.as_mut_ptr(), bytes.len());
+    let bytes = Box::into_raw(bytes);
+    let mut buffer = ptr::null_mut();
+    // SAFETY: the data lives until the finaliser is called, which fits it; both pointers are writable.
+    let status = unsafe {
+        sys::napi_create_external_arraybuffer(
+            env,
+            data.cast(),
+            length,
+            Some(finalize),
+            bytes.cast(),
+            &mut buffer,
+        )
+    };
+    if status == sys::Status::napi_ok {
+        return Ok(buffer);
+    }
+    // SAFETY: Node-API did not take it.
+    let bytes = unsafe { Box::from_raw(bytes) };
+    array_buffer(env, &bytes)
+}
+
 /// A type that JavaScript holds as an external.
 pub trait Native: 'static {
     /// Tells the types apart.

@@ -30,6 +30,7 @@ mod stack_trace;
 mod stopping;
 mod table;
 mod thrown;
+mod v8;
 mod waiting;
 
 use napi::bindgen_prelude::Object;
@@ -60,5 +61,6 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     stack_trace::register(&exports);
     features::register(&exports);
     judge::register(&exports);
+    v8::register(&exports);
     Ok(())
 }

@@ -5,7 +5,8 @@ const { execFile } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
 
-const { environment } = require('./commands.js')
+const { addonPath } = require('../../scripts/build.js')
+const { environment, folder } = require('./commands.js')
 const { mentioning, over } = require('./processes.js')
 const { REGISTER, ROOT } = require('./programs.js')
 
@@ -87,4 +88,22 @@ function warm(cache, ...files) {
   })
 }
 
-module.exports = { auto, change, judged, seen, verdicts, warm }
+/** The environment of a program whose addon has none beside it that gives and takes V8's code. */
+function withoutShim(t) {
+  const addon = addonFile()
+  const file = path.join(folder(t), path.basename(addon))
+  fs.symlinkSync(addon, file)
+  return { NAPI_RS_NATIVE_LIBRARY_PATH: file }
+}
+
+/** The addon that is tested. */
+const addonFile = () => process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? addonPath()
+
+/** The addon through which V8 gives and takes code. */
+const shimFile = () =>
+  path.join(
+    path.dirname(addonFile()),
+    path.basename(addonFile()).replace(/^wasm-compile-cache\./, `wasm-compile-cache.v8-${process.versions.modules}.`)
+  )
+
+module.exports = { addonFile, auto, change, judged, seen, shimFile, verdicts, warm, withoutShim }

@@ -22,12 +22,16 @@ async function pack(directory, into) {
   return path.join(into, JSON.parse(stdout)[0].filename)
 }
 
-/** The platform's package, put together as a release does: its folder, the addon under test, the licences. */
+/** The platform's package, put together as a release does: its folder, the addon under test with those for V8's code, the licences. */
 async function packPlatform(folder) {
   const name = platformName()
   const staged = path.join(folder, name)
   fs.cpSync(path.join(ROOT, 'npm', name), staged, { recursive: true })
-  fs.copyFileSync(process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? addonPath(), addonPath(staged))
+  const addon = process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? addonPath()
+  const isNative = (file) => file.endsWith(path.basename(addon).replace(/^[^.]*/, ''))
+  for (const file of fs.readdirSync(path.dirname(addon)).filter(isNative)) {
+    fs.copyFileSync(path.join(path.dirname(addon), file), path.join(staged, file))
+  }
   for (const licence of LICENCES) fs.copyFileSync(path.join(ROOT, licence), path.join(staged, licence))
   return pack(staged, folder)
 }

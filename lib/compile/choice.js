@@ -8,6 +8,8 @@ const { leaveBytes } = require('../front/seen.js')
 const kept = require('../front/state.js')
 const { choose, forget } = require('../front/verdicts.js')
 const { builtin } = require('../process/native.js')
+const { compiles } = require('../process/realm.js')
+const { revive } = require('../code/revive.js')
 
 /** Small modules, and those that import one of these, may have to follow an instance of ours: what they were made of is kept. */
 const SMALL = 131072 // bytes
@@ -17,7 +19,7 @@ function emit({ engine, reason }, size, source) {
   events.emit({ name: 'verdict', dur: 0, source, bytes: size, engine, reason })
 }
 
-const leave = (name, bytes, options) => leaveBytes(name, bytes, options.native, options.native)
+const leave = (choice, bytes, options) => leaveBytes(choice, bytes, options.native, options.native)
 
 /**
  * @param {Uint8Array} bytes
@@ -28,19 +30,32 @@ function optionsForOurs(bytes, options) {
   const { engine, native, standard } = options
   if (engine === 'ours') return options
   // Imports that the built-in engine resolves itself are nothing that it would have to be told.
-  if (engine === 'builtin' || standard !== undefined) return undefined
-  const choice = choose(bytes, native)
+  if (standard !== undefined) return undefined
+  const choice = choose(bytes, native, engine === 'builtin' || undefined)
   emit(choice, bytes.length, native.source)
   if (choice.engine === 'ours') return { ...options, native: { ...native, cachedOnly: true } }
-  if (choice.name !== undefined && choice.known === undefined) leave(choice.name, bytes, options)
+  if (choice.isAsked) leave(choice, bytes, options)
   return undefined
+}
+
+/**
+ * A module of the built-in engine's, of V8's own code.
+ *
+ * @param {Uint8Array} bytes for which {@link optionsForOurs} gave nothing
+ * @param {object} options as ./options.js reads them
+ * @returns {object | undefined} undefined where V8 has to compile
+ */
+function revived(bytes, { engine, native, standard }) {
+  if (standard !== undefined || !compiles) return undefined
+  const choice = choose(bytes, native, engine === 'builtin' || undefined)
+  return choice.hasCode ? revive(bytes, choice, native, builtin) : undefined
 }
 
 /** The artifact that was to be there is not: what is known of the module is of no use any more. */
 function missed(bytes, options) {
-  const { name } = choose(bytes, options.native)
-  forget(name)
-  leave(name, bytes, options)
+  const choice = choose(bytes, options.native)
+  forget(choice.name)
+  leave(choice, bytes, options)
 }
 
 /** Notes a module of the built-in's own. */
@@ -50,4 +65,4 @@ function keep(module, bytes) {
   return { module }
 }
 
-module.exports = { keep, missed, optionsForOurs }
+module.exports = { keep, missed, optionsForOurs, revived }

@@ -41,6 +41,8 @@ function engage() {
   return !isAbsent
 }
 
+const ABOUT = { partition: DEFAULTS.partition, source: '' }
+
 /** Options of ours; all but `engine` are read there. */
 const OPTIONS = ['engine', 'partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
 
@@ -55,23 +57,31 @@ const leave = (error, fn) => (state.isEngaged ? ours().leaving : leaving)(error,
 const hasOptions = (options) => isObject(options) && OPTIONS.some((name) => options[name] !== undefined)
 
 /**
- * Whether this package's engine is to see what a program compiles. Where not, nothing of it is loaded.
+ * Who makes a module of what a program compiles. Until that is this package's engine, nothing of it is loaded.
  *
  * @param {unknown} source
  * @param {unknown} options
+ * @returns {'ours' | 'builtin' | object} an object: the built-in engine, whose code was kept; as ./verdicts.js gives it
  */
-function concernsUs(source, options) {
-  if (state.isEngaged) return true
-  if (hasOptions(options)) return engage()
-  if (!(lengthOf(source) >= DEFAULTS.minSize)) return false
+function makerOf(source, options) {
+  if (state.isEngaged) return 'ours'
+  if (hasOptions(options)) return engage() ? 'ours' : 'builtin'
+  if (!(lengthOf(source) >= DEFAULTS.minSize)) return 'builtin'
   const bytes = bytesOf(source)
   const choice = verdicts().choose(bytes, DEFAULTS)
-  if (choice.engine === 'ours') return engage()
+  if (choice.engine === 'ours') return engage() ? 'ours' : 'builtin'
   require('./tell.js').tell(choice, bytes.length, '')
-  if (choice.name !== undefined && choice.known === undefined) {
-    seen().leaveBytes(choice.name, bytes, { source: '', partition: '' }, DEFAULTS)
-  }
-  return false
+  if (choice.isAsked) seen().leaveBytes(choice, bytes, { source: '', partition: '' }, DEFAULTS)
+  // The standard's own options shape the code.
+  return choice.hasCode && !isObject(options) ? choice : 'builtin'
+}
+
+/** A module of the built-in's, of V8's own code; undefined where V8 has to compile. */
+function revived(source, maker) {
+  if (maker === 'builtin' || !realm.compiles) return undefined
+  const module = require('../code/revive.js').revive(bytesOf(source), maker, ABOUT, builtin)
+  if (module !== undefined) keep(module)
+  return module
 }
 
 /** Whether the value is a module of ours, or may be one; the built-in refuses what is none at all. */
@@ -123,14 +133,27 @@ async function compiled(promise, bytes) {
 
 async function instantiated(promise, bytes) {
   const result = await promise
-  if (bytes !== undefined) keep(result.module, bytes)
+  keep(result.module, bytes)
   return result
+}
+
+/** As the built-in does it when it has compiled. */
+async function instantiatedLater(module, importObject) {
+  try {
+    await undefined
+    return { module, instance: await builtin.instantiate(module, importObject) }
+  } catch (error) {
+    throw leave(error, operations.instantiate) // node-do-not-add-exception-line
+  }
 }
 
 // Defaults keep `length` at 1, and methods have no [[Construct]], as in the built-in namespace.
 const operations = {
   compile(bytes, options = undefined) {
-    if (concernsUs(bytes, options)) return apply(ours().operations.compile, this, arguments)
+    const maker = makerOf(bytes, options)
+    if (maker === 'ours') return apply(ours().operations.compile, this, arguments)
+    const module = revived(bytes, maker)
+    if (module !== undefined) return compiled(module)
     const copy = smallOf(bytes)?.slice()
     const promise = apply(builtin.compile, builtin, arguments)
     return copy === undefined ? promise : compiled(promise, copy)
@@ -145,10 +168,12 @@ const operations = {
   },
 
   instantiate(source, importObject = undefined, options = undefined) {
-    if (isObject(source) && bytesOf(source) === undefined ? concernsUsAsModule(source) : concernsUs(source, options)) {
-      return apply(ours().operations.instantiate, this, arguments)
-    }
+    const isModule = isObject(source) && bytesOf(source) === undefined
+    const maker = isModule ? (concernsUsAsModule(source) ? 'ours' : 'builtin') : makerOf(source, options)
+    if (maker === 'ours') return apply(ours().operations.instantiate, this, arguments)
     notFresh(importObject)
+    const module = revived(source, maker)
+    if (module !== undefined) return instantiatedLater(module, importObject)
     const copy = smallOf(source)?.slice()
     const promise = apply(builtin.instantiate, builtin, arguments)
     return copy === undefined ? promise : instantiated(promise, copy)
@@ -192,7 +217,11 @@ const classes = {
   Module: function Module(bytes, options = undefined) {
     try {
       if (new.target === undefined) return apply(builtin.Module, undefined, arguments)
-      if (concernsUs(bytes, options)) return ours().newModule(arguments, this)
+      const maker = makerOf(bytes, options)
+      if (maker === 'ours') return ours().newModule(arguments, this)
+      const made = revived(bytes, maker)
+      if (made !== undefined && new.target === classes.Module) return made
+      // V8 has the code, if there was any.
       const module = make('Module', arguments, new.target)
       keep(module, smallOf(bytes))
       return module

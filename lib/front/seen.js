@@ -10,7 +10,8 @@ const fs = require('node:fs')
 const { locate, replace, seenModule, seenRun } = require('./folder.js')
 const { available } = require('./memory.js')
 const { littleIn, runOf } = require('./run.js')
-const { write } = require('./verdicts.js')
+const { readCurrent, write } = require('./verdicts.js')
+const host = require('../code/host.js')
 const started = require('../process/started.js')
 
 const SOON = 5000 // ms: no command any more
@@ -40,7 +41,8 @@ const writtenAt = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeM
  *
  * @param {string} name
  * @param {(file: string) => void} put writes it
- * @param {object} facts {size, source, partition, names} `names`: under which it is to be known
+ * @param {object} facts {size, source, partition, names, isBuiltin} `names`: under which it is to be known; `isBuiltin`: by V8's
+ *   code alone
  * @param {{cache: number, finish: boolean}} options
  */
 function leave(name, put, facts, options) {
@@ -65,9 +67,16 @@ function leave(name, put, facts, options) {
   }
 }
 
-/** Bytes that the program still has. */
-function leaveBytes(name, bytes, { source, partition }, options) {
-  leave(name, (file) => replace(file, bytes), { size: bytes.length, source, partition, names: [name] }, options)
+/**
+ * Bytes that the program still has.
+ *
+ * @param {{name: string, isBuiltin: boolean}} choice as ./verdicts.js gives it
+ * @param {Uint8Array} bytes
+ * @param {{source: string, partition: string}} about
+ * @param {{cache: number, finish: boolean}} options
+ */
+function leaveBytes({ name, isBuiltin }, bytes, { source, partition }, options) {
+  leave(name, (file) => replace(file, bytes), { size: bytes.length, source, partition, names: [name], isBuiltin }, options)
 }
 
 function wait() {
@@ -111,10 +120,20 @@ function withdraw() {
 }
 
 function forgo(little, run) {
-  for (const [name, { names, ...facts }] of left) {
-    write(names, { ...facts, run, ...little })
+  for (const [name, { names, isBuiltin: _isBuiltin, ...facts }] of left) {
+    const known = readCurrent(name)
+    // It is known, and V8's code was to be found out.
+    if (known === undefined) write(names, { ...facts, run, ...little })
+    else write(names, { ...known, codes: { ...known.codes, [host.tag()]: { reason: little.reason } } })
     fs.rmSync(seenModule(name), { force: true })
   }
+}
+
+/** What has to be repeated where V8's code is made: flags of V8 shape it, and are among those of Node. */
+function v8() {
+  const { environment } = started
+  const given = [...(environment.NODE_OPTIONS ?? '').split(' '), ...process.execArgv]
+  return { tag: host.isThere() ? host.tag() : undefined, flags: given.filter((flag) => flag.startsWith('--')) }
 }
 
 function hand(run) {
@@ -123,7 +142,7 @@ function hand(run) {
     withdraw()
     return
   }
-  for (const [name, facts] of left) replace(seenRun(name), JSON.stringify({ ...facts, run }))
+  for (const [name, facts] of left) replace(seenRun(name), JSON.stringify({ ...facts, run, ...v8() }))
   startJudge()
 }
 

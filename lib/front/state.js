@@ -7,6 +7,9 @@ const util = require('node:util')
 
 const KEY = Symbol.for('wasm-compile-cache.front')
 
+/** As ../process/started.js has it, which is in a file that small modules do not need. */
+const { environment } = process[Symbol.for('wasm-compile-cache.started')] ?? { environment: process.env }
+
 if (util[KEY] === undefined) {
   const state = {
     /** Whether objects of ours may exist. Until then, all that a program has is the built-in's. */
@@ -18,6 +21,8 @@ if (util[KEY] === undefined) {
     taken: 0,
     /** Tables, globals and tags of the program that no instance has met -> the descriptor that they were made of. */
     fresh: new WeakMap(),
+    /** Whether the user wants the built-in engine for everything: what is to be known then is its code. */
+    isBuiltin: environment.WASM_COMPILE_CACHE_ENGINE === 'builtin',
     /** Whether the program suspends stacks (JSPI), which the built-in engine alone can. */
     isSuspending: false,
     /** What it suspends by: functions that are imported so. */

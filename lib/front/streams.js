@@ -8,10 +8,10 @@ const fs = require('node:fs')
 const { isObject } = require('../api/dictionary.js')
 const { locate, seenModule } = require('./folder.js')
 const ours = require('./ours.js')
-const { builtin } = require('../process/realm.js')
+const { builtin, compiles } = require('../process/realm.js')
 const { sample, sampleAddress } = require('./sample.js')
 const { leave } = require('./seen.js')
-const { state } = require('./state.js')
+const { keep, state } = require('./state.js')
 const { tell } = require('./tell.js')
 const { choose, chooseByAddress, write } = require('./verdicts.js')
 
@@ -91,12 +91,12 @@ class Copy {
     const { known } = choice
     tell(choice, this.#size, sourceOf(address))
     // It was known, by another address or as bytes.
-    if (known !== undefined) write(names.slice(1), known)
+    if (known !== undefined && !choice.isAsked) write(names.slice(1), known)
     else {
       leave(
         name,
         (file) => fs.renameSync(this.#file, file),
-        { size: this.#size, source: sourceOf(address), partition, names },
+        { size: this.#size, source: sourceOf(address), partition, names, isBuiltin: choice.isBuiltin },
         options
       )
     }
@@ -133,21 +133,33 @@ async function decide(response, options) {
     // Made by the program, which has the bytes already.
     const bytes = new Uint8Array(await response.clone().arrayBuffer())
     const choice = choose(bytes, options)
-    if (choice.engine === 'builtin' && choice.name !== undefined && choice.known === undefined) {
+    if (choice.isAsked) {
       const copy = Copy.begin(options)
       copy?.append(bytes)
       copy?.end('', options)
     }
-    return { response, isOurs: choice.engine === 'ours' }
+    return { response, choice }
   }
   const choice = chooseByAddress(response.url, options)
-  if (choice !== undefined) {
+  if (choice !== undefined && !choice.isAsked) {
     if (choice.engine === 'builtin') tell(choice, 0, sourceOf(response.url))
-    return { response, isOurs: choice.engine === 'ours' }
+    return { response, choice }
   }
   if (isSecret(response)) return { response }
   if (ReadableStream.from === undefined || Math.min(locate().access, options.cache) < 2) return { response }
   return { response: respond(response, ReadableStream.from(passing(response.body, response.url, options))) }
+}
+
+/** What Node compiles; it refuses the others. */
+const isWasm = ({ headers }) => headers.get('content-type') === 'application/wasm'
+
+/** A module of V8's own code, once all bytes have come; else the same response anew. */
+async function revived(response, choice, { partition }) {
+  const bytes = new Uint8Array(await response.arrayBuffer())
+  const about = { partition, source: sourceOf(response.url), url: response.url }
+  const module = require('../code/revive.js').revive(bytes, choice, about, builtin)
+  if (module !== undefined) keep(module)
+  return { module, response: module === undefined ? respond(response, bytes) : undefined }
 }
 
 async function stream(name, list, options, engage) {
@@ -155,9 +167,15 @@ async function stream(name, list, options, engage) {
   const rest = Array.prototype.slice.call(list, 1)
   // Whatever else is a source to this package's engine.
   if (state.isEngaged || (!isResponse(source) && engage())) return ours().operations[name](source, ...rest)
-  const { response, isOurs } = isResponse(source) ? await decide(source, options) : { response: source }
-  if (state.isEngaged || (isOurs && engage())) return ours().operations[name](response, ...rest)
-  return apply(builtin[name], builtin, [response, ...rest])
+  const { response, choice } = isResponse(source) ? await decide(source, options) : { response: source }
+  if (state.isEngaged || (choice?.engine === 'ours' && engage())) return ours().operations[name](response, ...rest)
+  // The standard's own options, which shape the code, come last.
+  const isPlain = name === 'compileStreaming' ? !isObject(rest[0]) : !isObject(rest[1])
+  if (!choice?.hasCode || !isPlain || !isWasm(response) || !compiles) return apply(builtin[name], builtin, [response, ...rest])
+  const { module, response: anew } = await revived(response, choice, options)
+  if (module === undefined) return apply(builtin[name], builtin, [anew, ...rest])
+  if (name === 'compileStreaming') return module
+  return { module, instance: await builtin.instantiate(module, rest[0]) }
 }
 
 module.exports = {

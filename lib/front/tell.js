@@ -16,4 +16,4 @@ function tell({ engine, reason }, bytes, source) {
   if (isHeard()) require('../events/events.js').emit({ name: 'verdict', dur: 0, source, bytes, engine, reason })
 }
 
-module.exports = { tell }
+module.exports = { isHeard, tell }

@@ -16,6 +16,7 @@ const { available } = require('./memory.js')
 const { littleIn, runOf } = require('./run.js')
 const { sample, sampleAddress } = require('./sample.js')
 const { state } = require('./state.js')
+const host = require('../code/host.js')
 
 const FORMAT = 1
 const DAY = 24 * 60 * 60 * 1000 // ms
@@ -43,7 +44,11 @@ const VOID = {
   use: ({ node, v8 }) => node !== process.version || v8 !== process.versions.v8,
   failed: ({ made }) => Date.now() - made > DAY,
   memory: ({ needed }) => available() >= needed,
+  chosen: () => false,
 }
+
+/** Modules that stay on the built-in engine, and that V8's own code may serve. */
+const CODED = ['refused', 'imports', 'use', 'chosen']
 
 const isCurrent = (verdict) =>
   verdict.format === FORMAT &&
@@ -64,12 +69,15 @@ function read(name) {
   }
 }
 
-/** The verdict that is in force; undefined where there is none. */
+/** What the file says now, if that is in force. */
+function readCurrent(name) {
+  const verdict = read(name)
+  return verdict !== undefined && verdict !== null && isCurrent(verdict) ? verdict : undefined
+}
+
+/** The verdict that is in force in this process; undefined where there is none. */
 function look(name) {
-  if (!found.has(name)) {
-    const verdict = read(name)
-    found.set(name, verdict !== undefined && verdict !== null && isCurrent(verdict) ? verdict : undefined)
-  }
+  if (!found.has(name)) found.set(name, readCurrent(name))
   return found.get(name)
 }
 
@@ -103,30 +111,85 @@ function write(names, verdict) {
   }
 }
 
-const builtin = (reason, name) => ({ engine: 'builtin', reason, name, known: undefined })
+const ASKED_FOR = 'the built-in engine is asked for'
+
+const builtin = (reason, name = undefined, isBuiltin = false) => ({
+  engine: 'builtin',
+  reason,
+  name,
+  known: undefined,
+  isAsked: name !== undefined,
+  isBuiltin,
+  hasCode: false,
+})
 
 /**
  * The engine for some bytes.
  *
  * @param {Uint8Array} bytes
  * @param {{partition: string, minSize: number, cache: number}} options as ../compile/options.js reads them
- * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object}} `name`: by which it is known;
- *   undefined where nothing is to be found out
+ * @param {boolean} [isBuiltin] the built-in's, whichever is the better one: what is to be known is its code
+ * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isBuiltin: boolean, hasCode: boolean}}
+ *   `name`: by which it is known; `isAsked`: whether something is to be found out; `hasCode`: whether V8's code was kept
  */
-function choose(bytes, { partition, minSize, cache }) {
+function choose(bytes, { partition, minSize, cache }, isBuiltin = state.isBuiltin) {
   if (bytes.length < minSize) return builtin('smaller than minSize')
-  if (state.isSuspending) return builtin('stack switching (JSPI)')
   const { access } = locate()
   if (Math.min(access, cache) === 0) return builtin('no cache')
-  return chooseByName(sample(bytes.length, (from, to) => bytes.subarray(from, to), partition))
+  const name = sample(bytes.length, (from, to) => bytes.subarray(from, to), partition)
+  return chooseByName(name, isBuiltin || state.isSuspending)
 }
 
-function chooseByName(name) {
+function chooseByName(name, isBuiltin) {
+  if (isBuiltin && !host.isThere()) return builtin(ASKED_FOR)
   const known = look(name)
-  if (known === undefined) return builtin('not known yet', name)
-  if (known.engine === 'ours') used.set(name, known)
-  else if (known.basis === 'little') reconsider(name, known)
-  return { engine: known.engine, reason: known.reason, name, known }
+  if (known === undefined || (known.basis === 'chosen' && !isBuiltin)) return builtin('not known yet', name, isBuiltin)
+  if (known.engine === 'ours' && !isBuiltin) {
+    used.set(name, known)
+    return { engine: 'ours', reason: known.reason, name, known, isAsked: false, isBuiltin, hasCode: false }
+  }
+  if (known.basis === 'little') reconsider(name, known)
+  const code = codeOf(known, isBuiltin)
+  const hasCode = code?.bytes !== undefined
+  if (hasCode) follow(name, known)
+  const ground = known.engine === 'ours' ? ASKED_FOR : known.reason
+  const reason = code?.reason === undefined ? ground : `${ground}; ${code.reason}`
+  return { engine: 'builtin', reason, name, known, isAsked: code === undefined, isBuiltin, hasCode }
+}
+
+const NO_CODE = {}
+
+/** What is known of V8's code of a module for this V8 and its flags; undefined where that is to be found out. */
+function codeOf({ basis, codes = NO_CODE }, isBuiltin) {
+  const isWanted = isBuiltin ? basis !== 'little' : CODED.includes(basis)
+  return isWanted && host.isThere() ? codes[host.tag()] : NO_CODE
+}
+
+/** Runs on V8's code, and what they took: ./trial.js. */
+function follow(name, known) {
+  if (followed.has(name)) return
+  if (followed.size === 0) process.on('exit', judgeRuns)
+  followed.set(name, known)
+}
+
+const followed = new Map()
+
+/** Whether V8's code was worth it, as far as this run can say. */
+function judgeRuns() {
+  try {
+    const { withRun } = require('./trial.js')
+    const run = runOf()
+    for (const [name, verdict] of followed) {
+      const tag = host.tag()
+      const news = withRun({ run: verdict.run, runs: verdict.codes[tag].runs }, run)
+      if (news === undefined || locate().access !== 2) continue
+      const { isWorse, runs, times } = news
+      const code = isWorse ? { reason: `its code took ${times}`, runs } : { ...verdict.codes[tag], runs }
+      write([name], { ...verdict, codes: { ...verdict.codes, [tag]: code } })
+    }
+  } catch {
+    // They stay as they are.
+  }
 }
 
 /**
@@ -148,8 +211,18 @@ function reconsider(name, known) {
 /** The engine for what comes from an address; undefined where nothing is known of it. */
 function chooseByAddress(address, { partition, cache }) {
   if (Math.min(locate().access, cache) === 0) return undefined
-  const choice = chooseByName(sampleAddress(address, partition))
+  const choice = chooseByName(sampleAddress(address, partition), state.isBuiltin || state.isSuspending)
   return choice.known === undefined ? undefined : choice
+}
+
+/** V8's code that a verdict speaks of is not there, or not taken: it is to be found out again. */
+function forgetCode(name) {
+  const known = found.get(name)
+  if (known?.codes === undefined) return
+  const { [host.tag()]: _gone, ...codes } = known.codes
+  followed.delete(name)
+  found.set(name, { ...known, codes })
+  if (locate().access === 2) write([name], found.get(name))
 }
 
 /** The artifact that a verdict speaks of is not there: the module is not known any more. */
@@ -159,11 +232,14 @@ function forget(name) {
 }
 
 module.exports = {
+  CODED,
   available,
   choose,
   chooseByAddress,
   forget,
+  forgetCode,
   list,
+  readCurrent,
   inUse: () => [...used].filter(([, { engine }]) => engine === 'ours'),
   write,
 }

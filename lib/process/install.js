@@ -8,6 +8,7 @@ const { inherit, namespace } = require('../api/inheritance.js')
 const { environment } = require('../cache/environment.js')
 const { readEngine } = require('../compile/options.js')
 const realm = require('./realm.js')
+const { state } = require('../front/state.js')
 
 const { installed, original } = realm
 
@@ -32,8 +33,9 @@ const own = () => [namespace, realm.front].find((one) => installed.includes(one)
  */
 function install(options = undefined) {
   const engine = readEngine(options, 'install()') ?? environment.engine
-  if (engine === 'builtin' || own() !== undefined) return
-  const value = engine === 'auto' ? (realm.front = front().fill({})) : namespace
+  if (own() !== undefined) return
+  state.isBuiltin = engine === 'builtin'
+  const value = engine === 'ours' ? namespace : (realm.front = front().fill({}))
   installed.push(value)
   inherit(value)
   putInForce(value)
@@ -47,6 +49,7 @@ function uninstall() {
   // Somebody else's replacement, put over ours or before us, is not ours to remove.
   const untouched = isOurs(globalThis.WebAssembly)
   installed.splice(installed.indexOf(value), 1)
+  state.isBuiltin = environment.engine === 'builtin'
   if (value !== namespace) front().release()
   inherit(installed.at(-1))
   hooks().uninstall()

@@ -7,6 +7,8 @@
 //
 // now   without waiting for the machine to have nothing else to do
 //
+// What stays on the built-in engine is compiled by V8, in processes of their own (./judge-v8.js).
+//
 // Promise: it ends, and takes no more memory than there was when it began. native.judge() blocks this thread, so a worker
 // thread watches: a module that takes too long, or too much, gets the verdict that says so, and ends the process the hard
 // way; those behind it wait for the next one. It writes nothing to stdio.
@@ -19,8 +21,9 @@ const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 const { locate } = require('../front/folder.js')
 const { available } = require('../front/memory.js')
 const { estimate } = require('../front/seen.js')
-const { write } = require('../front/verdicts.js')
+const { CODED, readCurrent, write } = require('../front/verdicts.js')
 const { formatSize } = require('../cache/quantities.js')
+const { codeOfV8 } = require('./judge-v8.js')
 const { grounds } = require('./grounds.js')
 
 const LIMIT = 10 * 60 * 1000 // ms of CPU a module
@@ -39,7 +42,7 @@ function* waiting() {
 
 /** What the process that left the module said of it; nothing where it was killed. */
 function factsOf(name) {
-  const facts = { source: '', partition: '', names: [name], run: undefined }
+  const facts = { source: '', partition: '', names: [name], run: undefined, isBuiltin: false, tag: undefined, flags: [] }
   try {
     return { ...facts, ...JSON.parse(fs.readFileSync(path.join(folder, `${name}.json`), 'utf8')) }
   } catch {
@@ -54,7 +57,7 @@ function done({ name, file }) {
 
 function decide({ facts, ...module }, verdict) {
   const { names, source, partition, run, size } = facts
-  write(names, { source, partition, size, run, ...verdict })
+  write(names, { source, partition, size, ...(run === undefined ? {} : { run }), ...verdict })
   done(module)
 }
 
@@ -84,24 +87,43 @@ function watch() {
   }, EVERY)
 }
 
-function judge(native, module, watcher) {
-  const size = fs.statSync(module.file).size
-  module.facts.size = size
-  const [needed, room] = [estimate(size), available()]
+/** What our engine makes of a module, as a verdict; undefined while another process compiles it. */
+function judgeOurs(native, { file, facts }, room, watcher) {
+  watcher.postMessage({ module: { file, facts }, limit: Math.floor(0.8 * room) + process.memoryUsage.rss() })
+  const outcome = native.judge(file, facts.source, facts.partition)
+  watcher.postMessage(null)
+  return outcome.code === 'EBUSY' ? undefined : grounds(outcome, facts)
+}
+
+/** What is known already, where V8's code alone is to be found out. */
+function given(known, { isBuiltin }) {
+  if (isBuiltin) return known ?? { engine: 'builtin', basis: 'chosen', reason: 'the built-in engine is asked for' }
+  return known?.engine === 'builtin' && known.basis !== 'chosen' && CODED.includes(known.basis) ? known : undefined
+}
+
+async function judge(native, module, watcher) {
+  const { facts } = module
+  facts.size = fs.statSync(module.file).size
+  const [needed, room] = [estimate(facts.size), available()]
   if (needed > room) {
     decide(module, memory(needed, `compiling it takes some ${formatSize(needed)} of memory, and ${formatSize(room)} are free`))
     return
   }
-  watcher.postMessage({ module, limit: Math.floor(0.8 * room) + process.memoryUsage.rss() })
-  const outcome = native.judge(module.file, module.facts.source, module.facts.partition)
-  watcher.postMessage(null)
+  const known = readCurrent(module.name)
+  const verdict = given(known, facts) ?? judgeOurs(native, module, room, watcher)
   // Another process makes the artifact: the next run of the module is told to leave it again.
-  if (outcome.code === 'EBUSY') done(module)
-  else decide(module, grounds(outcome, module.facts))
+  if (verdict === undefined) {
+    done(module)
+    return
+  }
+  const isCoded = facts.isBuiltin || (verdict.engine === 'builtin' && CODED.includes(verdict.basis))
+  const code = isCoded ? await codeOfV8(native, module, room) : undefined
+  const codes = code === undefined ? known?.codes : { ...known?.codes, ...code }
+  decide(module, { ...verdict, ...(codes === undefined ? {} : { codes }) })
 }
 
 /** All that waits, and what comes meanwhile. */
-function judgeAll(native) {
+async function judgeAll(native) {
   const watcher = new Worker(__filename, { stdin: false, stdout: true, stderr: true })
   watcher.unref()
   for (let any = true; any;) {
@@ -110,7 +132,7 @@ function judgeAll(native) {
     for (const module of waiting()) {
       any = true
       try {
-        judge(native, module, watcher)
+        await judge(native, module, watcher)
       } catch {
         // It went while it was looked at, or its name is not to be removed.
         done(module)
@@ -121,7 +143,7 @@ function judgeAll(native) {
   native.cacheRecordCounts()
 }
 
-function main() {
+async function main() {
   try {
     os.setPriority(os.constants.priority.PRIORITY_LOW)
   } catch {
@@ -136,14 +158,8 @@ function main() {
     return
   }
   native.rest(process.argv[2] !== 'now')
-  judgeAll(native)
+  await judgeAll(native)
 }
 
 if (!isMainThread) watch()
-else {
-  try {
-    main()
-  } finally {
-    process.exit(0)
-  }
-}
+else main().finally(() => process.exit(0))

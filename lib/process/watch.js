@@ -9,23 +9,13 @@
 const { inUse, write } = require('../front/verdicts.js')
 const { formatDuration } = require('../cache/quantities.js')
 const { compilingIn, runOf } = require('../front/run.js')
+const { SMALL, withRun } = require('../front/trial.js')
 
 /** What each costs more than V8's own, in ms (docs/performance.md). */
 const COSTS = { calls: 60e-6, imports: 90e-6, exceptions: 3e-3, instances: 0.2 }
 
-/** So much is no reason. */
-const SMALL = 50 // ms
-
 /** What V8 takes to compile lazily, in ms for a byte of a module, at least. */
 const LAZY = 5e-6
-
-/** Runs of one command that are compared, and how long they may be to say something of compiling. */
-const RUNS = 3
-const LONG = 60_000 // ms
-
-/** Ours has to be better than this of the built-in's time; where it is worse than that, nothing more has to be seen. */
-const ENOUGH = 0.95
-const BAD = 1.2
 
 const count = (value) => Math.round(value).toLocaleString('en')
 
@@ -44,24 +34,18 @@ function objectionOfCrossings(verdict, crossings, wall) {
 }
 
 /** The verdict with one more run; undefined where it says nothing new. */
-function withRun(verdict, { argv, wall }) {
-  const { run, runs = [] } = verdict
-  if (run === undefined || run.argv !== argv || wall > LONG || runs.length >= RUNS) return undefined
-  const all = [...runs, wall]
-  const best = Math.min(...all)
-  const times = `${formatDuration(best)} for ${formatDuration(run.wall)}`
-  const isWorse = all.length === RUNS ? best > ENOUGH * run.wall : wall > BAD * run.wall + 2 * SMALL
-  if (isWorse) {
-    return { engine: 'builtin', basis: 'use', reason: `ours took ${times}`, runs: all }
-  }
-  return { runs: all, reason: times }
+function withThisRun(verdict, run) {
+  const news = withRun(verdict, run)
+  if (news === undefined) return undefined
+  const { isWorse, runs, times } = news
+  return isWorse ? { engine: 'builtin', basis: 'use', reason: `ours took ${times}`, runs } : { runs, reason: times }
 }
 
 /** Looks at what this process used. */
 function watch(native) {
   for (const [name, verdict] of inUse()) {
     const run = runOf()
-    const news = objectionOfCrossings(verdict, native.crossings(), run.wall) ?? withRun(verdict, run)
+    const news = objectionOfCrossings(verdict, native.crossings(), run.wall) ?? withThisRun(verdict, run)
     if (news !== undefined) write([name], { ...verdict, ...news })
   }
 }

@@ -12,6 +12,7 @@ mod fetched;
 mod file;
 mod fingerprint;
 mod finisher;
+mod host;
 mod judge;
 mod keeping;
 mod kit;
@@ -29,6 +30,7 @@ mod singlepass;
 mod storage;
 mod streaming;
 mod turn;
+mod v8;
 
 pub use code::{Code, Loaded, Tier, pieces_of_code};
 pub use compile::compile_bytes;
@@ -40,6 +42,7 @@ pub use finisher::{
     Finisher, finish_spooled, hand_off_at_exit, main_thread_hands_off,
     wait_for as wait_for_finisher,
 };
+pub use host::Host;
 pub use judge::{Judged, Judgement, claim_judge, judge, release_judge};
 pub use keeping::{Keeping, wait_kept};
 pub use kit::{Kit, kit};
@@ -49,10 +52,12 @@ pub use options::{CacheMode, CompileOptions, Fetched};
 pub use positions::{Position, declaration_near, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{by_token, release, token};
-pub use rest::rest;
+pub use rest::{end_with, rest};
 pub use scheduler::compile_aside;
 pub use storage::{
     Configuration, Difference, Explanation, Failure, ImportError, access, configure, environment,
     explain, import, key, locate, must_be_cached, opened, reconfigure, record_counts,
 };
 pub use streaming::StreamCompile;
+pub use turn::{count_as_own, is_open};
+pub use v8::{HostCode, NoCode, find_host_code, refuse_host_code, store_host_code};

@@ -14,6 +14,24 @@ pub fn rest(waits: bool) {
     }
 }
 
+/// Ends this process with the one that has started it, whose id is `parent`: a process that is stopped could not look.
+/// Whether it will; where there is no such thing, it ends by itself.
+pub fn end_with(parent: u32) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let kill = Some(rustix::process::Signal::KILL);
+        let is_set = rustix::process::set_parent_process_death_signal(kill).is_ok();
+        // It may have ended before.
+        let now = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
+        is_set && now == i32::try_from(parent).ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = parent;
+        true
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn give_way() {
     for thread in threads() {

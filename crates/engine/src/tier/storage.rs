@@ -12,7 +12,7 @@ use wasm_compile_cache_store::{
 
 use super::fingerprint::fingerprint as current_fingerprint;
 use super::options::{CacheMode, CompileOptions};
-use super::{engine, exit, scheduler};
+use super::{engine, exit, host, scheduler};
 use crate::error::Forbidden;
 use crate::trace::Span;
 
@@ -404,6 +404,10 @@ pub fn explain(hash: [u8; 32], size: u64, options: &CompileOptions) -> Option<Ex
 }
 
 fn differences(cached: &[(String, String)]) -> Vec<Difference> {
+    if host::is_hosts(cached) {
+        let engine = |name: &str| name.to_owned();
+        return vec![(engine("engine"), engine("v8"), engine(engine::NAME))];
+    }
     let current = fingerprint();
     let value_in = |name: &str| {
         let found = cached.iter().find(|(known, _)| known == name);

@@ -1,0 +1,78 @@
+'use strict'
+
+// The built-in engine of this process: what its code depends on, and the addon through which it gives and takes code
+// (../../src/v8.cc). That one is for one version of Node's binary interface, and for Node alone; where there is none that
+// fits, nothing is kept of what V8 compiles.
+
+const path = require('node:path')
+
+const { environment } = require('../process/started.js')
+
+const { release, versions, platform, arch } = process
+
+/** Other programs that have V8 in them have another one, or another way to load addons. */
+const isNode = release?.name === 'node' && ['electron', 'bun', 'deno', 'nw'].every((name) => versions[name] === undefined)
+
+/** Files of the addon, beside which the shim is: as ../process/addon.js looks for it, without loading it. */
+function* addons() {
+  const named = environment.NAPI_RS_NATIVE_LIBRARY_PATH
+  if (named) {
+    yield named
+    return
+  }
+  const names = platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
+  for (const name of names) {
+    for (const request of [`../wasm-compile-cache.${name}.node`, `wasm-compile-cache-${name}`]) {
+      try {
+        yield require.resolve(request)
+      } catch {
+        // Not installed.
+      }
+    }
+  }
+}
+
+/** As scripts/shim.js names it. */
+const shimOf = (addon) =>
+  path.join(
+    path.dirname(addon),
+    path.basename(addon).replace(/^wasm-compile-cache\./, `wasm-compile-cache.v8-${versions.modules}.`)
+  )
+
+let file
+
+/** The shim's file; undefined where there is none for this Node. */
+function find() {
+  const fs = require('node:fs')
+  const found = isNode ? [...addons()].map(shimOf).find((name) => fs.existsSync(name)) : undefined
+  file = { name: found }
+}
+
+/** Whether V8's code may be had. Nothing is loaded. */
+function isThere() {
+  if (file === undefined) find()
+  return file.name !== undefined
+}
+
+let shim
+
+/** The shim; undefined where it cannot be loaded: built for another Node, or without a symbol that it needs. */
+function load() {
+  if (shim === undefined) {
+    try {
+      shim = isThere() ? require(file.name) : null
+    } catch {
+      shim = null
+      file = {}
+    }
+  }
+  return shim ?? undefined
+}
+
+/** V8's version, flags and processor in one number. A program may change flags. */
+const tag = () => `${require('node:v8').cachedDataVersionTag()}`
+
+/** What the code depends on beside a module's bytes. */
+const describe = () => ({ version: versions.v8, tag: tag(), target: `${platform}-${arch}` })
+
+module.exports = { describe, isThere, load, tag }
