@@ -60,7 +60,7 @@ const BUNDLES = [
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },
-  { name: 'code.js', has: ['code/revive.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'code.js', has: ['code/calls.js', 'code/revive.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   {
     name: 'judging.js',
     has: ['detached', 'judging', 'orphans'].map((file) => `process/${file}.js`),

@@ -3,6 +3,8 @@
 // Builds src/v8.cc, through which V8 gives and takes code: an addon for each version of Node's binary interface whose headers
 // are here, beside the addon it belongs to. Without a C++ compiler or headers there is none, and V8's code is not cached.
 //
+//   node scripts/shim.js <addon>
+//
 // Node built-ins alone, because packages that are installed from source run it.
 
 const { spawnSync } = require('node:child_process')
@@ -64,3 +66,9 @@ function build(addon) {
 }
 
 module.exports = { build }
+
+if (require.main === module) {
+  const problems = build(path.resolve(process.argv[2]))
+  for (const problem of problems) console.error(problem)
+  process.exitCode = problems.length > 0 ? 1 : 0
+}

@@ -63,7 +63,6 @@ function load() {
       shim = isThere() ? require(file.name) : null
     } catch {
       shim = null
-      file = {}
     }
   }
   return shim ?? undefined

@@ -4,12 +4,18 @@
 // engine is loaded. ../front/namespace.js asks before.
 
 const events = require('../events/events.js')
-const { leaveBytes } = require('../front/seen.js')
+const { leaveBytes, note } = require('../front/seen.js')
 const kept = require('../front/state.js')
 const { choose, forget } = require('../front/verdicts.js')
 const { builtin } = require('../process/native.js')
 const { compiles } = require('../process/realm.js')
 const { revive } = require('../code/revive.js')
+
+/** V8 knows which functions of a module are called whose bytes were left. */
+function noteAs(module, bytes, { engine, native }) {
+  const { name } = choose(bytes, native, engine === 'builtin' || undefined)
+  if (name !== undefined) note(name, module)
+}
 
 /** Small modules, and those that import one of these, may have to follow an instance of ours: what they were made of is kept. */
 const SMALL = 131072 // bytes
@@ -59,7 +65,10 @@ function missed(bytes, options) {
 }
 
 /** Notes a module of the built-in's own. */
-function keep(module, bytes) {
+function keep(module, bytes, options = undefined) {
+  // It may have been left by this thread, which is not asked again for its name.
+  if (options !== undefined && options.engine !== 'ours') noteAs(module, bytes, options)
+
   const mayFollow = bytes.length < SMALL || builtin.Module.imports(module).some(({ kind }) => SHARED.has(kind))
   kept.keep(module, mayFollow ? bytes : undefined)
   return { module }

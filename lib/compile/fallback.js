@@ -86,7 +86,7 @@ const asks = ({ code }, bytes, options) => (REASONS[code]?.(options.native) ?? f
  */
 function compileThere(bytes, options, where) {
   try {
-    return choice.keep(choice.revived(bytes, options) ?? new builtin.Module(bytes, options.standard), bytes)
+    return choice.keep(choice.revived(bytes, options) ?? new builtin.Module(bytes, options.standard), bytes, options)
   } catch (theirs) {
     throw inTheNameOf(where, theirs)
   }
@@ -96,7 +96,7 @@ function compileThere(bytes, options, where) {
 async function compileThereLater(bytes, options, where) {
   const copy = bytes.slice()
   try {
-    return choice.keep(choice.revived(copy, options) ?? (await builtin.compile(copy, options.standard)), copy)
+    return choice.keep(choice.revived(copy, options) ?? (await builtin.compile(copy, options.standard)), copy, options)
   } catch (theirs) {
     throw inTheNameOf(where, theirs)
   }

@@ -4,6 +4,7 @@
 //
 //   <cache>/seen/<name>.wasm       a module that ran on the built-in engine and is not known; for ../process/judge.js
 //   <cache>/seen/<name>.json       what is known of the run
+//   <cache>/seen/<name>.calls.tmp  which of its functions were called (../code/calls.js)
 //   <cache>/verdicts/<name>.json   which engine is the better one for it, and why
 //
 // Nothing here is trusted: a verdict chooses between two engines that give the same results, and code is found by the hash
@@ -87,5 +88,6 @@ module.exports = {
   /** @param {string} name as ./sample.js gives it */
   seenModule: (name) => inFolder('seen', `${name}.wasm`),
   seenRun: (name) => inFolder('seen', `${name}.json`),
+  seenBudgets: (name) => inFolder('seen', `${name}.calls.tmp`),
   verdictFile: (name) => inFolder('verdicts', `${name}.json`),
 }

@@ -61,7 +61,7 @@ const hasOptions = (options) => isObject(options) && OPTIONS.some((name) => opti
  *
  * @param {unknown} source
  * @param {unknown} options
- * @returns {'ours' | 'builtin' | object} an object: the built-in engine, whose code was kept; as ./verdicts.js gives it
+ * @returns {'ours' | 'builtin' | object} an object: the built-in engine, whose code was kept or is to be; as ./verdicts.js gives it
  */
 function makerOf(source, options) {
   if (state.isEngaged) return 'ours'
@@ -71,17 +71,23 @@ function makerOf(source, options) {
   const choice = verdicts().choose(bytes, DEFAULTS)
   if (choice.engine === 'ours') return engage() ? 'ours' : 'builtin'
   require('./tell.js').tell(choice, bytes.length, '')
-  if (choice.isAsked) seen().leaveBytes(choice, bytes, { source: '', partition: '' }, DEFAULTS)
+  if (choice.isAsked) seen().leaveBytes(choice, bytes, ABOUT, DEFAULTS)
   // The standard's own options shape the code.
-  return choice.hasCode && !isObject(options) ? choice : 'builtin'
+  return (choice.hasCode || choice.isAsked) && !isObject(options) ? choice : 'builtin'
 }
 
 /** A module of the built-in's, of V8's own code; undefined where V8 has to compile. */
 function revived(source, maker) {
-  if (maker === 'builtin' || !realm.compiles) return undefined
+  if (!maker.hasCode || !realm.compiles) return undefined
   const module = require('../code/revive.js').revive(bytesOf(source), maker, ABOUT, builtin)
-  if (module !== undefined) keep(module)
+  if (module !== undefined) made(module, undefined, maker)
   return module
+}
+
+/** Notes a module that the built-in engine has made. */
+function made(module, bytes, maker) {
+  keep(module, bytes)
+  if (maker.isAsked) seen().note(maker.name, module)
 }
 
 /** Whether the value is a module of ours, or may be one; the built-in refuses what is none at all. */
@@ -125,15 +131,15 @@ function hasPlainPrototype(object) {
 
 // ── Operations ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-async function compiled(promise, bytes) {
+async function compiled(promise, bytes, maker) {
   const module = await promise
-  keep(module, bytes)
+  made(module, bytes, maker)
   return module
 }
 
-async function instantiated(promise, bytes) {
+async function instantiated(promise, bytes, maker) {
   const result = await promise
-  keep(result.module, bytes)
+  made(result.module, bytes, maker)
   return result
 }
 
@@ -153,10 +159,10 @@ const operations = {
     const maker = makerOf(bytes, options)
     if (maker === 'ours') return apply(ours().operations.compile, this, arguments)
     const module = revived(bytes, maker)
-    if (module !== undefined) return compiled(module)
+    if (module !== undefined) return compiled(module, undefined, maker)
     const copy = smallOf(bytes)?.slice()
     const promise = apply(builtin.compile, builtin, arguments)
-    return copy === undefined ? promise : compiled(promise, copy)
+    return copy === undefined && !maker.isAsked ? promise : compiled(promise, copy, maker)
   },
 
   validate(bytes, _options = undefined) {
@@ -176,7 +182,7 @@ const operations = {
     if (module !== undefined) return instantiatedLater(module, importObject)
     const copy = smallOf(source)?.slice()
     const promise = apply(builtin.instantiate, builtin, arguments)
-    return copy === undefined ? promise : instantiated(promise, copy)
+    return copy === undefined && !maker.isAsked ? promise : instantiated(promise, copy, maker)
   },
 }
 
@@ -219,11 +225,11 @@ const classes = {
       if (new.target === undefined) return apply(builtin.Module, undefined, arguments)
       const maker = makerOf(bytes, options)
       if (maker === 'ours') return ours().newModule(arguments, this)
-      const made = revived(bytes, maker)
-      if (made !== undefined && new.target === classes.Module) return made
+      const found = revived(bytes, maker)
+      if (found !== undefined && new.target === classes.Module) return found
       // V8 has the code, if there was any.
       const module = make('Module', arguments, new.target)
-      keep(module, smallOf(bytes))
+      made(module, smallOf(bytes), maker)
       return module
     } catch (error) {
       throw leave(error, classes.Module) // node-do-not-add-exception-line

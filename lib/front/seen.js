@@ -7,7 +7,7 @@
 
 const fs = require('node:fs')
 
-const { locate, replace, seenModule, seenRun } = require('./folder.js')
+const { locate, replace, seenBudgets, seenModule, seenRun } = require('./folder.js')
 const { available } = require('./memory.js')
 const { littleIn, runOf } = require('./run.js')
 const { readCurrent, write } = require('./verdicts.js')
@@ -79,6 +79,23 @@ function leaveBytes({ name, isBuiltin }, bytes, { source, partition }, options) 
   leave(name, (file) => replace(file, bytes), { size: bytes.length, source, partition, names: [name], isBuiltin }, options)
 }
 
+/** The module that was made of what was left: V8 knows which of its functions are called. */
+function note(name, module) {
+  const facts = left.get(name)
+  if (facts !== undefined) made.set(name, new WeakRef(module))
+}
+
+const made = new Map()
+
+/** Leaves what V8 knows, where its code is to be made. */
+function leaveBudgets(name) {
+  const module = made.get(name)?.deref()
+  const shim = module === undefined ? undefined : host.load()
+  if (shim === undefined) return
+  const budgets = require('../code/calls.js').budgetsOf(shim, module)
+  if (budgets !== undefined) replace(seenBudgets(name), budgets)
+}
+
 function wait() {
   if (timer !== undefined) return
   timer = setTimeout(takeUp, SOON, {}).unref()
@@ -106,6 +123,7 @@ function takeUp({ isEarly = false, isLate = false }) {
   process.removeListener('exit', atExit)
   timer = undefined
   left.clear()
+  made.clear()
 }
 
 /** Nobody will come for it: the next run leaves it again. */
@@ -124,7 +142,11 @@ function forgo(little, run) {
     const known = readCurrent(name)
     // It is known, and V8's code was to be found out.
     if (known === undefined) write(names, { ...facts, run, ...little })
-    else write(names, { ...known, codes: { ...known.codes, [host.tag()]: { reason: little.reason } } })
+    else {
+      const tag = host.tag()
+      const code = { ...(known.codes?.[tag] ?? { reason: little.reason }), isPartial: false }
+      write(names, { ...known, codes: { ...known.codes, [tag]: code } })
+    }
     fs.rmSync(seenModule(name), { force: true })
   }
 }
@@ -142,8 +164,11 @@ function hand(run) {
     withdraw()
     return
   }
-  for (const [name, facts] of left) replace(seenRun(name), JSON.stringify({ ...facts, run, ...v8() }))
+  for (const [name, facts] of left) {
+    leaveBudgets(name)
+    replace(seenRun(name), JSON.stringify({ ...facts, run, ...v8() }))
+  }
   startJudge()
 }
 
-module.exports = { estimate, leave, leaveBytes }
+module.exports = { estimate, leave, leaveBytes, note }

@@ -10,7 +10,7 @@ const { locate, seenModule } = require('./folder.js')
 const ours = require('./ours.js')
 const { builtin, compiles } = require('../process/realm.js')
 const { sample, sampleAddress } = require('./sample.js')
-const { leave } = require('./seen.js')
+const { leave, note } = require('./seen.js')
 const { keep, state } = require('./state.js')
 const { tell } = require('./tell.js')
 const { choose, chooseByAddress, write } = require('./verdicts.js')
@@ -71,15 +71,17 @@ class Copy {
     return bytes
   }
 
-  /** All of `address` has come. */
+  /** All of `address` has come. @returns the name under which it was left, if it was */
   end(address, options) {
-    if (this.#fd === undefined) return
+    if (this.#fd === undefined) return undefined
     try {
-      if (this.#size >= options.minSize) this.#leave(address, options)
+      return this.#size >= options.minSize ? this.#leave(address, options) : undefined
     } catch {
       // It runs as it does without us.
+      return undefined
+    } finally {
+      this.drop()
     }
-    this.drop()
   }
 
   #leave(address, options) {
@@ -91,15 +93,17 @@ class Copy {
     const { known } = choice
     tell(choice, this.#size, sourceOf(address))
     // It was known, by another address or as bytes.
-    if (known !== undefined && !choice.isAsked) write(names.slice(1), known)
-    else {
-      leave(
-        name,
-        (file) => fs.renameSync(this.#file, file),
-        { size: this.#size, source: sourceOf(address), partition, names, isBuiltin: choice.isBuiltin },
-        options
-      )
+    if (known !== undefined && !choice.isAsked) {
+      write(names.slice(1), known)
+      return undefined
     }
+    leave(
+      name,
+      (file) => fs.renameSync(this.#file, file),
+      { size: this.#size, source: sourceOf(address), partition, names, isBuiltin: choice.isBuiltin },
+      options
+    )
+    return name
   }
 }
 
@@ -111,7 +115,7 @@ function respond(response, body) {
   return Object.defineProperty(other, 'url', { value: url })
 }
 
-async function* passing(body, address, options) {
+async function* passing(body, address, options, left) {
   const copy = Copy.begin(options)
   let isWhole = false
   try {
@@ -121,13 +125,14 @@ async function* passing(body, address, options) {
     }
     isWhole = true
   } finally {
-    if (isWhole) copy?.end(address, options)
+    if (isWhole) left.name = copy?.end(address, options)
     else copy?.drop()
   }
 }
 
 /** What the built-in gets in the place of a response, or that this package's engine is to have it. */
 async function decide(response, options) {
+  const left = {}
   if (!response.ok || response.bodyUsed || response.body === null) return { response }
   if (response.url === '') {
     // Made by the program, which has the bytes already.
@@ -136,9 +141,9 @@ async function decide(response, options) {
     if (choice.isAsked) {
       const copy = Copy.begin(options)
       copy?.append(bytes)
-      copy?.end('', options)
+      left.name = copy?.end('', options)
     }
-    return { response, choice }
+    return { response, choice, left }
   }
   const choice = chooseByAddress(response.url, options)
   if (choice !== undefined && !choice.isAsked) {
@@ -147,7 +152,7 @@ async function decide(response, options) {
   }
   if (isSecret(response)) return { response }
   if (ReadableStream.from === undefined || Math.min(locate().access, options.cache) < 2) return { response }
-  return { response: respond(response, ReadableStream.from(passing(response.body, response.url, options))) }
+  return { response: respond(response, ReadableStream.from(passing(response.body, response.url, options, left))), left }
 }
 
 /** What Node compiles; it refuses the others. */
@@ -167,15 +172,22 @@ async function stream(name, list, options, engage) {
   const rest = Array.prototype.slice.call(list, 1)
   // Whatever else is a source to this package's engine.
   if (state.isEngaged || (!isResponse(source) && engage())) return ours().operations[name](source, ...rest)
-  const { response, choice } = isResponse(source) ? await decide(source, options) : { response: source }
+  const { response, choice, left } = isResponse(source) ? await decide(source, options) : { response: source }
   if (state.isEngaged || (choice?.engine === 'ours' && engage())) return ours().operations[name](response, ...rest)
+  const given = await made(name, response, rest, choice, options)
+  if (left?.name !== undefined) note(left.name, given.module ?? given)
+  return given
+}
+
+/** What the built-in makes of a response. */
+async function made(name, response, rest, choice, options) {
+  const [isCompile, compile] = [name === 'compileStreaming', (one) => apply(builtin[name], builtin, [one, ...rest])]
   // The standard's own options, which shape the code, come last.
-  const isPlain = name === 'compileStreaming' ? !isObject(rest[0]) : !isObject(rest[1])
-  if (!choice?.hasCode || !isPlain || !isWasm(response) || !compiles) return apply(builtin[name], builtin, [response, ...rest])
+  const isPlain = !isObject(rest[isCompile ? 0 : 1])
+  if (!choice?.hasCode || !isPlain || !isWasm(response) || !compiles) return compile(response)
   const { module, response: anew } = await revived(response, choice, options)
-  if (module === undefined) return apply(builtin[name], builtin, [anew, ...rest])
-  if (name === 'compileStreaming') return module
-  return { module, instance: await builtin.instantiate(module, rest[0]) }
+  if (module === undefined) return compile(anew)
+  return isCompile ? module : { module, instance: await builtin.instantiate(module, rest[0]) }
 }
 
 module.exports = {

@@ -9,11 +9,12 @@
 // Promise: a wrong verdict costs time, and cannot make a result wrong. Nothing here throws.
 
 const fs = require('node:fs')
+const { isDeepStrictEqual } = require('node:util')
 const path = require('node:path')
 
 const { locate, replace, verdictFile } = require('./folder.js')
 const { available } = require('./memory.js')
-const { littleIn, runOf } = require('./run.js')
+const { compilingIn, littleIn, runOf } = require('./run.js')
 const { sample, sampleAddress } = require('./sample.js')
 const { state } = require('./state.js')
 const host = require('../code/host.js')
@@ -154,7 +155,8 @@ function chooseByName(name, isBuiltin) {
   if (hasCode) follow(name, known)
   const ground = known.engine === 'ours' ? ASKED_FOR : known.reason
   const reason = code?.reason === undefined ? ground : `${ground}; ${code.reason}`
-  return { engine: 'builtin', reason, name, known, isAsked: code === undefined, isBuiltin, hasCode }
+  const isAsked = code === undefined || code.isPartial === true
+  return { engine: 'builtin', reason, name, known, isAsked, isBuiltin, hasCode }
 }
 
 const NO_CODE = {}
@@ -174,6 +176,21 @@ function follow(name, known) {
 
 const followed = new Map()
 
+/** As often functions are added that other runs call. */
+const ROUNDS = 3
+
+/** V8 has compiled much if it was more than this of what it compiled without the code. */
+const MUCH = 0.3
+
+/** What this run says of V8's code. */
+function news({ run: first }, { runs, rounds, isPartial }, run, withRun) {
+  const compared = withRun({ run: first, runs }, run)
+  if (compared?.isWorse) return { bytes: undefined, reason: `its code took ${compared.times}`, runs: compared.runs }
+  // V8 compiled much in spite of it, by a run that calls other functions.
+  const isMuch = rounds < ROUNDS && littleIn(run) === undefined && compilingIn(run) > MUCH * (compilingIn(first ?? run) ?? 0)
+  return { ...(compared === undefined ? {} : { runs: compared.runs }), ...(isMuch || isPartial ? { isPartial: isMuch } : {}) }
+}
+
 /** Whether V8's code was worth it, as far as this run can say. */
 function judgeRuns() {
   try {
@@ -181,11 +198,10 @@ function judgeRuns() {
     const run = runOf()
     for (const [name, verdict] of followed) {
       const tag = host.tag()
-      const news = withRun({ run: verdict.run, runs: verdict.codes[tag].runs }, run)
-      if (news === undefined || locate().access !== 2) continue
-      const { isWorse, runs, times } = news
-      const code = isWorse ? { reason: `its code took ${times}`, runs } : { ...verdict.codes[tag], runs }
-      write([name], { ...verdict, codes: { ...verdict.codes, [tag]: code } })
+      const code = { ...verdict.codes[tag], ...news(verdict, verdict.codes[tag], run, withRun) }
+      if (locate().access === 2 && !isDeepStrictEqual(code, verdict.codes[tag])) {
+        write([name], { ...verdict, codes: { ...verdict.codes, [tag]: code } })
+      }
     }
   } catch {
     // They stay as they are.

@@ -1,20 +1,25 @@
 'use strict'
 
-// The processes in which ./judge.js has V8 compile: all of a module, by its optimizing compiler; and then, in another one,
-// take the code again.
+// The processes in which ./judge-v8.js has V8 compile a module, by its optimizing compiler; and then, in another one, take the
+// code again.
 //
-//   node dist/compile-v8.js compile|take <wasm> <code> <judge> [<flag>...]
+//   node dist/compile-v8.js name|compile|take <wasm> <folder> <judge> <profile> [<flag>...]
 //
-// wasm, code   files: the module, and its code, which `compile` writes
-// judge        the id of the process that has started this one, and with which it ends
-// flag         of V8 or Node, as the program had it whose module it is: V8's shape the code
+// wasm      the module's file
+// folder    with `calls`, what is known of the functions that were called (../code/calls.js), and `before`, those that were
+//           called in earlier runs; `compile` writes `code` and `sample` there
+// judge     the id of the process that has started this one, and with which it ends
+// profile   the name that V8 has for a file that says which functions to optimise, as `name` has it say; '-' for all of them
+// flag      of V8 or Node, as the program had it whose module it is: V8's shape the code
 //
-// Both try a module of their own first, whose results are known; a V8 that does not pass gets no code. What they print is for
-// the judge: a line break when they may be stopped, {tag, ms, problem}. They write no other file than the code's.
+// `compile` and `take` try a module of their own first, whose results are known; a V8 that does not pass gets no code. What they
+// print is for the judge: a line break when they may be stopped, {tag, ms, called, problem} in the last line.
 
 const fs = require('node:fs')
+const path = require('node:path')
 const v8 = require('node:v8')
 
+const { calledIn, pack, unpack } = require('../code/calls.js')
 const host = require('../code/host.js')
 const native = require('./addon.js')
 
@@ -30,69 +35,114 @@ function isRight(module) {
   return run(10) === 160
 }
 
-/**
- * Flags that have V8 compile everything at once, with its optimizing compiler. From V8 13 on, that one inlines by what was
- * called before, and fails where nothing was.
- */
-function flags() {
-  const version = Number.parseInt(process.versions.v8, 10)
-  return [
-    'liftoff',
-    'wasm-lazy-compilation',
-    'wasm-dynamic-tiering',
-    ...(version >= 13 ? ['wasm-inlining'] : []),
-    ...(version >= 14 ? ['wasm-inlining-call-indirect'] : []),
-  ]
-}
+/** From V8 13 on the optimizing compiler inlines by what was called before, and may fail where nothing was. */
+const INLINING = [
+  [13, 'wasm-inlining'],
+  [14, 'wasm-inlining-call-indirect'],
+]
+const VERSION = Number.parseInt(process.versions.v8, 10)
+const inlining = INLINING.filter(([since]) => VERSION >= since).map(([, flag]) => flag)
 
-const set = (prefix) => flags().forEach((flag) => v8.setFlagsFromString(`--${prefix}${flag}`))
+/** Everything at once, by the optimizing compiler. */
+const ALL = ['liftoff', 'wasm-lazy-compilation', 'wasm-dynamic-tiering', ...inlining].map((flag) => [flag, false])
+
+/** What the profile names, and nothing else. */
+const PROFILE = [['experimental-wasm-pgo-from-file', true], ...['wasm-dynamic-tiering', ...inlining].map((flag) => [flag, false])]
+
+const set = (flags, isOn) => flags.forEach(([flag, wanted]) => v8.setFlagsFromString(`--${wanted === isOn ? '' : 'no-'}${flag}`))
 
 /** The number that V8 has of its flags is in the code. */
-async function withFlags(action) {
+async function withFlags(flags, action) {
   const before = host.tag()
   // A compile does not keep every Node alive.
   const alive = setInterval(() => {}, 1 << 30)
-  set('no-')
+  set(flags, true)
   try {
     return await action()
   } finally {
-    set('')
+    set(flags, false)
     clearInterval(alive)
     if (host.tag() !== before) fail("V8's flags cannot be set back")
   }
 }
 
 function fail(problem) {
-  process.stdout.write(JSON.stringify({ problem }))
+  process.stdout.write(`\n${JSON.stringify({ problem })}`)
   process.exit(1)
 }
 
-async function compile(shim, wasm, code) {
-  const bytes = fs.readFileSync(wasm)
-  const [sample, module] = await withFlags(() => Promise.all([SAMPLE, bytes].map((all) => WebAssembly.compile(all))))
-  const compiled = [sample, module].map((one) => shim.serialize(one))
-  if (!isRight(sample) || compiled.includes(undefined)) fail('V8 gives no code')
-  ;[sampleOf(code), code].forEach((file, index) => fs.writeFileSync(file, new Uint8Array(compiled[index]), { mode: 0o600 }))
+/** V8 says what it would call the file. */
+function name(bytes) {
+  return withFlags(PROFILE, () => new WebAssembly.Module(bytes))
 }
 
-const sampleOf = (code) => `${code}.sample`
+/** Which functions were called, in any run; undefined where that is not known. */
+function called(bytes) {
+  if (!fs.existsSync('calls')) return undefined
+  const now = calledIn(bytes, fs.readFileSync('calls'))
+  if (now === undefined || !fs.existsSync('before')) return now
+  const before = unpack(fs.readFileSync('before', 'latin1'), now.length)
+  return now.map((one, index) => one | before[index])
+}
 
-/** How long it takes, in ms. */
-function take(shim, wasm, code) {
+const cpu = () => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e3
+}
+
+const LOOK = 250 // ms
+const QUIET = 4
+
+/** When V8's compiler threads have nothing left to do: they do not say so. What they have not done then, is not in the code. */
+async function compilersRest() {
+  let [before, quiet] = [cpu(), 0]
+  while (quiet < QUIET) {
+    await new Promise((resolve) => setTimeout(resolve, LOOK))
+    const now = cpu()
+    quiet = now - before < LOOK / 10 ? quiet + 1 : 0
+    before = now
+  }
+}
+
+/** What V8's format has for a function: that it was called, and optimised. There is no feedback before them. */
+const profileOf = (functions) => Uint8Array.from([0, ...functions.map((one) => 3 * one)])
+
+async function compile(shim, bytes, profile) {
+  const functions = profile === '-' ? undefined : called(bytes)
+  const sample = await withFlags(ALL, () => WebAssembly.compile(SAMPLE))
+  let module
+  if (functions === undefined) module = await withFlags(ALL, () => WebAssembly.compile(bytes))
+  else {
+    fs.writeFileSync(profile, profileOf(functions))
+    module = await withFlags(PROFILE, async () => {
+      const made = new WebAssembly.Module(bytes)
+      await compilersRest()
+      return made
+    })
+  }
+  const compiled = { sample: shim.serialize(sample), code: shim.serialize(module) }
+  if (!isRight(sample) || Object.values(compiled).includes(undefined)) fail('V8 gives no code')
+  for (const [file, code] of Object.entries(compiled)) fs.writeFileSync(file, new Uint8Array(code))
+  return { called: functions === undefined ? undefined : pack(functions) }
+}
+
+function take(shim, bytes) {
   const { HAS_FUNCTION, give, isNodes } = require('../code/revive.js')
   if (!HAS_FUNCTION && !isNodes()) fail("another addon has Node's place")
-  const sample = give(shim, SAMPLE, fs.readFileSync(sampleOf(code)), '', WebAssembly)
+  const sample = give(shim, SAMPLE, fs.readFileSync('sample'), '', WebAssembly)
   if (sample === undefined || !isRight(sample)) fail('V8 does not take what it gave')
-  const [bytes, given] = [wasm, code].map((file) => fs.readFileSync(file))
-  const { byteLength } = given
+  const code = fs.readFileSync('code')
+  const { byteLength } = code
   const since = performance.now()
-  const module = give(shim, bytes, given, '', WebAssembly)
+  const module = give(shim, bytes, code, '', WebAssembly)
   const ms = performance.now() - since
   if (module === undefined || shim.serialize(module)?.byteLength !== byteLength) fail('V8 does not take what it gave')
-  return ms
+  return { ms }
 }
 
-async function main([what, wasm, code, judge, ...given]) {
+const TASKS = { name: (_, bytes) => name(bytes), compile, take }
+
+async function main([what, wasm, folder, judge, profile, ...given]) {
   if (!native.endWith(Number(judge))) return
   // From now on it may be stopped.
   process.stdout.write('\n')
@@ -100,8 +150,10 @@ async function main([what, wasm, code, judge, ...given]) {
   for (const flag of given) v8.setFlagsFromString(flag)
   const shim = host.load()
   if (shim === undefined) fail('there is no shim for this Node')
-  const ms = what === 'compile' ? await compile(shim, wasm, code) : take(shim, wasm, code)
-  process.stdout.write(JSON.stringify({ tag: host.tag(), ms }))
+  const bytes = fs.readFileSync(path.resolve(wasm))
+  process.chdir(folder)
+  const found = await TASKS[what](shim, bytes, profile)
+  process.stdout.write(`\n${JSON.stringify({ tag: host.tag(), ...found })}`)
   process.exit(0)
 }
 

@@ -12,6 +12,7 @@ const path = require('node:path')
 
 const { formatSize } = require('../cache/quantities.js')
 const host = require('../code/host.js')
+const { seenBudgets } = require('../front/folder.js')
 
 const COMPILER = path.join(__dirname, 'compile-v8.js')
 const LIMIT = 10 * 60 * 1000 // ms that such a process may run
@@ -55,48 +56,68 @@ function supervise(native, child, room) {
   return ended
 }
 
-/** @returns {Promise<{tag?: string, ms?: number, problem?: string}>} */
-async function run(native, what, { file, facts }, code, room) {
-  const child = spawn(process.execPath, [COMPILER, what, file, code, `${process.pid}`, ...facts.flags], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-    windowsHide: true,
-  })
+/** @returns {Promise<{tag?: string, ms?: number, called?: string, problem?: string, wasEnded?: boolean, out: string}>} */
+async function run(native, what, { file, facts }, folder, profile, room) {
+  const list = [COMPILER, what, file, folder, `${process.pid}`, profile, ...facts.flags]
+  const child = spawn(process.execPath, list, { stdio: ['ignore', 'pipe', 'ignore'], windowsHide: true })
   let out = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (out += text))
   const ended = supervise(native, child, room)
   const [status, signal] = await once(child, 'close')
-  if (ended.why !== undefined) return { problem: ended.why }
-  if (status === 0) return JSON.parse(out)
-  return { problem: (out.trim() && JSON.parse(out).problem) || `V8's compiler ended with ${signal ?? status}` }
+  if (ended.why !== undefined) return { problem: ended.why, wasEnded: true, out }
+  const last = out.slice(out.lastIndexOf('\n') + 1)
+  const told = last.startsWith('{') ? JSON.parse(last) : {}
+  if (status === 0) return { ...told, out }
+  return { problem: told.problem ?? `V8's compiler ended with ${signal ?? status}`, out }
 }
 
-async function make(native, module, code, room) {
+/** What V8 calls the file that tells it which functions to optimise; '-' where that is not known. */
+async function profileOf(native, module, folder, room) {
+  if (!fs.existsSync(path.join(folder, 'calls'))) return '-'
+  const { out } = await run(native, 'name', module, folder, '-', room)
+  return /'(profile-wasm-[0-9a-f]+)'/.exec(out)?.[1] ?? '-'
+}
+
+async function make(native, module, folder, room, rounds) {
   const { facts } = module
-  const compiled = await run(native, 'compile', module, code, room)
-  if (compiled.problem !== undefined) return { reason: compiled.problem }
-  if (compiled.tag !== facts.tag) return { reason: "V8's flags cannot be repeated" }
-  const { ms, problem } = await run(native, 'take', module, code, room)
+  const profile = await profileOf(native, module, folder, room)
+  let compiled = await run(native, 'compile', module, folder, profile, room)
+  if (compiled.problem !== undefined && profile !== '-' && !compiled.wasEnded) {
+    compiled = await run(native, 'compile', module, folder, '-', room)
+  }
+  const { called, problem: failure, tag } = compiled
+  if (failure !== undefined) return { reason: failure }
+  if (tag !== facts.tag) return { reason: "V8's flags cannot be repeated" }
+  const { ms, problem } = await run(native, 'take', module, folder, '-', room)
   if (problem !== undefined) return { reason: problem }
-  const description = { ...host.describe(), tag: facts.tag }
-  const { bytes } = native.storeHostCode(module.file, code, facts.source, facts.partition, description)
-  return { bytes, ms: Math.round(ms), reason: `${formatSize(bytes)} of V8's code are kept` }
+  const description = { ...host.describe(), tag }
+  const { bytes } = native.storeHostCode(module.file, path.join(folder, 'code'), facts.source, facts.partition, description)
+  return { bytes, ms: Math.round(ms), called, rounds, reason: `${formatSize(bytes)} of V8's code are kept` }
 }
 
 /**
  * @param {object} native
- * @param {{file: string, facts: object}} module
+ * @param {{name: string, file: string, facts: object}} module
  * @param {number} room bytes that the compiler may take
+ * @param {object} [before] what is known already, of earlier runs
  * @returns {Promise<Record<string, object> | undefined>} what is known of V8's code, by V8's tag; undefined where none is to be had
  */
-async function codeOfV8(native, module, room) {
-  if (!host.isThere() || module.facts.tag === undefined) return undefined
-  const code = `${module.file}.code.tmp`
+async function codeOfV8(native, module, room, before = {}) {
+  const { tag } = module.facts
+  if (!host.isThere() || tag === undefined) return undefined
+  const folder = `${module.file}.v8.tmp`
+  const { called, rounds = 0 } = before[tag] ?? {}
   try {
-    return { [module.facts.tag]: await make(native, module, code, Math.floor(0.8 * room)) }
+    fs.rmSync(folder, { recursive: true, force: true })
+    fs.mkdirSync(folder, { mode: 0o700 })
+    const budgets = seenBudgets(module.name)
+    if (fs.existsSync(budgets)) fs.renameSync(budgets, path.join(folder, 'calls'))
+    if (called !== undefined) fs.writeFileSync(path.join(folder, 'before'), called)
+    return { [tag]: await make(native, module, folder, Math.floor(0.8 * room), rounds + 1) }
   } catch ({ message }) {
-    return { [module.facts.tag]: { reason: message } }
+    return { [tag]: { reason: message } }
   } finally {
-    for (const file of [code, `${code}.sample`]) fs.rmSync(file, { force: true })
+    fs.rmSync(folder, { recursive: true, force: true })
   }
 }
 

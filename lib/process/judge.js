@@ -18,7 +18,7 @@ const os = require('node:os')
 const path = require('node:path')
 const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 
-const { locate } = require('../front/folder.js')
+const { locate, seenBudgets } = require('../front/folder.js')
 const { available } = require('../front/memory.js')
 const { estimate } = require('../front/seen.js')
 const { CODED, readCurrent, write } = require('../front/verdicts.js')
@@ -53,6 +53,7 @@ function factsOf(name) {
 function done({ name, file }) {
   fs.rmSync(file, { force: true })
   fs.rmSync(path.join(folder, `${name}.json`), { force: true })
+  fs.rmSync(seenBudgets(name), { force: true })
 }
 
 function decide({ facts, ...module }, verdict) {
@@ -117,7 +118,7 @@ async function judge(native, module, watcher) {
     return
   }
   const isCoded = facts.isBuiltin || (verdict.engine === 'builtin' && CODED.includes(verdict.basis))
-  const code = isCoded ? await codeOfV8(native, module, room) : undefined
+  const code = isCoded ? await codeOfV8(native, module, room, known?.codes) : undefined
   const codes = code === undefined ? known?.codes : { ...known?.codes, ...code }
   decide(module, { ...verdict, ...(codes === undefined ? {} : { codes }) })
 }
