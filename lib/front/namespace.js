@@ -73,7 +73,7 @@ function makerOf(source, options) {
   require('./tell.js').tell(choice, bytes.length, '')
   if (choice.isAsked) seen().leaveBytes(choice, bytes, ABOUT, DEFAULTS)
   // The standard's own options shape the code.
-  return (choice.hasCode || choice.isAsked) && !isObject(options) ? choice : 'builtin'
+  return (choice.hasCode || choice.isNoted) && !isObject(options) ? choice : 'builtin'
 }
 
 /** A module of the built-in's, of V8's own code; undefined where V8 has to compile. */
@@ -87,7 +87,7 @@ function revived(source, maker) {
 /** Notes a module that the built-in engine has made. */
 function made(module, bytes, maker) {
   keep(module, bytes)
-  if (maker.isAsked) seen().note(maker.name, module)
+  if (maker.isNoted) seen().note(maker.name, module)
 }
 
 /** Whether the value is a module of ours, or may be one; the built-in refuses what is none at all. */
@@ -162,7 +162,7 @@ const operations = {
     if (module !== undefined) return compiled(module, undefined, maker)
     const copy = smallOf(bytes)?.slice()
     const promise = apply(builtin.compile, builtin, arguments)
-    return copy === undefined && !maker.isAsked ? promise : compiled(promise, copy, maker)
+    return copy === undefined && !maker.isNoted ? promise : compiled(promise, copy, maker)
   },
 
   validate(bytes, _options = undefined) {
@@ -182,7 +182,7 @@ const operations = {
     if (module !== undefined) return instantiatedLater(module, importObject)
     const copy = smallOf(source)?.slice()
     const promise = apply(builtin.instantiate, builtin, arguments)
-    return copy === undefined && !maker.isAsked ? promise : instantiated(promise, copy, maker)
+    return copy === undefined && !maker.isNoted ? promise : instantiated(promise, copy, maker)
   },
 }
 

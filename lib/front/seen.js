@@ -81,19 +81,16 @@ function leaveBytes({ name, isBuiltin }, bytes, { source, partition }, options) 
 
 /** The module that was made of what was left: V8 knows which of its functions are called. */
 function note(name, module) {
-  const facts = left.get(name)
-  if (facts !== undefined) made.set(name, new WeakRef(module))
+  made.set(name, new WeakRef(module))
 }
 
 const made = new Map()
 
-/** Leaves what V8 knows, where its code is to be made. */
-function leaveBudgets(name) {
+/** What V8 knows of a module's functions; undefined where it has optimised none. */
+function budgetsOf(name) {
   const module = made.get(name)?.deref()
   const shim = module === undefined ? undefined : host.load()
-  if (shim === undefined) return
-  const budgets = require('../code/calls.js').budgetsOf(shim, module)
-  if (budgets !== undefined) replace(seenBudgets(name), budgets)
+  return shim === undefined ? undefined : require('../code/calls.js').budgetsOf(shim, module)
 }
 
 function wait() {
@@ -123,7 +120,6 @@ function takeUp({ isEarly = false, isLate = false }) {
   process.removeListener('exit', atExit)
   timer = undefined
   left.clear()
-  made.clear()
 }
 
 /** Nobody will come for it: the next run leaves it again. */
@@ -165,10 +161,11 @@ function hand(run) {
     return
   }
   for (const [name, facts] of left) {
-    leaveBudgets(name)
-    replace(seenRun(name), JSON.stringify({ ...facts, run, ...v8() }))
+    const budgets = budgetsOf(name)
+    if (budgets !== undefined) replace(seenBudgets(name), budgets)
+    replace(seenRun(name), JSON.stringify({ ...facts, run, isWanted, ...v8() }))
   }
   startJudge()
 }
 
-module.exports = { estimate, leave, leaveBytes, note }
+module.exports = { budgetsOf, estimate, leave, leaveBytes, note }

@@ -120,6 +120,7 @@ const builtin = (reason, name = undefined, isBuiltin = false) => ({
   name,
   known: undefined,
   isAsked: name !== undefined,
+  isNoted: name !== undefined,
   isBuiltin,
   hasCode: false,
 })
@@ -130,8 +131,9 @@ const builtin = (reason, name = undefined, isBuiltin = false) => ({
  * @param {Uint8Array} bytes
  * @param {{partition: string, minSize: number, cache: number}} options as ../compile/options.js reads them
  * @param {boolean} [isBuiltin] the built-in's, whichever is the better one: what is to be known is its code
- * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isBuiltin: boolean, hasCode: boolean}}
- *   `name`: by which it is known; `isAsked`: whether something is to be found out; `hasCode`: whether V8's code was kept
+ * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isNoted: boolean, isBuiltin: boolean, hasCode: boolean}}
+ *   `name`: by which it is known; `isAsked`: whether something is to be found out; `isNoted`: whether V8 is to be asked at the
+ *   end what it did with the module; `hasCode`: whether V8's code was kept
  */
 function choose(bytes, { partition, minSize, cache }, isBuiltin = state.isBuiltin) {
   if (bytes.length < minSize) return builtin('smaller than minSize')
@@ -147,16 +149,16 @@ function chooseByName(name, isBuiltin) {
   if (known === undefined || (known.basis === 'chosen' && !isBuiltin)) return builtin('not known yet', name, isBuiltin)
   if (known.engine === 'ours' && !isBuiltin) {
     used.set(name, known)
-    return { engine: 'ours', reason: known.reason, name, known, isAsked: false, isBuiltin, hasCode: false }
+    return { engine: 'ours', reason: known.reason, name, known, isAsked: false, isNoted: false, isBuiltin, hasCode: false }
   }
   if (known.basis === 'little') reconsider(name, known)
   const code = codeOf(known, isBuiltin)
   const hasCode = code?.bytes !== undefined
-  if (hasCode) follow(name, known)
+  if (hasCode || code?.isIdle) follow(name, known)
   const ground = known.engine === 'ours' ? ASKED_FOR : known.reason
   const reason = code?.reason === undefined ? ground : `${ground}; ${code.reason}`
   const isAsked = code === undefined || code.isPartial === true
-  return { engine: 'builtin', reason, name, known, isAsked, isBuiltin, hasCode }
+  return { engine: 'builtin', reason, name, known, isAsked, isNoted: isAsked || code.isIdle === true, isBuiltin, hasCode }
 }
 
 const NO_CODE = {}
@@ -183,7 +185,9 @@ const ROUNDS = 3
 const MUCH = 0.3
 
 /** What this run says of V8's code. */
-function news({ run: first }, { runs, rounds, isPartial }, run, withRun) {
+function news(name, { run: first }, { runs, rounds, isPartial, isIdle }, run, withRun) {
+  // The next one is asked.
+  if (isIdle) return littleIn(run) === undefined && require('./seen.js').budgetsOf(name) !== undefined ? undefined : {}
   const compared = withRun({ run: first, runs }, run)
   if (compared?.isWorse) return { bytes: undefined, reason: `its code took ${compared.times}`, runs: compared.runs }
   // V8 compiled much in spite of it, by a run that calls other functions.
@@ -198,10 +202,10 @@ function judgeRuns() {
     const run = runOf()
     for (const [name, verdict] of followed) {
       const tag = host.tag()
-      const code = { ...verdict.codes[tag], ...news(verdict, verdict.codes[tag], run, withRun) }
-      if (locate().access === 2 && !isDeepStrictEqual(code, verdict.codes[tag])) {
-        write([name], { ...verdict, codes: { ...verdict.codes, [tag]: code } })
-      }
+      const { [tag]: before, ...others } = verdict.codes
+      const found = news(name, verdict, before, run, withRun)
+      const codes = found === undefined ? others : { ...others, [tag]: { ...before, ...found } }
+      if (locate().access === 2 && !isDeepStrictEqual(codes, verdict.codes)) write([name], { ...verdict, codes })
     }
   } catch {
     // They stay as they are.

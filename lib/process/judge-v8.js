@@ -13,11 +13,18 @@ const path = require('node:path')
 const { formatSize } = require('../cache/quantities.js')
 const host = require('../code/host.js')
 const { seenBudgets } = require('../front/folder.js')
+const { compilingIn } = require('../front/run.js')
 
 const COMPILER = path.join(__dirname, 'compile-v8.js')
 const LIMIT = 10 * 60 * 1000 // ms that such a process may run
 const EVERY = 50 // ms
 const PAGE = 4096 // bytes
+
+/** To take the code may cost so much of what V8's compilers took without it. */
+const WORTH = 0.5
+
+/** Until V8 optimises something of it, there is nothing to keep. */
+const IDLE = { isIdle: true, reason: 'V8 had optimised nothing of it' }
 
 /** Bytes that a process has in memory; 0 where that is not to be had. */
 function residentSize(pid) {
@@ -80,6 +87,8 @@ async function profileOf(native, module, folder, room) {
 
 async function make(native, module, folder, room, rounds) {
   const { facts } = module
+  // Whoever wants to know now has all of it compiled.
+  if (!facts.isWanted && !fs.existsSync(path.join(folder, 'calls'))) return IDLE
   const profile = await profileOf(native, module, folder, room)
   let compiled = await run(native, 'compile', module, folder, profile, room)
   if (compiled.problem !== undefined && profile !== '-' && !compiled.wasEnded) {
@@ -90,6 +99,10 @@ async function make(native, module, folder, room, rounds) {
   if (tag !== facts.tag) return { reason: "V8's flags cannot be repeated" }
   const { ms, problem } = await run(native, 'take', module, folder, '-', room)
   if (problem !== undefined) return { reason: problem }
+  const compiling = facts.run === undefined ? undefined : compilingIn(facts.run)
+  if (!facts.isWanted && compiling !== undefined && ms > WORTH * compiling) {
+    return { reason: `V8 compiled for ${Math.round(compiling)} ms, and would take ${Math.round(ms)} ms to take its code` }
+  }
   const description = { ...host.describe(), tag }
   const { bytes } = native.storeHostCode(module.file, path.join(folder, 'code'), facts.source, facts.partition, description)
   return { bytes, ms: Math.round(ms), called, rounds, reason: `${formatSize(bytes)} of V8's code are kept` }

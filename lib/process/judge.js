@@ -42,7 +42,16 @@ function* waiting() {
 
 /** What the process that left the module said of it; nothing where it was killed. */
 function factsOf(name) {
-  const facts = { source: '', partition: '', names: [name], run: undefined, isBuiltin: false, tag: undefined, flags: [] }
+  const facts = {
+    source: '',
+    partition: '',
+    names: [name],
+    run: undefined,
+    isBuiltin: false,
+    isWanted: false,
+    tag: undefined,
+    flags: [],
+  }
   try {
     return { ...facts, ...JSON.parse(fs.readFileSync(path.join(folder, `${name}.json`), 'utf8')) }
   } catch {
