@@ -171,6 +171,67 @@ test('a shared buffer, the standard options and what a realm may not compile get
   t.is(plain.told[1], 'CompileError')
 })
 
+// ── Which functions ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** Functions that are large enough for V8 to optimise them when they are called. */
+const functions = () => {
+  const one = (name) => `(func (export "${name}") (param i32) (result i32) (local i32)
+    (loop $l
+      ${'(local.set 1 (i32.xor (i32.rotl (local.get 1) (i32.const 7)) (i32.add (local.get 0) (i32.const 99))))'.repeat(40)}
+      (br_if $l (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+    (local.get 1))`
+  return assemble(`(module ${Array.from({ length: 40 }, (_, index) => one(`f${index}`)).join('\n')})`)
+}
+
+test('functions that were called are kept, and those that other runs call are added', async (t) => {
+  const { unpack } = require('../dist/code.js').load('code/calls.js')
+  const name = path.join(root, 'functions.wasm')
+  fs.writeFileSync(name, padded(await functions(), SIZE))
+  const cache = folder(t)
+  // As if V8 had compiled for long.
+  const code = `${PRELUDE}
+    process.cpuUsage = () => ({ user: 1e9, system: 0 })
+    const module = new WebAssembly.Module(bytes)
+    const size = codeOf(module)
+    const { exports } = new WebAssembly.Instance(module)
+    for (const name of process.argv.slice(2)) exports[name](2e6)
+    tell(size)`
+  const told = async (...names) => {
+    const { told: size, verdicts: found } = await auto(code, { cache, args: [name, ...names], env: BUILTIN })
+    const [known] = Object.values(found[0].codes)
+    const called = known.called === undefined ? [] : [...unpack(known.called, 40)].flatMap((one, index) => (one ? [index] : []))
+    return { ...known, size, called }
+  }
+  const first = await told('f3', 'f7')
+  t.deepEqual([first.size, first.called, first.rounds], [0, [3, 7], 1])
+  const second = await told('f3', 'f20')
+  t.is(second.size, first.bytes)
+  t.true(second.isPartial, 'V8 compiled much')
+  const third = await told('f20')
+  t.is(third.size, first.bytes)
+  t.deepEqual([third.called, third.rounds], [[3, 7, 20], 2])
+  t.true(third.bytes > first.bytes)
+})
+
+if (WebAssembly.Suspending !== undefined) {
+  test("modules whose stacks are suspended have V8's code", async (t) => {
+    const name = path.join(root, 'suspending.wasm')
+    const text = `(module (import "env" "wait" (func $wait (result i32)))
+      (func (export "run") (result i32) (i32.add (call $wait) (i32.const 1))))`
+    fs.writeFileSync(name, padded(await assemble(text), SIZE))
+    const code = `${PRELUDE}
+      const wait = new WebAssembly.Suspending(async () => 41)
+      const module = new WebAssembly.Module(bytes)
+      const size = codeOf(module)
+      const run = WebAssembly.promising(new WebAssembly.Instance(module, { env: { wait } }).exports.run)
+      run().then((value) => tell([size > 0, value]))`
+    const cache = folder(t)
+    const env = { WASM_COMPILE_CACHE_FINISH: 'now' }
+    t.deepEqual((await auto(code, { cache, args: [name], env })).told, [false, 42])
+    t.deepEqual((await auto(code, { cache, args: [name], env })).told, [true, 42])
+  })
+}
+
 // ── What V8's code depends on ──────────────────────────────────────────────────────────────────────────────────────────
 
 test("other flags of V8's have code of their own, those that a program sets itself none", async (t) => {
@@ -395,6 +456,18 @@ if (MAJOR < 26) {
     t.deepEqual(found, [true, 0, ...told.slice(1)])
   })
 }
+
+test('the command line shows it, and archives leave it out', async (t) => {
+  const { cache } = await kept(t)
+  const cli = (...args) => {
+    const env = { ...process.env, ...QUIET, WASM_COMPILE_CACHE: cache }
+    return execFileSync(process.execPath, [path.join(ROOT, 'dist/cli.js'), ...args], { env, encoding: 'utf8' })
+  }
+  t.regex(cli('ls'), /128 kB .* V8's code/)
+  t.regex(cli('doctor'), /ok +V8's code +kept, for V8 \d/)
+  t.is(JSON.parse(cli('verify', '--json')).verified, 1)
+  t.throws(() => cli('export', path.join(cache, 'archive.tar')), { message: /nothing|no entr/i })
+})
 
 test('uninstall() and a second copy of this package leave no trace', async (t) => {
   const { cache, bytes } = await kept(t)

@@ -64,6 +64,14 @@ function features({ native }) {
   return off.every(([, reason]) => reason.startsWith('WASM_COMPILE_CACHE_')) ? untold(told) : bad(told, 'look for a newer version')
 }
 
+/** Whether modules that stay on the built-in engine are hot there. */
+function codeOfV8() {
+  const host = require('../code/host.js')
+  if (!host.isThere()) return untold(`none is kept: there is no addon for it (Node's binary interface ${process.versions.modules})`)
+  if (host.load() === undefined) return bad('none is kept: the addon for it cannot be loaded', 'npm rebuild wasm-compile-cache')
+  return good(`kept, for V8 ${process.versions.v8}`)
+}
+
 const fallbacks = ({ native }) => untold(`modules that need ${native.unsupportedFeatures().join(', ')} go to the built-in engine`)
 
 const LIMITS = ['WASM_COMPILE_CACHE_MAX_SIZE', 'WASM_COMPILE_CACHE_MAX_ENTRY_SIZE']
@@ -193,6 +201,7 @@ const CHECKS = [
   { name: 'guard regions', look: guards, needs: 'native' },
   { name: 'features', look: features, needs: 'native' },
   { name: 'fallback', look: fallbacks, needs: 'native' },
+  { name: "V8's code", look: codeOfV8 },
   { name: 'directory', look: directory, needs: 'native' },
   { name: 'space', look: space, needs: 'root' },
   { name: 'locks', look: locks, needs: 'root' },

@@ -15,12 +15,14 @@ function minute(time) {
 
 const HEAD = ['last used', 'wasm', 'code', 'hash', 'source']
 
-const row = ({ lastUsed, wasmBytes, bytes, hash, source, partition, current }) => [
+const row = ({ lastUsed, wasmBytes, bytes, hash, source, partition, current, engine }) => [
   minute(lastUsed),
   formatSize(wasmBytes),
   formatSize(bytes),
   hash.slice(0, 12),
-  [source || '(bytes)', partition && `partition ${partition}`, current ? '' : 'of another engine'].filter(Boolean).join(', '),
+  [source || '(bytes)', partition && `partition ${partition}`, engine.v8 && "V8's code", current ? '' : 'of another engine']
+    .filter(Boolean)
+    .join(', '),
 ]
 
 const verdictRow = ({ size, hash, reason, source }) => [formatSize(size), hash?.slice(0, 12) ?? '', reason, source]

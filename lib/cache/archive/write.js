@@ -133,11 +133,14 @@ async function put(target, file, chunks) {
   }
 }
 
+/** V8's code is found by verdicts, which no archive has, and made by a run of the program. */
+const isOfV8 = (engine) => engine.engine === 'v8'
+
 const MEND = '`npx wasm-compile-cache verify` quarantines damaged entries'
 
 /**
  * @param {string} file
- * @param {{key: string}[]} chosen the entries
+ * @param {{key: string, engine: object}[]} chosen the entries; V8's code among them is left out
  * @param {object} options
  * @param {import('node:crypto').KeyObject} [options.signer]
  * @param {boolean} options.isExact whether an entry that is damaged, or gone, is an error
@@ -146,7 +149,8 @@ const MEND = '`npx wasm-compile-cache verify` quarantines damaged entries'
 async function writeArchive(file, chosen, { signer, isExact }) {
   const target = targetOf(file)
   const [entries, damaged] = [[], []]
-  for (const one of [...chosen].sort((a, b) => (a.key < b.key ? -1 : 1))) {
+  const own = chosen.filter(({ engine }) => !isOfV8(engine))
+  for (const one of own.sort((a, b) => (a.key < b.key ? -1 : 1))) {
     const entry = describe(one.key)
     if (entry !== null) entries.push(entry)
     else if (isExact) {
