@@ -2,8 +2,9 @@
 // What a program pays that is run with register and knows nothing of it: ten runs in a row from an empty cache, and one when
 // its modules are known, beside the built-in engine.
 
-const { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } = require('node:fs')
+const { mkdtempSync, readdirSync, readFileSync, rmSync } = require('node:fs')
 const path = require('node:path')
+const { settled } = require('./cache.js')
 const { register, run } = require('./measure.js')
 const { progress } = require('./progress.js')
 const { summarize } = require('./statistics.js')
@@ -39,18 +40,6 @@ const COLUMNS = { builtin: 'built-in', first: 'first run', second: 'second', ten
 /** Runs after which a verdict that use can change has done so. */
 const TRIAL = 3
 
-/** As long as a large module may take. */
-const PATIENCE = 240_000 // ms
-
-/** Waits for what a cache's processes have left behind, and does nothing meanwhile: they wait for a quiet machine. */
-async function settled(cache) {
-  const until = performance.now() + PATIENCE
-  const folder = path.join(cache, 'seen')
-  while (existsSync(folder) && readdirSync(folder).length > 0 && performance.now() < until) {
-    await new Promise((resolve) => setTimeout(resolve, 200))
-  }
-}
-
 const verdictsOf = (cache) => {
   try {
     const folder = path.join(cache, 'verdicts')
@@ -81,6 +70,9 @@ async function measure([name, title, file], { directory, rounds }) {
     for (const key of keys) await take(key, auto)
     await take('builtin', { args: [file], env })
     await settled(cache)
+    // What comes back to the built-in engine by use has V8's code made by the run after it.
+    for (let k = 0; k <= TRIAL; k++) await take(undefined, auto)
+    await settled(cache)
     for (let k = 0; k < TRIAL; k++) await take(undefined, auto)
     await take('known', auto)
     await take('builtin', { args: [file], env })
@@ -101,7 +93,10 @@ function result(name, title, samples, verdicts) {
     column.ratio = column.median / columns.builtin.median
     column.memory = column.rss / columns.builtin.rss
   }
-  const words = verdicts.map(({ engine, reason }) => `${engine === 'ours' ? 'ours' : 'built-in'}: ${reason}`)
+  const words = verdicts.map(({ engine, reason, codes = {} }) => {
+    const [code] = Object.values(codes)
+    return `${engine === 'ours' ? 'ours' : 'built-in'}: ${reason}${code === undefined ? '' : `; ${code.reason}`}`
+  })
   return { name, title, columns, verdicts: words }
 }
 

@@ -3,7 +3,7 @@
 
 const { mkdtempSync } = require('node:fs')
 const path = require('node:path')
-const { prime, withCache } = require('./cache.js')
+const { prime, primeV8, withCache } = require('./cache.js')
 const { standard } = require('./columns.js')
 const { run } = require('./measure.js')
 const { progress } = require('./progress.js')
@@ -38,7 +38,8 @@ async function bestFlags(row, column, place) {
 
 /** @returns {Promise<object[]>} one result a line of the row */
 async function measureRow(row, { directory, rounds, addon }) {
-  const place = { directory, hot: mkdtempSync(path.join(directory, 'hot-')), args: await row.args(directory) }
+  const made = (name) => mkdtempSync(path.join(directory, name))
+  const place = { directory, hot: made('hot-'), code: made('v8-'), args: await row.args(directory) }
   const columns = []
   for (const column of row.columns ?? standard) {
     if (column.ours && !addon) continue
@@ -47,6 +48,11 @@ async function measureRow(row, { directory, rounds, addon }) {
   if (columns.some(({ ours }) => ours === 'hot')) {
     progress(`${row.name}: filling the cache`)
     await prime(place.hot, row.modules())
+  }
+
+  if (columns.some(({ ours }) => ours === 'v8')) {
+    progress(`${row.name}: having V8 compile`)
+    await primeV8(place.code, place.args)
   }
 
   const samples = new Map(columns.map((column) => [column, []]))
