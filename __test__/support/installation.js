@@ -46,4 +46,4 @@ async function install(directory, folder, env) {
   await succeed('npm install', npm(args), { cwd: directory, env })
 }
 
-module.exports = { install }
+module.exports = { install, pack, packPlatform, succeed }
