@@ -58,7 +58,7 @@ module.exports = [
     rules: { 'n/no-extraneous-require': 'off', 'n/no-extraneous-import': 'off', 'n/no-missing-import': 'off' },
   },
   {
-    files: ['examples/{import,vitest}/**/*.js'],
+    files: ['examples/{import,vitest}/**/*.js', 'benches/week/src/*.mjs'],
     languageOptions: { sourceType: 'module' },
   },
   {

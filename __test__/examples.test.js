@@ -1,15 +1,16 @@
 'use strict'
 // The projects in examples/, as their README says: the packed tarballs are installed into an empty folder, then each is
-// run by its own command.
+// run by its own command. And, in the same folder, jest and vitest under `engine: 'auto'`.
 
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 const { npm, run } = require('../scripts/run.js')
+const { judged, seen, verdicts } = require('./support/auto.js')
 const { entries, environment } = require('./support/commands.js')
 const { install } = require('./support/installation.js')
-const { until } = require('./support/processes.js')
+const { linux, until } = require('./support/processes.js')
 
 const EXAMPLES = path.join(__dirname, '../examples')
 const projects = fs
@@ -103,6 +104,12 @@ test.serial('typescript, the compiled output', async (t) => {
   )
 })
 
+test.serial('jest: what its files leave is finished, though they have a process of their own', async (t) => {
+  const more = { WASM_COMPILE_CACHE: path.join(folder, 'of-jest'), WASM_COMPILE_CACHE_FINISH: '1' }
+  await command(t, 'jest', script('test', '--', '--selectProjects', 'registered', '--runInBand'), more)
+  await until(() => entries(more.WASM_COMPILE_CACHE).length === 1, 'the artifact of sql.js')
+})
+
 test.serial('jest, all files in one process', async (t) => {
   await command(t, 'jest', script('test', '--', '--runInBand'))
 })
@@ -135,6 +142,107 @@ test.serial('cluster, loaded into all of them by NODE_OPTIONS', async (t) => {
   const node = [process.execPath, ['main.js']]
   t.is(await command(t, 'cluster', node, { NODE_OPTIONS: '--require wasm-compile-cache/register' }), answers)
 })
+
+// ── Under `engine: 'auto'`, as whoever copies an example has it ────────────────────────────────────────────────────────────
+
+const AUTO = { WASM_COMPILE_CACHE_ENGINE: undefined }
+
+test.serial('the tests of jest and vitest pass, whatever is known of sql.js', async (t) => {
+  const known = { ...AUTO, WASM_COMPILE_CACHE: path.join(folder, 'known') }
+  await command(t, 'require', npm(['exec', '--no', '--', 'wasm-compile-cache', 'warm', 'sql.js']), known)
+  for (const more of [{ ...AUTO, WASM_COMPILE_CACHE: path.join(folder, 'unknown') }, known]) {
+    await command(t, 'jest', script('test'), more)
+    t.regex(await command(t, 'vitest', script('test'), more), /3 passed/)
+  }
+})
+
+/** Runners whose files, two each, note what they see of WebAssembly (./children/look.js). */
+const RUNNERS = {
+  jest: {
+    bin: 'jest/bin/jest.js',
+    lines: ["const { look } = require('./look.cjs')", "const { appendFileSync } = require('node:fs')"],
+    files: { 'jest.config.js': 'module.exports = {}', 'package.json': '{}' },
+  },
+  vitest: {
+    bin: 'vitest/vitest.mjs',
+    lines: ["import { test } from 'vitest'", "import { look } from './look.cjs'", "import { appendFileSync } from 'node:fs'"],
+    files: { 'vitest.config.js': 'export default {}', 'package.json': '{ "type": "module" }' },
+  },
+}
+
+const NOTED = path.join(folder, 'noted')
+const NOTES = "test('looks', async () => appendFileSync(process.env.NOTED, JSON.stringify(await look()) + '\\n'))"
+
+const placeOf = (runner) => path.join(home, `look-${runner}`)
+
+for (const [name, { lines, files }] of Object.entries(RUNNERS)) {
+  test.before(`files that look, of ${name}`, () => {
+    const at = placeOf(name)
+    fs.mkdirSync(at, { recursive: true })
+    fs.copyFileSync(path.join(__dirname, 'children/look.js'), path.join(at, 'look.cjs'))
+    const text = [...lines, NOTES].join('\n')
+    const all = { ...files, 'one.test.js': text, 'two.test.js': text }
+    for (const [file, contents] of Object.entries(all)) fs.writeFileSync(path.join(at, file), contents)
+  })
+}
+
+/** What both files of a runner see. */
+async function look(t, [name, ...args], more) {
+  fs.rmSync(NOTED, { force: true })
+  const bin = path.join(home, 'node_modules', RUNNERS[name].bin)
+  await command(t, `look-${name}`, [process.execPath, [bin, ...args]], { ...AUTO, NOTED, ...more })
+  const lines = fs.readFileSync(NOTED, 'utf8').trimEnd().split('\n')
+  t.is(lines.length, 2)
+  return lines.map((line) => JSON.parse(line))
+}
+
+const inCache = (name, more) => ({
+  NODE_OPTIONS: '--require wasm-compile-cache/register',
+  WASM_COMPILE_CACHE: path.join(folder, name),
+  ...more,
+})
+
+// Each makes its contexts, threads and processes in its own way.
+const WAYS = {
+  jest: [['--maxWorkers', '2']],
+  vitest: [
+    ['run', '--pool', 'threads'],
+    ['run', '--pool', 'forks'],
+  ],
+}
+
+for (const [name, ways] of Object.entries(WAYS)) {
+  test.serial(`the files of ${name} see what they see without this package, whatever is known of sql.js`, async (t) => {
+    const expected = await look(t, [name, ...ways[0]], {})
+    for (const way of ways) {
+      for (const [cache, tier] of [
+        ['unknown', 'builtin'],
+        ['known', 'optimized'],
+      ]) {
+        const found = await look(t, [name, ...way], inCache(cache))
+        const told = expected.map((one) => ({ ...one, tier }))
+        t.deepEqual(found, told, `${cache}, ${way}`)
+      }
+    }
+  })
+}
+
+if (linux) {
+  test.serial('a runner that ends its threads hands nothing over; its next run, a minute later, does', async (t) => {
+    const more = inCache('learning', { WASM_COMPILE_CACHE_FINISH: 'now' })
+    const cache = more.WASM_COMPILE_CACHE
+    const threads = ['vitest', ...WAYS.vitest[0]]
+    await look(t, threads, more)
+    const [left] = seen(cache)
+    t.deepEqual(seen(cache), [left], 'the module alone')
+    const old = Date.now() / 1000 - 120
+    fs.utimesSync(path.join(cache, 'seen', left), old, old)
+    await look(t, threads, more)
+    await judged(cache, fs.realpathSync(path.join(home, 'node_modules/wasm-compile-cache/dist/judge.js')))
+    t.deepEqual(seen(cache), [])
+    t.like(verdicts(cache)[0], { engine: 'ours', basis: 'artifact' })
+  })
+}
 
 test('the README of the examples names each of them, and its scripts', (t) => {
   const readme = fs.readFileSync(path.join(EXAMPLES, 'README.md'), 'utf8')

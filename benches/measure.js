@@ -49,4 +49,4 @@ function run({ args, flags = [], ours = false, env = {} }) {
   })
 }
 
-module.exports = { register, run }
+module.exports = { environment, register, run }

@@ -54,9 +54,10 @@ const headline = (results) =>
     ]),
   ].filter(Boolean)
 
-const about = ({ machine, rounds }) =>
-  `Medians of ${rounds} fresh processes a column, interleaved, on ${machine.cores} cores (${machine.cpu}, ${machine.system}), ` +
-  `Node ${machine.node.slice(1)}, ${machine.date.slice(0, 10)}.`
+const where = ({ machine }) =>
+  `on ${machine.cores} cores (${machine.cpu}, ${machine.system}), Node ${machine.node.slice(1)}, ${machine.date.slice(0, 10)}.`
+
+const about = (measured) => `Medians of ${measured.rounds} fresh processes a column, interleaved, ${where(measured)}`
 
 function short(all) {
   const lines = headline(all.results).map((result) => {
@@ -139,11 +140,36 @@ function choices({ rows = [], ...measured } = {}) {
   ].join('\n\n')
 }
 
+const seconds = ({ median }) => `${(median / 1000).toFixed(2)} s`
+
+/** What a step has to be within, to be no slower: 3 %, and 3 ms for each of its commands. */
+const isSlower = ({ without, with: ours, commands }) => ours.median > 1.03 * without.median + 3 * commands
+
+/** A week of development. */
+function week({ rows = [], ...measured } = {}) {
+  if (rows.length === 0) return ''
+  const lines = rows.map((row) => [
+    row.title,
+    seconds(row.without),
+    seconds(row.with),
+    `${number(row.ratio)}×${isSlower(row) ? ' (slower)' : ''}`,
+    `${seconds({ median: row.with.min })} to ${seconds({ median: row.with.max })}`,
+  ])
+  return [
+    'A week of development of a small project (`benches/week/`), each command without this package and, directly before or after it, with ' +
+      'it. *Slower* is what takes more than 3 % and 3 ms a command longer.',
+    `Medians of ${measured.rounds} weeks, ${where(measured)}`,
+    table(['', 'without', 'with', 'ratio', 'with, from the best week to the worst'], lines),
+    ...(measured.notes ?? []),
+  ].join('\n\n')
+}
+
 const full = (all) =>
   [
     LOGARITHMIC,
     about(all),
     choices(all.auto),
+    week(all.week),
     ...groups(all.results).map(section),
     memory(all.results),
     flags(all.results),

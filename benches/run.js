@@ -5,7 +5,7 @@
 // BENCH_ONLY=a,b       only rows whose name contains one of these
 // BENCH_OUTPUT=folder  where results.json and results.svg go (default: this folder)
 
-const { mkdtempSync, rmSync, writeFileSync } = require('node:fs')
+const { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const auto = require('./auto.js')
@@ -65,10 +65,11 @@ async function main() {
   console.log(
     `${about.cpu}, ${about.cores} cores, Node ${about.node}; medians of ${rounds} fresh processes a column, interleaved; × is the ratio to the built-in`
   )
-  writeFileSync(
-    path.join(output, 'results.json'),
-    JSON.stringify({ machine: about, rounds, notes, results, auto: { machine: about, rounds, rows: autos } }, null, 2) + '\n'
-  )
+  const file = path.join(output, 'results.json')
+  const found = { machine: about, rounds, notes, results, auto: { machine: about, rounds, rows: autos } }
+  // What ./week.js measures stays.
+  const week = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).week : undefined
+  writeFileSync(file, JSON.stringify({ ...found, week }, null, 2) + '\n')
   writeFileSync(path.join(output, 'results.svg'), chart(results, about))
 }
 

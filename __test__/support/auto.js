@@ -45,8 +45,8 @@ async function auto(code, { cache, env = {}, flags = ['--require', REGISTER], ar
   return { told: JSON.parse(stdout.trimEnd().split('\n').at(-1)), stderr, verdicts: verdicts(cache), seen: seen(cache) }
 }
 
-/** Waits for the judges of a cache. */
-async function judged(cache) {
+/** The processes that find out about modules for a cache, by the file that they run. */
+function judgesOf(cache, file = path.join(ROOT, 'dist/judge.js')) {
   const own = (pid) => {
     try {
       return fs.readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`WASM_COMPILE_CACHE=${cache}\0`)
@@ -54,8 +54,11 @@ async function judged(cache) {
       return false
     }
   }
-  await over(mentioning(path.join(ROOT, 'dist/judge.js')).filter(own))
+  return mentioning(file).filter(own)
 }
+
+/** Waits for them. */
+const judged = (cache, file) => over(judgesOf(cache, file))
 
 const filesOf = (cache, folder) => {
   const at = path.join(cache, folder)
@@ -106,4 +109,4 @@ const shimFile = () =>
     path.basename(addonFile()).replace(/^wasm-compile-cache\./, `wasm-compile-cache.v8-${process.versions.modules}.`)
   )
 
-module.exports = { addonFile, auto, change, judged, seen, shimFile, verdicts, warm, withoutShim }
+module.exports = { addonFile, auto, change, judged, judgesOf, seen, shimFile, verdicts, warm, withoutShim }

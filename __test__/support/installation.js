@@ -22,7 +22,7 @@ async function pack(directory, into) {
   return path.join(into, JSON.parse(stdout)[0].filename)
 }
 
-/** The platform's package, put together as a release does: its folder, the addon under test with those for V8's code, the licences. */
+/** The platform's package, put together as a release does: its folder, the addon under test with those for V8's code, licences. */
 async function packPlatform(folder) {
   const name = platformName()
   const staged = path.join(folder, name)
@@ -50,4 +50,4 @@ async function install(directory, folder, env) {
   await succeed('npm install', npm(args), { cwd: directory, env })
 }
 
-module.exports = { install }
+module.exports = { install, pack, packPlatform, succeed }

@@ -5,11 +5,13 @@
 //
 // Promise: never throws, never keeps the process, and waits only for what was fetched and compiled to be on disk. A worker's
 // modules belong to the process, and are handed off when that ends: by the main thread if it has loaded this package,
-// else by native code, which gets the command line from the worker. No process is left where nothing would wait for it
+// else by native code, which gets the command line from the worker. The same goes for a copy of this package that has a copy
+// of `process`, whose handlers nobody calls: a file of jest's. No process is left where nothing would wait for it
 // (./orphans.js). WASM_COMPILE_CACHE_FINISH=0 switches it off.
 
 const fs = require('node:fs')
 const path = require('node:path')
+const vm = require('node:vm')
 
 const { detachedEnvironment, startDetached } = require('./detached.js')
 const events = require('../events/events.js')
@@ -49,7 +51,7 @@ function handOff(native) {
 
 /** Decides whether the main thread or native code hands off. */
 function assign(native) {
-  if (isMainThread) {
+  if (isMainThread && vm.runInThisContext('process') === process) {
     native.mainThreadHandsOff()
     adopt(native)
     return
