@@ -8,7 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
-const { auto, change, judged, seen, verdicts, warm, withoutShim } = require('./support/auto.js')
+const { LATER, TAKE, auto, change, judged, seen, verdicts, warm, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { memoryGroup } = require('./support/limits.js')
 const { linux } = require('./support/processes.js')
@@ -58,15 +58,6 @@ async function plain(t) {
 
 // Without waiting for a quiet machine.
 const JUDGED = { WASM_COMPILE_CACHE_FINISH: 'now' }
-
-/** In a program: what a process does that does not end soon is done by later(). */
-const LATER = `
-  const { setTimeout: timeout } = globalThis
-  let later
-  globalThis.setTimeout = (fn, ms, ...list) => {
-    if (ms === 5000) later = () => fn(...list)
-    return timeout(ms === 5000 ? () => {} : fn, ms, ...list)
-  }`
 
 // ── What is not known ──────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -253,7 +244,7 @@ if (linux) {
     t.regex(found.verdicts[0].reason, /^compiling it takes some \d+ MB of memory, and \d+ MB are free$/)
   })
 
-  // The second needs all that there is.
+  // The second needs most of what there is.
   for (const [limit, request] of [
     [256, 'sql.js/dist/sql-wasm.wasm'],
     [192, '@resvg/resvg-wasm/index_bg.wasm'],
@@ -265,12 +256,6 @@ if (linux) {
     })
   }
 }
-
-/** In a program: takes memory until less than so many bytes are free. */
-const TAKE = `
-  const { available } = require(${JSON.stringify(path.join(ROOT, 'dist/choice.js'))}).load('front/memory.js')
-  const taken = []
-  const take = (rest) => { while (available() > rest) taken.push(Buffer.alloc(2 ** 22, 1)) }`
 
 if (linux) {
   test('nothing is judged beside a program that has taken the memory meanwhile, nor left by the next run', async (t) => {
