@@ -54,7 +54,7 @@ module.exports = [
   },
   {
     // Each is a project of its own, with its own packages.
-    files: ['examples/**/*.js'],
+    files: ['examples/**/*.js', 'benches/large/*.js'],
     rules: { 'n/no-extraneous-require': 'off', 'n/no-extraneous-import': 'off', 'n/no-missing-import': 'off' },
   },
   {

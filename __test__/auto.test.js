@@ -8,7 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
-const { auto, change, judged, seen, verdicts, warm, withoutShim } = require('./support/auto.js')
+const { LATER, TAKE, auto, change, judged, seen, verdicts, warm, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { memoryGroup } = require('./support/limits.js')
 const { linux } = require('./support/processes.js')
@@ -138,6 +138,54 @@ if (linux) {
     t.like(verdicts(cache), [{ engine: 'ours' }])
   })
 
+  test('a worker thread leaves its modules before the process ends, of which nothing tells it', async (t) => {
+    const code = `
+      const { Worker } = require('node:worker_threads')
+      const worker = new Worker(\`
+        const { parentPort } = require('node:worker_threads')
+        new WebAssembly.Module(require('node:fs').readFileSync(${JSON.stringify(file)}))
+        parentPort.postMessage(0)
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)\`, { eval: true })
+      worker.on('message', (message) => { tell(message); process.exit() })`
+    const { seen: left, verdicts: found } = await auto(code, { cache: folder(t), env: JUDGED })
+    t.deepEqual(left, [])
+    t.like(found, [{ engine: 'ours', basis: 'artifact' }])
+  })
+
+  test('a program that stays leaves a module once, however often it compiles it', async (t) => {
+    const cache = folder(t)
+    const code = `
+      ${LATER}
+      require('node:child_process').spawn = () => ({ on() {}, unref() {} })
+      const bytes = ${read(file)}
+      const left = () => fs.readdirSync(${JSON.stringify(path.join(cache, 'seen'))})
+      new WebAssembly.Module(bytes)
+      const first = left().length
+      later()
+      // As the process that finds out.
+      for (const name of left()) fs.rmSync(${JSON.stringify(path.join(cache, 'seen'))} + '/' + name)
+      new WebAssembly.Module(bytes)
+      tell([first, left()])`
+    t.deepEqual((await auto(code, { cache, env: JUDGED })).told, [1, []])
+  })
+
+  test('what waits for its turn is what the system ends first, out of memory', async (t) => {
+    const code = `
+      process.cpuUsage = () => ({ user: 1e9, system: 0 })
+      const processes = require('node:child_process')
+      const { spawn } = processes
+      let child
+      processes.spawn = (...list) => (child = spawn(...list))
+      new WebAssembly.Module(${read(file)})
+      process.on('exit', () => {
+        const of = (what) => fs.readFileSync('/proc/' + child.pid + '/' + what, 'utf8').trim()
+        // Until the shell becomes something else.
+        while (of('oom_score_adj') !== '1000' && of('comm') === 'sh');
+        tell([of('comm'), of('oom_score_adj')])
+      })`
+    t.deepEqual((await auto(code, { cache: folder(t) })).told, ['sh', '1000'])
+  })
+
   test('imports that cross with every call are a reason for the built-in', async (t) => {
     const cache = folder(t)
     const bytes = padded(await assemble('(module (import "env" "invoke_vi" (func (param i32 i32))))'), SIZE)
@@ -190,14 +238,69 @@ async function contained(t, bytes, wasm) {
 if (linux) {
   test('in a small container nothing is left behind that would not fit, and the program runs', async (t) => {
     const found = await contained(t, 150 * MIB, require.resolve('esbuild-wasm/esbuild.wasm'))
-    if (found !== undefined) t.deepEqual([found.verdicts, found.seen], [[], []])
+    if (found === undefined) return
+    t.deepEqual(found.seen, [])
+    t.like(found.verdicts, [{ engine: 'builtin', basis: 'memory' }])
+    t.regex(found.verdicts[0].reason, /^compiling it takes some \d+ MB of memory, and \d+ MB are free$/)
   })
 
-  test('where there is room in it, the artifact appears', async (t) => {
-    const found = await contained(t, 256 * MIB, require.resolve('sql.js/dist/sql-wasm.wasm'))
-    if (found !== undefined) {
+  // The second needs most of what there is.
+  for (const [limit, request] of [
+    [256, 'sql.js/dist/sql-wasm.wasm'],
+    [192, '@resvg/resvg-wasm/index_bg.wasm'],
+  ]) {
+    test(`where there is room in it, the artifact appears: ${request} in ${limit} MiB`, async (t) => {
+      const found = await contained(t, limit * MIB, require.resolve(request))
+      if (found === undefined) return
       t.is(fs.readdirSync(found.cache, { recursive: true }).filter((name) => name.endsWith('.cwasm')).length, 1)
-    }
+    })
+  }
+}
+
+if (linux) {
+  test('nothing is judged beside a program that has taken the memory meanwhile, nor left by the next run', async (t) => {
+    const group = memoryGroup(t, 400 * MIB)
+    if (group === undefined) return t.pass()
+    const cache = folder(t)
+    const compile = `new WebAssembly.Module(${read(require.resolve('@resvg/resvg-wasm/index_bg.wasm'))})`
+    const code = `
+      ${LATER}${TAKE}
+      const processes = require('node:child_process')
+      let started = 0
+      processes.spawn = () => { started++ }
+      ${compile}
+      take(${100 * MIB})
+      later()
+      tell(started)`
+    const first = await auto(code, { cache, env: JUDGED, group })
+    t.deepEqual([first.told, first.seen], [0, []])
+    t.like(first.verdicts, [{ engine: 'builtin', basis: 'memory' }])
+    const second = await auto(`${compile}; tell(0)`, { cache, env: JUDGED, group })
+    t.deepEqual([second.verdicts, second.seen], [first.verdicts, []])
+  })
+
+  test('a judge gives up before others lack the memory that it has', async (t) => {
+    const group = memoryGroup(t, 1000 * MIB)
+    if (group === undefined) return t.pass()
+    const cache = folder(t)
+    const code = `
+      ${LATER}${TAKE}
+      const processes = require('node:child_process')
+      const { spawn } = processes
+      let child
+      processes.spawn = (...list) => (child = spawn(...list))
+      new WebAssembly.Module(${read(require.resolve('esbuild-wasm/esbuild.wasm'))})
+      later()
+      child.on('exit', () => { clearInterval(timer); tell(taken.length > 0) })
+      // Once it is at work.
+      const timer = setInterval(() => {
+        const status = fs.readFileSync('/proc/' + child.pid + '/status', 'utf8')
+        if (Number(/^VmRSS:\\s*(\\d+) kB/m.exec(status)?.[1]) > 150 * 1024) take(${40 * MIB})
+      }, 5)
+      child.ref()`
+    const { told, seen: left, verdicts: found } = await auto(code, { cache, env: JUDGED, group })
+    t.deepEqual([told, left], [true, []])
+    t.like(found, [{ engine: 'builtin', basis: 'memory' }])
   })
 }
 

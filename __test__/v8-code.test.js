@@ -9,8 +9,9 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
-const { addonFile, auto, change, seen, shimFile, verdicts, withoutShim } = require('./support/auto.js')
+const { LATER, TAKE, addonFile, auto, change, seen, shimFile, verdicts, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
+const { memoryGroup } = require('./support/limits.js')
 const { linux, mappings, mentioning, over, until } = require('./support/processes.js')
 const { ROOT } = require('./support/programs.js')
 const { count } = require('./support/stress.js')
@@ -370,6 +371,50 @@ if (linux) {
     const args = [path.join(ROOT, 'node_modules/mupdf/dist/mupdf-wasm.wasm')]
     const { seen: again, verdicts: later } = await auto(code, { cache, args, env: BUILTIN })
     t.deepEqual([again, later[0].codes], [[], found[0].codes], 'and not tried again')
+  })
+
+  test('where there is no room for a compiler, that is known, and that it is not for more', async (t) => {
+    const group = memoryGroup(t, 90 * 2 ** 20)
+    if (group === undefined) return t.pass()
+    const cache = folder(t)
+    const code = `new WebAssembly.Module(fs.readFileSync(${JSON.stringify(legacy)})); tell(0)`
+    const env = { WASM_COMPILE_CACHE_FINISH: 'now' }
+    const known = { engine: 'builtin', basis: 'refused' }
+    const without = await auto(code, { cache, env: { ...env, ...withoutShim(t) } })
+    t.like(without.verdicts, [{ ...known, codes: undefined }])
+    const inside = await auto(code, { cache, env, group })
+    t.like(inside.verdicts, [known])
+    t.deepEqual(inside.seen, [])
+    const [{ reason, needed }] = Object.values(inside.verdicts[0].codes)
+    t.regex(reason, /^compiling it takes some \d+ MB of memory, and \d+ MB are free$/)
+    t.true(needed > 80 * 2 ** 20)
+    const outside = await auto(code, { cache, env })
+    t.like(outside.verdicts, [known])
+    t.true(Object.values(outside.verdicts[0].codes)[0].bytes > 0)
+  })
+
+  test('a compiler gives up before others lack the memory that it has', async (t) => {
+    const group = memoryGroup(t, 1000 * 2 ** 20)
+    if (group === undefined) return t.pass()
+    const large = path.join(ROOT, 'node_modules/mupdf/dist/mupdf-wasm.wasm')
+    const code = `
+      ${LATER}${TAKE}
+      const { spawn } = require('node:child_process')
+      let child
+      require('node:child_process').spawn = (...list) => (child = spawn(...list))
+      new WebAssembly.Module(fs.readFileSync(${JSON.stringify(large)}))
+      later()
+      child.on('exit', () => { clearInterval(timer); tell(taken.length > 0) })
+      const childrenOf = (pid) => fs.readFileSync('/proc/' + pid + '/task/' + pid + '/children', 'utf8').split(' ').filter(Boolean)
+      const sizeOf = (pid) => Number(/^VmRSS:\\s*(\\d+) kB/m.exec(fs.readFileSync('/proc/' + pid + '/status', 'utf8'))?.[1])
+      // Once it is at work.
+      const timer = setInterval(() => { if (childrenOf(child.pid).some((pid) => sizeOf(pid) > 90 * 1024)) take(${40 * 2 ** 20}) }, 5)
+      child.ref()`
+    const { told, seen: left, verdicts: found } = await auto(code, { cache: folder(t), env: BUILTIN, group })
+    t.deepEqual([told, left], [true, []])
+    const [{ reason, needed }] = Object.values(found[0].codes)
+    t.regex(reason, /^compiling it takes some/)
+    t.true(needed > 80 * 2 ** 20)
   })
 
   test('a compiler ends with the judge, also where it is stopped', async (t) => {

@@ -10,30 +10,46 @@ const { progress } = require('./progress.js')
 const { summarize } = require('./statistics.js')
 
 const PACKAGES = path.join(__dirname, '../__test__/packages')
+const LARGE = path.join(__dirname, 'large')
 const program = (name) => path.join(__dirname, 'programs', name)
+const programs = (folder, titles) => Object.entries(titles).map(([name, title]) => [name, title, path.join(folder, `${name}.js`)])
 
-/** name, title, and what Node runs. The packages are those of the tests, one round of each. */
+/** name, title, and what Node runs. The packages are those of the tests, one round of each, and those of large/. */
 const ROWS = [
   ['empty', 'an empty program', program('empty.js')],
   ['tiny', '1,000 modules of 35 bytes', program('tiny-modules.js')],
-  ...[
-    ['hash-wasm', 'hash-wasm'],
-    ['yoga', 'yoga-layout'],
-    ['rollup', 'rollup'],
-    ['sqljs', 'sql.js'],
-    ['webp', 'webp'],
-    ['tree-sitter', 'tree-sitter'],
-    ['resvg', 'resvg'],
-    ['ripgrep', 'ripgrep'],
-    ['oxigraph', 'oxigraph'],
-    ['swc', '@swc/wasm'],
-    ['lightningcss', 'lightningcss'],
-    ['esbuild-cli', 'esbuild'],
-    ['assemblyscript', 'assemblyscript'],
-    ['mupdf', 'mupdf'],
-    ['pyodide', 'pyodide'],
-  ].map(([name, title]) => [name, title, path.join(PACKAGES, `${name}.js`)]),
+  ...programs(PACKAGES, {
+    'hash-wasm': 'hash-wasm',
+    yoga: 'yoga-layout',
+    rollup: 'rollup',
+    sqljs: 'sql.js',
+    webp: 'webp',
+    'tree-sitter': 'tree-sitter',
+    resvg: 'resvg',
+    ripgrep: 'ripgrep',
+    oxigraph: 'oxigraph',
+    swc: '@swc/wasm',
+    lightningcss: 'lightningcss',
+    'esbuild-cli': 'esbuild',
+    assemblyscript: 'assemblyscript',
+    mupdf: 'mupdf',
+    pyodide: 'pyodide',
+  }),
+  ...programs(LARGE, {
+    tesseract: 'tesseract.js-core, SIMD',
+    solc: 'solc',
+    kuzu: 'kuzu-wasm',
+    webr: 'webR',
+    php: 'php-wasm',
+    duckdb: 'duckdb-wasm, eh',
+    z3: 'z3-solver',
+    biome: 'biome',
+    pandoc: 'pandoc-wasm',
+  }),
 ]
+
+/** Whether a row needs the packages of large/. */
+const isLarge = ([, , file]) => path.dirname(file) === LARGE
 
 const COLUMNS = { builtin: 'built-in', first: 'first run', second: 'second', tenth: 'tenth', known: 'once known' }
 
@@ -100,4 +116,4 @@ function result(name, title, samples, verdicts) {
   return { name, title, columns, verdicts: words }
 }
 
-module.exports = { COLUMNS, ROWS, measure }
+module.exports = { COLUMNS, ROWS, isLarge, measure }

@@ -21,7 +21,7 @@ async function prime(directory, files) {
 }
 
 /** As long as a large module may take. */
-const PATIENCE = 240_000 // ms
+const PATIENCE = 900_000 // ms
 
 /** Waits for what a cache's processes have left behind, and does nothing meanwhile: they wait for a quiet machine. */
 async function settled(cache) {

@@ -15,6 +15,7 @@ const { run } = require('./measure.js')
 const { line } = require('./progress.js')
 const { measureRow } = require('./row.js')
 const rows = require('./rows/index.js')
+const prepare = require('../scripts/prepare.js')
 const { table } = require('./table.js')
 
 const rounds = Number(process.env.BENCH_ROUNDS ?? 7)
@@ -36,6 +37,7 @@ async function main() {
   const isChosen = (name) => !only || only.some((part) => name.includes(part))
   const chosen = rows.filter(({ name }) => isChosen(name))
   const choices = auto.ROWS.filter(([name]) => isChosen(`auto-${name}`))
+  if (choices.some(auto.isLarge) && !(await prepare.large(line))) throw new Error('the packages of large/ are not installed')
   const directory = mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-bench-'))
   const results = []
   const autos = []

@@ -12,6 +12,7 @@ const { isFresh, platformName } = require('./build.js')
 
 const ROOT = path.join(__dirname, '..')
 const NODES = path.join(ROOT, '__test__', 'nodes')
+const LARGE = path.join(ROOT, 'benches', 'large')
 const TARGET = process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target')
 
 /** Installed where there is none; any version that is there will do. */
@@ -39,6 +40,9 @@ const packages = (log) => installPackages(ROOT, 'npm ci', log)
 
 /** The other Nodes, kept apart from the packages: see __test__/nodes/package.json. */
 const nodes = (log) => installPackages(NODES, 'npm ci of the other Nodes', log)
+
+/** Large real modules, of some hundred MB: for the benchmarks, and for the stress tests at full size. */
+const large = (log) => installPackages(LARGE, 'npm ci of the large packages', log)
 
 const answers = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
 
@@ -104,7 +108,7 @@ async function suite(minutes, body) {
   })
 }
 
-module.exports = { packages, nodes, addon, otherNodes, suite, ROOT }
+module.exports = { packages, nodes, large, addon, otherNodes, suite, ROOT }
 
 if (require.main === module) {
   ;(async () => {

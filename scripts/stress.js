@@ -8,6 +8,7 @@
 //            the other Nodes run only what npm test does not: the specification; and the shipped addon runs no packages.
 // --minutes  gives up (as a failure) when they are over; 180 by default
 
+const fs = require('node:fs')
 const path = require('node:path')
 const { parseArgs } = require('node:util')
 const prepare = require('./prepare.js')
@@ -17,6 +18,7 @@ const { BUILDS, build, testFiles } = require('./test.js')
 const LARGE = [
   'archive-shipping',
   'atomics',
+  'auto-containers',
   'cache-places',
   'flight',
   'instances',
@@ -32,10 +34,19 @@ const LARGE = [
 const SHIPPED = ['api/*', 'examples', 'package']
 const SHIPPED_AT_NIGHT = [...SHIPPED, 'packages', 'packages-once', 'pages']
 
+/** What every Node would take an hour for, and none changes. */
+const ONCE = testFiles(['auto-containers'])
+const others = () =>
+  fs
+    .readdirSync(path.join(prepare.ROOT, '__test__'), { recursive: true })
+    .map((name) => `__test__/${name}`)
+    .filter((file) => file.endsWith('.test.js') && !file.includes('node_modules') && !ONCE.includes(file))
+
 const FUZZING = 20 * 60
 
 async function stress(suite, nextest, share) {
   suite.note('npm ci of the other Nodes', await prepare.nodes())
+  if (share === 1) suite.note('npm ci of the large packages', await prepare.large())
   const env = { STRESS: `${share}` }
   const fuzz = [path.join(__dirname, 'fuzz.js'), '--seconds', `${Math.ceil(FUZZING * share)}`]
   // libFuzzer needs Linux, as the other tools of the crash tests do.
@@ -47,7 +58,7 @@ async function stress(suite, nextest, share) {
     await suite.ava('large counts', { files: testFiles(LARGE), env: { ...whole, ...env } })
     for (const { major, path: node } of prepare.otherNodes()) {
       if (major === Number(process.versions.node.split('.')[0])) continue
-      const files = share < 1 ? testFiles(['spec']) : []
+      const files = share < 1 ? testFiles(['spec']) : others()
       await suite.ava(`Node ${major}`, { node, files, env: { ...whole, ...env } })
     }
   }

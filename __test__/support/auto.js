@@ -20,6 +20,21 @@ const PRELUDE = `
     return process.report.getReport().sharedObjects.some((name) => name.endsWith('.node'))
   }`
 
+/** In a program: what a process does that does not end soon is done by later(). */
+const LATER = `
+  const { setTimeout: timeout } = globalThis
+  let later
+  globalThis.setTimeout = (fn, ms, ...list) => {
+    if (ms === 5000) later = () => fn(...list)
+    return timeout(ms === 5000 ? () => {} : fn, ms, ...list)
+  }`
+
+/** In a program: takes memory until less than so many bytes are free. */
+const TAKE = `
+  const { available } = require(${JSON.stringify(path.join(ROOT, 'dist/choice.js'))}).load('front/memory.js')
+  const taken = []
+  const take = (rest) => { while (available() > rest) taken.push(Buffer.alloc(2 ** 22, 1)) }`
+
 /**
  * Runs a program to its end, and whatever it leaves behind.
  *
@@ -109,4 +124,4 @@ const shimFile = () =>
     path.basename(addonFile()).replace(/^wasm-compile-cache\./, `wasm-compile-cache.v8-${process.versions.modules}.`)
   )
 
-module.exports = { addonFile, auto, change, judged, judgesOf, seen, shimFile, verdicts, warm, withoutShim }
+module.exports = { LATER, TAKE, addonFile, auto, change, judged, judgesOf, seen, shimFile, verdicts, warm, withoutShim }

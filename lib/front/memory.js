@@ -42,4 +42,18 @@ function available() {
   }
 }
 
-module.exports = { available }
+/** How much of what was free one process may take, and how much of that has to stay, whoever takes it; of plenty, so many bytes. */
+const [SHARE, REST, PLENTY] = [0.8, 0.1, 64 * 1024 * 1024]
+
+/** What a process that is left behind has to keep to, in bytes, where so much is `free`. */
+const bounds = (free) => ({ most: Math.floor(SHARE * free), reserve: Math.min(PLENTY, Math.floor(REST * free)) })
+
+const megabytes = (bytes) => `${Math.round(bytes / 2 ** 20)} MB`
+
+/** The verdict where there is less `room` than is `needed`, in bytes. */
+function shortage(needed, room) {
+  const reason = `compiling it takes some ${megabytes(needed)} of memory, and ${megabytes(room)} are free`
+  return { engine: 'builtin', basis: 'memory', reason, needed }
+}
+
+module.exports = { available, bounds, shortage }

@@ -8,9 +8,9 @@
 const fs = require('node:fs')
 
 const { locate, replace, seenBudgets, seenModule, seenRun } = require('./folder.js')
-const { available } = require('./memory.js')
+const { available, shortage } = require('./memory.js')
 const { littleIn, runOf } = require('./run.js')
-const { readCurrent, write } = require('./verdicts.js')
+const { readCurrent, withoutMore, write } = require('./verdicts.js')
 const host = require('../code/host.js')
 const started = require('../process/started.js')
 
@@ -26,8 +26,15 @@ const isWanted = started.environment.WASM_COMPILE_CACHE_FINISH === 'now'
 
 const estimate = (size) => BASE + FACTOR * size
 
-/** Name -> what is said of the module, in this process. */
+/** Name -> what is said of the module, in this process, and how much memory was free then. */
 const left = new Map()
+
+/** Names of modules that this thread has left: once is enough. */
+const everLeft = new Set()
+
+/** So long, in ms, a process that was started has not looked yet for what there is. */
+const STARTING = 1000
+let lastStart = -Infinity
 
 let timer
 
@@ -46,18 +53,21 @@ const writtenAt = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeM
  * @param {{cache: number, finish: boolean}} options
  */
 function leave(name, put, facts, options) {
-  if (left.has(name) || !options.finish || !mayLeave(options)) return
+  if (everLeft.has(name) || !options.finish || !mayLeave(options)) return
   try {
     const file = seenModule(name)
     const written = writtenAt(file)
     // Somebody else has left it, and it is about to be taken up.
     if (written !== undefined && Date.now() - written < RETRY) return
     // Where there is no room, nobody would get to its end.
-    if (available() < estimate(facts.size)) return
+    const room = available()
+    if (isTooLarge(name, facts, room)) return
     if (written === undefined) put(file)
-    left.set(name, facts)
-    // Whoever left it was killed, and so may this process be.
-    if (written === undefined) wait()
+    everLeft.add(name)
+    left.set(name, { facts, room })
+    // Whoever left it was killed, and so may this process be. A worker thread is not told of the end of the process, and may
+    // never come back to its event loop; what V8 has of a module that is known is there at the end only.
+    if (written === undefined && (isMainThread() || readCurrent(name) !== undefined)) wait()
     else {
       fs.utimesSync(file, new Date(), new Date())
       takeUp({ isEarly: true })
@@ -65,6 +75,21 @@ function leave(name, put, facts, options) {
   } catch {
     // The disk is full, or the folder is not ours to write to: it runs as it does without us.
   }
+}
+
+/**
+ * Whether there is no room for compiling a module; then that is known of it.
+ *
+ * @param {string} name
+ * @param {object} facts
+ * @param {number} room
+ * @param {number} [taken] what the program takes of it before the module is compiled
+ */
+function isTooLarge(name, facts, room, taken = 0) {
+  const needed = estimate(facts.size)
+  if (needed <= room - taken) return false
+  say(name, facts, { ...shortage(needed, room - taken), needed: needed + taken })
+  return true
 }
 
 /**
@@ -93,6 +118,8 @@ function budgetsOf(name) {
   return shim === undefined ? undefined : require('../code/calls.js').budgetsOf(shim, module)
 }
 
+const isMainThread = () => require('node:worker_threads').isMainThread
+
 function wait() {
   if (timer !== undefined) return
   timer = setTimeout(takeUp, SOON, {}).unref()
@@ -112,7 +139,7 @@ function takeUp({ isEarly = false, isLate = false }) {
     const little = run === undefined || isWanted ? undefined : littleIn(run)
     // It may become more.
     if (little !== undefined && !isLate) return
-    if (little === undefined) hand(run)
+    if (little === undefined) hand(run, isLate)
     else forgo(little, run)
   } catch {
     withdraw()
@@ -133,17 +160,30 @@ function withdraw() {
   }
 }
 
-function forgo(little, run) {
-  for (const [name, { names, isBuiltin: _isBuiltin, ...facts }] of left) {
-    const known = readCurrent(name)
-    // It is known, and V8's code was to be found out.
-    if (known === undefined) write(names, { ...facts, run, ...little })
-    else {
-      const tag = host.tag()
-      const code = { ...(known.codes?.[tag] ?? { reason: little.reason }), isPartial: false }
-      write(names, { ...known, codes: { ...known.codes, [tag]: code } })
-    }
+/** The program may have taken the room meanwhile. */
+function dropTooLarge() {
+  for (const [name, { facts, room }] of left) {
+    if (!isTooLarge(name, facts, room, Math.max(0, room - available()))) continue
     fs.rmSync(seenModule(name), { force: true })
+    left.delete(name)
+  }
+}
+
+function forgo(little, run) {
+  for (const [name, { facts }] of left) {
+    say(name, facts, little, run)
+    fs.rmSync(seenModule(name), { force: true })
+  }
+}
+
+/** Writes what has been found out without another process. */
+function say(name, { names, isBuiltin: _isBuiltin, ...facts }, verdict, run = undefined) {
+  const known = readCurrent(name)
+  // It is known, and V8's code was to be found out.
+  if (known === undefined) write(names, { ...facts, run, ...verdict })
+  else {
+    const tag = host.tag()
+    write(names, { ...known, codes: { ...known.codes, [tag]: withoutMore(known.codes?.[tag], verdict) } })
   }
 }
 
@@ -154,17 +194,23 @@ function v8() {
   return { tag: host.isThere() ? host.tag() : undefined, flags: given.filter((flag) => flag.startsWith('--')) }
 }
 
-function hand(run) {
+/** @param {boolean} isLate whether the memory of this process is about to be free */
+function hand(run, isLate) {
   const { mayJudge, startJudge } = require('../process/judging.js')
   if (!mayJudge()) {
     withdraw()
     return
   }
-  for (const [name, facts] of left) {
+  if (!isLate) dropTooLarge()
+  if (left.size === 0) return
+  for (const [name, { facts }] of left) {
     const budgets = budgetsOf(name)
     if (budgets !== undefined) replace(seenBudgets(name), budgets)
     replace(seenRun(name), JSON.stringify({ ...facts, run, isWanted, ...v8() }))
   }
+  const now = performance.now()
+  if (!isWanted && now - lastStart < STARTING) return
+  lastStart = now
   startJudge()
 }
 

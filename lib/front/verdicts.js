@@ -96,14 +96,16 @@ function list() {
 }
 
 /**
- * Writes a verdict.
+ * Writes a verdict, which this process follows, too, from here on.
  *
  * @param {string[]} names
  * @param {object} verdict {engine, basis, reason, source, partition, size, evidence, …}
  */
 function write(names, verdict) {
-  const text = JSON.stringify({ ...makers(), made: Date.now(), ...verdict }, null, 1)
+  const whole = { ...makers(), made: Date.now(), ...verdict }
+  const text = JSON.stringify(whole, null, 1)
   for (const name of names) {
+    found.set(name, whole)
     try {
       replace(verdictFile(name), text)
     } catch {
@@ -166,8 +168,13 @@ const NO_CODE = {}
 /** What is known of V8's code of a module for this V8 and its flags; undefined where that is to be found out. */
 function codeOf({ basis, codes = NO_CODE }, isBuiltin) {
   const isWanted = isBuiltin ? basis !== 'little' : CODED.includes(basis)
-  return isWanted && host.isThere() ? codes[host.tag()] : NO_CODE
+  const code = isWanted && host.isThere() ? codes[host.tag()] : NO_CODE
+  // There was no room.
+  return code?.needed !== undefined && available() >= code.needed ? undefined : code
 }
+
+/** What is known of V8's code of a module where no more is made of it, for this reason: what there is stays. */
+const withoutMore = (code, { reason, needed }) => (code?.bytes === undefined ? { reason, needed } : { ...code, isPartial: false })
 
 /** Runs on V8's code, and what they took: ./trial.js. */
 function follow(name, known) {
@@ -260,6 +267,7 @@ module.exports = {
   forgetCode,
   list,
   readCurrent,
+  withoutMore,
   inUse: () => [...used].filter(([, { engine }]) => engine === 'ours'),
   write,
 }

@@ -20,10 +20,11 @@ function detachedEnvironment() {
 }
 
 /**
- * Waits, and becomes what it is given, out of the way of everything from its start on. What a program is followed by at once
- * must not meet the start of this.
+ * Waits, and becomes what it is given, out of the way of everything from its start on: out of memory, the system ends it first.
+ * What a program is followed by at once must not meet the start of this.
  */
-const LATER = 'sleep 2; command -v chrt >/dev/null && exec chrt -i 0 "$0" "$@"; exec nice -n 19 "$0" "$@"'
+const LATER =
+  'echo 1000 2>/dev/null >/proc/self/oom_score_adj; sleep 2; command -v chrt >/dev/null && exec chrt -i 0 "$0" "$@"; exec nice -n 19 "$0" "$@"'
 const SHELL = '/bin/sh'
 
 /**

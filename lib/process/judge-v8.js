@@ -3,7 +3,8 @@
 // V8's own code of a module, for ./judge.js: made in a process (./compile-v8.js), taken by a second one as a proof, and stored.
 //
 // Such a process stops while it is not the judge's turn, takes no more memory than there is, and ends with the judge. What
-// V8 does not survive, or what takes too much, is remembered like the code, and not tried again.
+// V8 does not survive, or what takes too long, is remembered like the code, and not tried again; what takes too much memory,
+// not before there is more.
 
 const { spawn } = require('node:child_process')
 const { once } = require('node:events')
@@ -11,6 +12,8 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { formatSize } = require('../cache/quantities.js')
+const { available, bounds, shortage } = require('../front/memory.js')
+const { withoutMore } = require('../front/verdicts.js')
 const host = require('../code/host.js')
 const { seenBudgets } = require('../front/folder.js')
 const { compilingIn } = require('../front/run.js')
@@ -35,12 +38,18 @@ function residentSize(pid) {
   }
 }
 
-/** Lets it run while it may, and ends it where it takes too much. @returns why it was ended, later */
-function supervise(native, child, room) {
+/**
+ * Lets it run while it may, and ends it where it takes too much.
+ *
+ * @param {number} needed bytes, about
+ * @returns {{why?: string, needed?: number}} why it was ended, later; `needed`: where it was for memory
+ */
+function supervise(native, child, needed) {
+  const { most, reserve } = bounds(available())
   const ended = {}
   let [mayStop, isStopped, ran] = [false, false, 0]
-  const end = (why) => {
-    ended.why = why
+  const end = (why, more = undefined) => {
+    Object.assign(ended, { why, needed: more })
     child.kill('SIGKILL')
   }
   const look = () => {
@@ -49,7 +58,9 @@ function supervise(native, child, room) {
       child.kill(isStopped ? 'SIGSTOP' : 'SIGCONT')
     }
     if (!isStopped) ran += EVERY
-    if (residentSize(child.pid) > room) end(`V8's compiler takes more than ${formatSize(room)} of memory`)
+    const room = available()
+    if (residentSize(child.pid) > most) end(`V8's compiler takes more than ${formatSize(most)} of memory`, 2 * most)
+    else if (room < reserve) end(shortage(needed, room).reason, needed)
     else if (ran > LIMIT) end("V8's compiler takes more than 10 minutes")
   }
   const timer = setInterval(look, EVERY)
@@ -63,15 +74,15 @@ function supervise(native, child, room) {
   return ended
 }
 
-/** @returns {Promise<{tag?: string, ms?: number, called?: string, problem?: string, wasEnded?: boolean, out: string}>} */
-async function run(native, what, { file, facts }, folder, profile, room) {
+/** @returns {Promise<{tag?: string, ms?: number, called?: string, problem?: string, wasEnded?: boolean, needed?: number, out: string}>} */
+async function run(native, what, { file, facts }, folder, profile, needed) {
   const list = [COMPILER, what, file, folder, `${process.pid}`, profile, ...facts.flags]
   const child = spawn(process.execPath, list, { stdio: ['ignore', 'pipe', 'ignore'], windowsHide: true })
   let out = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (out += text))
-  const ended = supervise(native, child, room)
+  const ended = supervise(native, child, needed)
   const [status, signal] = await once(child, 'close')
-  if (ended.why !== undefined) return { problem: ended.why, wasEnded: true, out }
+  if (ended.why !== undefined) return { problem: ended.why, wasEnded: true, needed: ended.needed, out }
   const last = out.slice(out.lastIndexOf('\n') + 1)
   const told = last.startsWith('{') ? JSON.parse(last) : {}
   if (status === 0) return { ...told, out }
@@ -79,26 +90,26 @@ async function run(native, what, { file, facts }, folder, profile, room) {
 }
 
 /** What V8 calls the file that tells it which functions to optimise; '-' where that is not known. */
-async function profileOf(native, module, folder, room) {
+async function profileOf(native, module, folder, needed) {
   if (!fs.existsSync(path.join(folder, 'calls'))) return '-'
-  const { out } = await run(native, 'name', module, folder, '-', room)
+  const { out } = await run(native, 'name', module, folder, '-', needed)
   return /'(profile-wasm-[0-9a-f]+)'/.exec(out)?.[1] ?? '-'
 }
 
-async function make(native, module, folder, room, rounds) {
+async function make(native, module, folder, needed, rounds) {
   const { facts } = module
   // Whoever wants to know now has all of it compiled.
   if (!facts.isWanted && !fs.existsSync(path.join(folder, 'calls'))) return IDLE
-  const profile = await profileOf(native, module, folder, room)
-  let compiled = await run(native, 'compile', module, folder, profile, room)
+  const profile = await profileOf(native, module, folder, needed)
+  let compiled = await run(native, 'compile', module, folder, profile, needed)
   if (compiled.problem !== undefined && profile !== '-' && !compiled.wasEnded) {
-    compiled = await run(native, 'compile', module, folder, '-', room)
+    compiled = await run(native, 'compile', module, folder, '-', needed)
   }
   const { called, problem: failure, tag } = compiled
-  if (failure !== undefined) return { reason: failure }
+  if (failure !== undefined) return { reason: failure, needed: compiled.needed }
   if (tag !== facts.tag) return { reason: "V8's flags cannot be repeated" }
-  const { ms, problem } = await run(native, 'take', module, folder, '-', room)
-  if (problem !== undefined) return { reason: problem }
+  const { ms, problem, needed: more } = await run(native, 'take', module, folder, '-', needed)
+  if (problem !== undefined) return { reason: problem, needed: more }
   const compiling = facts.run === undefined ? undefined : compilingIn(facts.run)
   if (!facts.isWanted && compiling !== undefined && ms > WORTH * compiling) {
     return { reason: `V8 compiled for ${Math.round(compiling)} ms, and would take ${Math.round(ms)} ms to take its code` }
@@ -111,11 +122,11 @@ async function make(native, module, folder, room, rounds) {
 /**
  * @param {object} native
  * @param {{name: string, file: string, facts: object}} module
- * @param {number} room bytes that the compiler may take
+ * @param {number} needed bytes that compiling it takes, about
  * @param {object} [before] what is known already, of earlier runs
  * @returns {Promise<Record<string, object> | undefined>} what is known of V8's code, by V8's tag; undefined where none is to be had
  */
-async function codeOfV8(native, module, room, before = {}) {
+async function codeOfV8(native, module, needed, before = {}) {
   const { tag } = module.facts
   if (!host.isThere() || tag === undefined) return undefined
   const folder = `${module.file}.v8.tmp`
@@ -126,7 +137,8 @@ async function codeOfV8(native, module, room, before = {}) {
     const budgets = seenBudgets(module.name)
     if (fs.existsSync(budgets)) fs.renameSync(budgets, path.join(folder, 'calls'))
     if (called !== undefined) fs.writeFileSync(path.join(folder, 'before'), called)
-    return { [tag]: await make(native, module, folder, Math.floor(0.8 * room), rounds + 1) }
+    const code = await make(native, module, folder, needed, rounds + 1)
+    return { [tag]: code.needed === undefined ? code : withoutMore(before[tag], code) }
   } catch ({ message }) {
     return { [tag]: { reason: message } }
   } finally {

@@ -19,9 +19,9 @@ const path = require('node:path')
 const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 
 const { locate, seenBudgets } = require('../front/folder.js')
-const { available } = require('../front/memory.js')
+const { available, bounds, shortage } = require('../front/memory.js')
 const { estimate } = require('../front/seen.js')
-const { CODED, readCurrent, write } = require('../front/verdicts.js')
+const { CODED, readCurrent, withoutMore, write } = require('../front/verdicts.js')
 const { formatSize } = require('../cache/quantities.js')
 const { codeOfV8 } = require('./judge-v8.js')
 const { grounds } = require('./grounds.js')
@@ -71,8 +71,6 @@ function decide({ facts, ...module }, verdict) {
   done(module)
 }
 
-const memory = (needed, reason) => ({ engine: 'builtin', basis: 'memory', reason, needed })
-
 /** CPU time of this process, in ms. */
 function cpu() {
   const { user, system } = process.cpuUsage()
@@ -87,19 +85,25 @@ function watch() {
   })
   setInterval(() => {
     if (watched === undefined) return
-    const used = process.memoryUsage.rss()
-    if (used > watched.limit) {
-      decide(watched.module, memory(2 * watched.limit, `compiling it takes more than ${formatSize(watched.limit)} of memory`))
+    const { module, limit, needed, reserve } = watched
+    const room = available()
+    if (process.memoryUsage.rss() > limit) {
+      const reason = `compiling it takes more than ${formatSize(limit)} of memory`
+      decide(module, { engine: 'builtin', basis: 'memory', reason, needed: 2 * limit })
+    } else if (room < reserve) {
+      // Others have taken it meanwhile, and what they need next is not to be what the system ends this process for.
+      decide(module, shortage(needed, room))
     } else if (cpu() - watched.since > LIMIT) {
-      decide(watched.module, { engine: 'builtin', basis: 'refused', reason: 'compiling it takes more than 10 minutes of CPU time' })
+      decide(module, { engine: 'builtin', basis: 'refused', reason: 'compiling it takes more than 10 minutes of CPU time' })
     } else return
     process.kill(process.pid, 'SIGKILL')
   }, EVERY)
 }
 
 /** What our engine makes of a module, as a verdict; undefined while another process compiles it. */
-function judgeOurs(native, { file, facts }, room, watcher) {
-  watcher.postMessage({ module: { file, facts }, limit: Math.floor(0.8 * room) + process.memoryUsage.rss() })
+function judgeOurs(native, { file, name, facts }, needed, watcher) {
+  const { most, reserve } = bounds(available())
+  watcher.postMessage({ module: { file, name, facts }, needed, limit: most + process.memoryUsage.rss(), reserve })
   const outcome = native.judge(file, facts.source, facts.partition)
   watcher.postMessage(null)
   return outcome.code === 'EBUSY' ? undefined : grounds(outcome, facts)
@@ -114,20 +118,24 @@ function given(known, { isBuiltin }) {
 async function judge(native, module, watcher) {
   const { facts } = module
   facts.size = fs.statSync(module.file).size
-  const [needed, room] = [estimate(facts.size), available()]
+  // What this process has taken is a part of what is needed.
+  const [needed, room] = [estimate(facts.size), available() + process.memoryUsage.rss()]
+  const known = readCurrent(module.name)
   if (needed > room) {
-    decide(module, memory(needed, `compiling it takes some ${formatSize(needed)} of memory, and ${formatSize(room)} are free`))
+    const verdict = shortage(needed, room)
+    const { tag } = facts
+    const codes = { ...known?.codes, [tag]: withoutMore(known?.codes?.[tag], verdict) }
+    decide(module, known === undefined ? verdict : { ...known, codes })
     return
   }
-  const known = readCurrent(module.name)
-  const verdict = given(known, facts) ?? judgeOurs(native, module, room, watcher)
+  const verdict = given(known, facts) ?? judgeOurs(native, module, needed, watcher)
   // Another process makes the artifact: the next run of the module is told to leave it again.
   if (verdict === undefined) {
     done(module)
     return
   }
   const isCoded = facts.isBuiltin || (verdict.engine === 'builtin' && CODED.includes(verdict.basis))
-  const code = isCoded ? await codeOfV8(native, module, room, known?.codes) : undefined
+  const code = isCoded ? await codeOfV8(native, module, needed, known?.codes) : undefined
   const codes = code === undefined ? known?.codes : { ...known?.codes, ...code }
   decide(module, { ...verdict, ...(codes === undefined ? {} : { codes }) })
 }
