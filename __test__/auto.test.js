@@ -195,6 +195,20 @@ if (linux) {
     t.like(found[0], { engine: 'builtin', basis: 'imports' })
     t.regex(found[0].reason, /invoke_\*/)
   })
+
+  test('an interface of many functions is a reason for the built-in', async (t) => {
+    const exported = (count) => Array.from({ length: count }, (_, index) => `(export "f${index}" (func 0))`).join('')
+    const judgedOf = async (name, count) => {
+      const at = path.join(folder(t), `${name}.wasm`)
+      fs.writeFileSync(at, padded(await assemble(`(module (func) ${exported(count)})`), SIZE))
+      const { verdicts: found } = await auto(`new WebAssembly.Module(${read(at)}); tell(0)`, { cache: folder(t), env: JUDGED })
+      return found[0]
+    }
+    t.not((await judgedOf('few', 399)).basis, 'imports')
+    const many = await judgedOf('many', 400)
+    t.like(many, { engine: 'builtin', basis: 'imports' })
+    t.is(many.reason, 'it imports 0 functions and exports 400: an interface of small steps')
+  })
 }
 
 test("small modules are the built-in's, and nothing is left of them", async (t) => {
@@ -660,7 +674,8 @@ const STREAM = `
 test('streamed modules, known or not', async (t) => {
   const bytes = fs.readFileSync(file)
   const server = http.createServer(({ url }, response) => {
-    response.writeHead(200, { 'content-type': url.endsWith('?text') ? 'text/plain' : 'application/wasm' }).end(bytes)
+    const type = url.endsWith('?text') ? 'text/plain' : 'application/wasm'
+    response.writeHead(200, { 'content-type': type, connection: 'close' }).end(bytes)
   })
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => server.close())

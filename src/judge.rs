@@ -75,8 +75,6 @@ fn describe(env: Env, object: Value, judged: &Judged) -> Result<()> {
     for (name, count) in [
         ("size", judged.size),
         ("artifactBytes", judged.artifact_bytes),
-        ("imports", judged.imports as u64),
-        ("invokes", judged.invokes as u64),
     ] {
         js::set(env, object, name, js::number(env, count as f64)?)?;
     }

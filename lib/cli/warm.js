@@ -10,7 +10,7 @@ const { sample } = require('../front/sample.js')
 const { write } = require('../front/verdicts.js')
 const { parsedSize } = require('./arguments.js')
 const { Failure } = require('./failure.js')
-const { grounds } = require('../process/grounds.js')
+const { grounds, groundsOfInterface } = require('../process/grounds.js')
 const { interruptible } = require('./interruption.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
@@ -40,24 +40,24 @@ async function compile({ compileStreaming, Module }, { url }, options) {
 }
 
 /** What is known of a module by now: as the process that judges modules would find it. */
-function known(module, seen) {
+function known(seen) {
   const refused = seen.get('fallback')
   if (refused !== undefined) return { outcome: 'refused', feature: refused.feature, offset: refused.offset }
   const { hash, artifactBytes } = seen.get('cachedModule') ?? seen.get('moduleCacheHit') ?? {}
   if (hash === undefined) return undefined
-  const { Module } = require('../../index.js')
-  const invokes = Module.imports(module).filter(({ kind, name }) => kind === 'function' && name.startsWith('invoke_')).length
-  return { outcome: 'known', hash, artifactBytes, invokes }
+  return { outcome: 'known', hash, artifactBytes }
 }
 
 /** Programs that have us in the built-in's place know it from their first run on. */
 function judge({ name, url }, module, seen, { partition, minSize }) {
   if (url.protocol !== 'file:') return
   const bytes = fs.readFileSync(fileURLToPath(url))
-  const found = bytes.length < minSize ? undefined : known(module, seen)
+  const found = bytes.length < minSize ? undefined : known(seen)
   if (found === undefined) return
   const sampled = sample(bytes.length, (from, to) => bytes.subarray(from, to), partition)
-  write([sampled], { source: name, partition, size: bytes.length, ...grounds(found, { size: bytes.length }) })
+  const { Module } = require('../../index.js')
+  const verdict = groundsOfInterface(Module.imports(module), Module.exports(module)) ?? grounds(found, { size: bytes.length })
+  write([sampled], { source: name, partition, size: bytes.length, ...verdict })
 }
 
 /** What fetch rejects with says "fetch failed" only; why is in its cause, which has but a code if several addresses failed. */

@@ -24,7 +24,7 @@ const { estimate } = require('../front/seen.js')
 const { CODED, readCurrent, withoutMore, write } = require('../front/verdicts.js')
 const { formatSize } = require('../cache/quantities.js')
 const { codeOfV8 } = require('./judge-v8.js')
-const { grounds } = require('./grounds.js')
+const { grounds, groundsOfInterface } = require('./grounds.js')
 
 const LIMIT = 10 * 60 * 1000 // ms of CPU a module
 const EVERY = 50 // ms
@@ -100,6 +100,17 @@ function watch() {
   }, EVERY)
 }
 
+/** What its interface says of a module, which V8 reads in no time. */
+function look(file) {
+  try {
+    const module = new WebAssembly.Module(fs.readFileSync(file))
+    return groundsOfInterface(WebAssembly.Module.imports(module), WebAssembly.Module.exports(module))
+  } catch {
+    // It is not valid, or larger than memory.
+    return undefined
+  }
+}
+
 /** What our engine makes of a module, as a verdict; undefined while another process compiles it. */
 function judgeOurs(native, { file, name, facts }, needed, watcher) {
   const { most, reserve } = bounds(available())
@@ -128,7 +139,7 @@ async function judge(native, module, watcher) {
     decide(module, known === undefined ? verdict : { ...known, codes })
     return
   }
-  const verdict = given(known, facts) ?? judgeOurs(native, module, needed, watcher)
+  const verdict = given(known, facts) ?? look(module.file) ?? judgeOurs(native, module, needed, watcher)
   // Another process makes the artifact: the next run of the module is told to leave it again.
   if (verdict === undefined) {
     done(module)

@@ -11,7 +11,7 @@ use super::loading::Loading;
 use super::options::{CacheMode, CompileOptions};
 use super::{baseline, file, loading, storage, turn};
 use crate::error::CompileError;
-use crate::module::{Declaration, ExternType, Ingested};
+use crate::module::{Declaration, Ingested};
 use crate::panics;
 use crate::stream::{Ingest, Refused, explain};
 use crate::trace::EventQueue;
@@ -62,30 +62,14 @@ pub struct Judged {
     pub size: u64,
     /// Length of the artifact's image in bytes.
     pub artifact_bytes: u64,
-    /// How many functions it imports.
-    pub imports: usize,
-    /// How many of them are called `invoke_…`: Emscripten's, through which C++ calls what may throw.
-    pub invokes: usize,
 }
 
 impl Judged {
     fn new(declaration: &Declaration, artifact_bytes: u64) -> Self {
-        let imports = declaration.imports();
-        let names = imports.filter_map(|import| match import.ty {
-            ExternType::Function(_) => Some(import.name),
-            _ => None,
-        });
-        let (mut imports, mut invokes) = (0, 0);
-        for name in names {
-            imports += 1;
-            invokes += usize::from(name.starts_with("invoke_"));
-        }
         Self {
             hash: declaration.hash,
             size: declaration.size,
             artifact_bytes,
-            imports,
-            invokes,
         }
     }
 }

@@ -3,12 +3,12 @@
 use super::{finisher, turn};
 
 /// Lets everything else on the machine go first, as far as the system lets us: where it is refused, the process merely
-/// competes. If it `waits`, it compiles while they leave it room only
-/// (`turn.rs`). Threads that are started later inherit it on Linux. For the main thread of a process that nobody waits for:
-/// whoever inherits the process knows it as a finisher.
+/// competes. If it `waits`, it compiles while they leave it room only (`turn.rs`), and has the kernel's idle class; else it
+/// has the lowest priority. Threads that are started later inherit it on Linux. For the main thread of a process that nobody
+/// waits for: whoever inherits the process knows it as a finisher.
 pub fn rest(waits: bool) {
     finisher::be_known();
-    give_way();
+    give_way(waits);
     if waits {
         turn::govern();
     }
@@ -33,9 +33,10 @@ pub fn end_with(parent: u32) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-fn give_way() {
+fn give_way(to_all: bool) {
     for thread in threads() {
-        if !idle(thread) {
+        // What is wanted now gets something on a busy machine, too.
+        if !(to_all && idle(thread)) {
             let thread = rustix::process::Pid::from_raw(thread);
             let _ = rustix::process::setpriority_process(thread, 19);
         }
@@ -76,14 +77,14 @@ fn idle(thread: libc::pid_t) -> bool {
 }
 
 #[cfg(target_vendor = "apple")]
-fn give_way() {
+fn give_way(_: bool) {
     // SAFETY: takes three numbers; 0 is this process.
     unsafe { libc::setpriority(libc::PRIO_DARWIN_PROCESS, 0, libc::PRIO_DARWIN_BG) };
 }
 
 /// Node can do here what we could.
 #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
-fn give_way() {}
+fn give_way(_: bool) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
@@ -102,13 +103,22 @@ mod tests {
 
     #[test]
     fn all_threads_rest_those_that_are_started_later_too() {
+        all_rest(true);
+    }
+
+    #[test]
+    fn also_in_a_process_that_is_wanted_now() {
+        all_rest(false);
+    }
+
+    fn all_rest(waits: bool) {
         let (wake, woken) = channel();
         let earlier = thread::spawn(move || {
             let _: Result<(), _> = woken.recv();
             rests()
         });
         assert!(!rests());
-        rest(false);
+        rest(waits);
         assert!(rests());
         drop(wake);
         assert!(earlier.join().expect("no panic"));

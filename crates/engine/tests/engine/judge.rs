@@ -41,7 +41,7 @@ fn function(body: &[u8]) -> Vec<u8> {
 fn a_module_that_compiles_is_stored_once_and_then_found_by_a_compile() {
     let dir = tempfile::tempdir().expect("there is a temporary folder");
     let directory = cache::configure(&dir);
-    let bytes = cache::module(&["invoke_vi", "puts", "invoke_ii"]);
+    let bytes = cache::module(&["puts"]);
     let Judgement::Stored(stored) = judge_bytes(dir.path(), &bytes) else {
         panic!("it is valid, and was not there");
     };
@@ -55,8 +55,6 @@ fn a_module_that_compiles_is_stored_once_and_then_found_by_a_compile() {
         Judged {
             hash: *hash.as_bytes(),
             size: bytes.len() as u64,
-            imports: 3,
-            invokes: 2,
             ..stored
         }
     );
