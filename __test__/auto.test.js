@@ -293,7 +293,8 @@ if (linux) {
     t.deepEqual([second.verdicts, second.seen], [first.verdicts, []])
   })
 
-  test('a judge gives up before others lack the memory that it has', async (t) => {
+  // By itself: it looks at a process that does not take long.
+  test.serial('a judge gives up before others lack the memory that it has', async (t) => {
     const group = memoryGroup(t, 1000 * MIB)
     if (group === undefined) return t.pass()
     const cache = folder(t)

@@ -396,7 +396,8 @@ if (linux) {
     t.true(Object.values(outside.verdicts[0].codes)[0].bytes > 0)
   })
 
-  test('a compiler gives up before others lack the memory that it has', async (t) => {
+  // By itself: it looks at a process that does not take long.
+  test.serial('a compiler gives up before others lack the memory that it has', async (t) => {
     const group = memoryGroup(t, 1000 * 2 ** 20)
     if (group === undefined) return t.pass()
     const large = path.join(ROOT, 'node_modules/mupdf/dist/mupdf-wasm.wasm')
