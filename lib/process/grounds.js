@@ -26,10 +26,14 @@ function groundsOfInterface(imports, exports) {
   const invokes = inward.filter(({ name }) => name.startsWith('invoke_')).length
   const objection = (reason) => ({ engine: 'builtin', basis: 'imports', reason })
   if (invokes > 0) {
-    return objection(`${number(invokes)} of its imports are invoke_*: exceptions through JavaScript cross between the two with every call`)
+    return objection(
+      `${number(invokes)} of its imports are invoke_*: exceptions through JavaScript cross between the two with every call`
+    )
   }
   if (inward.length < MANY.imports && outward.length < MANY.exports) return undefined
-  return objection(`it imports ${number(inward.length)} functions and exports ${number(outward.length)}: an interface of small steps`)
+  return objection(
+    `it imports ${number(inward.length)} functions and exports ${number(outward.length)}: an interface of small steps`
+  )
 }
 
 /**
