@@ -41,7 +41,8 @@ declare namespace wasm {
   /** What every function that compiles takes beside the standard's arguments. */
   interface CompileOptions {
     /**
-     * Which engine compiles the module. `'ours'`: this package's. `'builtin'`: Node's own; nothing is cached. `'auto'`: the one
+     * Which engine compiles the module. `'ours'`: this package's. `'builtin'`: Node's own, whose code is kept
+     * and given back to it, where the running Node can have that. `'auto'`: the one
      * that is known to be the better one for it (docs/engine.md); a module of which nothing is known is compiled by Node's
      * engine, and found out about by another process. Default: `'ours'`, and for the namespace that {@link install} puts in
      * place what that was given. Where `fallback` is `'error'` it is `'ours'`.
@@ -633,8 +634,7 @@ declare namespace wasm {
    * Puts this package in the place of `globalThis.WebAssembly`, in the calling thread. A second call does nothing.
    * `node --require wasm-compile-cache/register` does it before a program starts.
    *
-   * `engine` is which one compiles what is compiled by that namespace, where a call does not say; with `'builtin'` nothing is
-   * put in place. Default: the variable `WASM_COMPILE_CACHE_ENGINE`, else `'auto'`.
+   * `engine` is which one compiles what is compiled by that namespace, where a call does not say. Default: the variable `WASM_COMPILE_CACHE_ENGINE`, else `'auto'`.
    *
    * @throws `TypeError` with the code `'ERR_INVALID_ARG_TYPE'` or `'ERR_INVALID_ARG_VALUE'` for another `engine`
    */
@@ -720,7 +720,7 @@ declare namespace wasm {
       /** Whether the artifact was hashed now, or relied on because it is the file that was hashed before. */
       readonly verified: 'now' | 'before'
       /**
-       * Whether the pages of the code are the file's, which all processes share, or a copy of this process' own: on macOS
+       * Whether the pages of the code are the file's, which all processes share, or a copy of this process' own: V8's code, on macOS
        * and Windows, on a file system from which nothing may be executed (`noexec`), and when no further file can be opened.
        */
       readonly pages: 'shared' | 'private'

@@ -551,6 +551,15 @@ test('uninstall() and a second copy of this package leave no trace', async (t) =
   t.deepEqual(told.slice(0, 2), [true, [bytes, bytes]])
 })
 
+test('what a verdict says of code is believed only as far as it can cost time', async (t) => {
+  const { cache, tag, told } = await kept(t)
+  for (const codes of [null, 7, 'x', { [tag]: null }, { [tag]: 'x' }, { [tag]: { bytes: -1, runs: 7, called: 1, rounds: 'x' } }]) {
+    change(cache, { codes })
+    const { told: found } = await run(file, { cache, env: QUIET })
+    t.deepEqual(found.slice(1), told.slice(1), JSON.stringify(codes))
+  }
+})
+
 test('a run that took no less time with its code goes without', async (t) => {
   const { cache } = await kept(t)
   const [{ run: first, codes }] = verdicts(cache)

@@ -64,6 +64,11 @@ void Serialize(const FunctionCallbackInfo<Value>& info) {
   info.GetReturnValue().Set(buffer);
 }
 
+// The code is not needed any more: as an ArrayBuffer it goes at once, not when it is collected.
+void Drop(Local<Value> code) {
+  if (code->IsArrayBuffer()) (void)code.As<ArrayBuffer>()->Detach(Local<Value>()).FromMaybe(false);
+}
+
 }  // namespace
 
 #if V8_MAJOR_VERSION >= 14
@@ -97,6 +102,7 @@ void Revive(const FunctionCallbackInfo<Value>& info) {
         if (auto* module = std::get_if<0>(&result)) outcome->module = *module;
       });
   outcome->is_over = true;
+  Drop(info[1]);
   if (is_taken && !outcome->module.IsEmpty()) {
     info.GetReturnValue().Set(outcome->module);
   } else {
@@ -176,6 +182,7 @@ void Revive(const FunctionCallbackInfo<Value>& info) {
     Local<Value> arguments[] = {revival.token};
     streamed = info[3].As<Function>()->Call(isolate->GetCurrentContext(), v8::Undefined(isolate), 1, arguments);
   }
+  Drop(info[1]);
   Local<Value> module;
   if (!streamed.ToLocal(&module)) return;
   info.GetReturnValue().Set(revival.is_taken);

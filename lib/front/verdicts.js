@@ -51,12 +51,15 @@ const VOID = {
 /** Modules that stay on the built-in engine, and that V8's own code may serve. */
 const CODED = ['refused', 'imports', 'use', 'chosen']
 
+const isRecord = (value) => typeof value === 'object' && value !== null
+
 const isCurrent = (verdict) =>
   verdict.format === FORMAT &&
   verdict.package === version() &&
   (verdict.engine === 'ours' || verdict.engine === 'builtin') &&
   typeof verdict.reason === 'string' &&
   Object.hasOwn(VOID, verdict.basis) &&
+  (verdict.codes === undefined || (isRecord(verdict.codes) && Object.values(verdict.codes).every(isRecord))) &&
   !VOID[verdict.basis](verdict)
 
 function read(name) {
