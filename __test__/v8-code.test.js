@@ -9,6 +9,7 @@ const os = require('node:os')
 const path = require('node:path')
 const { promisify } = require('node:util')
 const test = require('ava')
+const initWabt = require('wabt')
 
 const { LATER, TAKE, addonFile, auto, change, seen, shimFile, verdicts, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
@@ -97,6 +98,41 @@ test("what this package's engine refuses has V8's code, and the right results", 
   t.deepEqual(second.told.slice(1), first.told.slice(1))
   t.deepEqual(second.seen, [])
 })
+
+// Each is `run(9)`; the Nodes whose V8 has it without a flag.
+const FEATURES = {
+  'tail calls': [
+    20,
+    { tail_call: true },
+    `(func $down (param i32 i32) (result i32)
+       (if (result i32) (i32.eqz (local.get 0)) (then (local.get 1))
+         (else (return_call $down (i32.sub (local.get 0) (i32.const 1)) (i32.add (local.get 1) (i32.const 2))))))
+     (func (export "run") (param i32) (result i32) (return_call $down (i32.const 100000) (local.get 0)))`,
+  ],
+  'memories with 64-bit addresses': [
+    24,
+    { memory64: true },
+    `(memory i64 1)
+     (func (export "run") (param i32) (result i32)
+       (i32.store (i64.const 8) (local.get 0)) (i32.mul (i32.load (i64.const 8)) (i32.const 3)))`,
+  ],
+}
+
+for (const [name, [since, features, text]] of Object.entries(FEATURES)) {
+  if (MAJOR < since) continue
+  test(`${name}: V8's code, and the right results`, async (t) => {
+    const parsed = (await initWabt()).parseWat('feature.wat', `(module ${text})`, features)
+    const at = path.join(folder(t), 'feature.wasm')
+    fs.writeFileSync(at, padded(parsed.toBinary({}).buffer, SIZE))
+    parsed.destroy()
+    const cache = folder(t)
+    const env = { WASM_COMPILE_CACHE_FINISH: 'now' }
+    const [first, second] = [await run(at, { cache, env }), await run(at, { cache, env })]
+    t.is(first.told[0], 0)
+    t.true(second.told[0] > 0, JSON.stringify(second.verdicts))
+    t.deepEqual(second.told.slice(1), first.told.slice(1))
+  })
+}
 
 // ── Ways in ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -45,6 +45,8 @@ const ROWS = [
     z3: 'z3-solver',
     biome: 'biome',
     pandoc: 'pandoc-wasm',
+    automerge: 'automerge',
+    'web-ifc': 'web-ifc',
   }),
 ]
 
