@@ -601,7 +601,8 @@ test('a run that took no less time with its code goes without', async (t) => {
   const [{ run: first, codes }] = verdicts(cache)
   const [[tag, code]] = Object.entries(codes)
   // As if the run on which it is based had taken no time.
-  change(cache, { run: { ...first, wall: 0.001 }, codes: { [tag]: { ...code, runs: [100, 100] } } })
+  const runs = Array.from({ length: 2 }, () => ({ wall: 100, cpu: 100 }))
+  change(cache, { run: { ...first, wall: 0.001 }, codes: { [tag]: { ...code, runs } } })
   const hot = await run(file, { cache, env: QUIET })
   t.true(hot.told[0] > 0)
   t.regex(hot.verdicts[0].codes[tag].reason, /^its code took \d+ ms for 0\.00 ms$/)

@@ -16,17 +16,42 @@ const BAD = 1.2
 /** So much is no reason. */
 const SMALL = 50 // ms
 
+const shortest = (runs) => Math.min(...runs)
+
+const isComparable = ({ run: first, runs = [] }, { argv, wall }) =>
+  first !== undefined && first.argv === argv && wall <= LONG && runs.length < RUNS
+
 /**
+ * A run on this package's engine.
+ *
  * @param {{run?: {argv: number, wall: number}, runs?: number[]}} before the run on the built-in engine, and those that were compared
  * @param {{argv: number, wall: number}} run the one that ends
  * @returns {{isWorse: boolean, runs: number[], times: string} | undefined} undefined where it says nothing new
  */
-function withRun({ run: first, runs = [] }, { argv, wall }) {
-  if (first === undefined || first.argv !== argv || wall > LONG || runs.length >= RUNS) return undefined
-  const all = [...runs, wall]
-  const best = Math.min(...all)
-  const isWorse = all.length === RUNS ? best > ENOUGH * first.wall : wall > BAD * first.wall + 2 * SMALL
+function withRun(before, run) {
+  if (!isComparable(before, run)) return undefined
+  const { run: first, runs = [] } = before
+  const all = [...runs, run.wall]
+  const best = shortest(all)
+  const isWorse = all.length === RUNS ? best > ENOUGH * first.wall : run.wall > BAD * first.wall + 2 * SMALL
   return { isWorse, runs: all, times: `${formatDuration(best)} for ${formatDuration(first.wall)}` }
 }
 
-module.exports = { SMALL, withRun }
+/**
+ * A run on V8's code. That costs what it takes to take it, which is known: one bad run is the machine's. Where it is no longer,
+ * less work for the processor is enough.
+ *
+ * @param {{run?: object, runs?: {wall: number, cpu: number}[]}} before
+ * @param {{argv: number, wall: number, cpu: number}} run
+ * @returns {{isWorse: boolean, runs: object[], times: string} | undefined} as above
+ */
+function withRunOfCode(before, run) {
+  if (!isComparable(before, run)) return undefined
+  const { run: first, runs = [] } = before
+  const all = [...runs, { wall: run.wall, cpu: run.cpu }]
+  const [wall, cpu] = ['wall', 'cpu'].map((what) => shortest(all.map((one) => one[what])) / first[what])
+  const isWorse = all.length === RUNS && (wall > 1 || (wall > ENOUGH && cpu > ENOUGH))
+  return { isWorse, runs: all, times: `${formatDuration(wall * first.wall)} for ${formatDuration(first.wall)}` }
+}
+
+module.exports = { SMALL, withRun, withRunOfCode }

@@ -195,10 +195,10 @@ const ROUNDS = 3
 const MUCH = 0.3
 
 /** What this run says of V8's code. */
-function news(name, { run: first }, { runs, rounds, isPartial, isIdle }, run, withRun) {
+function news(name, { run: first }, { runs, rounds, isPartial, isIdle }, run) {
   // The next one is asked.
   if (isIdle) return littleIn(run) === undefined && require('./seen.js').budgetsOf(name) !== undefined ? undefined : {}
-  const compared = withRun({ run: first, runs }, run)
+  const compared = require('./trial.js').withRunOfCode({ run: first, runs }, run)
   if (compared?.isWorse) return { bytes: undefined, reason: `its code took ${compared.times}`, runs: compared.runs }
   // V8 compiled much in spite of it, by a run that calls other functions.
   const isMuch = rounds < ROUNDS && littleIn(run) === undefined && compilingIn(run) > MUCH * (compilingIn(first ?? run) ?? 0)
@@ -208,12 +208,11 @@ function news(name, { run: first }, { runs, rounds, isPartial, isIdle }, run, wi
 /** Whether V8's code was worth it, as far as this run can say. */
 function judgeRuns() {
   try {
-    const { withRun } = require('./trial.js')
     const run = runOf()
     for (const [name, verdict] of followed) {
       const tag = host.tag()
       const { [tag]: before, ...others } = verdict.codes
-      const found = news(name, verdict, before, run, withRun)
+      const found = news(name, verdict, before, run)
       const codes = found === undefined ? others : { ...others, [tag]: { ...before, ...found } }
       if (locate().access === 2 && !isDeepStrictEqual(codes, verdict.codes)) write([name], { ...verdict, codes })
     }
