@@ -138,7 +138,9 @@ async function codeOfV8(native, module, needed, before = {}) {
     if (fs.existsSync(budgets)) fs.renameSync(budgets, path.join(folder, 'calls'))
     if (called !== undefined) fs.writeFileSync(path.join(folder, 'before'), called)
     const code = await make(native, module, folder, needed, rounds + 1)
-    return { [tag]: code.needed === undefined ? code : withoutMore(before[tag], code) }
+    // What there is stays, where more could not be had.
+    const isLess = code.bytes === undefined && before[tag]?.bytes !== undefined
+    return { [tag]: isLess ? withoutMore(before[tag], code) : code }
   } catch ({ message }) {
     return { [tag]: { reason: message } }
   } finally {
