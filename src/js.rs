@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::ffi::{CString, c_void};
 use std::ptr;
+use std::slice;
 
 use napi::sys;
 use wasm_compile_cache_engine::address::AddressMap;
@@ -253,36 +254,24 @@ pub fn array_buffer(env: Env, bytes: &[u8]) -> Result<Value> {
     Ok(buffer)
 }
 
-/// An `ArrayBuffer` that has these bytes, and frees them when it is collected or detached. Copied where the host forbids that.
-pub fn array_buffer_of(env: Env, bytes: Vec<u8>) -> Result<Value> {
-    unsafe extern "C" fn finalize(_: Env, _: *mut c_void, bytes: *mut c_void) {
-        // SAFETY: `bytes` came from `Box::into_raw` below, and Node-API finalises once.
-        drop(unsafe { Box::from_raw(bytes.cast::<Vec<u8>>()) });
-    }
-    if bytes.is_empty() {
-        return array_buffer(env, &bytes);
-    }
-    let mut bytes = Box::new(bytes);
-    let (data, length) = (bytes.as_mut_ptr(), bytes.len());
-    let bytes = Box::into_raw(bytes);
+/// A new `ArrayBuffer` of `length` bytes that `fill` writes; `None` if it says that it could not. No copy, and no memory
+/// that is not of V8: hosts like Electron forbid external buffers.
+pub fn filled_array_buffer(
+    env: Env,
+    length: usize,
+    fill: impl FnOnce(&mut [u8]) -> bool,
+) -> Result<Option<Value>> {
+    let mut data = ptr::null_mut();
     let mut buffer = ptr::null_mut();
-    // SAFETY: the data lives until the finaliser is called, which fits it; both pointers are writable.
-    let status = unsafe {
-        sys::napi_create_external_arraybuffer(
-            env,
-            data.cast(),
-            length,
-            Some(finalize),
-            bytes.cast(),
-            &mut buffer,
-        )
+    // SAFETY: both are writable.
+    check(unsafe { sys::napi_create_arraybuffer(env, length, &mut data, &mut buffer) })?;
+    let bytes: &mut [u8] = if length == 0 {
+        &mut []
+    } else {
+        // SAFETY: the new buffer has exactly this many bytes, which are zeroes, and nothing else knows it yet.
+        unsafe { slice::from_raw_parts_mut(data.cast(), length) }
     };
-    if status == sys::Status::napi_ok {
-        return Ok(buffer);
-    }
-    // SAFETY: Node-API did not take it.
-    let bytes = unsafe { Box::from_raw(bytes) };
-    array_buffer(env, &bytes)
+    Ok(fill(bytes).then_some(buffer))
 }
 
 /// A type that JavaScript holds as an external.

@@ -52,13 +52,21 @@ fn find(call: &Call<'_>) -> Result<Value> {
     };
     let object = js::object(env)?;
     let set = |name: &str, value: Value| js::set(env, object, name, value);
-    match tier::find_host_code(bytes, &host(call, 2)?, &call.text(1)?) {
-        Ok(found) => {
+    let found = tier::find_host_code(bytes, &host(call, 2)?, &call.text(1)?);
+    let read = match found {
+        Ok(mut found) => {
             set("hash", js::string(env, &hex::encode(found.hash))?)?;
-            set("path", js::string(env, &found.path)?)?;
-            set("remembered", js::boolean(env, found.remembered)?)?;
-            set("code", js::array_buffer_of(env, found.bytes)?)?;
+            set("path", js::string(env, &found.path())?)?;
+            set("remembered", js::boolean(env, found.was_remembered())?)?;
+            let length = usize::try_from(found.length())
+                .map_err(|_| Thrown::Type("the code is larger than memory".to_owned()))?;
+            js::filled_array_buffer(env, length, |buffer| found.read(buffer))?
+                .ok_or(NoCode::Invalid("truncated"))
         }
+        Err(why) => Err(why),
+    };
+    match read {
+        Ok(code) => set("code", code)?,
         Err(why) => {
             let (reason, is_defective) = match why {
                 NoCode::Off => ("off", false),

@@ -201,7 +201,7 @@ const CHECKS = [
   { name: 'guard regions', look: guards, needs: 'native' },
   { name: 'features', look: features, needs: 'native' },
   { name: 'fallback', look: fallbacks, needs: 'native' },
-  { name: "V8's code", look: codeOfV8 },
+  { name: "V8's code", look: codeOfV8, needs: 'native' },
   { name: 'directory', look: directory, needs: 'native' },
   { name: 'space', look: space, needs: 'root' },
   { name: 'locks', look: locks, needs: 'root' },

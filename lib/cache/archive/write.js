@@ -140,7 +140,7 @@ const MEND = '`npx wasm-compile-cache verify` quarantines damaged entries'
 
 /**
  * @param {string} file
- * @param {{key: string, engine: object}[]} chosen the entries; V8's code among them is left out
+ * @param {{key: string}[]} chosen the entries; V8's code among them is left out
  * @param {object} options
  * @param {import('node:crypto').KeyObject} [options.signer]
  * @param {boolean} options.isExact whether an entry that is damaged, or gone, is an error
@@ -149,11 +149,11 @@ const MEND = '`npx wasm-compile-cache verify` quarantines damaged entries'
 async function writeArchive(file, chosen, { signer, isExact }) {
   const target = targetOf(file)
   const [entries, damaged] = [[], []]
-  const own = chosen.filter(({ engine }) => !isOfV8(engine))
-  for (const one of own.sort((a, b) => (a.key < b.key ? -1 : 1))) {
+  for (const one of [...chosen].sort((a, b) => (a.key < b.key ? -1 : 1))) {
     const entry = describe(one.key)
-    if (entry !== null) entries.push(entry)
-    else if (isExact) {
+    if (entry !== null) {
+      if (!isOfV8(entry.engine)) entries.push(entry)
+    } else if (isExact) {
       throw new ArchiveError('NO_ENTRY', `the cache has no intact entry ${one.key} for this version of the package: ${MEND}`)
     } else damaged.push(one)
     await turn()

@@ -15,14 +15,32 @@ use crate::error::CompileError;
 /// Code that V8 has made of a module.
 #[derive(Debug)]
 pub struct HostCode {
-    /// What V8 is to be given.
-    pub bytes: Vec<u8>,
+    entry: Entry,
     /// blake3 of the module.
     pub hash: [u8; 32],
+}
+
+impl HostCode {
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
+        self.entry.image_len
+    }
+
     /// Whether the file was hashed before, and relied on now.
-    pub remembered: bool,
+    pub fn was_remembered(&self) -> bool {
+        self.entry.remembered
+    }
+
     /// Its file.
-    pub path: String,
+    pub fn path(&self) -> String {
+        self.entry.path.display().to_string()
+    }
+
+    /// Reads it into a buffer of its length; whether that worked. Read rather than mapped: V8 copies it in any case, and a
+    /// file that shrinks ends a read, where it would end the process that looks into a mapping.
+    pub fn read(&mut self, buffer: &mut [u8]) -> bool {
+        self.entry.file.read_exact(buffer).is_ok()
+    }
 }
 
 /// Why there is no code.
@@ -53,26 +71,10 @@ pub fn find_host_code(bytes: &[u8], host: &Host, partition: &str) -> Result<Host
         }
         Lookup::Invalid(reason) => return Err(NoCode::Invalid(reason.as_str())),
     };
-    read(&entry)
-        .map(|bytes| HostCode {
-            bytes,
-            hash: *module.as_bytes(),
-            remembered: entry.remembered,
-            path: entry.path.display().to_string(),
-        })
-        .ok_or_else(|| {
-            store.count_unloadable();
-            NoCode::Invalid("truncated")
-        })
-}
-
-/// The image, read rather than mapped: V8 copies it in any case, and a file that shrinks ends a read, where it would end the
-/// process that looks into a mapping.
-fn read(entry: &Entry) -> Option<Vec<u8>> {
-    let length = usize::try_from(entry.image_len).ok()?;
-    let mut bytes = Vec::with_capacity(length);
-    let read = (&entry.file).take(entry.image_len).read_to_end(&mut bytes);
-    (read.is_ok() && bytes.len() == length).then_some(bytes)
+    Ok(HostCode {
+        entry,
+        hash: *module.as_bytes(),
+    })
 }
 
 /// V8 did not take what was found: it goes, and counts as no hit.
