@@ -62,13 +62,14 @@ const about = (measured) => `Medians of ${measured.rounds} fresh processes a col
 function short(all) {
   const lines = headline(all.results).map((result) => {
     const {
-      columns: { builtin, best, cold },
+      columns: { builtin, best, cold, v8 },
       unit,
     } = result
-    return [titleOf(result), cell(builtin, unit, true), ...[best, cold, running(result)].map((column) => cell(column, unit, false))]
+    const others = [best, cold, running(result), v8]
+    return [titleOf(result), cell(builtin, unit, true), ...others.map((column) => cell(column, unit, false))]
   })
   const exceptions = all.notes.filter((note) => note.startsWith('The rows '))
-  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot'], lines), about(all), ...exceptions].join('\n\n')
+  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot', "V8's code"], lines), about(all), ...exceptions].join('\n\n')
 }
 
 const LOGARITHMIC = '![Time relative to the built-in engine, all rows](../benches/results.svg)'
