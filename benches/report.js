@@ -69,7 +69,9 @@ function short(all) {
     return [titleOf(result), cell(builtin, unit, true), ...others.map((column) => cell(column, unit, false))]
   })
   const exceptions = all.notes.filter((note) => note.startsWith('The rows '))
-  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot', "V8's code"], lines), about(all), ...exceptions].join('\n\n')
+  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot', "V8's code"], lines), about(all), ...exceptions].join(
+    '\n\n'
+  )
 }
 
 const LOGARITHMIC = '![Time relative to the built-in engine, all rows](../benches/results.svg)'
