@@ -602,9 +602,10 @@ test('a run that took no less time with its code goes without', async (t) => {
   const [[tag, code]] = Object.entries(codes)
   // As if the run on which it is based had taken no time.
   const runs = Array.from({ length: 2 }, () => ({ wall: 100, cpu: 100 }))
-  change(cache, { run: { ...first, wall: 0.001 }, codes: { [tag]: { ...code, runs } } })
+  change(cache, { run: { ...first, wall: 0.001 }, codes: { [tag]: { ...code, runs, isPartial: true } } })
   const hot = await run(file, { cache, env: QUIET })
   t.true(hot.told[0] > 0)
   t.regex(hot.verdicts[0].codes[tag].reason, /^its code took \d+ ms for 0\.00 ms$/)
-  t.is((await run(file, { cache, env: BUILTIN })).told[0], 0)
+  const later = await run(file, { cache, env: BUILTIN })
+  t.deepEqual([later.told[0], later.seen, later.verdicts[0].codes], [0, [], hot.verdicts[0].codes], 'nor is it asked for again')
 })

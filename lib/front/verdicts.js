@@ -199,7 +199,9 @@ function news(name, { run: first }, { runs, rounds, isPartial, isIdle }, run) {
   // The next one is asked.
   if (isIdle) return littleIn(run) === undefined && require('./seen.js').budgetsOf(name) !== undefined ? undefined : {}
   const compared = require('./trial.js').withRunOfCode({ run: first, runs }, run)
-  if (compared?.isWorse) return { bytes: undefined, reason: `its code took ${compared.times}`, runs: compared.runs }
+  if (compared?.isWorse) {
+    return { bytes: undefined, isPartial: false, reason: `its code took ${compared.times}`, runs: compared.runs }
+  }
   // V8 compiled much in spite of it, by a run that calls other functions.
   const isMuch = rounds < ROUNDS && littleIn(run) === undefined && compilingIn(run) > MUCH * (compilingIn(first ?? run) ?? 0)
   return { ...(compared === undefined ? {} : { runs: compared.runs }), ...(isMuch || isPartial ? { isPartial: isMuch } : {}) }
