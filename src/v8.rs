@@ -43,16 +43,18 @@ fn host(call: &Call<'_>, index: usize) -> Result<Host> {
 /// `(bytes, partition, host)`: `{code, hash, path, remembered}`, or `{reason, isDefective}`. The bytes are no shared memory's.
 fn find(call: &Call<'_>) -> Result<Value> {
     let env = call.env;
+    let (partition, host) = (call.text(1)?, host(call, 2)?);
     let (data, length) = js::bytes_of(env, call.argument(0))?;
     let bytes: &[u8] = if length == 0 {
         &[]
     } else {
-        // SAFETY: Node-API gave a readable range, which only this thread can write, and it runs no JavaScript meanwhile.
+        // SAFETY: Node-API gave a readable range, which only this thread can write, and it runs no JavaScript until the
+        // lookup below is done with it.
         unsafe { std::slice::from_raw_parts(data, length) }
     };
+    let found = tier::find_host_code(bytes, &host, &partition);
     let object = js::object(env)?;
     let set = |name: &str, value: Value| js::set(env, object, name, value);
-    let found = tier::find_host_code(bytes, &host(call, 2)?, &call.text(1)?);
     let read = match found {
         Ok(mut found) => {
             set("hash", js::string(env, &hex::encode(found.hash))?)?;

@@ -105,7 +105,8 @@ function list() {
  * @param {object} verdict {engine, basis, reason, source, partition, size, evidence, …}
  */
 function write(names, verdict) {
-  const whole = { ...makers(), made: Date.now(), ...verdict }
+  // Also what is changed was found out by this Node.
+  const whole = { made: Date.now(), ...verdict, ...makers() }
   const text = JSON.stringify(whole, null, 1)
   for (const name of names) {
     found.set(name, whole)
@@ -212,6 +213,8 @@ function judgeRuns() {
   try {
     const run = runOf()
     for (const [name, verdict] of followed) {
+      // Another process has found out more meanwhile.
+      if (!isDeepStrictEqual(readCurrent(name), verdict)) continue
       const tag = host.tag()
       const { [tag]: before, ...others } = verdict.codes
       const found = news(name, verdict, before, run)

@@ -135,8 +135,9 @@ async function judge(native, module, watcher) {
   if (needed > room) {
     const verdict = shortage(needed, room)
     const { tag } = facts
-    const codes = { ...known?.codes, [tag]: withoutMore(known?.codes?.[tag], verdict) }
-    decide(module, known === undefined ? verdict : { ...known, codes })
+    // It is known, and V8's code was to be found out.
+    const codes = tag === undefined ? {} : { codes: { ...known?.codes, [tag]: withoutMore(known?.codes?.[tag], verdict) } }
+    decide(module, known === undefined ? verdict : { ...known, ...codes })
     return
   }
   const verdict = given(known, facts) ?? look(module.file) ?? judgeOurs(native, module, needed, watcher)
