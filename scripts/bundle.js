@@ -48,7 +48,7 @@ const BUNDLES = [
     name: 'choice.js',
     has: [
       ...['folder', 'memory', 'run', 'sample', 'seen', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
-      ...['permission', 'started'].map((file) => `process/${file}.js`),
+      ...['addons', 'permission', 'started'].map((file) => `process/${file}.js`),
       'code/host.js',
     ],
     isClosed: true,

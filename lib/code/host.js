@@ -6,30 +6,23 @@
 
 const path = require('node:path')
 
-const { environment } = require('../process/started.js')
+const { named, requests } = require('../process/addons.js')
 
 const { release, versions, platform, arch } = process
 
 /** Other programs that have V8 in them have another one, or another way to load addons. */
 const isNode = release?.name === 'node' && ['electron', 'bun', 'deno', 'nw'].every((name) => versions[name] === undefined)
 
-/** Files of the addon, beside which the shim is: as ../process/addon.js looks for it, without loading it. */
-function* addons() {
-  const named = environment.NAPI_RS_NATIVE_LIBRARY_PATH
-  if (named) {
-    yield named
-    return
-  }
-  const names = platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
-  for (const name of names) {
-    for (const request of [`../wasm-compile-cache.${name}.node`, `wasm-compile-cache-${name}`]) {
-      try {
-        yield require.resolve(request)
-      } catch {
-        // Not installed.
-      }
+/** Files of the addon, beside which the shim is; it is not loaded. */
+function addons() {
+  if (named !== undefined) return [named]
+  return requests.flatMap((request) => {
+    try {
+      return [require.resolve(request)]
+    } catch {
+      return [] // Not installed.
     }
-  }
+  })
 }
 
 /** As scripts/shim.js names it. */
@@ -44,7 +37,11 @@ let file
 /** The shim's file; undefined where there is none for this Node. */
 function find() {
   const fs = require('node:fs')
-  const found = isNode ? [...addons()].map(shimOf).find((name) => fs.existsSync(name)) : undefined
+  const found = isNode
+    ? addons()
+        .map(shimOf)
+        .find((name) => fs.existsSync(name))
+    : undefined
   file = { name: found }
 }
 

@@ -2,7 +2,7 @@
 
 // Loads the native addon, or says why it cannot be loaded: the generated loader blames npm, whatever the cause.
 
-const { environment } = require('./started.js')
+const { named, requests } = require('./addons.js')
 
 /** The errors behind an error, the outermost first. */
 function* causes(error) {
@@ -35,33 +35,23 @@ const SHADOW_STACK =
   'This process has a shadow stack (CET or GCS), under which the code of wasm-compile-cache cannot run; ' +
   'GLIBC_TUNABLES=glibc.cpu.x86_shstk=off runs it without one'
 
-/** Names of the addons that may fit: which C library Linux has, takes longer to find out than to try. */
-function candidates() {
-  const { platform, arch } = process
-  if (platform === 'linux') return [`linux-${arch}-gnu`, `linux-${arch}-musl`]
-  return [platform === 'win32' ? `win32-${arch}-msvc` : `${platform}-${arch}`]
-}
-
 /**
  * The addon where it is usually found, without the generated loader, which looks everywhere and knows why not; that one would
  * not find NAPI_RS_NATIVE_LIBRARY_PATH any more where the program has emptied its environment.
  */
 function find() {
-  const named = environment.NAPI_RS_NATIVE_LIBRARY_PATH
-  if (named) {
+  if (named !== undefined) {
     try {
       return require(named)
     } catch (cause) {
       throw new Error(`${named} cannot be loaded`, { cause })
     }
   }
-  for (const name of candidates()) {
-    for (const request of [`../wasm-compile-cache.${name}.node`, `wasm-compile-cache-${name}`]) {
-      try {
-        return require(request)
-      } catch {
-        // The next one.
-      }
+  for (const request of requests) {
+    try {
+      return require(request)
+    } catch {
+      // The next one.
     }
   }
   return undefined
