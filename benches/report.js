@@ -55,9 +55,31 @@ const headline = (results) =>
   ].filter(Boolean)
 
 const where = ({ machine }) =>
-  `on ${machine.cores} cores (${machine.cpu}, ${machine.system}), Node ${machine.node.slice(1)}, ${machine.date.slice(0, 10)}.`
+  `on ${machine.cores} cores (${machine.cpu}, ${machine.system}), Node ${machine.node.slice(1)}, ${machine.date}.`
 
-const about = (measured) => `Medians of ${measured.rounds} fresh processes a column, interleaved, ${where(measured)}`
+/** How often a row was measured, where that is not as often as most are. */
+function exceptions(results, rounds) {
+  const others = results.filter(({ measured }) => measured.rounds !== rounds)
+  const counts = [...new Set(others.map(({ measured }) => measured.rounds))].sort((a, b) => a - b)
+  return counts.map((count) => {
+    const titles = new Set(
+      others.filter(({ measured }) => measured.rounds === count).map((result) => rowOf(result)?.title ?? result.title)
+    )
+    return `${count} for ${[...titles].join(', ')}`
+  })
+}
+
+/** Of how many processes the figures are, and when and on what they were measured. */
+function about(machine, results) {
+  const counts = results.map(({ measured }) => measured.rounds)
+  const often = (count) => counts.filter((other) => other === count).length
+  const rounds = counts.reduce((most, count) => (often(count) > often(most) ? count : most), counts[0])
+  const but = exceptions(results, rounds)
+  const days = results.map(({ measured }) => measured.date.slice(0, 10)).sort()
+  const date = [...new Set([days[0], days.at(-1)])].join(' to ')
+  const fewer = but.length > 0 ? ` (${but.join('; ')})` : ''
+  return `Medians of ${rounds} fresh processes a column${fewer}, interleaved, ${where({ machine: { ...machine, date } })}`
+}
 
 function short(all) {
   const lines = headline(all.results).map((result) => {
@@ -68,10 +90,8 @@ function short(all) {
     const others = [best, cold, running(result), v8]
     return [titleOf(result), cell(builtin, unit, true), ...others.map((column) => cell(column, unit, false))]
   })
-  const exceptions = all.notes.filter((note) => note.startsWith('The rows '))
-  return [table(['', 'built-in', 'built-in, best flags', 'cold', 'hot', "V8's code"], lines), about(all), ...exceptions].join(
-    '\n\n'
-  )
+  const head = ['', 'built-in', 'built-in, best flags', 'cold', 'hot', "V8's code"]
+  return [table(head, lines), about(all.machine, headline(all.results))].join('\n\n')
 }
 
 const LOGARITHMIC = '![Time relative to the built-in engine, all rows](../benches/results.svg)'
@@ -127,7 +147,7 @@ const notes = (all) => (all.notes.length === 0 ? '' : `Notes:\n\n${all.notes.map
 const choice = ({ ratio, memory: share }) => `${number(ratio)}× (${number(share)}×)`
 
 /** What a program pays that knows nothing of this package. */
-function choices({ rows = [], ...measured } = {}) {
+function choices(machine, rows = []) {
   if (rows.length === 0) return ''
   const keys = entries(rows[0].columns)
   const lines = rows.map(({ title, columns, verdicts }) => [
@@ -138,7 +158,7 @@ function choices({ rows = [], ...measured } = {}) {
   return [
     'Whole programs under `register`, from an empty cache: the first run, the second at once after it, the tenth, and one when its modules ' +
       'are known. Each as time (and peak memory) relative to the built-in engine.',
-    about(measured),
+    about(machine, rows),
     table(['', ...keys.map(([, { label }]) => label), 'verdict'], lines),
   ].join('\n\n')
 }
@@ -161,7 +181,7 @@ function week({ rows = [], ...measured } = {}) {
   return [
     'A week of development of a small project (`benches/week/`), each command without this package and, directly before or after it, with ' +
       'it. *Slower* is what takes more than 3 % and 3 ms a command longer.',
-    `Medians of ${measured.rounds} weeks, ${where(measured)}`,
+    `Medians of ${measured.rounds} weeks, ${where({ machine: { ...measured.machine, date: measured.machine.date.slice(0, 10) } })}`,
     table(['', 'without', 'with', 'ratio', 'with, from the best week to the worst'], lines),
     ...(measured.notes ?? []),
   ].join('\n\n')
@@ -170,8 +190,8 @@ function week({ rows = [], ...measured } = {}) {
 const full = (all) =>
   [
     LOGARITHMIC,
-    about(all),
-    choices(all.auto),
+    about(all.machine, all.results),
+    choices(all.machine, all.auto),
     week(all.week),
     ...groups(all.results).map(section),
     memory(all.results),

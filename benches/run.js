@@ -2,7 +2,7 @@
 // npm run bench: the rows of rows/, each against the built-in in the same run, and those of auto.js.
 //
 // BENCH_ROUNDS=7       processes a column
-// BENCH_ONLY=a,b       only rows whose name contains one of these
+// BENCH_ONLY=a,b       only rows whose name contains one of these; the others stay as they were measured before
 // BENCH_OUTPUT=folder  where results.json and results.svg go (default: this folder)
 
 const { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } = require('node:fs')
@@ -40,39 +40,69 @@ async function main() {
   if (choices.some(auto.isLarge) && !(await prepare.large(line))) throw new Error('the packages of large/ are not installed')
   const directory = mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-bench-'))
   const results = []
-  const autos = []
+  const choice = []
   try {
     const addon = await addonLoads()
     for (const [i, row] of chosen.entries()) {
       line(`${i + 1}/${chosen.length} ${row.title}`)
-      results.push(...(await measureRow(row, { directory, rounds, addon })))
+      const measured = await measureRow(row, { directory, rounds, addon })
+      results.push(...measured.map((result) => ({ ...result, measured: when() })))
+      store(results, choice)
     }
-    for (const [i, choice] of choices.entries()) {
-      line(`${i + 1}/${choices.length} register: ${choice[1]}`)
-      autos.push(await auto.measure(choice, { directory, rounds }))
+    for (const [i, row] of choices.entries()) {
+      line(`${i + 1}/${choices.length} register: ${row[1]}`)
+      choice.push({ ...(await auto.measure(row, { directory, rounds })), measured: when() })
+      store(results, choice)
     }
   } finally {
     rmSync(directory, { recursive: true, force: true })
   }
-  const notes = chosen.flatMap((row) => row.notes?.(results) ?? [])
   if (results.length > 0) console.log(table(results))
-  for (const { title, columns, verdicts } of autos) {
+  for (const { title, columns, verdicts } of choice) {
     const told = Object.values(columns).map(
       ({ label, median, ratio, memory }) => `${label} ${median.toFixed(0)} ms ${ratio.toFixed(2)}× ${memory.toFixed(2)}× memory`
     )
     console.log(`${title}: ${told.join(', ')}; ${verdicts.join('; ') || 'no verdict'}`)
   }
-  for (const note of notes) console.log(note)
+  for (const note of chosen.flatMap((row) => row.notes?.(results) ?? [])) console.log(note)
   const about = machine()
   console.log(
     `${about.cpu}, ${about.cores} cores, Node ${about.node}; medians of ${rounds} fresh processes a column, interleaved; × is the ratio to the built-in`
   )
+}
+
+function when() {
+  const { date, commit } = machine()
+  return { date, commit, rounds }
+}
+
+/** What lies in a file of results, in the order of the rows: what was measured now in the place of what was measured before. */
+function merged(names, before = [], now) {
+  const measured = new Set(now.map((result) => result.row ?? result.name))
+  const all = [...before.filter((result) => !measured.has(result.row ?? result.name)), ...now]
+  return names.flatMap((name) => all.filter((result) => (result.row ?? result.name) === name))
+}
+
+/** Writes what is measured so far, so that a run that is stopped leaves its rows. What ./week.js measures stays. */
+function store(results, choice) {
+  const about = machine()
   const file = path.join(output, 'results.json')
-  const found = { machine: about, rounds, notes, results, auto: { machine: about, rounds, rows: autos } }
-  // What ./week.js measures stays.
-  const week = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')).week : undefined
-  writeFileSync(file, JSON.stringify({ ...found, week }, null, 2) + '\n')
-  writeFileSync(path.join(output, 'results.svg'), chart(results, about))
+  const found = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {}
+  const names = rows.map(({ name }) => name)
+  const all = merged(names, found.results, results)
+  const stored = {
+    machine: about,
+    notes: rows.flatMap((row) => row.notes?.(all) ?? []),
+    results: all,
+    auto: merged(
+      auto.ROWS.map(([name]) => name),
+      found.auto,
+      choice
+    ),
+    week: found.week,
+  }
+  writeFileSync(file, JSON.stringify(stored, null, 2) + '\n')
+  writeFileSync(path.join(output, 'results.svg'), chart(all, about))
 }
 
 main().catch((error) => {
