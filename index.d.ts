@@ -61,6 +61,12 @@ declare namespace wasm {
     /** Modules of fewer bytes than this are not cached. `0` caches everything. Default: `131072` (128 kB). */
     minSize?: number
     /**
+     * When the baseline tier compiles: `'lazy'`, a function when it is called first; `'eager'`, all of them before the module is
+     * ready; `'auto'`, modules with 4 MiB of code lazily, and smaller ones eagerly. While the bytes of a module arrive, its
+     * functions are compiled in any case. Elsewhere than on x86-64 with Linux or macOS it is always eager. Default: `'auto'`.
+     */
+    baseline?: 'auto' | 'lazy' | 'eager'
+    /**
      * Whether the optimizing tier compiles the module in the background. Without it the module stays in the baseline
      * tier, and nothing is stored; an artifact that is there already is still used. Default: `true`.
      */

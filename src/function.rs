@@ -284,5 +284,6 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
         Outcome::Raised => group.pass(state.env, state),
         Outcome::StackOverflow => group.fault(state.env, state, None, true),
         Outcome::Trap(words) => group.fault(state.env, state, Some(words), true),
+        Outcome::NotCompiled(words) => group.fault(state.env, state, Some(&words), true),
     })
 }

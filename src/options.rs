@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasm_compile_cache_engine::tier::{self, CacheMode, CompileOptions, Fetched};
+use wasm_compile_cache_engine::tier::{self, BaselineMode, CacheMode, CompileOptions, Fetched};
 
 use super::calls::Call;
 use super::js::{self, Env, Result, Value};
@@ -28,6 +28,11 @@ pub fn options_of(call: &Call<'_>, index: usize) -> Result<CompileOptions> {
         cache,
         cached_only: js::has_flag(env, get("cachedOnly")?)?,
         min_size: js::number_of(env, get("minSize")?)? as u64,
+        baseline: match js::number_of(env, get("baseline")?)? as u32 {
+            0 => BaselineMode::Auto,
+            1 => BaselineMode::Lazy,
+            _ => BaselineMode::Eager,
+        },
         optimize: js::flag_of(env, get("optimize")?)?,
         finish: js::flag_of(env, get("finish")?)?,
         fallback: js::flag_of(env, get("fallback")?)?,

@@ -377,6 +377,7 @@ function trapped(words, traced) {
   if (words === undefined) return makeError(RangeError, 'Maximum call stack size exceeded', calls)
   // V8 14 shortened it.
   const shorter = v8 >= 14 && words === 'null function or function signature mismatch'
+  if (words.startsWith('out of memory')) return makeError(RangeError, words, calls)
   return makeError(classes.RuntimeError, shorter ? 'function signature mismatch' : words, calls)
 }
 

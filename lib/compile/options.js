@@ -12,14 +12,16 @@ const CACHE = new Map([
   [true, 2],
 ])
 
-const DEFAULTS = { partition: '', cache: true, minSize: 131072, optimize: true, finish: true }
+const DEFAULTS = { partition: '', cache: true, minSize: 131072, baseline: 'auto', optimize: true, finish: true }
 
 // WebAssemblyCompileOptions of the JS API. They are not ours to reject.
 const STANDARD = new Set(['builtins', 'importedStringConstants'])
 
-const KNOWN = ['engine', 'partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
+const KNOWN = ['engine', 'partition', 'cache', 'minSize', 'baseline', 'optimize', 'finish', 'fallback', 'signal']
 
 const FALLBACKS = ['builtin', 'error']
+
+const BASELINES = ['auto', 'lazy', 'eager']
 
 const ENGINES = ['auto', 'ours', 'builtin']
 
@@ -59,7 +61,7 @@ const engineFor = ({ fallback }, byDefault) => (fallback === 'error' || environm
  * @param {unknown} options what the caller passed
  * @param {string} where the function that was called, for messages
  * @param {'auto' | 'ours'} byDefault the engine where the caller names none
- * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, optimize: boolean, finish: boolean, fallback: boolean, cachedOnly: boolean, source: string}, engine: 'auto' | 'ours' | 'builtin', signal?: AbortSignal, standard?: object}}
+ * @returns {{native: {partition: string, cache: 0 | 1 | 2, minSize: number, baseline: 0 | 1 | 2, optimize: boolean, finish: boolean, fallback: boolean, cachedOnly: boolean, source: string}, engine: 'auto' | 'ours' | 'builtin', signal?: AbortSignal, standard?: object}}
  *   `standard`: the standard's own options, where there are any
  */
 function readOptions(options, where, byDefault = 'ours') {
@@ -73,6 +75,7 @@ function readOptions(options, where, byDefault = 'ours') {
     partition = DEFAULTS.partition,
     cache = DEFAULTS.cache,
     minSize = DEFAULTS.minSize,
+    baseline = DEFAULTS.baseline,
     optimize = DEFAULTS.optimize,
     finish = DEFAULTS.finish,
     fallback = defaultFallback(),
@@ -89,6 +92,10 @@ function readOptions(options, where, byDefault = 'ours') {
   if (!CACHE.has(cache)) throw wrongValue(where, `The option "cache" must be true, false or "read-only", got "${cache}"`)
   if (typeof minSize !== 'number') throw wrongType(where, 'minSize', 'a number of bytes', minSize)
   if (!(minSize >= 0)) throw wrongValue(where, `The option "minSize" must not be negative, got ${minSize}`)
+  if (typeof baseline !== 'string') throw wrongType(where, 'baseline', '"auto", "lazy" or "eager"', baseline)
+  if (!BASELINES.includes(baseline)) {
+    throw wrongValue(where, `The option "baseline" must be "auto", "lazy" or "eager", got "${baseline}"`)
+  }
   if (typeof optimize !== 'boolean') throw wrongType(where, 'optimize', 'a boolean', optimize)
   if (typeof finish !== 'boolean') throw wrongType(where, 'finish', 'a boolean', finish)
   if (typeof fallback !== 'string') throw wrongType(where, 'fallback', '"builtin" or "error"', fallback)
@@ -105,6 +112,7 @@ function readOptions(options, where, byDefault = 'ours') {
       partition,
       cache: CACHE.get(cache),
       minSize: size,
+      baseline: BASELINES.indexOf(baseline),
       optimize,
       finish,
       fallback: fallback === 'builtin',

@@ -44,7 +44,7 @@ function engage() {
 const ABOUT = { partition: DEFAULTS.partition, source: '' }
 
 /** Options of ours; all but `engine` are read there. */
-const OPTIONS = ['engine', 'partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
+const OPTIONS = ['engine', 'partition', 'cache', 'minSize', 'baseline', 'optimize', 'finish', 'fallback', 'signal']
 
 /** As in ../api/module.js. */
 const CARRIER = 'wasm-compile-cache.module'

@@ -1,18 +1,24 @@
-//! Lowering of one function body for the baseline tier, fused with its validation.
+//! A function body on its way to the baseline tier: validated, then lowered when it is compiled.
 //!
-//! A donor holds a chunk of the module's functions and nothing else, so a body may not name
+//! A donor holds some of the module's functions and nothing else, so a body may not name
 //! another local function by index. `call f` becomes `i32.const f; call_indirect` through the
 //! hidden table (whose entry `f` points at the slot of local function `f`), `ref.func f` becomes
-//! `i32.const f; table.get`. Everything else is copied byte for byte.
+//! `i32.const f; table.get`. Types are named as the donor declares them ([`Types`]). Everything else is copied byte for byte.
 
-use wasm_encoder::Encode;
+use std::ops::Range;
+
+use wasm_encoder::{Encode, Instruction};
 use wasmer_compiler::wasmparser::{
     BinaryReader, BinaryReaderError, BlockType, FuncToValidate, FuncValidatorAllocations, Operator,
-    OperatorsReader, ValType, ValidatorResources,
+    OperatorsReader, TryTable, ValType, ValidatorResources,
 };
 
+use wasmer_types::Type;
+
 use super::origin::{BodyOrigin, BodyOriginBuilder};
+use super::signature::{as_integers, encoded};
 use super::skeleton::Skeleton;
+use super::types::Types;
 
 /// The compiler a body's baseline code must come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,37 +29,47 @@ pub enum BodyTier {
     Cranelift,
 }
 
-/// A validated body, rewritten for a donor.
-pub struct LoweredBody {
-    /// Locals and operators, without the size prefix.
-    pub bytes: Vec<u8>,
+/// What validation finds out about a body.
+#[derive(Clone, Copy)]
+pub struct CheckedBody {
     /// Where it must be compiled.
     pub tier: BodyTier,
-    /// The way back.
-    pub origin: BodyOrigin,
     /// Whether it has a handler of exceptions.
     pub catches: bool,
 }
 
-/// Validates and lowers one body.
+/// So many of the functions that a body calls are remembered.
+const CALLEES: usize = 64;
+
+/// A body that is rewritten for a donor.
+pub struct LoweredBody {
+    /// Locals and operators, without the size prefix.
+    pub bytes: Vec<u8>,
+    /// The way back.
+    pub origin: BodyOrigin,
+    /// The local functions that it calls by name, in the order of their first calls.
+    pub callees: Vec<u32>,
+    /// The adapters that it calls.
+    pub adapters: Vec<u32>,
+}
+
+/// Validates one body.
 ///
 /// `offset` is the position of `body` in the module, for error messages.
 ///
 /// # Errors
 /// The validator's error, with the offset in the module.
-pub fn lower_body(
+pub fn check_body(
     skeleton: &Skeleton,
     to_validate: FuncToValidate<ValidatorResources>,
     allocations: FuncValidatorAllocations,
     body: &[u8],
     offset: u64,
-) -> Result<(LoweredBody, FuncValidatorAllocations), BinaryReaderError> {
+) -> Result<(CheckedBody, FuncValidatorAllocations), BinaryReaderError> {
     let type_index = to_validate.ty;
     let mut validator = to_validate.into_validator(allocations);
-    let mut reader = BinaryReader::new(body, offset);
-    reader.set_features(super::wasm_features());
-
-    let mut singlepass = skeleton.is_plain_type(type_index) && skeleton.has_singlepass_imports();
+    let mut reader = reader(body, offset);
+    let mut singlepass = skeleton.is_plain_type(type_index);
     for _ in 0..reader.read_var_u32()? {
         let at = reader.original_position();
         let count = reader.read_var_u32()?;
@@ -61,59 +77,179 @@ pub fn lower_body(
         validator.define_locals(at, count, ty)?;
         singlepass &= singlepass_value(ty);
     }
-
     let mut operators = OperatorsReader::new(reader);
-    let mut bytes = Vec::with_capacity(body.len() + body.len() / 4);
-    let mut copied = 0;
-    let mut origin = BodyOriginBuilder::default();
     let mut catches = false;
     while !operators.eof() {
         let at = operators.original_position();
-        let start = (at - offset) as usize;
         let operator = operators.read()?;
         validator.op(at, &operator)?;
-        singlepass = singlepass && singlepass_operator(skeleton, &operator, body[start]);
-        origin.operator(start, &operator, body[start]);
+        let opcode = body[(at - offset) as usize];
+        singlepass = singlepass && singlepass_operator(skeleton, &operator, opcode);
         catches |= matches!(operator, Operator::TryTable { .. });
-        let replacement = match operator {
-            Operator::Call { function_index } => {
-                skeleton
-                    .local_index(function_index)
-                    .map(|local| Replacement::Call {
-                        local,
-                        function_index,
-                    })
-            }
-            Operator::RefFunc { function_index } => {
-                skeleton.local_index(function_index).map(Replacement::Ref)
-            }
-            _ => None,
-        };
-        if let Some(replacement) = replacement {
-            bytes.extend_from_slice(&body[copied..start]);
-            let before = bytes.len();
-            replacement.encode(skeleton, &mut bytes);
-            let end = (operators.original_position() - offset) as usize;
-            origin.replaced(start - copied, end - start, bytes.len() - before);
-            copied = end;
-        }
     }
     operators.finish()?;
-    bytes.extend_from_slice(&body[copied..]);
-
     let tier = if singlepass {
         BodyTier::Singlepass
     } else {
         BodyTier::Cranelift
     };
-    let origin = origin.finish(offset as u32);
-    let lowered = LoweredBody {
-        bytes,
-        tier,
-        origin,
-        catches,
+    let checked = CheckedBody { tier, catches };
+    Ok((checked, validator.into_allocations()))
+}
+
+/// Lowers the body of a valid local function for a compiler; `offset` is its position in the module.
+///
+/// # Errors
+/// The body is not valid.
+pub fn lower_body(
+    skeleton: &Skeleton,
+    types: &mut Types,
+    tier: BodyTier,
+    local: u32,
+    body: &[u8],
+    offset: u64,
+) -> Result<LoweredBody, BinaryReaderError> {
+    let mut reader = reader(body, offset);
+    let mut temporaries = Temporaries::new(skeleton.parameter_count(local));
+    for _ in 0..reader.read_var_u32()? {
+        temporaries.first += reader.read_var_u32()?;
+        reader.read::<ValType>()?;
+        temporaries.groups += 1;
+    }
+    let mut operators = OperatorsReader::new(reader);
+    let declared = (operators.original_position() - offset) as usize;
+    let mut code = Vec::with_capacity(body.len() + body.len() / 4);
+    let mut copied = declared;
+    let mut replaced = Vec::new();
+    let mut origin = BodyOriginBuilder::default();
+    let mut callees = Vec::new();
+    let mut lowering = Lowering {
+        skeleton,
+        types,
+        adapts: tier == BodyTier::Singlepass,
+        temporaries,
+        adapters: Vec::new(),
     };
-    Ok((lowered, validator.into_allocations()))
+    while !operators.eof() {
+        let start = (operators.original_position() - offset) as usize;
+        let operator = operators.read()?;
+        origin.operator(start, &operator, body[start]);
+        let end = (operators.original_position() - offset) as usize;
+        if let Some(replacement) = lowering.replacement(&operator, &mut callees) {
+            let (from, to) = replacement.range(start..end, body);
+            code.extend_from_slice(&body[copied..from]);
+            let before = code.len();
+            lowering.encode(&replacement, &mut code);
+            replaced.push((from - copied, to - from, code.len() - before));
+            copied = to;
+        }
+    }
+    code.extend_from_slice(&body[copied..]);
+    let locals = lowering.temporaries.declare(&body[..declared]);
+    origin.replaced(0, declared, locals.len());
+    for (kept, old, new) in replaced {
+        origin.replaced(kept, old, new);
+    }
+    Ok(LoweredBody {
+        bytes: [locals, code].concat(),
+        origin: origin.finish(offset as u32),
+        callees,
+        adapters: lowering.adapters,
+    })
+}
+
+/// Locals of a lowered body that the function does not have.
+struct Temporaries {
+    /// The index of the first.
+    first: u32,
+    /// How many groups of locals the function declares.
+    groups: u32,
+    types: Vec<Type>,
+}
+
+impl Temporaries {
+    fn new(parameters: u32) -> Self {
+        Self {
+            first: parameters,
+            groups: 0,
+            types: Vec::new(),
+        }
+    }
+
+    /// Locals of these types, no two the same.
+    fn take(&mut self, wanted: &[Type]) -> Vec<u32> {
+        let mut taken = Vec::with_capacity(wanted.len());
+        for ty in wanted {
+            let mut known = (0..).zip(&self.types);
+            let free = known.find(|(index, known)| *known == ty && !taken.contains(index));
+            let index = free.map_or(self.types.len() as u32, |(index, _)| index);
+            if index as usize == self.types.len() {
+                self.types.push(*ty);
+            }
+            taken.push(index);
+        }
+        taken.iter().map(|index| self.first + index).collect()
+    }
+
+    /// The declaration of all locals; `declared` is the function's own.
+    fn declare(&self, declared: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(declared.len());
+        (self.groups + self.types.len() as u32).encode(&mut bytes);
+        let count = declared.iter().take_while(|byte| *byte & 0x80 != 0);
+        bytes.extend_from_slice(&declared[count.count() + 1..]);
+        for ty in &self.types {
+            bytes.push(1);
+            encoded(*ty).encode(&mut bytes);
+        }
+        bytes
+    }
+}
+
+/// The body of the adapter to a type, for calls through a table: see [`Skeleton::adapter`].
+pub fn adapter_body(skeleton: &Skeleton, types: &mut Types, ty: u32, table: u32) -> Vec<u8> {
+    let (parameters, results) = skeleton.values(ty);
+    // No locals.
+    let mut body = vec![0];
+    for (index, ty) in (0..).zip(&parameters) {
+        Instruction::LocalGet(index).encode(&mut body);
+        if let Some((_, back)) = as_integer(*ty) {
+            back.encode(&mut body);
+        }
+    }
+    Instruction::LocalGet(parameters.len() as u32).encode(&mut body);
+    Instruction::CallIndirect {
+        type_index: types.name(ty),
+        table_index: table,
+    }
+    .encode(&mut body);
+    for ty in results {
+        if let Some((to, _)) = as_integer(ty) {
+            to.encode(&mut body);
+        }
+    }
+    Instruction::End.encode(&mut body);
+    body
+}
+
+/// The integer with the bits of a float; how it becomes one, and how it becomes the float again.
+fn as_integer(ty: Type) -> Option<(Instruction<'static>, Instruction<'static>)> {
+    match ty {
+        Type::F32 => Some((
+            Instruction::I32ReinterpretF32,
+            Instruction::F32ReinterpretI32,
+        )),
+        Type::F64 => Some((
+            Instruction::I64ReinterpretF64,
+            Instruction::F64ReinterpretI64,
+        )),
+        _ => None,
+    }
+}
+
+fn reader(body: &[u8], offset: u64) -> BinaryReader<'_> {
+    let mut reader = BinaryReader::new(body, offset);
+    reader.set_features(super::wasm_features());
+    reader
 }
 
 /// Whether a valid body has a handler of exceptions.
@@ -121,8 +257,7 @@ pub fn lower_body(
 /// # Errors
 /// The body is not valid.
 pub fn has_handler(body: &[u8]) -> Result<bool, BinaryReaderError> {
-    let mut reader = BinaryReader::new(body, 0);
-    reader.set_features(super::wasm_features());
+    let mut reader = reader(body, 0);
     for _ in 0..reader.read_var_u32()? {
         reader.read_var_u32()?;
         reader.read::<ValType>()?;
@@ -137,28 +272,162 @@ pub fn has_handler(body: &[u8]) -> Result<bool, BinaryReaderError> {
 }
 
 enum Replacement {
-    Call { local: u32, function_index: u32 },
+    /// A local function and its type, as the donor names it.
+    Call(u32, u32),
+    /// A call of an adapter. What is called lies on the stack, unless it is a local function.
+    Adapted {
+        ty: u32,
+        adapter: u32,
+        local: Option<u32>,
+    },
     Ref(u32),
+    /// What lies behind an opcode of one byte: a type.
+    Type(u32),
+    /// Likewise, a block's.
+    BlockType(u32),
 }
 
 impl Replacement {
-    fn encode(&self, skeleton: &Skeleton, bytes: &mut Vec<u8>) {
-        use wasm_encoder::Instruction;
-        match *self {
-            Self::Call {
-                local,
-                function_index,
+    /// The bytes of an instruction that it takes the place of.
+    fn range(&self, whole: Range<usize>, body: &[u8]) -> (usize, usize) {
+        match self {
+            Self::Call(..) | Self::Adapted { .. } | Self::Ref(_) => (whole.start, whole.end),
+            Self::Type(_) | Self::BlockType(_) => {
+                let start = whole.start + 1;
+                let length = body[start..].iter().take_while(|byte| *byte & 0x80 != 0);
+                (start, start + length.count() + 1)
+            }
+        }
+    }
+}
+
+/// A body that is being rewritten.
+struct Lowering<'a> {
+    skeleton: &'a Skeleton,
+    types: &'a mut Types,
+    /// Calls of what has floats in its type go through adapters.
+    adapts: bool,
+    temporaries: Temporaries,
+    adapters: Vec<u32>,
+}
+
+impl Lowering<'_> {
+    fn replacement(
+        &mut self,
+        operator: &Operator<'_>,
+        callees: &mut Vec<u32>,
+    ) -> Option<Replacement> {
+        let skeleton = self.skeleton;
+        let mut named = |ty, replacement: fn(u32) -> Replacement| {
+            let name = self.types.name(ty);
+            (name != ty).then(|| replacement(name))
+        };
+        match *operator {
+            Operator::Call { function_index } => {
+                let ty = skeleton.function_type_index(function_index);
+                let Some(local) = skeleton.local_index(function_index) else {
+                    self.types.call_import(function_index);
+                    return None;
+                };
+                if callees.len() < CALLEES && !callees.contains(&local) {
+                    callees.push(local);
+                }
+                let adapted = self.adapted(ty, skeleton.hidden_table(), Some(local));
+                Some(adapted.unwrap_or_else(|| Replacement::Call(local, self.types.name(ty))))
+            }
+            Operator::RefFunc { function_index } => {
+                skeleton.local_index(function_index).map(Replacement::Ref)
+            }
+            Operator::CallIndirect {
+                type_index,
+                table_index,
             } => {
+                if let Some(adapted) = self.adapted(type_index, table_index, None) {
+                    return Some(adapted);
+                }
+                let name = self.types.name(type_index);
+                (name != type_index).then_some(Replacement::Type(name))
+            }
+            Operator::Block { blockty }
+            | Operator::Loop { blockty }
+            | Operator::If { blockty }
+            | Operator::TryTable {
+                try_table: TryTable { ty: blockty, .. },
+            } => match blockty {
+                BlockType::FuncType(ty) => named(ty, Replacement::BlockType),
+                BlockType::Empty | BlockType::Type(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn adapted(&self, ty: u32, table: u32, local: Option<u32>) -> Option<Replacement> {
+        let adapter = self.skeleton.adapter(ty, table).filter(|_| self.adapts)?;
+        Some(Replacement::Adapted { ty, adapter, local })
+    }
+
+    fn encode(&mut self, replacement: &Replacement, bytes: &mut Vec<u8>) {
+        let hidden = self.skeleton.hidden_table();
+        match *replacement {
+            Replacement::Call(local, type_index) => {
                 Instruction::I32Const(local as i32).encode(bytes);
                 Instruction::CallIndirect {
-                    type_index: skeleton.function_type_index(function_index),
-                    table_index: skeleton.hidden_table(),
+                    type_index,
+                    table_index: hidden,
                 }
                 .encode(bytes);
             }
-            Self::Ref(local) => {
+            Replacement::Adapted { ty, adapter, local } => {
+                self.encode_adapted(ty, adapter, local, bytes)
+            }
+            Replacement::Ref(local) => {
                 Instruction::I32Const(local as i32).encode(bytes);
-                Instruction::TableGet(skeleton.hidden_table()).encode(bytes);
+                Instruction::TableGet(hidden).encode(bytes);
+            }
+            Replacement::Type(ty) => ty.encode(bytes),
+            Replacement::BlockType(ty) => i64::from(ty).encode(bytes),
+        }
+    }
+
+    /// Floats on the stack become integers: all above the first one are kept in locals meanwhile.
+    fn encode_adapted(&mut self, ty: u32, adapter: u32, local: Option<u32>, bytes: &mut Vec<u8>) {
+        let (parameters, results) = self.skeleton.values(ty);
+        let first = parameters
+            .iter()
+            .position(|ty| as_integer(*ty).is_some())
+            .unwrap_or(parameters.len());
+        let moved = &parameters[first..];
+        let mut kept = as_integers(moved);
+        kept.extend(local.is_none().then_some(Type::I32));
+        let temporaries = self.temporaries.take(&kept);
+        if let (None, Some(index)) = (local, temporaries.last()) {
+            Instruction::LocalSet(*index).encode(bytes);
+        }
+        for (ty, temporary) in moved.iter().zip(&temporaries).rev() {
+            if let Some((to, _)) = as_integer(*ty) {
+                to.encode(bytes);
+            }
+            Instruction::LocalSet(*temporary).encode(bytes);
+        }
+        for temporary in &temporaries {
+            Instruction::LocalGet(*temporary).encode(bytes);
+        }
+        if let Some(local) = local {
+            Instruction::I32Const(local as i32).encode(bytes);
+        }
+        if !self.adapters.contains(&adapter) {
+            self.adapters.push(adapter);
+        }
+        let entry = self.skeleton.local_function_count() as u32 + adapter;
+        Instruction::I32Const(entry as i32).encode(bytes);
+        Instruction::CallIndirect {
+            type_index: self.types.name_adapter(ty),
+            table_index: self.skeleton.hidden_table(),
+        }
+        .encode(bytes);
+        for ty in results {
+            if let Some((_, back)) = as_integer(ty) {
+                back.encode(bytes);
             }
         }
     }
@@ -183,7 +452,7 @@ fn singlepass_block(skeleton: &Skeleton, ty: BlockType) -> bool {
 
 /// The proposals behind these prefixes and opcodes are those that Singlepass answers with "not
 /// yet implemented", and the atomic operators; the calls are those whose signature it would pass
-/// in its own convention.
+/// in its own convention, and no adapter can.
 ///
 /// Singlepass 7.4.2 on x86-64 gets atomic operators wrong: it pushes a register over operands that
 /// lie on the stack, retries a read-modify-write with the modified operand, reads and writes
@@ -203,11 +472,13 @@ fn singlepass_operator(skeleton: &Skeleton, operator: &Operator<'_>, opcode: u8)
             let ty = skeleton.function_type_index(function_index);
             // Imports are called through Singlepass' import trampolines, which convert.
             match skeleton.local_index(function_index) {
-                Some(_) => skeleton.is_plain_type(ty),
+                Some(_) => skeleton.is_plain_type(ty) || skeleton.is_adaptable_type(ty),
                 None => skeleton.is_importable_type(ty),
             }
         }
-        Operator::CallIndirect { type_index, .. } => skeleton.is_plain_type(type_index),
+        Operator::CallIndirect { type_index, .. } => {
+            skeleton.is_plain_type(type_index) || skeleton.is_adaptable_type(type_index)
+        }
         Operator::GlobalGet { global_index } | Operator::GlobalSet { global_index } => {
             skeleton.is_scalar_global(global_index)
         }

@@ -14,14 +14,18 @@ mod origin;
 mod segment;
 mod signature;
 mod skeleton;
+mod types;
 
 pub use declaration::{Declaration, Extern, ExternType};
 pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
 pub use ingested::{ELEMENT_SECTION, Ingested};
-pub use lower::{BodyTier, LoweredBody, has_handler, lower_body};
+pub use lower::{
+    BodyTier, CheckedBody, LoweredBody, adapter_body, check_body, has_handler, lower_body,
+};
 pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
-pub use signature::{is_plain, letter, signature_text, type_of_letter};
+pub use signature::{encoded, is_plain, letter, signature_text, type_of_letter};
 pub use skeleton::{Skeleton, SkeletonBuilder};
+pub use types::Types;

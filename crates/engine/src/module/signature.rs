@@ -53,6 +53,32 @@ pub fn function_type(ty: &FuncType) -> WasmResult<FunctionType> {
     Ok(FunctionType::new(params, values(ty.results())?))
 }
 
+/// A value type as modules are written.
+pub fn encoded(ty: Type) -> wasm_encoder::ValType {
+    use wasm_encoder::ValType;
+
+    match ty {
+        Type::I32 => ValType::I32,
+        Type::I64 => ValType::I64,
+        Type::F32 => ValType::F32,
+        Type::F64 => ValType::F64,
+        Type::V128 => ValType::V128,
+        Type::ExternRef => ValType::EXTERNREF,
+        Type::FuncRef => ValType::FUNCREF,
+        Type::ExceptionRef => ValType::EXNREF,
+    }
+}
+
+/// The types of integers in the place of floats.
+pub(super) fn as_integers(types: &[Type]) -> Vec<Type> {
+    let integer = |ty: &Type| match ty {
+        Type::F32 => Type::I32,
+        Type::F64 => Type::I64,
+        other => *other,
+    };
+    types.iter().map(integer).collect()
+}
+
 /// Whether Singlepass and Cranelift pass this signature in the same places (x86-64, seen in every
 /// mixture of tiers, `tests/engine/tiers.rs`): integers and references only, and at most two results.
 ///

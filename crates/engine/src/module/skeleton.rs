@@ -13,17 +13,21 @@ use std::ops::Range;
 
 use wasm_encoder::{CodeSection, Encode, Module as Encoder, RawSection, SectionId};
 use wasmer_compiler::wasmparser::{
-    BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit, TypeRef, ValType,
+    BinaryReader, BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit,
+    TypeRef, ValType,
 };
 use wasmer_types::{FunctionType, TableType, Type, WasmResult};
 
-use super::signature::function_type;
+use super::signature::{as_integers, encoded, function_type};
+use super::types::{Declared, Types};
 
 /// See the module head.
 #[derive(Default)]
 pub struct Skeleton {
     types: Vec<Option<FuncType>>,
     plain: Vec<bool>,
+    /// Types that there are adapters to, ascending.
+    adaptable: Vec<u32>,
     functions: Vec<u32>,
     imported_functions: u32,
     globals: Vec<ValType>,
@@ -36,8 +40,19 @@ pub struct Skeleton {
     memory_section: Vec<u8>,
     tag_section: Vec<u8>,
     global_section: Vec<u8>,
-    /// Where the import section names the type of a function that Singlepass cannot import.
-    foreign_imports: Vec<Range<usize>>,
+    imports: Vec<Import>,
+    /// The types of the tags that the module defines.
+    tags: Vec<u32>,
+}
+
+/// What is imported, without names.
+enum Import {
+    /// Of this type.
+    Function(u32),
+    /// Likewise.
+    Tag(u32),
+    /// Its kind and what describes it, encoded.
+    Other(Box<[u8]>),
 }
 
 /// See [`Skeleton::weight`].
@@ -79,7 +94,11 @@ impl SkeletonBuilder {
                             CompositeInnerType::Func(ty) => Some(ty),
                             _ => None,
                         };
-                        skeleton.plain.push(ty.as_ref().is_some_and(is_plain_func));
+                        let is_plain = ty.as_ref().is_some_and(is_plain_func);
+                        if !is_plain && ty.as_ref().is_some_and(is_adaptable) {
+                            skeleton.adaptable.push(skeleton.types.len() as u32);
+                        }
+                        skeleton.plain.push(is_plain);
                         skeleton.types.push(ty);
                     }
                 }
@@ -88,17 +107,15 @@ impl SkeletonBuilder {
                 skeleton.import_section = section(reader.range());
                 let mut imports = reader.clone().into_imports_with_offsets().peekable();
                 while let Some(import) = imports.next() {
-                    match import?.1.ty {
+                    let (start, import) = import?;
+                    let behind = match imports.peek() {
+                        Some(Ok((next, _))) => *next,
+                        _ => reader.range().end,
+                    };
+                    let entry = section(start..behind);
+                    skeleton.imports.push(Import::new(&import.ty, &entry)?);
+                    match import.ty {
                         TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
-                            if !skeleton.is_importable_type(ty) {
-                                let end = match imports.peek() {
-                                    Some(Ok((next, _))) => *next,
-                                    _ => reader.range().end,
-                                };
-                                let end = (end - reader.range().start) as usize;
-                                let index = last_leb128(&skeleton.import_section, end);
-                                skeleton.foreign_imports.push(index);
-                            }
                             skeleton.functions.push(ty);
                             skeleton.imported_functions += 1;
                         }
@@ -125,7 +142,12 @@ impl SkeletonBuilder {
                 }
             }
             Payload::MemorySection(reader) => skeleton.memory_section = section(reader.range()),
-            Payload::TagSection(reader) => skeleton.tag_section = section(reader.range()),
+            Payload::TagSection(reader) => {
+                skeleton.tag_section = section(reader.range());
+                for tag in reader.clone() {
+                    skeleton.tags.push(tag?.func_type_idx);
+                }
+            }
             Payload::GlobalSection(reader) => {
                 skeleton.global_section = section(reader.range());
                 for global in reader.clone() {
@@ -140,6 +162,22 @@ impl SkeletonBuilder {
     /// The finished declaration; the builder is empty afterwards.
     pub fn finish(&mut self) -> Skeleton {
         self.skeleton.take().unwrap_or_default()
+    }
+}
+
+impl Import {
+    /// `entry` is the whole import.
+    fn new(ty: &TypeRef, entry: &[u8]) -> Result<Self, BinaryReaderError> {
+        Ok(match *ty {
+            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => Self::Function(ty),
+            TypeRef::Tag(ty) => Self::Tag(ty.func_type_idx),
+            _ => {
+                let mut reader = BinaryReader::new(entry, 0);
+                reader.read_string()?;
+                reader.read_string()?;
+                Self::Other(entry[reader.original_position() as usize..].into())
+            }
+        })
     }
 }
 
@@ -163,6 +201,11 @@ fn is_plain_func(ty: &FuncType) -> bool {
         && ty.results() != [ValType::I32, ValType::I32]
 }
 
+/// With floats, and not more than one result: what both compilers pass alike if the floats are integers.
+fn is_adaptable(ty: &FuncType) -> bool {
+    ty.params().iter().chain(ty.results()).all(is_scalar) && ty.results().len() <= 1
+}
+
 fn is_plain(ty: &ValType) -> bool {
     is_scalar(ty) && !matches!(ty, ValType::F32 | ValType::F64)
 }
@@ -184,6 +227,67 @@ impl Skeleton {
     /// The hidden table's index: the one after the module's own.
     pub fn hidden_table(&self) -> u32 {
         self.tables.len() as u32
+    }
+
+    /// The type index of a local function.
+    pub fn local_type_index(&self, local: u32) -> u32 {
+        self.functions[(self.imported_functions + local) as usize]
+    }
+
+    /// How many parameters a local function has.
+    pub fn parameter_count(&self, local: u32) -> u32 {
+        self.func_type(self.local_type_index(local))
+            .map_or(0, |ty| ty.params().len() as u32)
+    }
+
+    /// A (validated) type, as wasmer has it. Values that it does not know are refused before anything is lowered.
+    fn function_type(&self, ty: u32) -> FunctionType {
+        let ty = self.func_type(ty).map(function_type);
+        ty.and_then(Result::ok)
+            .unwrap_or_else(|| FunctionType::new([], []))
+    }
+
+    /// The parameters and results of a type.
+    pub fn values(&self, ty: u32) -> (Vec<Type>, Vec<Type>) {
+        let ty = self.function_type(ty);
+        (ty.params().to_vec(), ty.results().to_vec())
+    }
+
+    /// Whether there are adapters to a type: the compilers pass its floats differently, and nothing else of it.
+    pub fn is_adaptable_type(&self, ty: u32) -> bool {
+        self.adaptable.binary_search(&ty).is_ok()
+    }
+
+    /// The number of the adapter to a type, for calls through a table: a function that Cranelift compiles for what Singlepass
+    /// compiled. It takes integers for floats, and what is called last: its place in the table.
+    pub fn adapter(&self, ty: u32, table: u32) -> Option<u32> {
+        let position = self.adaptable.binary_search(&ty).ok()? as u32;
+        Some(position * (self.hidden_table() + 1) + table)
+    }
+
+    /// How many numbers of adapters there are.
+    pub fn adapter_count(&self) -> u32 {
+        self.adaptable.len() as u32 * (self.hidden_table() + 1)
+    }
+
+    /// What the adapter of that number is to: a type and a table.
+    pub fn adapted(&self, adapter: u32) -> (u32, u32) {
+        let tables = self.hidden_table() + 1;
+        let ty = self.adaptable[(adapter / tables) as usize];
+        (ty, adapter % tables)
+    }
+
+    /// The type of the adapters to a type.
+    pub fn adapter_type(&self, ty: u32) -> FunctionType {
+        let (parameters, results) = self.values(ty);
+        let mut parameters = as_integers(&parameters);
+        parameters.push(Type::I32);
+        FunctionType::new(parameters, as_integers(&results))
+    }
+
+    /// What a donor without bodies declares.
+    pub fn no_types(&self) -> Types {
+        Types::named(self.types.len(), self.imported_functions as usize)
     }
 
     /// Position of a function among the local ones, `None` for an import.
@@ -253,23 +357,13 @@ impl Skeleton {
     ///
     /// It makes trampolines for every import that is declared, called or not, and one with v128
     /// or two results ends the whole compile ("No register available", a panic): see
-    /// [`Self::singlepass_donor`].
+    /// [`Self::donor`].
     pub fn is_importable_type(&self, ty: u32) -> bool {
         self.func_type(ty).is_some_and(|ty| {
             ty.params().iter().all(is_scalar)
                 && ty.results().len() <= 1
                 && ty.results().iter().all(is_plain)
         })
-    }
-
-    /// The first type that Singlepass can import.
-    fn stand_in(&self) -> Option<u32> {
-        (0..self.types.len() as u32).find(|ty| self.is_importable_type(*ty))
-    }
-
-    /// Whether [`Self::singlepass_donor`] can declare the imports so that Singlepass takes them.
-    pub fn has_singlepass_imports(&self) -> bool {
-        self.foreign_imports.is_empty() || self.stand_in().is_some()
     }
 
     /// Whether the (validated) global holds a value that Singlepass knows.
@@ -340,49 +434,74 @@ impl Skeleton {
         module.finish()
     }
 
-    /// A donor: the declaration and the given functions (local index, lowered body).
-    pub fn donor<'a>(&self, functions: impl Iterator<Item = (u32, &'a [u8])>) -> Vec<u8> {
-        self.donor_importing(&self.import_section, functions)
-    }
-
-    /// A donor for Singlepass: functions that it cannot import are declared with another type of
-    /// the module, one that it can. The layout of the `VMContext` does not depend on it, and no
-    /// body in the donor calls them ([`super::lower_body`]).
-    pub fn singlepass_donor<'a>(
+    /// A donor that declares no types but those that its bodies name, and what is imported and not called as of a type without
+    /// parameters and results. It fits either compiler, if its bodies do.
+    ///
+    /// `functions` are their types, as they are named, and their lowered bodies.
+    pub fn donor<'a>(
         &self,
+        mut types: Types,
         functions: impl Iterator<Item = (u32, &'a [u8])>,
     ) -> Vec<u8> {
-        let Some(stand_in) = self.stand_in() else {
-            return self.donor(functions);
-        };
-        let mut imports = Vec::with_capacity(self.import_section.len());
-        let mut copied = 0;
-        for foreign in &self.foreign_imports {
-            imports.extend_from_slice(&self.import_section[copied..foreign.start]);
-            stand_in.encode(&mut imports);
-            copied = foreign.end;
-        }
-        imports.extend_from_slice(&self.import_section[copied..]);
-        self.donor_importing(&imports, functions)
-    }
-
-    fn donor_importing<'a>(
-        &self,
-        imports: &[u8],
-        functions: impl Iterator<Item = (u32, &'a [u8])>,
-    ) -> Vec<u8> {
-        let mut types = wasm_encoder::FunctionSection::new();
+        let mut own = wasm_encoder::FunctionSection::new();
         let mut code = CodeSection::new();
-        for (local, body) in functions {
-            types.function(self.functions[(self.imported_functions + local) as usize]);
+        for (ty, body) in functions {
+            own.function(ty);
             code.raw(body);
         }
-        let mut function_section = Vec::new();
-        types.encode(&mut function_section);
+        let mut imports = Vec::new();
+        self.imports.len().encode(&mut imports);
+        let mut function = 0;
+        for import in &self.imports {
+            // Two empty names.
+            imports.extend([0, 0]);
+            match import {
+                Import::Function(ty) => {
+                    let called = types.calls_import(function);
+                    let ty = if called {
+                        types.name(*ty)
+                    } else {
+                        Types::EMPTY
+                    };
+                    imports.push(0);
+                    ty.encode(&mut imports);
+                    function += 1;
+                }
+                Import::Tag(ty) => {
+                    imports.extend([4, 0]);
+                    types.name(*ty).encode(&mut imports);
+                }
+                Import::Other(description) => imports.extend_from_slice(description),
+            }
+        }
+        let mut tags = Vec::new();
+        if !self.tags.is_empty() {
+            self.tags.len().encode(&mut tags);
+            for ty in &self.tags {
+                tags.push(0);
+                types.name(*ty).encode(&mut tags);
+            }
+        }
+        let mut declared = wasm_encoder::TypeSection::new();
+        declared.ty().function([], []);
+        for ty in types.used() {
+            let ty = match *ty {
+                Declared::Module(ty) => self.function_type(ty),
+                Declared::Adapter(ty) => self.adapter_type(ty),
+            };
+            let values = |types: &[Type]| types.iter().copied().map(encoded).collect::<Vec<_>>();
+            declared
+                .ty()
+                .function(values(ty.params()), values(ty.results()));
+        }
         let mut module = Encoder::new();
-        // `encode` wrote the section's size first, which `RawSection` writes too.
-        let payload = strip_size(&function_section);
-        self.declare(&mut module, imports, payload);
+        module.section(&declared);
+        let imports = if self.imports.is_empty() {
+            &[][..]
+        } else {
+            &imports
+        };
+        self.declare_behind_types(&mut module, imports, &payload(&own), &tags);
         if !code.is_empty() {
             module.section(&code);
         }
@@ -390,27 +509,37 @@ impl Skeleton {
     }
 
     fn declare(&self, module: &mut Encoder, imports: &[u8], functions: &[u8]) {
-        let raw = |module: &mut Encoder, id: SectionId, data: &[u8]| {
-            if !data.is_empty() {
-                module.section(&RawSection { id: id as u8, data });
-            }
-        };
         raw(module, SectionId::Type, &self.type_section);
+        self.declare_behind_types(module, imports, functions, &self.tag_section);
+    }
+
+    fn declare_behind_types(
+        &self,
+        module: &mut Encoder,
+        imports: &[u8],
+        functions: &[u8],
+        tags: &[u8],
+    ) {
         raw(module, SectionId::Import, imports);
         raw(module, SectionId::Function, functions);
         module.section(&self.table_section());
         raw(module, SectionId::Memory, &self.memory_section);
-        raw(module, SectionId::Tag, &self.tag_section);
+        raw(module, SectionId::Tag, tags);
         raw(module, SectionId::Global, &self.global_section);
     }
 }
 
-/// Where the LEB128 number lies that ends at `end`; what is before it must not look like one that
-/// goes on (the kind of a function import is 0).
-fn last_leb128(section: &[u8], end: usize) -> Range<usize> {
-    let last = end.saturating_sub(1);
-    let start = section[..last].iter().rposition(|byte| byte & 0x80 == 0);
-    start.map_or(0, |before| before + 1)..end
+fn raw(module: &mut Encoder, id: SectionId, data: &[u8]) {
+    if !data.is_empty() {
+        module.section(&RawSection { id: id as u8, data });
+    }
+}
+
+/// A section without its size, which [`RawSection`] writes.
+fn payload(section: &impl Encode) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    section.encode(&mut bytes);
+    strip_size(&bytes).to_vec()
 }
 
 /// Drops the LEB128 size in front of an encoded section's payload.

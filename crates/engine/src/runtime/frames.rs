@@ -28,7 +28,7 @@ use wasmer_types::TrapCode;
 use super::notes::{Failure, Registers};
 use super::stack::{ActiveCall, CallStack, STACK, WasmThread, ZONE};
 use crate::module::Site;
-use crate::tier::{Position, position};
+use crate::tier::{Position, is_adapter, position};
 
 /// The innermost first; all but perhaps the first are return addresses.
 type Addresses<'call> = Box<dyn Iterator<Item = usize> + 'call>;
@@ -36,7 +36,9 @@ type Addresses<'call> = Box<dyn Iterator<Item = usize> + 'call>;
 /// The first `limit` frames of a call, as positions in modules; `trap` is the code of the trap at the
 /// first address.
 fn positions(addresses: Addresses<'_>, trap: Option<TrapCode>, limit: usize) -> Vec<Position> {
-    let all = addresses.enumerate().map(|(index, address)| {
+    let all = addresses.enumerate();
+    let all = all.filter(|(_, address)| !is_adapter(*address));
+    let all = all.map(|(index, address)| {
         let trap = trap.filter(|_| index == 0);
         (address > 0).then(|| position(address, trap)).flatten()
     });

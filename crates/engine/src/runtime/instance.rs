@@ -1,6 +1,7 @@
 //! Instantiation (JS API, "instantiate the core of a WebAssembly module"; core, 4.5.4).
 
-use std::ptr::NonNull;
+use std::cell::UnsafeCell;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use wasmer_compiler::{Tunables, resolve_imports};
@@ -11,7 +12,8 @@ use wasmer_types::{
 };
 use wasmer_vm::{
     InstanceAllocator, InternalStoreHandle, StoreObject, TableElement, Trap,
-    VMCallerCheckedAnyfunc, VMConfig, VMExtern, VMFuncRef, VMFunction, VMInstance, VMTag,
+    VMCallerCheckedAnyfunc, VMConfig, VMExtern, VMFuncRef, VMFunction, VMFunctionContext,
+    VMInstance, VMTag,
 };
 
 use super::active::OutOfBounds;
@@ -85,6 +87,7 @@ struct Made {
     instance: VMInstance,
     slots: Slots,
     trampolines: Arc<[Arc<Loaded>]>,
+    adapters: Box<[UnsafeCell<VMCallerCheckedAnyfunc>]>,
     functions: Vec<InternalStoreHandle<VMFunction>>,
     holdings: Holdings,
     #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
@@ -125,6 +128,13 @@ impl Group {
             )?;
             let live = LiveInstance {
                 slots: made.slots,
+                adapters: Slots {
+                    base: made
+                        .adapters
+                        .first()
+                        .map_or(ptr::null_mut(), UnsafeCell::get),
+                    count: made.adapters.len(),
+                },
                 mutator: Arc::clone(&self.mutator),
                 dependents: Vec::new(),
             };
@@ -134,6 +144,7 @@ impl Group {
             mut instance,
             slots,
             trampolines,
+            adapters,
             functions,
             holdings,
             hosts,
@@ -171,6 +182,7 @@ impl Group {
             library,
             hides_table,
             trampolines,
+            _adapters: adapters,
         };
         self.units[unit] = Some(Unit {
             part: Part::Instance(Box::new(member)),
@@ -300,7 +312,7 @@ impl Group {
                 allocator,
                 Arc::clone(info),
                 &mut self.objects,
-                code.bodies.clone(),
+                code.bodies.all(),
                 code.call_trampolines.clone(),
                 memories.into_boxed_slice(),
                 tables.into_boxed_slice(),
@@ -330,6 +342,15 @@ impl Group {
                     .map_err(InstantiateError::Trap)?;
             }
         }
+        let adapters = adapters(&instance, code);
+        if !adapters.is_empty() {
+            let hidden = LocalTableIndex::new(info.tables.len() - info.num_imported_tables - 1);
+            let table = instance.get_local_table(hidden);
+            for (entry, adapter) in (slots.count as u32..).zip(&adapters) {
+                let adapter = TableElement::FuncRef(NonNull::new(adapter.get()).map(VMFuncRef));
+                table.set(entry, adapter).map_err(InstantiateError::Trap)?;
+            }
+        }
         let functions = externs
             .iter()
             .filter_map(|external| match external {
@@ -341,6 +362,7 @@ impl Group {
             instance,
             slots,
             trampolines: Arc::clone(&code.trampolines),
+            adapters,
             functions,
             holdings,
             hosts,
@@ -472,6 +494,26 @@ impl Group {
         }
         exports
     }
+}
+
+/// The anyfuncs of an instance's adapters.
+fn adapters(instance: &VMInstance, code: &Code) -> Box<[UnsafeCell<VMCallerCheckedAnyfunc>]> {
+    // Adapters are to types, which have trampolines. Nothing of the host calls one.
+    let Some(call_trampoline) = code.call_trampolines.values().next().copied() else {
+        return Box::default();
+    };
+    let signatures = (0..).zip(&code.adapter_signatures);
+    let adapters = signatures.map(|(number, signature)| {
+        UnsafeCell::new(VMCallerCheckedAnyfunc {
+            func_ptr: code.adapters.get(number).0,
+            type_signature_hash: *signature,
+            vmctx: VMFunctionContext {
+                vmctx: instance.vmctx_ptr(),
+            },
+            call_trampoline,
+        })
+    });
+    adapters.collect()
 }
 
 /// Whose functions an instance imports.

@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub(super) hides_table: bool,
     /// Keeps the instance's trampolines mapped.
     pub(super) trampolines: Arc<[Arc<Loaded>]>,
+    /// What its hidden table holds behind its own functions.
+    pub(super) _adapters: Box<[UnsafeCell<VMCallerCheckedAnyfunc>]>,
 }
 
 /// A host function that tables and globals can hold.

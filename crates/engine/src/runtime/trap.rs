@@ -9,6 +9,7 @@ use super::levels::TooDeep;
 use super::libcall;
 use super::notes::code;
 use crate::module::Site;
+use crate::tier::NotCompiled;
 
 /// How a call ended, if not well.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub enum Outcome {
     Interrupted,
     /// Becomes a `RangeError`.
     StackOverflow,
+    /// Likewise: a function could not be compiled when it was called, for want of memory or threads.
+    NotCompiled(String),
     /// Becomes a `WebAssembly.RuntimeError` with V8's words.
     Trap(&'static str),
     /// A WebAssembly exception that no handler caught.
@@ -31,6 +34,9 @@ pub fn classify(trap: &Trap, site: impl Fn() -> Option<Site>) -> Outcome {
         Trap::User(error) if error.is::<Raised>() => return Outcome::Raised,
         Trap::User(error) if error.is::<Interrupted>() => return Outcome::Interrupted,
         Trap::User(error) if error.is::<TooDeep>() => return Outcome::StackOverflow,
+        Trap::User(error) if let Some(error) = error.downcast_ref::<NotCompiled>() => {
+            return Outcome::NotCompiled(format!("out of memory: {error}"));
+        }
         Trap::User(_) => return Outcome::Trap("a host function failed"),
         Trap::OOM { .. } => return Outcome::Trap("out of memory"),
         Trap::UncaughtException { exnref, .. } => return Outcome::Exception(exnref.clone()),

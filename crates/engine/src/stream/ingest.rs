@@ -35,14 +35,16 @@ pub struct Chunk {
     pub functions: Vec<ChunkFunction>,
     /// Their bodies, one behind the other.
     pub bytes: Vec<u8>,
+    /// How many bytes all of the module's code has.
+    pub code: usize,
 }
 
 /// One function of a [`Chunk`].
 pub struct ChunkFunction {
     /// Index among the module's own functions.
     pub local: u32,
-    /// Still to be validated, on any thread.
-    pub to_validate: FuncToValidate<ValidatorResources>,
+    /// Until it is validated, on any thread.
+    pub to_validate: Option<FuncToValidate<ValidatorResources>>,
     /// The body in [`Chunk::bytes`].
     pub range: Range<usize>,
     /// Where the body starts in the module.
@@ -331,7 +333,7 @@ impl Ingest {
             self.chunk_bytes.extend_from_slice(&bytes[at.clone()]);
             self.chunk.push(ChunkFunction {
                 local: self.next_local,
-                to_validate,
+                to_validate: Some(to_validate),
                 range: start..self.chunk_bytes.len(),
                 offset: at.start as u64,
             });
@@ -352,6 +354,7 @@ impl Ingest {
             skeleton: Arc::clone(skeleton),
             functions: std::mem::take(&mut self.chunk),
             bytes: std::mem::take(&mut self.chunk_bytes),
+            code: self.code.len(),
         });
     }
 }
@@ -442,8 +445,11 @@ impl Chunk {
     fn validate(self) -> Result<(), CompileError> {
         let mut allocations = FuncValidatorAllocations::default();
         for function in self.functions {
+            let Some(to_validate) = function.to_validate else {
+                continue;
+            };
             let body = BinaryReader::new(&self.bytes[function.range], function.offset);
-            let mut validator = function.to_validate.into_validator(allocations);
+            let mut validator = to_validate.into_validator(allocations);
             validator.validate(&FunctionBody::new(body))?;
             allocations = validator.into_allocations();
         }

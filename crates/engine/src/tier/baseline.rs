@@ -1,23 +1,28 @@
-//! The baseline tier: chunks of functions, lowered and compiled as donors on worker threads.
+//! The baseline tier: chunks of functions are checked on worker threads, and compiled as donors there, or when they are called
+//! (`lazy.rs`).
 //!
-//! Lowering validates, takes a tenth of the time of compiling, and runs ahead of it: a module that is refused costs little
+//! Checking takes a tenth of the time of compiling, and runs ahead of it: a module that is refused costs little
 //! more than finding that out, and one whose bytes are all there is not compiled before all of it is known to be valid.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use wasmer_compiler::wasmparser::FuncValidatorAllocations;
-use wasmer_compiler::{Artifact, BaseTunables, Engine, ModuleEnvironment};
+use wasmer_compiler::ModuleEnvironment;
+use wasmer_compiler::wasmparser::{BinaryReader, CodeSectionReader, FuncValidatorAllocations};
 use wasmer_types::entity::PrimaryMap;
-use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex};
+use wasmer_types::{FunctionIndex, ModuleInfo, SignatureIndex};
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 
-use super::code::{Code, Loaded, Tier};
+use super::code::{Bodies, Code, Tier};
 use super::kit::{Kit, kits};
-use super::positions::Positions;
-use super::{engine, scheduler};
+use super::lazy::{Body, Lazy};
+use super::loaded::Loaded;
+use super::options::BaselineMode;
+use super::piece::{self, Piece, attempt};
+use super::{engine, scheduler, stubs};
 use crate::error::CompileError;
-use crate::module::{BodyTier, Ingested, LoweredBody, Skeleton, lower_body};
+use crate::module::{BodyTier, CheckedBody, Ingested, Skeleton, check_body};
 use crate::panics;
 use crate::stream::Chunk;
 
@@ -28,22 +33,37 @@ pub struct Baseline(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     changed: Condvar,
-    /// Bytes are still arriving: what is lowered is compiled, whatever is behind it.
-    eager: bool,
+    mode: BaselineMode,
+    /// Bytes are still arriving: what is checked is compiled, whatever is behind it.
+    streaming: bool,
     on_news: Box<dyn Fn() + Send + Sync>,
 }
 
+/// Modules whose code has fewer bytes are compiled whole: on two processors that takes no longer than compiling half of it, one
+/// function after the other.
+const LARGE: usize = 4 << 20;
+
+/// A module that arrives in one chunk with fewer bytes of bodies is compiled whole, whatever is asked for: that takes as long as
+/// compiling one function of it.
+const SMALL: usize = 4 << 10;
+
 #[derive(Default)]
 struct State {
-    /// Chunks that are to be lowered.
-    lowering: usize,
+    /// Chunks that are to be checked.
+    checking: usize,
     /// What waits for the rest of the module to be valid.
-    lowered: Vec<Lowered>,
+    checked: Vec<Checked>,
     /// Pieces that are to be compiled.
     compiling: usize,
     /// Nobody wants the module.
     cancelled: bool,
+    /// The rest of the functions is compiled when it is called.
+    enough: bool,
     bodies: Vec<Option<FunctionBodyPtr>>,
+    /// Of the functions that are checked.
+    tiers: Vec<BodyTier>,
+    /// The adapters that compiled functions call.
+    adapters: BTreeSet<u32>,
     donors: Vec<Arc<Loaded>>,
     trampolines: Trampolines,
     error: Option<CompileError>,
@@ -61,13 +81,13 @@ enum Trampolines {
 }
 
 /// A chunk whose functions are valid.
-struct Lowered {
-    skeleton: Arc<Skeleton>,
+struct Checked {
+    chunk: Chunk,
     /// The chunk has all of the module's functions.
     whole: bool,
     catches: bool,
-    singlepass: Vec<(u32, LoweredBody)>,
-    cranelift: Vec<(u32, LoweredBody)>,
+    tiers: Vec<BodyTier>,
+    cranelift_bytes: u64,
 }
 
 /// What the baseline made.
@@ -82,26 +102,27 @@ pub struct Compiled {
 
 impl Baseline {
     /// For a module whose bytes are still arriving. `on_news` is called, on any thread, when a function turns out to be
-    /// invalid, and when all that was submitted is compiled.
-    pub fn eager(on_news: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self::new(true, on_news)
+    /// invalid, and when all that was submitted is done.
+    pub fn streaming(mode: BaselineMode, on_news: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self::new(mode, true, on_news)
     }
 
     /// For a module whose bytes are all there: nothing is compiled before [`Self::finish`].
-    pub fn patient() -> Self {
-        Self::new(false, Box::new(|| {}))
+    pub fn whole(mode: BaselineMode) -> Self {
+        Self::new(mode, false, Box::new(|| {}))
     }
 
-    fn new(eager: bool, on_news: Box<dyn Fn() + Send + Sync>) -> Self {
+    fn new(mode: BaselineMode, streaming: bool, on_news: Box<dyn Fn() + Send + Sync>) -> Self {
         Self(Arc::new(Shared {
             state: Mutex::default(),
             changed: Condvar::new(),
-            eager,
+            mode,
+            streaming,
             on_news,
         }))
     }
 
-    /// Lowers a chunk on a worker thread. One that is the whole module is lowered, and compiled, by who submits it: small
+    /// Checks a chunk on a worker thread. One that is the whole module is checked, and compiled, by who submits it: small
     /// modules need no other thread.
     pub fn submit(&self, chunk: Chunk) {
         let count = chunk.skeleton.local_function_count();
@@ -110,15 +131,16 @@ impl Baseline {
             let mut state = self.0.state.lock();
             if state.bodies.is_empty() {
                 state.bodies = vec![None; count];
+                state.tiers = vec![BodyTier::Cranelift; count];
             }
-            state.lowering += 1;
+            state.checking += 1;
         }
         let shared = Arc::clone(&self.0);
-        let task = move || shared.lower(chunk, whole);
+        let task = move || shared.check(chunk, whole);
         if whole {
             task();
         } else {
-            scheduler::lowering(Box::new(task));
+            scheduler::checking(Box::new(task));
         }
     }
 
@@ -147,7 +169,7 @@ impl Baseline {
         let mut state = self.0.state.lock();
         let abandoned = state.fail(error.clone());
         // What comes before it in the module is still being looked at.
-        while state.lowering > 0 {
+        while state.checking > 0 {
             self.0.changed.wait(&mut state);
         }
         let first = state.error.clone();
@@ -163,14 +185,16 @@ impl Baseline {
     pub fn finish(self, ingested: &Ingested) -> Result<Compiled, CompileError> {
         let shared = &self.0;
         let mut state = shared.state.lock();
-        while state.lowering > 0 {
+        while state.checking > 0 {
             shared.changed.wait(&mut state);
         }
         if let Some(error) = &state.error {
             return Err(error.clone());
         }
-        let lowered = std::mem::take(&mut state.lowered);
-        shared.compile(state, lowered);
+        let checked = std::mem::take(&mut state.checked);
+        // What is still to be compiled then waits for its calls.
+        state.enough = shared.is_lazy(ingested.code.len());
+        shared.compile(state, checked);
         // The calling thread makes the declaration while the workers compile.
         let info = declare(ingested).inspect_err(|_| self.cancel())?;
         let mut state = shared.state.lock();
@@ -185,17 +209,38 @@ impl Baseline {
             // There was no function.
             Trampolines::None | Trampolines::Making => attempt(|| trampolines(&ingested.skeleton))?,
         };
-        let bodies = state
-            .bodies
-            .iter()
-            .copied()
-            .collect::<Option<PrimaryMap<LocalFunctionIndex, _>>>();
-        let Some(bodies) = bodies else {
-            return Err(CompileError::unsupported("a function has no code"));
+        let lazy = if state.bodies.iter().any(Option::is_none) {
+            let bodies = bodies(ingested, &state.tiers)?;
+            let (skeleton, bytes) = (Arc::clone(&ingested.skeleton), Arc::clone(&ingested.bytes));
+            let lazy = Lazy::new(skeleton, bytes, bodies);
+            Some(lazy.ok_or_else(|| CompileError::unsupported("there is no memory for stubs"))?)
+        } else {
+            None
         };
-        let donors = std::mem::take(&mut state.donors);
+        let stub = |number: u32| lazy.as_ref().map(|lazy| lazy.stub(number));
+        let bodies = (0..).zip(&state.bodies);
+        let bodies = Bodies::new(bodies.filter_map(|(local, body)| body.or_else(|| stub(local))));
+        let mut adapters = vec![None; ingested.skeleton.adapter_count() as usize];
+        let called: Vec<_> = std::mem::take(&mut state.adapters).into_iter().collect();
+        if !called.is_empty() {
+            let compiled = piece::compile_adapters(&ingested.skeleton, &called)?;
+            for (adapter, body) in compiled.bodies {
+                adapters[adapter as usize] = Some(body);
+            }
+            state.donors.push(compiled.loaded);
+        }
+        let adapters = (0..).zip(adapters).map(|(adapter, body)| {
+            let body = body.or_else(|| stub(bodies.len() as u32 + adapter));
+            body.unwrap_or(FunctionBodyPtr(std::ptr::null()))
+        });
+        let made = Made {
+            adapters: Bodies::new(adapters),
+            bodies,
+            donors: std::mem::take(&mut state.donors),
+            lazy: lazy.clone(),
+        };
         let info = Arc::new(info);
-        let code = code(&ingested.skeleton, Arc::clone(&info), bodies, &kits, donors);
+        let code = code(&ingested.skeleton, Arc::clone(&info), &kits, made);
         code.fits(&info)
             .map_err(|misfit| CompileError::unsupported(misfit.to_string()))?;
         Ok(Compiled {
@@ -206,14 +251,31 @@ impl Baseline {
     }
 }
 
-/// Puts the pieces together.
-fn code(
-    skeleton: &Skeleton,
-    info: Arc<ModuleInfo>,
-    bodies: PrimaryMap<LocalFunctionIndex, FunctionBodyPtr>,
-    kits: &[Arc<Kit>],
+/// What is there of the functions.
+struct Made {
+    bodies: Bodies,
+    adapters: Bodies,
     donors: Vec<Arc<Loaded>>,
-) -> Code {
+    lazy: Option<Arc<Lazy>>,
+}
+
+/// Where the bodies of a valid module are.
+fn bodies(ingested: &Ingested, tiers: &[BodyTier]) -> Result<Box<[Body]>, CompileError> {
+    let code = &ingested.code;
+    let reader = BinaryReader::new(&ingested.bytes[code.clone()], code.start as u64);
+    let bodies = CodeSectionReader::new(reader)?.into_iter().zip(tiers);
+    let bodies = bodies.map(|(body, tier)| {
+        let range = body?.range();
+        Ok(Body {
+            tier: *tier,
+            range: range.start as u32..range.end as u32,
+        })
+    });
+    bodies.collect()
+}
+
+/// Puts the pieces together.
+fn code(skeleton: &Skeleton, info: Arc<ModuleInfo>, kits: &[Arc<Kit>], made: Made) -> Code {
     let imports = skeleton.imported_function_types().iter();
     let dynamic = imports.map(|ty| FunctionBodyPtr(kits[*ty as usize].dynamic_trampoline()));
     let calls = kits.iter().map(|kit| kit.call_trampoline());
@@ -226,14 +288,22 @@ fn code(
     let signatures: PrimaryMap<SignatureIndex, VMSignatureHash> = signatures.collect();
     Code {
         tier: Tier::Baseline,
-        hidden_entries: bodies.len() as u32,
-        bodies: bodies.into_boxed_slice(),
+        hidden_entries: (made.bodies.len() + made.adapters.len()) as u32,
+        bodies: made.bodies,
+        adapters: made.adapters,
+        adapter_signatures: (0..skeleton.adapter_count())
+            .map(|adapter| {
+                let ty = skeleton.adapter_type(skeleton.adapted(adapter).0);
+                VMSignatureHash::new(ty.signature_hash())
+            })
+            .collect(),
         call_trampolines: calls.into_boxed_slice(),
         dynamic_trampolines: dynamic.into_boxed_slice(),
         signatures: signatures.into_boxed_slice(),
         info,
         trampolines: trampolines.into(),
-        _bodies: donors,
+        _bodies: made.donors,
+        lazy: made.lazy,
     }
 }
 
@@ -243,11 +313,11 @@ fn trampolines(skeleton: &Skeleton) -> Result<Vec<Arc<Kit>>, CompileError> {
 }
 
 /// What is given back when a module is refused; dropped outside of the lock.
-type Abandoned = (Vec<Lowered>, Vec<Arc<Loaded>>);
+type Abandoned = (Vec<Checked>, Vec<Arc<Loaded>>);
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.lowering + self.compiling == 0 && self.lowered.is_empty()
+        self.checking + self.compiling == 0 && self.checked.is_empty()
     }
 
     fn goes_on(&self) -> bool {
@@ -256,8 +326,8 @@ impl State {
 
     fn abandon(&mut self) -> Abandoned {
         self.bodies.clear();
-        let lowered = std::mem::take(&mut self.lowered);
-        (lowered, std::mem::take(&mut self.donors))
+        let checked = std::mem::take(&mut self.checked);
+        (checked, std::mem::take(&mut self.donors))
     }
 
     fn fail(&mut self, error: CompileError) -> Abandoned {
@@ -270,39 +340,77 @@ impl State {
 }
 
 impl Shared {
-    /// Lowers a chunk, unless an error that was found before it is reported anyway.
-    fn lower(self: &Arc<Self>, chunk: Chunk, whole: bool) {
+    /// Whether functions of a module with so many bytes of code are compiled when they are called.
+    fn is_lazy(&self, code: usize) -> bool {
+        let wanted = match self.mode {
+            BaselineMode::Auto => code >= LARGE,
+            BaselineMode::Lazy => true,
+            BaselineMode::Eager => false,
+        };
+        wanted && stubs::STUBS
+    }
+
+    /// Checks a chunk, unless an error that was found before it is reported anyway.
+    fn check(self: &Arc<Self>, chunk: Chunk, whole: bool) {
         let wanted = {
             let start = chunk.functions.first().map_or(0, |first| first.offset);
             let state = self.state.lock();
             let error = state.error.as_ref();
             !state.cancelled && error.is_none_or(|error| start < error.offset())
         };
-        let result = wanted.then(|| attempt(|| lower(chunk, whole)));
+        let result = wanted.then(|| attempt(|| check_chunk(chunk, whole)));
         let mut state = self.state.lock();
-        state.lowering -= 1;
+        state.checking -= 1;
         match result {
             Some(Err(error)) => {
                 let abandoned = state.fail(error);
                 self.tell(state, true);
                 drop(abandoned);
             }
-            Some(Ok(lowered)) if state.goes_on() => {
-                state.catches |= lowered.catches;
-                let cranelift = lowered.cranelift.iter();
-                let bytes: usize = cranelift.map(|(_, body)| body.bytes.len()).sum();
+            Some(Ok(checked)) if state.goes_on() => {
+                state.catches |= checked.catches;
                 if engine::SINGLEPASS {
-                    state.cranelift_bytes += bytes as u64;
+                    state.cranelift_bytes += checked.cranelift_bytes;
                 }
-                if self.eager {
-                    self.compile(state, vec![lowered]);
+                for (function, tier) in checked.chunk.functions.iter().zip(&checked.tiers) {
+                    state.tiers[function.local as usize] = *tier;
+                }
+                let is_small = checked.whole && checked.chunk.bytes.len() < SMALL;
+                if self.streaming {
+                    self.compile(state, vec![checked]);
+                } else if self.is_lazy(checked.chunk.code) && !is_small {
+                    self.begin(state, &checked);
                 } else {
-                    state.lowered.push(lowered);
+                    state.checked.push(checked);
                     self.tell(state, false);
                 }
             }
             _ => self.tell(state, false),
         }
+    }
+
+    /// Of a module whose functions are compiled when they are called, the trampolines are made.
+    fn begin(self: &Arc<Self>, mut state: MutexGuard<'_, State>, first: &Checked) {
+        if !matches!(state.trampolines, Trampolines::None) {
+            self.tell(state, false);
+            return;
+        }
+        state.trampolines = Trampolines::Making;
+        state.compiling += 1;
+        drop(state);
+        self.make_trampolines(Arc::clone(&first.chunk.skeleton), first.whole);
+    }
+
+    fn make_trampolines(self: &Arc<Self>, skeleton: Arc<Skeleton>, here: bool) {
+        self.run(
+            here,
+            |_| false,
+            move |shared| {
+                let kits = trampolines(&skeleton)?;
+                shared.state.lock().trampolines = Trampolines::Made(kits);
+                Ok(())
+            },
+        );
     }
 
     fn tell(&self, state: MutexGuard<'_, State>, is_news: bool) {
@@ -315,12 +423,12 @@ impl Shared {
     }
 
     /// Compiles chunks, and the trampolines with the first.
-    fn compile(self: &Arc<Self>, mut state: MutexGuard<'_, State>, chunks: Vec<Lowered>) {
+    fn compile(self: &Arc<Self>, mut state: MutexGuard<'_, State>, chunks: Vec<Checked>) {
         state.compiling += chunks.len();
         let first = chunks
             .first()
             .filter(|_| matches!(state.trampolines, Trampolines::None));
-        let first = first.map(|chunk| (Arc::clone(&chunk.skeleton), chunk.whole));
+        let first = first.map(|first| (Arc::clone(&first.chunk.skeleton), first.whole));
         if first.is_some() {
             state.trampolines = Trampolines::Making;
             state.compiling += 1;
@@ -328,25 +436,29 @@ impl Shared {
         drop(state);
         self.changed.notify_all();
         if let Some((skeleton, whole)) = first {
-            self.run(whole, move |shared| {
-                let kits = trampolines(&skeleton)?;
-                shared.state.lock().trampolines = Trampolines::Made(kits);
-                Ok(())
-            });
+            self.make_trampolines(skeleton, whole);
         }
         for chunk in chunks {
-            self.run(chunk.whole, move |shared| shared.compile_chunk(chunk));
+            let is_small = chunk.whole && chunk.chunk.bytes.len() < SMALL;
+            let needless = move |state: &State| state.enough && !is_small;
+            self.run(chunk.whole, needless, move |shared| {
+                shared.compile_chunk(&chunk)
+            });
         }
     }
 
     fn run(
         self: &Arc<Self>,
         here: bool,
+        needless: impl FnOnce(&State) -> bool + Send + 'static,
         work: impl FnOnce(&Self) -> Result<(), CompileError> + Send + 'static,
     ) {
         let shared = Arc::clone(self);
         let task = move || {
-            let wanted = shared.state.lock().goes_on();
+            let wanted = {
+                let state = shared.state.lock();
+                state.goes_on() && !needless(&state)
+            };
             let result = wanted.then(|| attempt(|| work(&shared)));
             let mut state = shared.state.lock();
             state.compiling -= 1;
@@ -365,97 +477,71 @@ impl Shared {
         }
     }
 
-    fn compile_chunk(&self, chunk: Lowered) -> Result<(), CompileError> {
-        let skeleton = &chunk.skeleton;
-        #[cfg(feature = "singlepass")]
-        self.compile_donor(chunk.singlepass, engine::singlepass, |bodies| {
-            skeleton.singlepass_donor(bodies)
-        })?;
-        self.compile_donor(chunk.cranelift, engine::cranelift_baseline, |bodies| {
-            skeleton.donor(bodies)
-        })
-    }
-
-    fn compile_donor(
-        &self,
-        functions: Vec<(u32, LoweredBody)>,
-        engine: impl FnOnce() -> Engine,
-        donor: impl FnOnce(&mut dyn Iterator<Item = (u32, &[u8])>) -> Vec<u8>,
-    ) -> Result<(), CompileError> {
-        if functions.is_empty() || !self.state.lock().goes_on() {
-            return Ok(());
-        }
-        let mut bodies = functions
-            .iter()
-            .map(|(local, body)| (*local, body.bytes.as_slice()));
-        let donor = donor(&mut bodies);
-        let origins = functions
-            .into_iter()
-            .map(|(local, body)| (local, body.origin));
-        let origins: Vec<_> = origins.collect();
-        let locals: Vec<_> = origins.iter().map(|(local, _)| *local).collect();
-        let (artifact, loaded) = compile(engine(), &donor, Positions::Donor(origins))?;
-        let mut state = self.state.lock();
-        if state.goes_on() {
-            let bodies = artifact.finished_functions();
-            for (local, body) in locals.into_iter().zip(bodies.values()) {
-                state.bodies[local as usize] = Some(*body);
+    fn compile_chunk(&self, checked: &Checked) -> Result<(), CompileError> {
+        for tier in [BodyTier::Singlepass, BodyTier::Cranelift] {
+            let chunk = &checked.chunk;
+            let mut piece = Piece::new(&chunk.skeleton, tier);
+            let functions = chunk.functions.iter().zip(&checked.tiers);
+            for (function, _) in functions.filter(|(_, its)| **its == tier) {
+                let body = &chunk.bytes[function.range.clone()];
+                piece.add(function.local, body, function.offset)?;
             }
-            state.donors.push(loaded);
+            if piece.is_empty() || !self.state.lock().goes_on() {
+                continue;
+            }
+            let adapters = piece.adapters();
+            let piece::Compiled { bodies, loaded } = piece.compile()?;
+            let mut state = self.state.lock();
+            if state.goes_on() {
+                state.adapters.extend(adapters);
+                for (local, body) in bodies {
+                    state.bodies[local as usize] = Some(body);
+                }
+                state.donors.push(loaded);
+            }
         }
         Ok(())
     }
 }
 
-/// A panicking compiler must not take the process along.
-fn attempt<R>(work: impl FnOnce() -> Result<R, CompileError>) -> Result<R, CompileError> {
-    panics::catch("a compiler", work)
-        .unwrap_or_else(|panicked| Err(CompileError::unsupported(panicked.to_string())))
-}
-
 /// Whether the baseline would take the chunk; then, whether a function of it has a handler of exceptions. Nothing is kept.
 pub(super) fn check(chunk: Chunk) -> Result<bool, CompileError> {
-    lower(chunk, false).map(|lowered| lowered.catches)
+    check_chunk(chunk, false).map(|checked| checked.catches)
 }
 
-/// Validates and lowers a chunk.
-fn lower(chunk: Chunk, whole: bool) -> Result<Lowered, CompileError> {
+/// Validates a chunk.
+fn check_chunk(mut chunk: Chunk, whole: bool) -> Result<Checked, CompileError> {
     let mut allocations = FuncValidatorAllocations::default();
-    let mut lowered = Lowered {
-        skeleton: chunk.skeleton,
-        whole,
-        catches: false,
-        singlepass: Vec::new(),
-        cranelift: Vec::new(),
-    };
-    for function in chunk.functions {
-        let (body, returned) = lower_body(
-            &lowered.skeleton,
-            function.to_validate,
-            allocations,
-            &chunk.bytes[function.range],
-            function.offset,
-        )?;
-        allocations = returned;
-        lowered.catches |= body.catches;
-        let bodies = match body.tier {
-            BodyTier::Singlepass if engine::SINGLEPASS => &mut lowered.singlepass,
-            _ => &mut lowered.cranelift,
+    let mut catches = false;
+    let mut cranelift_bytes = 0;
+    let mut tiers = Vec::with_capacity(chunk.functions.len());
+    for function in &mut chunk.functions {
+        let Some(to_validate) = function.to_validate.take() else {
+            continue;
         };
-        bodies.push((function.local, body));
+        let body = &chunk.bytes[function.range.clone()];
+        let checked = check_body(
+            &chunk.skeleton,
+            to_validate,
+            allocations,
+            body,
+            function.offset,
+        );
+        let (CheckedBody { tier, catches: has }, returned) = checked?;
+        allocations = returned;
+        catches |= has;
+        if tier == BodyTier::Cranelift {
+            cranelift_bytes += body.len() as u64;
+        }
+        tiers.push(tier);
     }
-    Ok(lowered)
-}
-
-fn compile(
-    engine: Engine,
-    bytes: &[u8],
-    positions: Positions,
-) -> Result<(Artifact, Arc<Loaded>), CompileError> {
-    let artifact = Artifact::new(&engine, bytes, &BaseTunables::new(), None)
-        .map_err(|error| CompileError::unsupported(error.to_string()))?;
-    let loaded = Loaded::new(&artifact, engine, Some(positions), None);
-    Ok((artifact, loaded))
+    Ok(Checked {
+        chunk,
+        whole,
+        catches,
+        tiers,
+        cranelift_bytes,
+    })
 }
 
 /// wasmer's view of the declaration.

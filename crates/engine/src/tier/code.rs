@@ -1,17 +1,17 @@
 //! Code, and what keeps it mapped.
 
 use std::fs::File;
-use std::mem::ManuallyDrop;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Weak};
 
 use wasmer_compiler::{Artifact, ArtifactCreate, Engine};
-use wasmer_types::entity::BoxedSlice;
+use wasmer_types::entity::{BoxedSlice, PrimaryMap};
 use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex, VMOffsets};
-use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
+use wasmer_vm::{FunctionBodyPtr, VMFunctionBody, VMSignatureHash, VMTrampoline};
 
-use super::exit;
-use super::positions::{Positions, Registration};
+use super::lazy::Lazy;
+use super::loaded::Loaded;
+use super::positions::Positions;
 use crate::module::{Declaration, WholeOrigin};
 
 /// Which compiler made the code.
@@ -23,57 +23,6 @@ pub enum Tier {
     Optimized,
 }
 
-/// Code in executable memory: the engine that owns it. The artifact that it came from has copies of the code and much else,
-/// and is not kept.
-///
-/// Invariant: order of dropping. Another artifact may get the same addresses as soon as they are free.
-pub struct Loaded {
-    registration: Option<Registration>,
-    engine: ManuallyDrop<Engine>,
-    /// Of an artifact that came from the cache. While it is open, its lock shows that the artifact is mapped.
-    _file: Option<Arc<File>>,
-}
-
-/// How many there are, and how many there were.
-static LIVING: AtomicUsize = AtomicUsize::new(0);
-static MADE: AtomicUsize = AtomicUsize::new(0);
-
-/// Pieces of code in this process: those that are mapped, and all that ever were. What a compile took, and gave back, is seen
-/// here.
-pub fn pieces_of_code() -> (usize, usize) {
-    (LIVING.load(Ordering::Relaxed), MADE.load(Ordering::Relaxed))
-}
-
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        LIVING.fetch_sub(1, Ordering::Relaxed);
-        drop(self.registration.take());
-        exit::before(|| {
-            // SAFETY: not used again; nothing else drops it.
-            unsafe { ManuallyDrop::drop(&mut self.engine) };
-        });
-    }
-}
-
-impl Loaded {
-    /// `engine` has the artifact's code. `positions` is of its own functions; `None` if it has none.
-    pub(super) fn new(
-        artifact: &Artifact,
-        engine: Engine,
-        positions: Option<Positions>,
-        file: Option<Arc<File>>,
-    ) -> Arc<Self> {
-        exit::watch();
-        LIVING.fetch_add(1, Ordering::Relaxed);
-        MADE.fetch_add(1, Ordering::Relaxed);
-        Arc::new(Self {
-            registration: positions.and_then(|positions| Registration::new(artifact, positions)),
-            engine: ManuallyDrop::new(engine),
-            _file: file,
-        })
-    }
-}
-
 /// Everything an instance is made from.
 ///
 /// All pointers stay valid as long as the value lives.
@@ -82,11 +31,16 @@ pub struct Code {
     pub tier: Tier,
     /// Of the lowered module.
     pub info: Arc<ModuleInfo>,
-    /// How many entries the hidden table needs: one a local function for baseline code, none for
+    /// How many entries the hidden table needs: for baseline code one a local function, then one an adapter; none for
     /// optimized code, which calls directly.
     pub hidden_entries: u32,
-    /// One body a local function.
-    pub bodies: BoxedSlice<LocalFunctionIndex, FunctionBodyPtr>,
+    /// One a local function.
+    pub bodies: Bodies,
+    /// By their numbers ([`Skeleton::adapter`](crate::module::Skeleton::adapter)); none for optimized code. Null where nothing
+    /// calls it.
+    pub adapters: Bodies,
+    /// Their signatures.
+    pub adapter_signatures: Box<[VMSignatureHash]>,
     /// One a signature.
     pub call_trampolines: BoxedSlice<SignatureIndex, VMTrampoline>,
     /// One an imported function.
@@ -100,6 +54,47 @@ pub struct Code {
     /// so that no JavaScript entry can meet a trampoline that does not fit its body.
     pub trampolines: Arc<[Arc<Loaded>]>,
     pub(super) _bodies: Vec<Arc<Loaded>>,
+    /// Where functions are compiled when they are called.
+    pub(super) lazy: Option<Arc<Lazy>>,
+}
+
+/// The bodies that new instances get: those of a lazy baseline change.
+pub struct Bodies(Box<[AtomicPtr<VMFunctionBody>]>);
+
+impl Bodies {
+    pub(super) fn new(bodies: impl IntoIterator<Item = FunctionBodyPtr>) -> Self {
+        let bodies = bodies.into_iter();
+        Self(
+            bodies
+                .map(|body| AtomicPtr::new(body.0.cast_mut()))
+                .collect(),
+        )
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether the module defines no function.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The body of a local function.
+    pub fn get(&self, local: u32) -> FunctionBodyPtr {
+        FunctionBodyPtr(self.0[local as usize].load(Ordering::Acquire))
+    }
+
+    pub(super) fn set(&self, local: u32, body: FunctionBodyPtr) {
+        self.0[local as usize].store(body.0.cast_mut(), Ordering::Release);
+    }
+
+    /// All of them.
+    pub fn all(&self) -> BoxedSlice<LocalFunctionIndex, FunctionBodyPtr> {
+        let bodies = (0..self.len() as u32).map(|local| self.get(local));
+        bodies.collect::<PrimaryMap<_, _>>().into_boxed_slice()
+    }
 }
 
 // SAFETY: the raw pointers are addresses of immutable machine code that `trampolines` and
@@ -169,12 +164,8 @@ impl Code {
 
     /// From now on its functions are known as those that are declared there.
     pub(super) fn belongs_to(&self, declaration: &Weak<Declaration>) {
-        for registration in self
-            ._bodies
-            .iter()
-            .filter_map(|loaded| loaded.registration.as_ref())
-        {
-            registration.belongs_to(declaration);
+        for loaded in &self._bodies {
+            loaded.belongs_to(declaration);
         }
     }
 
@@ -190,12 +181,15 @@ impl Code {
             tier: Tier::Optimized,
             info: artifact.create_module_info(),
             hidden_entries: 0,
-            bodies: artifact.finished_functions().clone(),
+            bodies: Bodies::new(artifact.finished_functions().values().copied()),
             call_trampolines: artifact.finished_function_call_trampolines().clone(),
             dynamic_trampolines: artifact.finished_dynamic_function_trampolines().clone(),
             signatures: artifact.signatures().clone(),
             trampolines: Arc::new([Arc::clone(&loaded)]),
+            adapters: Bodies::new([]),
+            adapter_signatures: Box::default(),
             _bodies: vec![loaded],
+            lazy: None,
         }
     }
 }

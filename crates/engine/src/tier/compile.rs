@@ -87,7 +87,7 @@ impl Making {
         options: &CompileOptions,
     ) -> Result<Arc<Module>, Refused> {
         let began = self.span.clone();
-        let baseline = Baseline::patient();
+        let baseline = Baseline::whole(options.baseline);
         let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
         self.finish(baseline, ingested, options, &began)
     }

@@ -11,7 +11,7 @@ use wasm_compile_cache_store::{ArtifactKey, CacheError, Entry, Flight, Store};
 use wasmer_compiler::ArtifactCreate;
 
 use super::optimizing::{self, WAITS, build, origin, whole, write};
-use super::options::{CacheMode, CompileOptions};
+use super::options::{BaselineMode, CacheMode, CompileOptions};
 use super::{exit, loading, scheduler, storage};
 use crate::module::{Declaration, Ingested, has_handler};
 use crate::panics;
@@ -131,6 +131,7 @@ pub fn finish_spooled(path: &Path) -> bool {
         cache: CacheMode::ReadWrite,
         cached_only: false,
         min_size: 0,
+        baseline: BaselineMode::Eager,
         optimize: false,
         finish: false,
         fallback: false,

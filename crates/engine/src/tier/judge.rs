@@ -8,7 +8,7 @@ use wasm_compile_cache_store::{Claim, Store};
 
 use super::finisher::{self, Unfinished};
 use super::loading::Loading;
-use super::options::{CacheMode, CompileOptions};
+use super::options::{BaselineMode, CacheMode, CompileOptions};
 use super::{baseline, file, loading, storage, turn};
 use crate::error::CompileError;
 use crate::module::{Declaration, Ingested};
@@ -88,6 +88,7 @@ pub fn judge(path: &str, source: String, partition: String, events: Arc<EventQue
         cache: CacheMode::ReadWrite,
         cached_only: false,
         min_size: 0,
+        baseline: BaselineMode::Eager,
         optimize: false,
         finish: false,
         fallback: false,

@@ -7,15 +7,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Weak};
 
 use parking_lot::Mutex;
-use wasm_encoder::{EntityType, ImportSection, Module as Encoder, TypeSection, ValType};
+use wasm_encoder::{EntityType, ImportSection, Module as Encoder, TypeSection};
 use wasmer_compiler::{Artifact, BaseTunables};
 use wasmer_types::entity::EntityRef;
 use wasmer_types::{FunctionType, SignatureIndex, Type};
 use wasmer_vm::{FunctionBodyPtr, VMFunctionBody, VMSignatureHash, VMTrampoline};
 
-use super::code::Loaded;
 use super::engine;
+use super::loaded::Loaded;
 use crate::error::CompileError;
+use crate::module::encoded;
 
 /// The trampolines of one signature.
 pub struct Kit {
@@ -144,7 +145,7 @@ fn make(
 
 /// A module that declares the signatures, and imports a function of each whose flag is set.
 fn importer(wanted: &[(&FunctionType, bool)]) -> Vec<u8> {
-    let values = |types: &[Type]| types.iter().map(|ty| value(*ty)).collect::<Vec<_>>();
+    let values = |types: &[Type]| types.iter().copied().map(encoded).collect::<Vec<_>>();
     let (mut types, mut imports) = (TypeSection::new(), ImportSection::new());
     for (index, (ty, imported)) in (0..).zip(wanted) {
         types
@@ -157,19 +158,6 @@ fn importer(wanted: &[(&FunctionType, bool)]) -> Vec<u8> {
     let mut module = Encoder::new();
     module.section(&types).section(&imports);
     module.finish()
-}
-
-fn value(ty: Type) -> ValType {
-    match ty {
-        Type::I32 => ValType::I32,
-        Type::I64 => ValType::I64,
-        Type::F32 => ValType::F32,
-        Type::F64 => ValType::F64,
-        Type::V128 => ValType::V128,
-        Type::ExternRef => ValType::EXTERNREF,
-        Type::FuncRef => ValType::FUNCREF,
-        Type::ExceptionRef => ValType::EXNREF,
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! A module, and how far its code is.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Condvar, Mutex};
+use wasmer_vm::FunctionBodyPtr;
 
 use super::code::{Code, Misfit, Tier};
+use super::lazy::{Lazy, Slots};
 use super::publish::Registered;
 use crate::module::Declaration;
 use crate::trace::Listeners;
@@ -37,6 +39,8 @@ pub struct Module {
     /// Its code and its living instances.
     pub registered: Registered,
     optimizing: Mutex<Optimizing>,
+    /// Called when somebody waits for the optimizing tier.
+    wanted: OnceLock<Box<dyn Fn() + Send + Sync>>,
     optimizing_changed: Condvar,
 }
 
@@ -50,6 +54,16 @@ impl std::fmt::Debug for Module {
     }
 }
 
+impl Slots for Module {
+    fn fill(&self, of: &Lazy, local: u32, body: FunctionBodyPtr) -> FunctionBodyPtr {
+        self.registered.fill(of, local, body)
+    }
+
+    fn declaration(&self) -> Weak<Declaration> {
+        Arc::downgrade(&self.declaration)
+    }
+}
+
 impl Module {
     pub(super) fn new(declaration: Declaration, code: Code) -> Arc<Self> {
         let optimizing = match code.tier {
@@ -58,15 +72,22 @@ impl Module {
         };
         let declaration = Arc::new(declaration);
         code.belongs_to(&Arc::downgrade(&declaration));
-        Arc::new(Self {
+        let lazy = code.lazy.clone();
+        let module = Arc::new(Self {
             token: OnceLock::new(),
             wire: OnceLock::new(),
             declaration,
             listeners: Listeners::default(),
             registered: Registered::new(code),
             optimizing: Mutex::new(optimizing),
+            wanted: OnceLock::new(),
             optimizing_changed: Condvar::new(),
-        })
+        });
+        if let Some(lazy) = lazy {
+            let module = Arc::downgrade(&module);
+            lazy.belongs_to(module);
+        }
+        module
     }
 
     /// The tier new instances get.
@@ -90,9 +111,21 @@ impl Module {
         Ok(())
     }
 
+    /// `callback` is called when somebody waits for the optimizing tier, from now on.
+    pub(super) fn when_wanted(&self, callback: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.wanted.set(callback);
+    }
+
+    fn want(&self) {
+        if let Some(wanted) = self.wanted.get() {
+            wanted();
+        }
+    }
+
     /// Calls back, on any thread, when the optimizing tier was published or given up; at once if
     /// it already was.
     pub fn when_optimized(self: &Arc<Self>, callback: Callback) {
+        self.want();
         let outcome = match &mut *self.optimizing.lock() {
             Optimizing::Pending(callbacks) => {
                 callbacks.push((Arc::clone(self), callback));
@@ -109,6 +142,7 @@ impl Module {
     /// # Errors
     /// Why it was given up.
     pub fn wait_optimized(&self) -> Result<(), String> {
+        self.want();
         let mut optimizing = self.optimizing.lock();
         loop {
             match &*optimizing {

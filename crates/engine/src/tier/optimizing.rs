@@ -6,8 +6,10 @@
 
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use std::thread;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use wasm_compile_cache_store::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
@@ -34,6 +36,13 @@ const MAX_SOURCE_LEN: usize = 2048;
 /// positions that it has instead are large.
 const IN_MEMORY: u64 = 16 << 10;
 
+/// So long a module waits, unless somebody waits for it: a program that ends sooner has the processors for itself, and leaves
+/// the module to the finisher.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Modules of fewer bytes do not wait. They take some ten milliseconds.
+const LIGHT: u64 = 64 << 10;
+
 /// A module on its way through the optimizing tier.
 struct Job {
     hash: [u8; 32],
@@ -42,6 +51,7 @@ struct Job {
     _stored: Option<Arc<Module>>,
     ingested: Ingested,
     options: CompileOptions,
+    begun: AtomicBool,
     /// Since when the optimizing tier has it.
     span: OnceLock<Span>,
     /// While this process has it.
@@ -60,6 +70,7 @@ pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: Compil
         _stored: stores.then(|| Arc::clone(module)),
         ingested,
         options,
+        begun: AtomicBool::new(false),
         span: OnceLock::new(),
         flight: Mutex::default(),
     });
@@ -68,10 +79,27 @@ pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: Compil
         unfinished.retain(|job| job.strong_count() > 0);
         unfinished.push(Arc::downgrade(&job));
     }
-    job.queue(WAITS);
+    if job.size() < LIGHT {
+        job.begin();
+        return;
+    }
+    let waiting = Arc::downgrade(&job);
+    module.when_wanted(Box::new(move || {
+        if let Some(job) = waiting.upgrade() {
+            job.begin();
+        }
+    }));
+    scheduler::later(PATIENCE, Box::new(move || job.begin()));
 }
 
 impl Job {
+    /// Queues it, once.
+    fn begin(self: &Arc<Self>) {
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            Arc::clone(self).queue(WAITS);
+        }
+    }
+
     fn key(&self) -> ArtifactKey {
         storage::key(&self.hash, &self.options.partition)
     }
@@ -419,7 +447,7 @@ mod tests {
     use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionContext, VMSignatureHash};
 
     use super::super::compile::compile_bytes;
-    use super::super::options::CacheMode;
+    use super::super::options::{BaselineMode, CacheMode};
     use super::super::publish::{LiveInstance, Mutator, Slots};
     use super::*;
     use crate::stream::Ingest;
@@ -460,6 +488,7 @@ mod tests {
             cache: CacheMode::Off,
             cached_only: false,
             min_size: 0,
+            baseline: BaselineMode::Eager,
             optimize: false,
             finish: false,
             fallback: false,
@@ -501,6 +530,10 @@ mod tests {
             slots: Slots {
                 base: slots.as_mut_ptr(),
                 count: 3,
+            },
+            adapters: Slots {
+                base: null_mut(),
+                count: 0,
             },
             mutator: Arc::clone(&mutator) as Arc<dyn Mutator>,
             dependents: Vec::new(),

@@ -16,6 +16,18 @@ pub enum CacheMode {
     ReadWrite,
 }
 
+/// When the baseline tier compiles functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum BaselineMode {
+    /// Those of large modules when they are called.
+    #[default]
+    Auto,
+    /// When they are called.
+    Lazy,
+    /// Before the module is ready.
+    Eager,
+}
+
 /// Where a module's bytes come from, and what HTTP says of how long they hold.
 #[derive(Clone, Debug)]
 pub struct Fetched {
@@ -36,6 +48,8 @@ pub struct CompileOptions {
     pub cached_only: bool,
     /// Smaller modules are not stored.
     pub min_size: u64,
+    /// When the baseline tier compiles functions.
+    pub baseline: BaselineMode,
     /// Whether the optimizing tier follows.
     pub optimize: bool,
     /// Whether a process that ends early hands the module on.

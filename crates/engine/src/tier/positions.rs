@@ -19,6 +19,8 @@ pub enum Positions {
     Donor(Vec<(u32, BodyOrigin)>),
     /// All of the module's.
     Whole(WholeOrigin),
+    /// There are none: functions between those of the module, which no stack shows.
+    Adapters,
 }
 
 /// A place in a module.
@@ -105,6 +107,16 @@ pub fn position(address: usize, trap: Option<TrapCode>) -> Option<Position> {
     })
 }
 
+/// Whether an address is in an adapter.
+pub fn is_adapter(address: usize) -> bool {
+    let located = LOCATED.read();
+    let found = located.range(..=address).next_back();
+    found.is_some_and(|(_, located)| matches!(located.positions, Positions::Adapters))
+        && FRAME_INFO
+            .read()
+            .is_ok_and(|frames| frames.lookup_frame_info(address).is_some())
+}
+
 /// What the module declares whose code is at an address. Of an address that is in no code, it may be any's.
 pub fn declaration_near(address: usize) -> Option<Arc<Declaration>> {
     let located = LOCATED.read();
@@ -136,6 +148,7 @@ impl Located {
         let known =
             info.module_offset() as u32 != u32::MAX && trap != Some(TrapCode::StackOverflow);
         match &self.positions {
+            Positions::Adapters => None,
             Positions::Donor(bodies) => {
                 let (local, origin) = bodies.get(index.index())?;
                 let mut at = if known {

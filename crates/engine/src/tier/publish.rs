@@ -12,11 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use parking_lot::Mutex;
-use wasmer_types::LocalFunctionIndex;
-use wasmer_types::entity::EntityRef;
-use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionBody};
+use wasmer_vm::{FunctionBodyPtr, VMCallerCheckedAnyfunc, VMFunctionBody};
 
 use super::code::{Code, Tier};
+use super::lazy::Lazy;
 
 /// A thread that runs instances.
 pub trait Mutator: Send + Sync {
@@ -41,6 +40,8 @@ pub struct Slots {
 pub struct LiveInstance {
     /// Its slots.
     pub slots: Slots,
+    /// The anyfuncs of its adapters.
+    pub adapters: Slots,
     /// The thread it belongs to.
     pub mutator: Arc<dyn Mutator>,
     /// Import records of other instances that hold a body of this one: local function, address
@@ -51,6 +52,21 @@ pub struct LiveInstance {
 // SAFETY: the pointers are only followed under the module's lock while the instance is
 // registered, see the invariants above.
 unsafe impl Send for LiveInstance {}
+
+impl Slots {
+    /// Writes one, if there are so many. The instance must be registered, and its module locked.
+    fn set(&self, index: usize, body: FunctionBodyPtr) {
+        if index >= self.count {
+            return;
+        }
+        // SAFETY: registered, so the slots are alive; the index is below their count.
+        let slot = unsafe { self.base.add(index) };
+        // SAFETY: a field of a live slot.
+        let field = unsafe { &raw mut (*slot).func_ptr };
+        // SAFETY: aligned, alive, and written by nobody else (first invariant).
+        unsafe { store(field, body.0) };
+    }
+}
 
 /// A module's code and its living instances.
 pub struct Registered(Mutex<State>);
@@ -104,7 +120,7 @@ impl Registered {
     /// `record` must stay valid until `id` is detached, or until [`Self::forget_dependents`] has removed it.
     pub unsafe fn depend(&self, id: u64, local: u32, record: *mut *const VMFunctionBody) {
         let mut registered = self.0.lock();
-        let body = registered.code.bodies[LocalFunctionIndex::new(local as usize)].0;
+        let body = registered.code.bodies.get(local).0;
         if let Some(instance) = registered.instances.get_mut(&id) {
             instance.dependents.push((local, record));
             // SAFETY: valid by the caller's promise, and nobody else writes it (first invariant).
@@ -136,10 +152,42 @@ impl Registered {
                 // SAFETY: registered, so the slots are alive.
                 let body = unsafe { (*slot).func_ptr };
                 registered.code.tier == Tier::Optimized
-                    && body == registered.code.bodies[LocalFunctionIndex::new(*local)].0
+                    && body == registered.code.bodies.get(*local as u32).0
             })
             .count();
         (instance.slots.count, optimized)
+    }
+
+    /// A function of `lazy` is called, whose code is `body`: puts it into its slots, unless better code was published meanwhile.
+    /// What is in its slots then. Adapters have the numbers behind the functions.
+    pub(super) fn fill(&self, lazy: &Lazy, number: u32, body: FunctionBodyPtr) -> FunctionBodyPtr {
+        let registered = self.0.lock();
+        let code = &registered.code;
+        let current = code.lazy.as_deref();
+        let is_current = current.is_some_and(|current| std::ptr::eq(current, lazy));
+        if let Some(adapter) = number.checked_sub(lazy.count()) {
+            // Better code calls none.
+            if is_current {
+                code.adapters.set(adapter, body);
+                for instance in registered.instances.values() {
+                    instance.adapters.set(adapter as usize, body);
+                }
+            }
+            return body;
+        }
+        if !is_current {
+            return code.bodies.get(number);
+        }
+        code.bodies.set(number, body);
+        for instance in registered.instances.values() {
+            instance.slots.set(number as usize, body);
+            let records = instance.dependents.iter();
+            for (_, record) in records.filter(|(dependent, _)| *dependent == number) {
+                // SAFETY: alive while the instance is registered (`depend`'s contract).
+                unsafe { store(*record, body.0) };
+            }
+        }
+        body
     }
 
     /// Puts `code` in the place of the baseline's, everywhere. The old code is freed once every
@@ -150,17 +198,15 @@ impl Registered {
         let old = {
             let mut registered = self.0.lock();
             let old = std::mem::replace(&mut registered.code, Arc::clone(&code));
+            if let Some(lazy) = &old.lazy {
+                lazy.retire();
+            }
             for instance in registered.instances.values() {
-                for (local, body) in code.bodies.iter().take(instance.slots.count) {
-                    // SAFETY: registered, so the slots are alive; `local` is below their count.
-                    let slot = unsafe { instance.slots.base.add(local.index()) };
-                    // SAFETY: a field of a live slot.
-                    let field = unsafe { &raw mut (*slot).func_ptr };
-                    // SAFETY: aligned, alive, and written by nobody else (first invariant).
-                    unsafe { store(field, body.0) };
+                for local in 0..code.bodies.len() {
+                    instance.slots.set(local, code.bodies.get(local as u32));
                 }
                 for (local, record) in &instance.dependents {
-                    let body = code.bodies[LocalFunctionIndex::new(*local as usize)].0;
+                    let body = code.bodies.get(*local).0;
                     // SAFETY: alive while the instance is registered (`depend`'s contract).
                     unsafe { store(*record, body) };
                 }

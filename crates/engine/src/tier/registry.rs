@@ -8,7 +8,7 @@ use parking_lot::{Condvar, Mutex};
 use wasm_compile_cache_store::ArtifactKey;
 
 use super::module::{Module, Token};
-use super::options::{CacheMode, CompileOptions};
+use super::options::{BaselineMode, CacheMode, CompileOptions};
 
 enum State {
     /// A thread is making it.
@@ -33,6 +33,7 @@ struct Shared {
     key: ArtifactKey,
     cache: CacheMode,
     cached_only: bool,
+    baseline: BaselineMode,
     optimize: bool,
     stores: bool,
     finish: bool,
@@ -45,6 +46,7 @@ impl Shared {
             key,
             cache: options.cache,
             cached_only: options.cached_only,
+            baseline: options.baseline,
             optimize: options.optimize,
             stores,
             finish: stores && options.finish,
@@ -200,6 +202,7 @@ mod tests {
             cache: CacheMode::ReadWrite,
             cached_only: false,
             min_size: 0,
+            baseline: BaselineMode::Auto,
             optimize: true,
             finish: true,
             fallback: true,

@@ -4,9 +4,9 @@ use std::io;
 use std::num::NonZero;
 use std::sync::LazyLock;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select_biased, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select_biased, unbounded};
 
 use crate::panics;
 
@@ -35,10 +35,7 @@ fn pool(
             if background {
                 lower_priority();
             }
-            while let Some(task) = next() {
-                // What it was to make is missing, which whoever waits for it finds.
-                let _ = panics::catch("a compiler's thread", task);
-            }
+            work(next);
         });
         // Out of threads: the tasks wait for those that could be started. If none could, `run`
         // runs tasks where they are submitted.
@@ -55,12 +52,12 @@ fn run(queue: &Sender<Task>, task: Task) {
 }
 
 struct Baseline {
-    lowering: Sender<Task>,
+    checking: Sender<Task>,
     compiling: Sender<Task>,
 }
 
 static BASELINE: LazyLock<Baseline> = LazyLock::new(|| {
-    let (lowering, first) = unbounded::<Task>();
+    let (checking, first) = unbounded::<Task>();
     let (compiling, second) = unbounded::<Task>();
     pool("wasm-baseline", cores().get(), false, move || {
         select_biased! {
@@ -69,17 +66,17 @@ static BASELINE: LazyLock<Baseline> = LazyLock::new(|| {
         }
     });
     Baseline {
-        lowering,
+        checking,
         compiling,
     }
 });
 
 /// Runs `task` on one of as many threads as there are cores, before all that is to be compiled there.
-pub fn lowering(task: Task) {
-    run(&BASELINE.lowering, task);
+pub fn checking(task: Task) {
+    run(&BASELINE.checking, task);
 }
 
-/// Runs `task` on one of these threads when nothing is to be lowered.
+/// Runs `task` on one of these threads when nothing is to be checked.
 pub fn compiling(task: Task) {
     run(&BASELINE.compiling, task);
 }
@@ -93,6 +90,40 @@ pub fn optimizing(task: Task) {
         queue
     });
     run(&QUEUE, task);
+}
+
+/// Runs `task`, which is short, on a thread of its own after a while; at once where no thread can be started.
+pub fn later(delay: Duration, task: Task) {
+    static QUEUE: LazyLock<Sender<(Instant, Task)>> = LazyLock::new(|| {
+        let (queue, coming) = unbounded::<(Instant, Task)>();
+        let mut waiting: Vec<(Instant, Task)> = Vec::new();
+        let next = move || loop {
+            let first = waiting.iter().enumerate().min_by_key(|(_, (at, _))| *at);
+            let Some((index, (at, _))) = first else {
+                waiting.push(coming.recv().ok()?);
+                continue;
+            };
+            match coming.recv_deadline(*at) {
+                Ok(another) => waiting.push(another),
+                Err(RecvTimeoutError::Timeout) => return Some(waiting.swap_remove(index).1),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        };
+        let thread = thread::Builder::new().name("wasm-later".to_owned());
+        let _ = thread.spawn(|| work(next));
+        queue
+    });
+    if let Err(unsent) = QUEUE.send((Instant::now() + delay, task)) {
+        (unsent.0.1)();
+    }
+}
+
+/// Runs what `next` gives.
+fn work(mut next: impl FnMut() -> Option<Task>) {
+    while let Some(task) = next() {
+        // What it was to make is missing, which whoever waits for it finds.
+        let _ = panics::catch("a compiler's thread", task);
+    }
 }
 
 /// So long a thread that has compiled waits for the next module: programs that compile small ones compile many.

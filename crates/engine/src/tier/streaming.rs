@@ -117,9 +117,12 @@ impl Stream {
     fn run(self) -> Result<(Arc<Module>, Option<Keeping>), Option<Refused>> {
         let span = Span::start();
         let wake = self.wake.clone();
-        let baseline = Baseline::eager(Box::new(move || {
-            let _ = wake.send(Message::News);
-        }));
+        let baseline = Baseline::streaming(
+            self.options.baseline,
+            Box::new(move || {
+                let _ = wake.send(Message::News);
+            }),
+        );
         let mut ingest = Ingest::new();
         if self.options.cached_only {
             // Its hash is all that is needed.

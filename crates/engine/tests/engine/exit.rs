@@ -4,7 +4,9 @@ use std::panic::catch_unwind;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use wasm_compile_cache_engine::tier::{CacheMode, CompileOptions, Module, compile_bytes};
+use wasm_compile_cache_engine::tier::{
+    BaselineMode, CacheMode, CompileOptions, Module, compile_bytes,
+};
 use wasm_compile_cache_engine::trace::EventQueue;
 
 const CHILD: &str = "WASM_COMPILE_CACHE_TEST_EXIT";
@@ -40,6 +42,7 @@ fn child() -> ! {
         cache: CacheMode::Off,
         cached_only: false,
         min_size: 0,
+        baseline: BaselineMode::Eager,
         optimize: false,
         finish: false,
         fallback: false,

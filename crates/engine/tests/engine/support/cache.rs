@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use tempfile::TempDir;
 use wasm_compile_cache_engine::tier::{
-    self, CacheMode, CompileOptions, Configuration, Module, compile_bytes,
+    self, BaselineMode, CacheMode, CompileOptions, Configuration, Module, compile_bytes,
 };
 use wasm_compile_cache_engine::trace::EventQueue;
 use wasm_encoder as wasm;
@@ -34,6 +34,7 @@ pub fn options(events: Arc<EventQueue>) -> CompileOptions {
         cache: CacheMode::ReadWrite,
         cached_only: false,
         min_size: 0,
+        baseline: BaselineMode::Eager,
         optimize: true,
         finish: false,
         fallback: false,

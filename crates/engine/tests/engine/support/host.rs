@@ -11,11 +11,11 @@ use std::thread;
 use parking_lot::Mutex;
 use wasm_compile_cache_engine::runtime::{Callee, Raised, WasmThread, call};
 use wasm_compile_cache_engine::tier::{
-    CacheMode, Code, CompileOptions, Module, Mutator, Tier, compile_bytes,
+    BaselineMode, CacheMode, Code, CompileOptions, Module, Mutator, Tier, compile_bytes,
 };
 use wasm_compile_cache_engine::trace::{EventQueue, Field};
 use wasm_encoder::{CustomSection, Module as Encoder};
-use wasmer_types::{LocalFunctionIndex, RawValue, entity::EntityRef};
+use wasmer_types::RawValue;
 use wasmer_vm::{VMCallerCheckedAnyfunc, VMFunctionBody};
 
 use super::function::{Function, Key};
@@ -36,6 +36,7 @@ pub fn compile(bytes: &[u8], partition: &str, optimize: bool) -> Compiled {
         cache: CacheMode::Off,
         cached_only: false,
         min_size: 0,
+        baseline: BaselineMode::Eager,
         optimize,
         finish: false,
         fallback: false,
@@ -136,7 +137,7 @@ pub fn body(anyfunc: usize) -> &'static AtomicPtr<VMFunctionBody> {
 
 /// The address of a local function's body.
 pub fn body_of(code: &Code, local: usize) -> *mut VMFunctionBody {
-    code.bodies[LocalFunctionIndex::new(local)].0.cast_mut()
+    code.bodies.get(local as u32).0.cast_mut()
 }
 
 /// Calls a function with arguments that are followed by room for its results.

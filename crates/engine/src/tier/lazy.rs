@@ -1,0 +1,381 @@
+//! The lazy baseline: a function is compiled when it is called first, with what it is likely to call next.
+//!
+//! Every slot begins at a stub (`stubs.rs`). What is called first is compiled by a thread that has nothing else to do, and goes
+//! to the slots of all instances of the module. Meanwhile, and afterwards, another thread compiles the functions that called
+//! functions name, so that their first calls find them ready. They stay behind their stubs until then: so it is known what was
+//! called, and what that may call next.
+//!
+//! Invariant: a stub is left to code of its own function, or not at all.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::{Condvar, Mutex};
+use wasmer_vm::{FunctionBodyPtr, VMFunctionBody, on_host_stack, raise_user_trap};
+
+use super::loaded::Loaded;
+use super::piece::{self, Compiled, Piece};
+use super::scheduler;
+use super::stubs::Stubs;
+use crate::error::CompileError;
+use crate::module::{BodyTier, Declaration, Skeleton};
+use crate::panics;
+
+/// Bytes of bodies that are compiled together with what is called: about as many as take as long as a compile of nothing.
+const GROUP: usize = 4 << 10;
+/// Bytes of bodies that are compiled ahead at once: a call of one of them waits for all.
+const AHEAD: usize = 16 << 10;
+
+/// Who has the slots.
+pub(super) trait Slots: Send + Sync {
+    /// A local function is called, whose code is there: writes it into the slots, if there is no better code by now; what is
+    /// in the slots then.
+    fn fill(&self, of: &Lazy, local: u32, body: FunctionBodyPtr) -> FunctionBodyPtr;
+
+    /// What the functions are declared in.
+    fn declaration(&self) -> Weak<Declaration>;
+}
+
+/// A valid function.
+pub(super) struct Body {
+    pub(super) tier: BodyTier,
+    /// Where it is in the module.
+    pub(super) range: Range<u32>,
+}
+
+/// The functions of a module that are compiled when they are called.
+pub struct Lazy {
+    skeleton: Arc<Skeleton>,
+    bytes: Arc<Vec<u8>>,
+    bodies: Box<[Body]>,
+    stubs: OnceLock<Stubs>,
+    slots: OnceLock<Weak<dyn Slots>>,
+    /// There is better code.
+    retired: AtomicBool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+enum Function {
+    Absent,
+    /// A thread is at it.
+    Compiling,
+    /// It was not called yet. What it calls may be called next.
+    Ready(FunctionBodyPtr, Box<[u32]>),
+    Called(FunctionBodyPtr),
+    Failed(CompileError),
+}
+
+struct State {
+    functions: Vec<Function>,
+    donors: Vec<Arc<Loaded>>,
+    /// What may be called next, the likeliest last.
+    likely: Vec<u32>,
+    /// A thread compiles ahead.
+    is_ahead: bool,
+}
+
+// SAFETY: the addresses are of immutable machine code that `donors` keep mapped.
+unsafe impl Send for State {}
+
+/// How a call ends of what could not be compiled.
+#[derive(Debug, thiserror::Error)]
+#[error("a function could not be compiled: {0}")]
+pub struct NotCompiled(CompileError);
+
+impl Lazy {
+    /// `None` where there are no stubs. `bodies` are of all local functions, in the module's `bytes`.
+    pub(super) fn new(
+        skeleton: Arc<Skeleton>,
+        bytes: Arc<Vec<u8>>,
+        bodies: Box<[Body]>,
+    ) -> Option<Arc<Self>> {
+        let count = bodies.len() + skeleton.adapter_count() as usize;
+        let functions = std::iter::repeat_with(|| Function::Absent)
+            .take(count)
+            .collect();
+        let lazy = Arc::new(Self {
+            skeleton,
+            bytes,
+            bodies,
+            stubs: OnceLock::new(),
+            slots: OnceLock::new(),
+            retired: AtomicBool::new(false),
+            state: Mutex::new(State {
+                functions,
+                donors: Vec::new(),
+                likely: Vec::new(),
+                is_ahead: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let owner = Arc::as_ptr(&lazy).cast();
+        let stubs = Stubs::new(count, owner, resolve)?;
+        lazy.stubs.set(stubs).ok()?;
+        Some(lazy)
+    }
+
+    /// How many functions there are. Adapters have the numbers behind them.
+    pub(super) fn count(&self) -> u32 {
+        self.bodies.len() as u32
+    }
+
+    /// What is in the slots of functions and adapters that were not called.
+    pub(super) fn stub(&self, local: u32) -> FunctionBodyPtr {
+        let stubs = self.stubs.get();
+        FunctionBodyPtr(stubs.map_or(std::ptr::null(), |stubs| stubs.stub(local)))
+    }
+
+    /// Whose functions they are.
+    pub(super) fn belongs_to(&self, slots: Weak<dyn Slots>) {
+        let _ = self.slots.set(slots);
+    }
+
+    /// There is better code: nothing is compiled ahead any more.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
+    /// The code of a function that is called.
+    fn call(self: &Arc<Self>, local: u32) -> Result<FunctionBodyPtr, NotCompiled> {
+        let mut state = self.state.lock();
+        let body = loop {
+            let function = &mut state.functions[local as usize];
+            match function {
+                Function::Called(body) => break *body,
+                Function::Ready(body, callees) => {
+                    let (body, callees) = (*body, std::mem::take(callees));
+                    *function = Function::Called(body);
+                    state.expect(&callees);
+                    break body;
+                }
+                Function::Failed(error) => return Err(NotCompiled(error.clone())),
+                Function::Compiling => self.changed.wait(&mut state),
+                Function::Absent => {
+                    *function = Function::Compiling;
+                    drop(state);
+                    self.compile_aside(local);
+                    state = self.state.lock();
+                }
+            }
+        };
+        let goes_ahead = !state.is_ahead
+            && !state.likely.is_empty()
+            && scheduler::cores().get() > 1
+            && !self.retired.load(Ordering::Relaxed);
+        state.is_ahead |= goes_ahead;
+        drop(state);
+        if goes_ahead {
+            let lazy = Arc::clone(self);
+            scheduler::compiling(Box::new(move || lazy.compile_ahead()));
+        }
+        let slots = self.slots.get().and_then(Weak::upgrade);
+        Ok(slots.map_or(body, |slots| slots.fill(self, local, body)))
+    }
+
+    /// Compiles what is called: on a thread that has the stack for it.
+    fn compile_aside(self: &Arc<Self>, local: u32) {
+        let lazy = Arc::clone(self);
+        let task = move || lazy.compile(&[local], GROUP);
+        // Out of threads, the caller's stack will have to do.
+        if let Err(_refused) = scheduler::compile_aside(task) {
+            self.compile(&[local], GROUP);
+        }
+    }
+
+    fn compile_ahead(self: &Arc<Self>) {
+        loop {
+            let chosen = {
+                let mut state = self.state.lock();
+                let chosen = if self.retired.load(Ordering::Relaxed) {
+                    Vec::new()
+                } else {
+                    state.choose(&self.bodies)
+                };
+                state.is_ahead = !chosen.is_empty();
+                chosen
+            };
+            if chosen.is_empty() {
+                return;
+            }
+            self.compile(&chosen, 0);
+        }
+    }
+
+    /// Compiles functions that this thread has taken, and so many bytes of what they call.
+    fn compile(&self, taken: &[u32], more: usize) {
+        let compiled = panics::catch("the lazy baseline", || {
+            if let [number] = *taken
+                && number >= self.count()
+            {
+                self.compile_adapter(number);
+                return;
+            }
+            for tier in [BodyTier::Singlepass, BodyTier::Cranelift] {
+                let of_tier = taken.iter().copied();
+                let of_tier = of_tier.filter(|local| self.bodies[*local as usize].tier == tier);
+                let of_tier: Vec<_> = of_tier.collect();
+                if !of_tier.is_empty() {
+                    self.compile_piece(tier, of_tier, more);
+                }
+            }
+        });
+        if let Err(panicked) = compiled {
+            self.fail(taken, &CompileError::unsupported(panicked.to_string()));
+        }
+    }
+
+    fn compile_adapter(&self, number: u32) {
+        match piece::compile_adapters(&self.skeleton, &[number - self.count()]) {
+            Ok(Compiled { bodies, loaded }) => {
+                let mut state = self.state.lock();
+                for (_, body) in bodies {
+                    state.functions[number as usize] = Function::Ready(body, Box::default());
+                }
+                state.donors.push(loaded);
+                self.changed.notify_all();
+            }
+            Err(error) => self.fail(&[number], &error),
+        }
+    }
+
+    /// What of these has no code will have none.
+    fn fail(&self, functions: &[u32], error: &CompileError) {
+        let mut state = self.state.lock();
+        for local in functions {
+            let function = &mut state.functions[*local as usize];
+            if matches!(function, Function::Absent | Function::Compiling) {
+                *function = Function::Failed(error.clone());
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn compile_piece(&self, tier: BodyTier, functions: Vec<u32>, more: usize) {
+        let mut claim = Claim {
+            lazy: self,
+            functions,
+        };
+        let mut piece = Piece::new(&self.skeleton, tier);
+        let mut callees = Vec::new();
+        let mut next = 0;
+        let mut room = more;
+        let lowered = loop {
+            let Some(local) = claim.functions.get(next) else {
+                break Ok(());
+            };
+            let body = &self.bodies[*local as usize].range;
+            let bytes = &self.bytes[body.start as usize..body.end as usize];
+            let calls = match piece.add(*local, bytes, body.start.into()) {
+                Ok(calls) => calls,
+                Err(error) => break Err(error),
+            };
+            if next == 0 && more > 0 {
+                let mut state = self.state.lock();
+                for callee in calls {
+                    let Body { tier: its, range } = &self.bodies[*callee as usize];
+                    let function = &mut state.functions[*callee as usize];
+                    if *its == tier && range.len() <= room && matches!(function, Function::Absent) {
+                        *function = Function::Compiling;
+                        claim.functions.push(*callee);
+                        room -= range.len();
+                    }
+                }
+            }
+            callees.push(Box::from(calls));
+            next += 1;
+        };
+        match lowered.and_then(|()| piece.compile()) {
+            Ok(Compiled { bodies, loaded }) => {
+                if let Some(slots) = self.slots.get().and_then(Weak::upgrade) {
+                    loaded.belongs_to(&slots.declaration());
+                }
+                let mut state = self.state.lock();
+                for ((local, body), callees) in bodies.into_iter().zip(callees) {
+                    state.functions[local as usize] = Function::Ready(body, callees);
+                }
+                state.donors.push(loaded);
+            }
+            // One of them is the cause.
+            Err(_) if claim.functions.len() > 1 => {
+                for local in std::mem::take(&mut claim.functions) {
+                    self.compile_piece(tier, vec![local], 0);
+                }
+            }
+            Err(_) if tier == BodyTier::Singlepass => {
+                self.compile_piece(BodyTier::Cranelift, std::mem::take(&mut claim.functions), 0);
+            }
+            Err(error) => self.fail(&claim.functions, &error),
+        }
+    }
+}
+
+impl State {
+    /// These may be called next.
+    fn expect(&mut self, callees: &[u32]) {
+        let absent = |local: &&u32| matches!(self.functions[**local as usize], Function::Absent);
+        let absent: Vec<_> = callees.iter().rev().filter(absent).copied().collect();
+        self.likely.extend(absent);
+    }
+
+    /// Takes what is to be compiled ahead.
+    fn choose(&mut self, bodies: &[Body]) -> Vec<u32> {
+        let mut chosen = Vec::new();
+        let mut bytes = 0;
+        while bytes < AHEAD
+            && let Some(local) = self.likely.pop()
+        {
+            let function = &mut self.functions[local as usize];
+            if matches!(function, Function::Absent) {
+                *function = Function::Compiling;
+                bytes += bodies[local as usize].range.len();
+                chosen.push(local);
+            }
+        }
+        chosen
+    }
+}
+
+/// Functions that this thread compiles. What has not become of one, another thread may try.
+struct Claim<'lazy> {
+    lazy: &'lazy Lazy,
+    functions: Vec<u32>,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut state = self.lazy.state.lock();
+        for local in &self.functions {
+            let function = &mut state.functions[*local as usize];
+            if matches!(function, Function::Compiling) {
+                *function = Function::Absent;
+            }
+        }
+        self.lazy.changed.notify_all();
+    }
+}
+
+/// A stub was called.
+///
+/// # Safety
+/// On a WebAssembly stack, from a stub of the [`Lazy`] at `owner`, whose instance keeps it alive; no destructor is owed in the
+/// frames up to WebAssembly's.
+unsafe extern "C-unwind" fn resolve(owner: *const (), local: u32) -> *const VMFunctionBody {
+    let owner = owner.cast::<Lazy>();
+    let called = on_host_stack(|| {
+        // SAFETY: alive, by the caller's promise, and held by an `Arc` (`Lazy::new`).
+        unsafe { Arc::increment_strong_count(owner) };
+        // SAFETY: the count is this one's.
+        let lazy = unsafe { Arc::from_raw(owner) };
+        panics::catch("a stub", || lazy.call(local)).unwrap_or_else(|panicked| {
+            let error = CompileError::unsupported(panicked.to_string());
+            Err(NotCompiled(error))
+        })
+    });
+    match called {
+        Ok(body) => body.0,
+        // SAFETY: the caller's promise.
+        Err(error) => unsafe { raise_user_trap(Box::new(error)) },
+    }
+}

@@ -1,0 +1,144 @@
+//! Some of a module's functions, lowered and compiled together by the baseline tier.
+
+use std::sync::Arc;
+
+use wasmer_compiler::{Artifact, BaseTunables, Engine};
+use wasmer_vm::FunctionBodyPtr;
+
+use super::engine;
+use super::loaded::Loaded;
+use super::positions::Positions;
+use crate::error::CompileError;
+use crate::module::{BodyTier, LoweredBody, Skeleton, Types, adapter_body, lower_body};
+use crate::panics;
+
+/// Functions of one compiler.
+pub(super) struct Piece<'module> {
+    skeleton: &'module Skeleton,
+    tier: BodyTier,
+    types: Types,
+    functions: Vec<Function>,
+}
+
+struct Function {
+    number: u32,
+    /// As the donor names it.
+    ty: u32,
+    body: LoweredBody,
+}
+
+/// What became of a [`Piece`].
+pub(super) struct Compiled {
+    /// By the index among the module's own functions.
+    pub(super) bodies: Vec<(u32, FunctionBodyPtr)>,
+    pub(super) loaded: Arc<Loaded>,
+}
+
+impl<'module> Piece<'module> {
+    pub(super) fn new(skeleton: &'module Skeleton, tier: BodyTier) -> Self {
+        Self {
+            skeleton,
+            tier,
+            types: skeleton.no_types(),
+            functions: Vec::new(),
+        }
+    }
+
+    /// Adds a valid function, whose body begins at `offset` of the module. The local functions that it calls.
+    pub(super) fn add(
+        &mut self,
+        local: u32,
+        body: &[u8],
+        offset: u64,
+    ) -> Result<&[u32], CompileError> {
+        let skeleton = self.skeleton;
+        let body = lower_body(skeleton, &mut self.types, self.tier, local, body, offset)?;
+        let ty = self.types.name(skeleton.local_type_index(local));
+        self.functions.push(Function {
+            number: local,
+            ty,
+            body,
+        });
+        Ok(self.functions.last().map_or(&[], |last| &last.body.callees))
+    }
+
+    /// The adapters that its functions call.
+    pub(super) fn adapters(&self) -> Vec<u32> {
+        let called = self
+            .functions
+            .iter()
+            .flat_map(|function| &function.body.adapters);
+        called.copied().collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.functions.is_empty()
+    }
+
+    /// Compiles it. A compiler that panics must not take the process along.
+    pub(super) fn compile(self) -> Result<Compiled, CompileError> {
+        attempt(|| self.compile_or_panic())
+    }
+
+    fn compile_or_panic(self) -> Result<Compiled, CompileError> {
+        let engine = engine(self.tier);
+        let bodies = self.functions.iter();
+        let mut bodies = bodies.map(|function| (function.ty, function.body.bytes.as_slice()));
+        let donor = self.skeleton.donor(self.types, &mut bodies);
+        let artifact = Artifact::new(&engine, &donor, &BaseTunables::new(), None)
+            .map_err(|error| CompileError::unsupported(error.to_string()))?;
+        let origins = self.functions.into_iter();
+        let origins = origins.map(|function| (function.number, function.body.origin));
+        let origins: Vec<_> = origins.collect();
+        let bodies = artifact.finished_functions().values();
+        let bodies = origins.iter().zip(bodies);
+        let bodies: Vec<_> = bodies.map(|((local, _), body)| (*local, *body)).collect();
+        if bodies.len() != origins.len() {
+            return Err(CompileError::unsupported("a function has no code"));
+        }
+        let loaded = Loaded::new(&artifact, engine, Some(Positions::Donor(origins)), None);
+        Ok(Compiled { bodies, loaded })
+    }
+}
+
+/// Compiles adapters ([`Skeleton::adapter`]); their addresses, by their numbers.
+pub(super) fn compile_adapters(
+    skeleton: &Skeleton,
+    numbers: &[u32],
+) -> Result<Compiled, CompileError> {
+    attempt(|| {
+        let mut types = skeleton.no_types();
+        let bodies = numbers.iter().map(|number| {
+            let (ty, table) = skeleton.adapted(*number);
+            let body = adapter_body(skeleton, &mut types, ty, table);
+            (types.name_adapter(ty), body)
+        });
+        let bodies: Vec<_> = bodies.collect();
+        let mut bodies = bodies.iter().map(|(ty, body)| (*ty, body.as_slice()));
+        let donor = skeleton.donor(types, &mut bodies);
+        let engine = engine::cranelift_baseline();
+        let artifact = Artifact::new(&engine, &donor, &BaseTunables::new(), None)
+            .map_err(|error| CompileError::unsupported(error.to_string()))?;
+        let bodies = artifact.finished_functions().values().copied();
+        let bodies = numbers.iter().copied().zip(bodies).collect();
+        let loaded = Loaded::new(&artifact, engine, Some(Positions::Adapters), None);
+        Ok(Compiled { bodies, loaded })
+    })
+}
+
+fn engine(tier: BodyTier) -> Engine {
+    #[cfg(feature = "singlepass")]
+    if engine::SINGLEPASS && tier == BodyTier::Singlepass {
+        return engine::singlepass();
+    }
+    let _ = tier;
+    engine::cranelift_baseline()
+}
+
+/// A panicking compiler must not take the process along.
+pub(super) fn attempt<R>(
+    work: impl FnOnce() -> Result<R, CompileError>,
+) -> Result<R, CompileError> {
+    panics::catch("a compiler", work)
+        .unwrap_or_else(|panicked| Err(CompileError::unsupported(panicked.to_string())))
+}
