@@ -88,7 +88,7 @@ for (const [profile, { modules, batch }] of Object.entries(PROFILES)) {
     t.timeout(60 * 60 * 1000)
     const generator = program(MANIFEST, 'generate')
     const names = await features()
-    t.log(`seeds from ${FIRST}, WebAssembly 2.0 with threads, ${names.join(', ')}`)
+    t.log(`seeds from ${FIRST}; ${['WebAssembly 2.0', 'threads', ...names].join(', ')}`)
     const all = {}
     for (let done = 0; done < modules; done += batch) {
       const args = [FIRST + done, Math.min(batch, modules - done), profile, ...names].map(String)
