@@ -6,9 +6,13 @@
 const path = require('node:path')
 const prepare = require('./prepare.js')
 
-const { ROOT } = prepare
+const { ROOT, TARGET } = prepare
 const FUZZ = path.join(ROOT, 'fuzz', 'Cargo.toml')
 const SPEC_SCRIPTS = path.join(ROOT, '__test__', 'spec', 'scripts', 'Cargo.toml')
+const DIFFERENCE_MODULES = path.join(ROOT, '__test__', 'difference', 'modules', 'Cargo.toml')
+
+/** Cargo would put what it makes of a package of its own beside its manifest. */
+const together = { env: { CARGO_TARGET_DIR: TARGET } }
 
 const installed = (name, ...file) => path.join(ROOT, 'node_modules', name, ...file)
 const node = (script, ...args) => [process.execPath, [script, ...args]]
@@ -28,9 +32,15 @@ async function checks(suite, nextest) {
   const rust = async () => {
     await suite.check('cargo fmt', format('--all'))
     await suite.check('cargo fmt of the spec scripts', format('--manifest-path', SPEC_SCRIPTS))
+    await suite.check('cargo fmt of the generated modules', format('--manifest-path', DIFFERENCE_MODULES))
     await suite.check('clippy', clippy('--workspace', '--profile', 'checks'))
     await suite.check('clippy without Singlepass', clippy('--workspace', '--profile', 'checks', '--no-default-features'))
-    await suite.check('clippy of the spec scripts', clippy('--release', '--manifest-path', SPEC_SCRIPTS))
+    await suite.check('clippy of the spec scripts', clippy('--release', '--manifest-path', SPEC_SCRIPTS), together)
+    await suite.check(
+      'clippy of the generated modules',
+      clippy('--release', '--all-features', '--manifest-path', DIFFERENCE_MODULES),
+      together
+    )
     await suite.check('clippy of the fuzz targets', clippy('--release', '--manifest-path', FUZZ), {
       env: { RUSTFLAGS: '--cfg fuzzing' },
     })

@@ -108,7 +108,7 @@ async function suite(minutes, body) {
   })
 }
 
-module.exports = { packages, nodes, large, addon, otherNodes, suite, ROOT }
+module.exports = { packages, nodes, large, addon, otherNodes, suite, ROOT, TARGET }
 
 if (require.main === module) {
   ;(async () => {

