@@ -268,7 +268,7 @@ test('options and their defaults are those of index.d.ts', (t) => {
   const documented = [...options.matchAll(/^\| `(\w+)` \| (?:`([^`]*)`|none) \|/gm)]
   t.deepEqual(
     documented.map(([, name]) => name),
-    ['engine', 'partition', 'cache', 'minSize', 'optimize', 'finish', 'fallback', 'signal']
+    ['engine', 'partition', 'cache', 'minSize', 'baseline', 'optimize', 'finish', 'fallback', 'signal']
   )
   for (const [, name, value] of documented) {
     if (value !== undefined) t.regex(types, new RegExp(`Default: \`${value}\`[^/]*\\*/\\s+${name}\\?:`), name)

@@ -1,7 +1,7 @@
 'use strict'
 
 // The core specification's scripts (./spec), command by command on the built-in and on our engine: what the built-in of the
-// running Node passes passes here. In the baseline tier; under stress on one Node in every tier and from the cache.
+// running Node passes passes here. In the lazy baseline; under stress on one Node in every tier and from the cache.
 
 const { spawn } = require('node:child_process')
 const { once } = require('node:events')
@@ -17,7 +17,7 @@ const CHILD = path.join(__dirname, 'children/spec.js')
 const CHILDREN = 4
 
 // 'hot' finds what 'optimized' has stored, in processes that did not compile it.
-const MODES = isStress && process.versions.node.startsWith('20.') ? ['baseline', 'optimized', 'hot'] : ['baseline']
+const MODES = isStress && process.versions.node.startsWith('20.') ? ['baseline', 'lazy', 'optimized', 'hot'] : ['lazy']
 
 /** Runs `names` in a process; what came of each. */
 async function child(job) {

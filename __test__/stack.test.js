@@ -21,7 +21,7 @@ const stacksOf = async (tier) => parsed((await promisify(execFile)(process.execP
 
 const builtin = stacksOf('builtin')
 
-for (const tiers of [['baseline'], ['optimized', 'hot']]) {
+for (const tiers of [['baseline'], ['lazy'], ['optimized', 'hot']]) {
   test.serial(`stacks are the built-in's: ${tiers.join(', then ')}`, async (t) => {
     t.timeout(5 * 60 * 1000)
     for (const tier of tiers) {

@@ -13,7 +13,7 @@ use wasm_compile_cache_engine::module::{signature_text, type_of_letter};
 use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::runtime::{self, Callee, Outcome, Raised, UnitId};
 use wasmer_types::RawValue;
-use wasmer_vm::VMCallerCheckedAnyfunc;
+use wasmer_vm::{Trap, VMCallerCheckedAnyfunc};
 
 use super::calls::{Call, Exports};
 use super::env::{EnvState, FAILED};
@@ -273,17 +273,23 @@ fn run(entry: &FunctionEntry, state: &EnvState) -> Result<()> {
     // SAFETY: the group keeps the anyfunc alive; the arena has room for any signature.
     let outcome = unsafe { runtime::call(entry.anyfunc, state.arena().cast(), state.thread) };
     drop(activation);
-    let Err(trap) = outcome else { return Ok(()) };
+    outcome.map_err(|trap| fail(entry, state, &trap))
+}
+
+/// What a call that failed throws. Not in its caller's frame, of which there are as many as calls in turns.
+#[cold]
+#[inline(never)]
+fn fail(entry: &FunctionEntry, state: &EnvState, trap: &Trap) -> Thrown {
     state.crossings.exceptions.add();
-    let outcome = runtime::classify(&trap, || state.thread.failed_site());
+    let outcome = runtime::classify(trap, || state.thread.failed_site());
     // SAFETY: the wrapper that was called keeps its group alive.
     let group = unsafe { &*entry.group };
-    Err(match outcome {
+    match outcome {
         Outcome::Exception(exception) => group.throw(state.env, state, &exception),
         Outcome::Interrupted => Thrown::Pending,
         Outcome::Raised => group.pass(state.env, state),
         Outcome::StackOverflow => group.fault(state.env, state, None, true),
         Outcome::Trap(words) => group.fault(state.env, state, Some(words), true),
         Outcome::NotCompiled(words) => group.fault(state.env, state, Some(&words), true),
-    })
+    }
 }

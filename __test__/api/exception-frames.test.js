@@ -49,8 +49,8 @@ const frameIndices = (name) => {
   return index % 2 ? [index, index + 1] : [index + 1]
 }
 
-// The artifact's code is the optimizing tier's.
-const between = tiers.filter((tier) => tier !== 'artifact')
+// The artifact's code is the optimizing tier's, and the lazy baseline's the eager one's.
+const between = tiers.filter((tier) => !['artifact', 'lazy'].includes(tier))
 
 for (const handlerTier of tiers) {
   for (const length of [1, 2, 3, 4, 5]) {

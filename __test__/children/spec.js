@@ -16,7 +16,8 @@ const { load } = require('../spec/scripts.js')
 const isOfTier = (tier) => async (module) => assert.equal(ours.Module.tier(module), tier)
 
 const MODES = {
-  baseline: { options: { cache: false, optimize: false }, prepare: isOfTier('baseline') },
+  baseline: { options: { cache: false, optimize: false, baseline: 'eager' }, prepare: isOfTier('baseline') },
+  lazy: { options: { cache: false, optimize: false, baseline: 'lazy' }, prepare: isOfTier('baseline') },
   optimized: { options: { minSize: 0 }, prepare: (module) => ours.Module.optimized(module) },
   hot: { options: { minSize: 0 }, prepare: isOfTier('optimized') },
 }

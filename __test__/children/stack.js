@@ -6,12 +6,13 @@ const { assemble } = require('./modules.js')
 const tier = process.argv[2]
 const W = tier === 'builtin' ? WebAssembly : require('../../index.js')
 
-const options = { minSize: 0, optimize: tier !== 'baseline' }
+const isBaseline = ['baseline', 'lazy'].includes(tier)
+const options = { minSize: 0, optimize: !isBaseline, baseline: tier === 'lazy' ? 'lazy' : 'eager' }
 
 async function compile(text) {
   const module = new W.Module(await assemble(text, { names: !text.includes(';; nameless') }), options)
   if (tier === 'optimized') await W.Module.optimized(module)
-  if (tier !== 'builtin' && W.Module.tier(module) !== (tier === 'baseline' ? 'baseline' : 'optimized')) {
+  if (tier !== 'builtin' && W.Module.tier(module) !== (isBaseline ? 'baseline' : 'optimized')) {
     throw new Error(`this is the ${W.Module.tier(module)} tier`)
   }
   return module
@@ -47,7 +48,21 @@ function throwing() {
   throw new TypeError('of the program')
 }
 
+const FLOATS = `
+  (type $unary (func (param f64) (result f32)))
+  (table 2 funcref) (elem (i32.const 0) $middle)
+  (func $inner (param f64) (result f32) (nop) (unreachable))
+  (func $middle (nop) (drop (call $inner (f64.const 1))))
+  (func (export "direct") (nop) (call $middle))
+  (func (export "empty") (nop) (drop (call_indirect (type $unary) (f64.const 1) (i32.const 1))))
+  (func (export "other") (nop) (drop (call_indirect (type $unary) (f64.const 1) (i32.const 0))))
+  (func (export "outside") (nop) (drop (call_indirect (type $unary) (f64.const 1) (i32.const 2))))`
+
 const cases = {
+  'calls with floats': () => call(`(module ${FLOATS})`, { name: 'direct' }),
+  'floats for an empty element': () => call(`(module ${FLOATS})`, { name: 'empty' }),
+  'floats for a function without': () => call(`(module ${FLOATS})`, { name: 'other' }),
+  'floats for no element': () => call(`(module ${FLOATS})`, { name: 'outside' }),
   trap: () => call(`(module ${CHAIN})`, { name: 'middle' }),
   'a function without a name': () => call(`(module ${CHAIN})`, { name: 'outer' }),
   'a module with a name': () => call(`(module $mod ${CHAIN})`, { name: 'outer' }),

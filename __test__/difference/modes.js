@@ -35,9 +35,10 @@ async function swapped({ module, live, check, at }) {
 }
 
 const MODES = {
-  baseline: { options: { optimize: false }, run: baseline },
-  swapped: { options: {}, run: swapped },
-  'in two workers': { options: {}, run: ({ share }) => share('swapped') },
+  'eager baseline': { options: { optimize: false, baseline: 'eager' }, run: baseline },
+  'lazy baseline': { options: { optimize: false, baseline: 'lazy' }, run: baseline },
+  swapped: { options: { baseline: 'lazy' }, run: swapped },
+  'in two workers': { options: { baseline: 'lazy' }, run: ({ share }) => share('swapped') },
 }
 
 /** Throws if a life's transcript is not the expected one. */

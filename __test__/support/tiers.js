@@ -1,7 +1,7 @@
 'use strict'
 
-// The modules of a test file in every way that code comes about: in the baseline tier, in the optimizing tier, and out
-// of an artifact that another process stored. With ENGINE=builtin there is one way only.
+// The modules of a test file in every way that code comes about: in the baseline tier, before and when it is called, in the
+// optimizing tier, and out of an artifact that another process stored. With ENGINE=builtin there is one way only.
 
 const { execFileSync } = require('node:child_process')
 const fs = require('node:fs')
@@ -10,7 +10,7 @@ const { W, assemble, ready } = require('./engine.js')
 
 const onBuiltin = process.env.ENGINE === 'builtin'
 
-const tiers = onBuiltin ? ['built-in'] : ['baseline', 'optimized', 'artifact']
+const tiers = onBuiltin ? ['built-in'] : ['baseline', 'lazy', 'optimized', 'artifact']
 
 // Reads modules from files, and ends when their artifacts are stored.
 const PRIME = `
@@ -34,7 +34,12 @@ async function compileInTiers(texts) {
   if (onBuiltin) {
     modules['built-in'] = bytes.map((one) => new W.Module(one))
   } else {
-    modules.baseline = variants('baseline').map((one) => new W.Module(one, { optimize: false, cache: false }))
+    for (const [tier, when] of [
+      ['baseline', 'eager'],
+      ['lazy', 'lazy'],
+    ]) {
+      modules[tier] = variants(tier).map((one) => new W.Module(one, { optimize: false, baseline: when, cache: false }))
+    }
     modules.optimized = variants('optimized').map((one) => new W.Module(one, { cache: false }))
     await Promise.all(modules.optimized.map((module) => W.Module.optimized(module)))
     const directory = fs.mkdtempSync(path.join(process.env.WASM_COMPILE_CACHE, 'modules-'))

@@ -43,9 +43,8 @@ struct Shared {
 /// function after the other.
 const LARGE: usize = 4 << 20;
 
-/// A module that arrives in one chunk with fewer bytes of bodies is compiled whole, whatever is asked for: that takes as long as
-/// compiling one function of it.
-const SMALL: usize = 4 << 10;
+/// Compilers make trampolines for each imported function whenever they compile something, some 3 µs each.
+const MANY_IMPORTS: usize = 1000;
 
 #[derive(Default)]
 struct State {
@@ -193,7 +192,7 @@ impl Baseline {
         }
         let checked = std::mem::take(&mut state.checked);
         // What is still to be compiled then waits for its calls.
-        state.enough = shared.is_lazy(ingested.code.len());
+        state.enough = shared.is_lazy(&ingested.skeleton, ingested.code.len());
         shared.compile(state, checked);
         // The calling thread makes the declaration while the workers compile.
         let info = declare(ingested).inspect_err(|_| self.cancel())?;
@@ -341,9 +340,10 @@ impl State {
 
 impl Shared {
     /// Whether functions of a module with so many bytes of code are compiled when they are called.
-    fn is_lazy(&self, code: usize) -> bool {
+    fn is_lazy(&self, skeleton: &Skeleton, code: usize) -> bool {
+        let imports = skeleton.imported_function_types().len();
         let wanted = match self.mode {
-            BaselineMode::Auto => code >= LARGE,
+            BaselineMode::Auto => code >= LARGE && imports <= MANY_IMPORTS,
             BaselineMode::Lazy => true,
             BaselineMode::Eager => false,
         };
@@ -375,10 +375,9 @@ impl Shared {
                 for (function, tier) in checked.chunk.functions.iter().zip(&checked.tiers) {
                     state.tiers[function.local as usize] = *tier;
                 }
-                let is_small = checked.whole && checked.chunk.bytes.len() < SMALL;
                 if self.streaming {
                     self.compile(state, vec![checked]);
-                } else if self.is_lazy(checked.chunk.code) && !is_small {
+                } else if self.is_lazy(&checked.chunk.skeleton, checked.chunk.code) {
                     self.begin(state, &checked);
                 } else {
                     state.checked.push(checked);
@@ -439,8 +438,7 @@ impl Shared {
             self.make_trampolines(skeleton, whole);
         }
         for chunk in chunks {
-            let is_small = chunk.whole && chunk.chunk.bytes.len() < SMALL;
-            let needless = move |state: &State| state.enough && !is_small;
+            let needless = |state: &State| state.enough;
             self.run(chunk.whole, needless, move |shared| {
                 shared.compile_chunk(&chunk)
             });

@@ -40,8 +40,8 @@ const IN_MEMORY: u64 = 16 << 10;
 /// the module to the finisher.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Modules of fewer bytes do not wait. They take some ten milliseconds.
-const LIGHT: u64 = 64 << 10;
+/// Modules of fewer bytes do not wait: they are optimized in a second or less, by which a program that is not over then gains.
+const LIGHT: u64 = 1 << 20;
 
 /// A module on its way through the optimizing tier.
 struct Job {

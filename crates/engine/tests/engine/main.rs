@@ -4,6 +4,7 @@ mod cached_only;
 mod corruption;
 mod exit;
 mod judge;
+mod lazy;
 mod support;
 mod tiers;
 mod wasmer;

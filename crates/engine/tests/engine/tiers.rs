@@ -17,7 +17,7 @@ use crate::support::unit::Unit;
 use crate::support::world::{Chain, Places, Verdict};
 use crate::support::{across, inside, upper};
 use wasm_compile_cache_engine::runtime::{Callee, ExportValue, Group, Import, Raised, init_traps};
-use wasm_compile_cache_engine::tier::{Code, Module, SINGLEPASS, Tier};
+use wasm_compile_cache_engine::tier::{BaselineMode, Code, Module, SINGLEPASS, Tier};
 use wasm_encoder::{
     BlockType, CodeSection, EntityType, ExportKind, ExportSection, FunctionSection, ImportSection,
     Module as Encoder, TypeSection, ValType,
@@ -26,6 +26,13 @@ use wasmer_types::RawValue;
 use wasmer_vm::{Trap, VMFunctionBody};
 
 const SEED: u64 = 0x7469_6572;
+
+/// How the baseline compiles one module after the other: one function at a time takes long.
+const MODES: [BaselineMode; 8] = {
+    let mut modes = [BaselineMode::Eager; 8];
+    modes[1] = BaselineMode::Lazy;
+    modes
+};
 
 /// Signatures a module.
 const BATCH: usize = 48;
@@ -36,8 +43,11 @@ fn every_signature_crosses_the_tiers_inside_an_instance() {
     let mut random = Random::new(SEED);
     let mut verdict = Verdict::default();
     let mut share = Share::default();
-    for batch in signatures(&mut random).chunks(BATCH) {
-        inside::run(batch, &mut random, &mut verdict, &mut share);
+    for (batch, mode) in signatures(&mut random)
+        .chunks(BATCH)
+        .zip(MODES.iter().cycle())
+    {
+        inside::run(*mode, batch, &mut random, &mut verdict, &mut share);
     }
     verdict.check();
     println!("{} runs", verdict.runs);
@@ -52,8 +62,11 @@ fn every_signature_crosses_the_tiers_through_imports_and_exports() {
     init_traps();
     let mut random = Random::new(SEED);
     let mut verdict = Verdict::default();
-    for batch in signatures(&mut random).chunks(BATCH) {
-        across::run(batch, &mut random, &mut verdict);
+    for (batch, mode) in signatures(&mut random)
+        .chunks(BATCH)
+        .zip(MODES.iter().cycle())
+    {
+        across::run(*mode, batch, &mut random, &mut verdict);
     }
     verdict.check();
     println!("{} runs", verdict.runs);

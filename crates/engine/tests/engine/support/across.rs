@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wasm_compile_cache_engine::runtime::{Group, Import};
-use wasm_compile_cache_engine::tier::{Module, Tier};
+use wasm_compile_cache_engine::tier::{BaselineMode, Module, Tier};
 use wasm_encoder::ValType;
 use wasmer_types::{FunctionType, Type};
 
 use super::function::{Call, Function, Via};
-use super::host::{Gate, HostFunction, TestThread, body, body_of, code, compile};
+use super::host::{Gate, HostFunction, TestThread, body, body_of, code, compile_as};
 use super::signature::{Random, Signature};
 use super::unit::{Encoded, Instance, Unit};
 use super::world::{Chain, Places, Verdict};
@@ -144,24 +144,29 @@ struct Variant {
     tier: Tier,
 }
 
-fn variants(encoded: &Encoded) -> [Variant; 2] {
+fn variants(encoded: &Encoded, mode: BaselineMode) -> [Variant; 2] {
     [Tier::Baseline, Tier::Optimized].map(|tier| {
         let optimize = tier == Tier::Optimized;
         let partition = format!("{tier:?}");
-        let module = compile(&encoded.bytes, &partition, optimize).module;
+        let module = compile_as(mode, &encoded.bytes, &partition, optimize).module;
         Variant { module, tier }
     })
 }
 
 /// Runs all chains of three modules, in every mixture of tiers.
-pub fn run(signatures: &[Signature], random: &mut Random, verdict: &mut Verdict) {
+pub fn run(
+    mode: BaselineMode,
+    signatures: &[Signature],
+    random: &mut Random,
+    verdict: &mut Verdict,
+) {
     let plan = Plan::new(signatures, random);
     let [a, b, c] = [&plan.a, &plan.b, &plan.c].map(Unit::encode);
 
     let gate = Gate::close();
-    let head = compile(&a.bytes, "", true).module;
-    let middles = variants(&b);
-    let callees = variants(&c);
+    let head = compile_as(mode, &a.bytes, "", true).module;
+    let middles = variants(&b, mode);
+    let callees = variants(&c, mode);
     let baseline = code(&head, Tier::Baseline);
     let mut group = Group::new(Arc::new(TestThread::default()));
     let mut paths = Vec::new();

@@ -30,13 +30,23 @@ pub struct Compiled {
 
 /// Compiles without the cache. Modules of different partitions share no code.
 pub fn compile(bytes: &[u8], partition: &str, optimize: bool) -> Compiled {
+    compile_as(BaselineMode::Eager, bytes, partition, optimize)
+}
+
+/// As [`compile`], with that baseline.
+pub fn compile_as(
+    baseline: BaselineMode,
+    bytes: &[u8],
+    partition: &str,
+    optimize: bool,
+) -> Compiled {
     let events = EventQueue::new(Box::new(|| {}));
     let options = CompileOptions {
         partition: partition.to_owned(),
         cache: CacheMode::Off,
         cached_only: false,
         min_size: 0,
-        baseline: BaselineMode::Eager,
+        baseline,
         optimize,
         finish: false,
         fallback: false,

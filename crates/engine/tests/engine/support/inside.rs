@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wasm_compile_cache_engine::runtime::Group;
-use wasm_compile_cache_engine::tier::{Code, Tier};
+use wasm_compile_cache_engine::tier::{BaselineMode, Code, Tier};
 
 use super::function::{Call, FIXED, Function, GROWABLE, Via};
-use super::host::{Gate, TestThread, body, body_of, code, compile};
+use super::host::{Gate, TestThread, body, body_of, code, compile_as};
 use super::signature::{Random, Signature};
 use super::unit::{Instance, Unit};
 use super::world::{Chain, Places, Verdict};
@@ -29,6 +29,7 @@ pub struct Share {
 /// Runs all chains of one module: for every signature a function that has it, called in every
 /// way by a function that is itself called in a random way.
 pub fn run(
+    mode: BaselineMode,
     signatures: &[Signature],
     random: &mut Random,
     verdict: &mut Verdict,
@@ -48,7 +49,7 @@ pub fn run(
     let encoded = unit.encode();
 
     let gate = Gate::close();
-    let compiled = compile(&encoded.bytes, "", true);
+    let compiled = compile_as(mode, &encoded.bytes, "", true);
     share.cranelift += compiled.cranelift_bytes;
     share.all += encoded.code as f64;
     let module = compiled.module;
