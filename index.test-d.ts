@@ -37,6 +37,8 @@ expectError<wasm.CompileOptions>({ builtins: 'js-string' })
 expectError<wasm.CompileOptions>({ importedStringConstants: true })
 expectError<wasm.CompileOptions>({ partition: 1 })
 expectError<wasm.CompileOptions>({ optimize: 'no' })
+expectAssignable<wasm.CompileOptions>({ baseline: 'lazy' })
+expectError<wasm.CompileOptions>({ baseline: 'early' })
 expectError<wasm.CompileOptions>({ finish: 0 })
 expectError<wasm.CompileOptions>({ fallback: true })
 expectError<wasm.CompileOptions>({ signal: { aborted: false } })
@@ -46,6 +48,7 @@ expectType<keyof wasm.CompileOptions>(
     | 'partition'
     | 'cache'
     | 'minSize'
+    | 'baseline'
     | 'optimize'
     | 'finish'
     | 'fallback'
@@ -55,7 +58,16 @@ expectType<keyof wasm.CompileOptions>(
 )
 expectType<keyof wasm.SyncCompileOptions>(
   null as unknown as
-    'engine' | 'partition' | 'cache' | 'minSize' | 'optimize' | 'finish' | 'fallback' | 'builtins' | 'importedStringConstants'
+    | 'engine'
+    | 'partition'
+    | 'cache'
+    | 'minSize'
+    | 'baseline'
+    | 'optimize'
+    | 'finish'
+    | 'fallback'
+    | 'builtins'
+    | 'importedStringConstants'
 )
 
 // A module gives an instance, bytes give both.
