@@ -32,9 +32,9 @@ async function settled(cache) {
   }
 }
 
-/** Has V8 compile what a process that is run with `args` calls. */
-async function primeV8(directory, args) {
-  await run({ args, ours: true, env: { ...v8, WASM_COMPILE_CACHE: directory, WASM_COMPILE_CACHE_FINISH: 'now' } })
+/** Has V8 compile what a process that is run with `args`, and with `env`, calls. */
+async function primeV8(directory, args, env) {
+  await run({ args, ours: true, env: { ...env, ...v8, WASM_COMPILE_CACHE: directory, WASM_COMPILE_CACHE_FINISH: 'now' } })
   await settled(directory)
 }
 

@@ -12,7 +12,7 @@ const { summarize } = require('./statistics.js')
 /** One process of a column: {line: value}, its peak RSS, its CPU time. */
 async function sample(row, column, place) {
   const result = await withCache(column.ours, place, (env) =>
-    run({ args: place.args, flags: column.flags, ours: column.ours !== undefined, env: { ...env, ...column.env } })
+    run({ args: place.args, flags: column.flags, ours: column.ours !== undefined, env: { ...env, ...row.env, ...column.env } })
   )
   if (!row.read) return { values: { '': result.wall }, ...result }
   const read = row.read(JSON.parse(result.output))
@@ -52,7 +52,7 @@ async function measureRow(row, { directory, rounds, addon }) {
 
   if (columns.some(({ ours }) => ours === 'v8')) {
     progress(`${row.name}: having V8 compile`)
-    await primeV8(place.code, place.args)
+    await primeV8(place.code, place.args, row.env)
   }
 
   const samples = new Map(columns.map((column) => [column, []]))

@@ -6,6 +6,7 @@
 // how      how it is measured, for docs/performance.md
 // unit     'ms' (default), or what `read` gives
 // columns  ../columns.js; default `standard`
+// env      what the program's environment has besides
 // modules  () => files the program compiles: what is compiled before a hot run
 // args     (directory) => the program and its arguments; directory is for what it has to make first
 // read     (parsed stdout) => a number, or one for each of `lines`; without it the time of the whole
@@ -17,6 +18,7 @@ const NAMES = [
   'esbuild-cli',
   'swc',
   'sqljs',
+  'packages',
   'load',
   'lookup',
   'stream',
