@@ -77,17 +77,19 @@ pub fn check_body(
         validator.define_locals(at, count, ty)?;
         singlepass &= singlepass_value(ty);
     }
-    let mut operators = OperatorsReader::new(reader);
     let mut catches = false;
-    while !operators.eof() {
-        let at = operators.original_position();
-        let operator = operators.read()?;
-        validator.op(at, &operator)?;
+    while !reader.eof() {
+        let at = reader.original_position();
         let opcode = body[(at - offset) as usize];
-        singlepass = singlepass && singlepass_operator(skeleton, &operator, opcode);
-        catches |= matches!(operator, Operator::TryTable { .. });
+        if opcode == TRY_TABLE || singlepass && is_questionable(opcode) {
+            let operator = reader.peek_operator(&validator.visitor(at))?;
+            singlepass = singlepass && singlepass_operator(skeleton, &operator, opcode);
+            catches |= matches!(operator, Operator::TryTable { .. });
+        }
+        // Without an `Operator` between reading and validating, which takes as long as either.
+        reader.visit_operator(&mut validator.visitor(at))??;
     }
-    operators.finish()?;
+    reader.finish_expression(&validator.visitor(reader.original_position()))?;
     let tier = if singlepass {
         BodyTier::Singlepass
     } else {
@@ -450,6 +452,20 @@ fn singlepass_block(skeleton: &Skeleton, ty: BlockType) -> bool {
     }
 }
 
+const TRY_TABLE: u8 = 0x1f;
+const SIMD_PREFIX: u8 = 0xfd;
+const ATOMICS_PREFIX: u8 = 0xfe;
+
+/// Whether Singlepass may have nothing for an operator with this first byte: [`singlepass_operator`] knows.
+fn is_questionable(opcode: u8) -> bool {
+    match opcode {
+        // Blocks, exceptions, calls, a typed select, globals, a null reference.
+        2..=4 | 8 | 0x0a | TRY_TABLE | 0x10 | 0x11 | 0x1c | 0x23 | 0x24 | 0xd0 => true,
+        SIMD_PREFIX | ATOMICS_PREFIX => true,
+        _ => false,
+    }
+}
+
 /// The proposals behind these prefixes and opcodes are those that Singlepass answers with "not
 /// yet implemented", and the atomic operators; the calls are those whose signature it would pass
 /// in its own convention, and no adapter can.
@@ -458,8 +474,6 @@ fn singlepass_block(skeleton: &Skeleton, ty: BlockType) -> bool {
 /// lie on the stack, retries a read-modify-write with the modified operand, reads and writes
 /// narrow constants unmasked, and stores and fences without ordering (`__test__/atomics.test.js`).
 fn singlepass_operator(skeleton: &Skeleton, operator: &Operator<'_>, opcode: u8) -> bool {
-    const SIMD_PREFIX: u8 = 0xfd;
-    const ATOMICS_PREFIX: u8 = 0xfe;
     if matches!(opcode, SIMD_PREFIX | ATOMICS_PREFIX) {
         return false;
     }

@@ -211,7 +211,7 @@ impl Baseline {
         let lazy = if state.bodies.iter().any(Option::is_none) {
             let bodies = bodies(ingested, &state.tiers)?;
             let (skeleton, bytes) = (Arc::clone(&ingested.skeleton), Arc::clone(&ingested.bytes));
-            let lazy = Lazy::new(skeleton, bytes, bodies);
+            let lazy = Lazy::new(skeleton, bytes, bodies, &state.bodies);
             Some(lazy.ok_or_else(|| CompileError::unsupported("there is no memory for stubs"))?)
         } else {
             None

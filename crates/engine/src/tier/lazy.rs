@@ -85,16 +85,20 @@ unsafe impl Send for State {}
 pub struct NotCompiled(CompileError);
 
 impl Lazy {
-    /// `None` where there are no stubs. `bodies` are of all local functions, in the module's `bytes`.
+    /// `None` where there are no stubs. `bodies` are of all local functions, in the module's `bytes`; `compiled` are those that
+    /// have code already.
     pub(super) fn new(
         skeleton: Arc<Skeleton>,
         bytes: Arc<Vec<u8>>,
         bodies: Box<[Body]>,
+        compiled: &[Option<FunctionBodyPtr>],
     ) -> Option<Arc<Self>> {
         let count = bodies.len() + skeleton.adapter_count() as usize;
-        let functions = std::iter::repeat_with(|| Function::Absent)
-            .take(count)
+        let compiled = compiled.iter();
+        let mut functions: Vec<_> = compiled
+            .map(|body| body.map_or(Function::Absent, Function::Called))
             .collect();
+        functions.resize_with(count, || Function::Absent);
         let lazy = Arc::new(Self {
             skeleton,
             bytes,
