@@ -25,6 +25,7 @@ const LARGE = [
   'instances',
   'interruption',
   'killed',
+  'lazy',
   'operators',
   'spec',
   'v8-code',

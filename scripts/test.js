@@ -56,7 +56,7 @@ const EVERY_NODE = [
 const NEWEST_NODE = ['difference']
 
 /** What the baseline's compiler can change. */
-const EVERY_BASELINE = ['api/*', 'fallback', 'instances', 'interruption', 'packages', 'spec', 'stack']
+const EVERY_BASELINE = ['api/*', 'fallback', 'instances', 'interruption', 'lazy', 'packages', 'spec', 'stack']
 
 const testFiles = (names) => names.map((name) => `__test__/${name}.test.js`)
 
