@@ -1,6 +1,6 @@
 'use strict'
-// The lazy baseline from JavaScript: what is called first near the end of a stack, in a thread that is ended, and of a module
-// that is not valid. What runs is compared with the built-in in difference.test.js, spec.test.js, stack.test.js and api/.
+// The lazy baseline from JavaScript: what is called first near the end of a stack, in a thread that is ended, of a module that is
+// not valid, and of one with more types or tables than there are adapters for. What runs is compared with the built-in in difference.test.js, spec.test.js, stack.test.js and api/.
 
 const { once } = require('node:events')
 const path = require('node:path')
@@ -58,6 +58,31 @@ test('a body that is not valid is refused before it is called', async (t) => {
   bytes[last - 1] = 0x42 // i64.const
   t.throws(() => new Module(bytes, LAZY), { instanceOf: CompileError, message: /type/ })
 })
+
+/** So many different types of seven parameters, each with a float. */
+const types = (count) =>
+  Array.from({ length: 3 ** 7 }, (_, n) => [...n.toString(3).padStart(7, '0')].map((digit) => ['i32', 'f32', 'f64'][digit]))
+    .filter((parameters) => parameters.some((type) => type !== 'i32'))
+    .slice(0, count)
+
+const CALLED = '(func $f (param f64 f32 i64) (result f64) (f64.add (local.get 0) (f64.promote_f32 (local.get 1))))'
+const CALLS = '(func (export "f") (result f64) (call $f (f64.const 1.5) (f32.const 0.25) (i64.const 7)))'
+
+const MANY = {
+  'nine tables': `(module ${'(table 1 funcref) '.repeat(9)} ${CALLED} ${CALLS})`,
+  '1,500 types with floats': `(module ${types(1500)
+    .map((parameters) => `(type (func (param ${parameters.join(' ')})))`)
+    .join(' ')} ${CALLED} ${CALLS})`,
+}
+
+for (const [what, text] of Object.entries(MANY)) {
+  test(`what has no adapters is called as well: ${what}`, async (t) => {
+    const bytes = await assemble(text)
+    for (const baseline of ['eager', 'lazy']) {
+      t.is(new Instance(new Module(bytes, { ...LAZY, baseline })).exports.f(), 1.75, baseline)
+    }
+  })
+}
 
 const WORKER = path.join(__dirname, 'children/lazy-worker.js')
 

@@ -55,6 +55,12 @@ enum Import {
     Other(Box<[u8]>),
 }
 
+/// There are adapters to so many types at most, and to those of modules with so many tables: each instance has a record for each
+/// adapter. What calls other functions with floats is compiled by Cranelift.
+const ADAPTABLE_TYPES: usize = 1024;
+const ADAPTABLE_PARAMETERS: usize = 16;
+const ADAPTABLE_TABLES: u32 = 8;
+
 /// See [`Skeleton::weight`].
 const TRAMPOLINE: usize = 133;
 
@@ -95,7 +101,8 @@ impl SkeletonBuilder {
                             _ => None,
                         };
                         let is_plain = ty.as_ref().is_some_and(is_plain_func);
-                        if !is_plain && ty.as_ref().is_some_and(is_adaptable) {
+                        let has_room = skeleton.adaptable.len() < ADAPTABLE_TYPES;
+                        if has_room && !is_plain && ty.as_ref().is_some_and(is_adaptable) {
                             skeleton.adaptable.push(skeleton.types.len() as u32);
                         }
                         skeleton.plain.push(is_plain);
@@ -201,9 +208,12 @@ fn is_plain_func(ty: &FuncType) -> bool {
         && ty.results() != [ValType::I32, ValType::I32]
 }
 
-/// With floats, and not more than one result: what both compilers pass alike if the floats are integers.
+/// With floats, few parameters, and not more than one result: what both compilers pass alike if the floats are integers. Where code
+/// is unreachable, a call of many parameters takes two bytes, and its adapter would take kilobytes.
 fn is_adaptable(ty: &FuncType) -> bool {
-    ty.params().iter().chain(ty.results()).all(is_scalar) && ty.results().len() <= 1
+    ty.params().iter().chain(ty.results()).all(is_scalar)
+        && ty.params().len() <= ADAPTABLE_PARAMETERS
+        && ty.results().len() <= 1
 }
 
 fn is_plain(ty: &ValType) -> bool {
@@ -255,19 +265,28 @@ impl Skeleton {
 
     /// Whether there are adapters to a type: the compilers pass its floats differently, and nothing else of it.
     pub fn is_adaptable_type(&self, ty: u32) -> bool {
-        self.adaptable.binary_search(&ty).is_ok()
+        self.has_adapters() && self.adaptable.binary_search(&ty).is_ok()
+    }
+
+    fn has_adapters(&self) -> bool {
+        self.hidden_table() < ADAPTABLE_TABLES
     }
 
     /// The number of the adapter to a type, for calls through a table: a function that Cranelift compiles for what Singlepass
     /// compiled. It takes integers for floats, and what is called last: its place in the table.
     pub fn adapter(&self, ty: u32, table: u32) -> Option<u32> {
         let position = self.adaptable.binary_search(&ty).ok()? as u32;
-        Some(position * (self.hidden_table() + 1) + table)
+        self.has_adapters()
+            .then_some(position * (self.hidden_table() + 1) + table)
     }
 
     /// How many numbers of adapters there are.
     pub fn adapter_count(&self) -> u32 {
-        self.adaptable.len() as u32 * (self.hidden_table() + 1)
+        if self.has_adapters() {
+            self.adaptable.len() as u32 * (self.hidden_table() + 1)
+        } else {
+            0
+        }
     }
 
     /// What the adapter of that number is to: a type and a table.
