@@ -294,7 +294,8 @@ async function main() {
     const error = caught(action)
     stacks[`frozen: ${name}`] = [error?.name, error?.message]
   }
-  process.stdout.write(JSON.stringify(stacks))
+  // Without draining V8's tasks, over which Node may wait for ever (nodejs/node#54918).
+  process.stdout.write(JSON.stringify(stacks), () => process.exit())
 }
 
 main()
