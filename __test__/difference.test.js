@@ -29,7 +29,7 @@ const FIRST = env('SEED', isStress ? randomInt(2 ** 31) : 1)
 
 /** `batch`: how many run in a process. */
 const PROFILES = {
-  small: { modules: env('SMALL', count(1000, 5000)), batch: 250 },
+  small: { modules: env('SMALL', count(450, 5000)), batch: 250 },
   large: { modules: env('LARGE', count(4, 50)), batch: 5 },
 }
 
