@@ -38,7 +38,11 @@ impl<'module> Piece<'module> {
     pub(super) fn new(skeleton: &'module Skeleton, tier: BodyTier) -> Self {
         Self {
             skeleton,
-            tier,
+            tier: if engine::SINGLEPASS {
+                tier
+            } else {
+                BodyTier::Cranelift
+            },
             types: skeleton.no_types(),
             functions: Vec::new(),
         }
@@ -128,7 +132,7 @@ pub(super) fn compile_adapters(
 
 fn engine(tier: BodyTier) -> Engine {
     #[cfg(feature = "singlepass")]
-    if engine::SINGLEPASS && tier == BodyTier::Singlepass {
+    if tier == BodyTier::Singlepass {
         return engine::singlepass();
     }
     let _ = tier;

@@ -28,8 +28,8 @@ use wasmer_vm::{Trap, VMFunctionBody};
 const SEED: u64 = 0x7469_6572;
 
 /// How the baseline compiles one module after the other: one function at a time takes long.
-const MODES: [BaselineMode; 8] = {
-    let mut modes = [BaselineMode::Eager; 8];
+const MODES: [BaselineMode; 32] = {
+    let mut modes = [BaselineMode::Eager; 32];
     modes[1] = BaselineMode::Lazy;
     modes
 };
