@@ -129,7 +129,10 @@ function section({ keys, results }) {
 function memory(results) {
   const whole = results.filter((result) => result.whole)
   const keys = entries(whole[0]?.columns ?? {})
-  const lines = whole.map(({ title, columns }) => [title, ...keys.map(([key]) => `${(columns[key].rss / 2 ** 20).toFixed(0)} MiB`)])
+  const lines = whole.map(({ title, columns }) => [
+    title,
+    ...keys.map(([key]) => (columns[key] ? `${(columns[key].rss / 2 ** 20).toFixed(0)} MiB` : '–')),
+  ])
   return whole.length === 0 ? '' : `Memory at its peak:\n\n${table(['', ...keys.map(([, { label }]) => label)], lines)}`
 }
 
