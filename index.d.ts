@@ -80,7 +80,7 @@ declare namespace wasm {
     finish?: boolean
     /**
      * What becomes of a valid module that needs a feature this package's engine does not have (garbage-collected types,
-     * memory64, the legacy form of exceptions, …). `'builtin'`: the engine of Node compiles it, nothing is cached, and
+     * memory64, tail calls, …). `'builtin'`: the engine of Node compiles it, nothing is cached, and
      * the `fallback` event says why. `'error'`: a CompileError that names the feature and its offset. Default: `'error'`,
      * and `'builtin'` for the namespace that {@link install} puts in place.
      */

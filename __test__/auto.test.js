@@ -21,15 +21,15 @@ const SIZE = 128 * 1024
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-auto-'))
 test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 const file = path.join(root, 'machine.wasm')
-const legacy = path.join(root, 'legacy.wasm')
+const refused = path.join(root, 'refused.wasm')
 const small = path.join(root, 'small.wasm')
 const counter = path.join(root, 'counter.wasm')
 test.before(async () => {
   fs.writeFileSync(file, padded(await machine(), SIZE))
   fs.writeFileSync(small, await answer(42))
-  // (module (func try end)), in the legacy form.
-  const functions = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 7, 1, 5, 0, 6, 64, 11, 11]
-  fs.writeFileSync(legacy, padded(Buffer.from(functions), SIZE))
+  // (module (func return_call 0))
+  const functions = [0, 97, 115, 109, 1, 0, 0, 0, 1, 4, 1, 96, 0, 0, 3, 2, 1, 0, 10, 6, 1, 4, 0, 0x12, 0, 11]
+  fs.writeFileSync(refused, padded(Buffer.from(functions), SIZE))
   fs.writeFileSync(
     counter,
     padded(
@@ -107,15 +107,15 @@ if (linux) {
 
   test('a module that this engine refuses is found out once, and never loads it again', async (t) => {
     const cache = folder(t)
-    const code = `new WebAssembly.Module(${read(legacy)}); tell(hasAddon())`
+    const code = `new WebAssembly.Module(${read(refused)}); tell(hasAddon())`
     const first = await auto(code, { cache, env: { ...JUDGED, ...withoutShim(t) } })
     t.is(first.told, false)
     t.like(first.verdicts[0], { engine: 'builtin', basis: 'refused' })
     t.is(first.verdicts[0].codes, undefined)
-    t.regex(first.verdicts[0].reason, /^legacy exceptions at byte \d+$/)
+    t.regex(first.verdicts[0].reason, /^tail call at byte \d+$/)
     const second = await auto(code, { cache, env: { ...JUDGED, ...withoutShim(t), NODE_DEBUG: 'wasm-compile-cache' } })
     t.is(second.told, false)
-    t.regex(second.stderr, /verdict bytes \(128 kB\): the built-in engine compiles: legacy exceptions at byte \d+/)
+    t.regex(second.stderr, /verdict bytes \(128 kB\): the built-in engine compiles: tail call at byte \d+/)
     t.deepEqual(second.seen, [])
   })
 

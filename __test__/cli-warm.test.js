@@ -131,12 +131,12 @@ test('warm: what cannot be compiled fails, and the rest is compiled', async (t) 
 })
 
 test('warm: what this engine does not compile is skipped, for the feature', async (t) => {
-  const file = path.join(folder(t), 'legacy.wasm')
-  // (module (func try end)), in the legacy form.
-  fs.writeFileSync(file, Buffer.from('0061736d01000000010401600000030201000a0701050006400b0b', 'hex'))
+  const file = path.join(folder(t), 'refused.wasm')
+  // (module (func return_call 0))
+  fs.writeFileSync(file, Buffer.from('0061736d01000000010401600000030201000a0601040012000b', 'hex'))
   const [outcome] = await cliJson(['warm', '--min-size', '0', file], { cache: path.join(folder(t), 'cache') })
   t.is(outcome.status, 'skipped')
-  t.regex(outcome.reason, /legacy-exceptions/)
+  t.regex(outcome.reason, /tail-call/)
 })
 
 test('warm: an address that redirects, one with a fragment, and one that nobody answers', async (t) => {

@@ -5,6 +5,7 @@
 // DIFFERENCE_SEED     of the first module: 1 by default, and a random one under stress
 // DIFFERENCE_SMALL    how many small modules
 // DIFFERENCE_LARGE    how many of some hundred functions
+// DIFFERENCE_TRIES    how many with exceptions in their older form
 //
 // The first difference is shrunk; the module, and what it was shrunk to, stay in build/difference/.
 
@@ -31,6 +32,7 @@ const FIRST = env('SEED', isStress ? randomInt(2 ** 31) : 1)
 const PROFILES = {
   small: { modules: env('SMALL', count(450, 5000)), batch: 250 },
   large: { modules: env('LARGE', count(4, 50)), batch: 5 },
+  tries: { modules: env('TRIES', count(250, 5000)), batch: 250 },
 }
 
 /** A process that takes so long for a batch hangs: a small module takes some hundredths of a second, a large one some seconds. */

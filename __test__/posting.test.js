@@ -19,17 +19,17 @@ const REGISTER = path.join(__dirname, '../register.js')
 
 let wabt
 let bytes
-let legacy
+let refused
 test.before(async () => {
   wabt = await initWabt()
-  const assemble = (wat) => wabt.parseWat('test.wat', wat, { exceptions: true }).toBinary({}).buffer
+  const assemble = (wat) => wabt.parseWat('test.wat', wat, { tail_call: true }).toBinary({}).buffer
   bytes = assemble(`(module
     (import "m" "f" (func $f (param i32) (result i32)))
     (memory (export "memory") 1)
     (func (export "run") (param i32) (result i32) (i32.add (call $f (local.get 0)) (i32.const 1))))`)
-  legacy = assemble(`(module
-    (func (export "run") (param i32) (result i32)
-      (try (result i32) (do (local.get 0)) (catch_all (i32.const 1)))))`)
+  refused = assemble(`(module
+    (func $same (param i32) (result i32) (local.get 0))
+    (func (export "run") (param i32) (result i32) (return_call $same (local.get 0))))`)
 })
 
 v8.setFlagsFromString('--expose-gc')
@@ -126,7 +126,7 @@ async function inWorker(data, options = {}) {
 const EXPECTED = { results: [41, 20], instances: [true, true], constructors: [true, true], compiles: 0 }
 
 test('a worker with the package installed gets usable modules and memories', async (t) => {
-  const modules = [new W.Module(bytes), new W.Module(legacy, { fallback: 'builtin' })]
+  const modules = [new W.Module(bytes), new W.Module(refused, { fallback: 'builtin' })]
   const memory = new W.Memory({ initial: 1, maximum: 2, shared: true })
   const found = await inWorker({ modules, memory }, { execArgv: ['--require', REGISTER] })
   t.deepEqual(found, { ...EXPECTED, memory: true, grown: 2 })
@@ -171,7 +171,7 @@ test('a shared memory that JavaScript grows in one thread is as large for the co
 })
 
 test('by workerData, and in a worker that only requires the package', async (t) => {
-  const modules = [new W.Module(bytes), new W.Module(legacy, { fallback: 'builtin' })]
+  const modules = [new W.Module(bytes), new W.Module(refused, { fallback: 'builtin' })]
   const memory = new W.Memory({ initial: 1, maximum: 2, shared: true })
   const worker = new Worker(CHILD, { workerData: { modules, memory }, execArgv: [] })
   const [found] = await once(worker, 'message')

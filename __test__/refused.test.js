@@ -21,8 +21,8 @@ const section = (id, ...content) => {
 /** (func (param i32) (result i32) ...), two kilobytes of it. */
 const ORDINARY = Buffer.from([0, ...new Array(300).fill([0x20, 0, 0x41, 7, 0x6c, 0x21, 0]).flat(), 0x20, 0, 0x0b])
 
-/** Its handler has the form that exceptions had before they became a standard, which only the built-in engine takes. */
-const LEGACY = Buffer.of(0, 0x06, 0x40, 0x19, 0x0b, 0x20, 0, 0x0b)
+/** A tail call, which only the built-in engine takes. */
+const REFUSED = Buffer.of(0, 0x20, 0, 0x12, 0, 0x0b)
 
 /** So many that they are compiled in pieces. */
 const MANY = 600
@@ -74,7 +74,7 @@ for (const [way, compile] of Object.entries(WAYS)) {
     t.is(W.Module.tier(accepted.result), 'baseline')
     t.true(accepted.made > 10, 'it is compiled in pieces')
 
-    const refused = await making(() => compile(moduleOf(`${way}, refused`, [...many(), LEGACY])))
+    const refused = await making(() => compile(moduleOf(`${way}, refused`, [...many(), REFUSED])))
     t.is(W.Module.tier(refused.result), 'builtin')
     t.is(refused.made, 0)
   })
@@ -105,8 +105,8 @@ test.serial('the first of several invalid functions is the one to report', async
 test.serial('a stream that turns out to be refused gives back what was compiled of it, before it ends', async (t) => {
   // The trampolines of the signature are the process' own.
   new W.Module(moduleOf('one', [ORDINARY]), OPTIONS)
-  const bytes = moduleOf('a stream', [...many(), LEGACY, ...many()])
-  const at = bytes.indexOf(LEGACY)
+  const bytes = moduleOf('a stream', [...many(), REFUSED, ...many()])
+  const at = bytes.indexOf(REFUSED)
   const [before] = native.piecesOfCode()
   const living = () => native.piecesOfCode()[0]
   let rest

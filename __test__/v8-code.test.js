@@ -26,16 +26,15 @@ const MAJOR = Number.parseInt(process.versions.node, 10)
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-v8-'))
 test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
 const file = path.join(root, 'machine.wasm')
-const legacy = path.join(root, 'legacy.wasm')
+const refused = path.join(root, 'refused.wasm')
 test.before(async () => {
   fs.writeFileSync(file, padded(await machine(), SIZE))
   fs.writeFileSync(
-    legacy,
+    refused,
     padded(
-      await assemble(`(module (tag $t (param i32))
-        (func $throw (param i32) (throw $t (local.get 0)))
-        (func (export "run") (param i32) (result i32)
-          (try (result i32) (do (call $throw (local.get 0)) (i32.const 0)) (catch $t (i32.add (i32.const 1))))))`),
+      await assemble(`(module
+        (func $next (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+        (func (export "run") (param i32) (result i32) (return_call $next (local.get 0))))`),
       SIZE
     )
   )
@@ -90,10 +89,10 @@ test('what V8 compiled is kept, and the next process has it without compiling', 
 test("what this package's engine refuses has V8's code, and the right results", async (t) => {
   const cache = folder(t)
   const env = { WASM_COMPILE_CACHE_FINISH: 'now' }
-  const first = await run(legacy, { cache, env })
+  const first = await run(refused, { cache, env })
   t.deepEqual(first.told, [0, 10, 'builtin', true])
   t.like(first.verdicts[0], { engine: 'builtin', basis: 'refused' })
-  const second = await run(legacy, { cache, env })
+  const second = await run(refused, { cache, env })
   t.true(second.told[0] > 0)
   t.deepEqual(second.told.slice(1), first.told.slice(1))
   t.deepEqual(second.seen, [])
@@ -416,7 +415,7 @@ if (linux) {
     const group = memoryGroup(t, 90 * 2 ** 20)
     if (group === undefined) return t.pass()
     const cache = folder(t)
-    const code = `new WebAssembly.Module(fs.readFileSync(${JSON.stringify(legacy)})); tell(0)`
+    const code = `new WebAssembly.Module(fs.readFileSync(${JSON.stringify(refused)})); tell(0)`
     const env = { WASM_COMPILE_CACHE_FINISH: 'now' }
     const known = { engine: 'builtin', basis: 'refused' }
     const without = await auto(code, { cache, env: { ...env, ...withoutShim(t) } })

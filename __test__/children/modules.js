@@ -5,7 +5,7 @@ const wabt = require('wabt')
 
 /** @returns {Promise<Uint8Array>} the binary of `text`; `names` says whether with a name section */
 async function assemble(text, { names = false } = {}) {
-  const parsed = (await wabt()).parseWat('stress.wat', text, { exceptions: true, threads: true })
+  const parsed = (await wabt()).parseWat('stress.wat', text, { exceptions: true, tail_call: true, threads: true })
   try {
     return parsed.toBinary({ write_debug_names: names }).buffer
   } finally {

@@ -58,7 +58,35 @@ const FLOATS = `
   (func (export "other") (nop) (drop (call_indirect (type $unary) (f64.const 1) (i32.const 0))))
   (func (export "outside") (nop) (drop (call_indirect (type $unary) (f64.const 1) (i32.const 2))))`
 
+const LEGACY = `
+  (import "m" "f" (func $imported))
+  (tag $t (param i32))
+  (func $plain (nop) (unreachable))
+  (func $thrower (nop) (throw $t (i32.const 1)))
+  (func $traps (param i32)
+    (nop)
+    (if (i32.eq (local.get 0) (i32.const 0)) (then (unreachable)))
+    (try (do
+        (try (do (if (i32.eq (local.get 0) (i32.const 1)) (then (unreachable))) (call $thrower)) (delegate 0))
+        (nop))
+      (catch $t
+        (drop)
+        (if (i32.eq (local.get 0) (i32.const 2)) (then (call $plain)))
+        (try (do (call $thrower))
+          (catch $t (drop) (if (i32.eq (local.get 0) (i32.const 3)) (then (unreachable))))
+          (catch_all (rethrow 0))))
+      (catch_all (rethrow 0)))
+    (if (i32.eq (local.get 0) (i32.const 4)) (then (unreachable)))
+    (call $imported))
+  (func (export "behind") (nop) (call $plain))
+  (func (export "run") (param i32) (nop) (call $traps (local.get 0)))`
+
 const cases = {
+  async 'exceptions in their older form'() {
+    const module = await compile(`(module ${LEGACY})`)
+    const { run, behind } = instantiate(module, { m: { f: throwing } })
+    return [0, 1, 2, 3, 4, 5].map((where) => caught(() => run(where)).stack).concat(caught(behind).stack)
+  },
   'calls with floats': () => call(`(module ${FLOATS})`, { name: 'direct' }),
   'floats for an empty element': () => call(`(module ${FLOATS})`, { name: 'empty' }),
   'floats for a function without': () => call(`(module ${FLOATS})`, { name: 'other' }),

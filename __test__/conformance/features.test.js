@@ -54,7 +54,7 @@ const WITH_OPTIONS = {
   ],
 }
 
-const ABSENT = ['tail calls', 'exceptions (legacy)', 'memory64', 'garbage collection', 'typed function references']
+const ABSENT = ['tail calls', 'memory64', 'garbage collection', 'typed function references']
 
 function nameOfError(run) {
   try {

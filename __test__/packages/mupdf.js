@@ -1,5 +1,5 @@
 'use strict'
-// mupdf: compiled with the legacy form of exceptions, so by fallback. Lays out HTML, converts it to
+// mupdf: has the legacy form of exceptions. Lays out HTML, converts it to
 // PDF, adds a page of drawing operators, renders, extracts text, and meets broken files.
 
 const { run } = require('./loop.js')

@@ -1,5 +1,5 @@
 'use strict'
-// pyodide, CPython: compiled with the legacy form of exceptions, so by fallback. Python that uses the
+// pyodide, CPython: has the legacy form of exceptions. Python that uses the
 // standard library, calls JavaScript, is called by it, and raises.
 
 const { run } = require('./loop.js')

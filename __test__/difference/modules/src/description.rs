@@ -12,6 +12,7 @@ pub(crate) fn features() -> WasmFeatures {
         | WasmFeatures::THREADS
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::EXCEPTIONS
+        | WasmFeatures::LEGACY_EXCEPTIONS
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::MULTI_MEMORY
 }

@@ -7,10 +7,11 @@ use wasmparser::{ElementItems, Parser, Payload, RefType, TypeRef, ValType};
 
 use crate::closed::close;
 use crate::description::describe;
+use crate::tries::tries;
 
 /// Of a call: entries of functions, turns of loops, and bytes and elements that are copied or filled. So deep are calls at
 /// most, which every engine's stack has to have room for.
-const FUEL: u32 = 200;
+pub(crate) const FUEL: u32 = 200;
 
 /// How large modules are.
 #[derive(Clone, Copy)]
@@ -19,6 +20,8 @@ pub enum Profile {
     Small,
     /// Some hundred.
     Large,
+    /// Some, with exceptions in their older form.
+    Tries,
 }
 
 /// What WebAssembly 2.0 with threads does not have.
@@ -38,12 +41,16 @@ pub fn generate(seed: u64, profile: Profile, features: Features) -> Result<Vec<u
         0;
         match profile {
             Profile::Small => 1_000,
+            Profile::Tries => 8_000,
             Profile::Large => 150_000,
         }
     ];
     loop {
         random.fill(&mut data);
         let mut unstructured = Unstructured::new(&data);
+        if matches!(profile, Profile::Tries) {
+            return describe(&close(&tries(&mut unstructured)?)?);
+        }
         let config = config(&mut unstructured, profile, features)?;
         // There may be no type that a tag could have, say.
         let Ok(mut module) = Module::new(config, &mut unstructured) else {
@@ -65,7 +72,7 @@ fn config(
 ) -> Result<Config> {
     let chosen = Config::arbitrary(unstructured)?;
     let (functions, instructions) = match profile {
-        Profile::Small => (2..=6, 10..=60),
+        Profile::Small | Profile::Tries => (2..=6, 10..=60),
         Profile::Large => (300..=600, 100..=100),
     };
     let min_funcs = unstructured.int_in_range(functions.clone())?;

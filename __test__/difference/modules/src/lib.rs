@@ -5,6 +5,7 @@ mod description;
 mod generate;
 #[cfg(feature = "shrink")]
 mod shrink;
+mod tries;
 
 pub use description::describe;
 pub use generate::{Features, Profile, generate};

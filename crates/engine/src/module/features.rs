@@ -5,10 +5,10 @@ use wasmer_types::Features;
 
 /// Part of every artifact's key: raise it whenever the lowering changes the code it produces, or
 /// what an artifact carries beside its code.
-pub const LOWERING_VERSION: u32 = 5;
+pub const LOWERING_VERSION: u32 = 6;
 
 /// What the validator accepts: WebAssembly 2.0, threads, extended constant expressions,
-/// exceptions with exnref, relaxed SIMD and several memories.
+/// exceptions with exnref and in their older form, relaxed SIMD and several memories.
 ///
 /// Tail calls are left out because Cranelift's translator in wasmer 7.4 refuses them.
 pub fn wasm_features() -> WasmFeatures {
@@ -16,6 +16,7 @@ pub fn wasm_features() -> WasmFeatures {
         | WasmFeatures::THREADS
         | WasmFeatures::EXTENDED_CONST
         | WasmFeatures::EXCEPTIONS
+        | WasmFeatures::LEGACY_EXCEPTIONS
         | WasmFeatures::RELAXED_SIMD
         | WasmFeatures::MULTI_MEMORY
 }

@@ -15,10 +15,13 @@ use wasmer_compiler::wasmparser::{
 
 use wasmer_types::Type;
 
+use super::legacy::{Growth, Legacy, TRY, may_try};
 use super::origin::{BodyOrigin, BodyOriginBuilder};
-use super::signature::{as_integers, encoded};
+use super::signature::as_integers;
 use super::skeleton::Skeleton;
+use super::temporaries::Temporaries;
 use super::types::Types;
+use crate::error::CompileError;
 
 /// The compiler a body's baseline code must come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +37,51 @@ pub enum BodyTier {
 pub struct CheckedBody {
     /// Where it must be compiled.
     pub tier: BodyTier,
-    /// Whether it has a handler of exceptions.
-    pub catches: bool,
+    /// Which handlers of exceptions it has.
+    pub handlers: Handlers,
+}
+
+/// The forms of exceptions' handlers that are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Handlers {
+    /// `try`, of the older form.
+    pub legacy: bool,
+    /// `try_table` or `throw_ref`.
+    pub standard: bool,
+}
+
+impl Handlers {
+    /// Whether there are any.
+    pub fn any(self) -> bool {
+        self.legacy || self.standard
+    }
+
+    /// Those of both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            legacy: self.legacy || other.legacy,
+            standard: self.standard || other.standard,
+        }
+    }
+
+    /// V8 14 refuses a module with both forms, older ones run it: what becomes of it is up to the engine of Node.
+    ///
+    /// # Errors
+    /// There are both.
+    pub fn check(self) -> Result<Self, CompileError> {
+        if self.legacy && self.standard {
+            let text = "legacy and new exception handling instructions in one module";
+            return Err(CompileError::unsupported(text));
+        }
+        Ok(self)
+    }
+
+    fn of(operator: &Operator<'_>) -> Self {
+        Self {
+            legacy: matches!(operator, Operator::Try { .. }),
+            standard: matches!(operator, Operator::TryTable { .. } | Operator::ThrowRef),
+        }
+    }
 }
 
 /// So many of the functions that a body calls are remembered.
@@ -58,14 +104,14 @@ pub struct LoweredBody {
 /// `offset` is the position of `body` in the module, for error messages.
 ///
 /// # Errors
-/// The validator's error, with the offset in the module.
+/// The validator's error, with the offset in the module; a function that would grow out of bounds when it is lowered.
 pub fn check_body(
     skeleton: &Skeleton,
     to_validate: FuncToValidate<ValidatorResources>,
     allocations: FuncValidatorAllocations,
     body: &[u8],
     offset: u64,
-) -> Result<(CheckedBody, FuncValidatorAllocations), BinaryReaderError> {
+) -> Result<(CheckedBody, FuncValidatorAllocations), CompileError> {
     let type_index = to_validate.ty;
     let mut validator = to_validate.into_validator(allocations);
     let mut reader = reader(body, offset);
@@ -77,17 +123,22 @@ pub fn check_body(
         validator.define_locals(at, count, ty)?;
         singlepass &= singlepass_value(ty);
     }
-    let mut catches = false;
+    let mut handlers = Handlers::default();
+    let mut growth = Growth::default();
     while !reader.eof() {
         let at = reader.original_position();
         let opcode = body[(at - offset) as usize];
-        if opcode == TRY_TABLE || singlepass && is_questionable(opcode) {
-            let operator = reader.peek_operator(&validator.visitor(at))?;
-            singlepass = singlepass && singlepass_operator(skeleton, &operator, opcode);
-            catches |= matches!(operator, Operator::TryTable { .. });
+        growth.operator(opcode);
+        let mut questionable = None;
+        if matches!(opcode, TRY | THROW_REF | TRY_TABLE) || singlepass && is_questionable(opcode) {
+            questionable = Some(reader.peek_operator(&validator.visitor(at))?);
         }
         // Without an `Operator` between reading and validating, which takes as long as either.
         reader.visit_operator(&mut validator.visitor(at))??;
+        if let Some(operator) = questionable {
+            singlepass = singlepass && singlepass_operator(skeleton, &operator, opcode);
+            handlers = handlers.and(Handlers::of(&operator));
+        }
     }
     reader.finish_expression(&validator.visitor(reader.original_position()))?;
     let tier = if singlepass {
@@ -95,7 +146,13 @@ pub fn check_body(
     } else {
         BodyTier::Cranelift
     };
-    let checked = CheckedBody { tier, catches };
+    if !growth.is_bounded(body.len()) {
+        return Err(CompileError::Unsupported {
+            feature: "a function with so many handlers of exceptions around each other".to_owned(),
+            offset: Some(offset),
+        });
+    }
+    let checked = CheckedBody { tier, handlers };
     Ok((checked, validator.into_allocations()))
 }
 
@@ -111,100 +168,40 @@ pub fn lower_body(
     body: &[u8],
     offset: u64,
 ) -> Result<LoweredBody, BinaryReaderError> {
-    let mut reader = reader(body, offset);
-    let mut temporaries = Temporaries::new(skeleton.parameter_count(local));
-    for _ in 0..reader.read_var_u32()? {
-        temporaries.first += reader.read_var_u32()?;
-        reader.read::<ValType>()?;
-        temporaries.groups += 1;
-    }
-    let mut operators = OperatorsReader::new(reader);
-    let declared = (operators.original_position() - offset) as usize;
-    let mut code = Vec::with_capacity(body.len() + body.len() / 4);
-    let mut copied = declared;
-    let mut replaced = Vec::new();
-    let mut origin = BodyOriginBuilder::default();
-    let mut callees = Vec::new();
-    let mut lowering = Lowering {
+    let lowering = Lowering {
         skeleton,
         types,
+        donor: true,
         adapts: tier == BodyTier::Singlepass,
-        temporaries,
+        temporaries: Temporaries::new(skeleton.parameter_count(local)),
+        callees: Vec::new(),
         adapters: Vec::new(),
     };
-    while !operators.eof() {
-        let start = (operators.original_position() - offset) as usize;
-        let operator = operators.read()?;
-        origin.operator(start, &operator, body[start]);
-        let end = (operators.original_position() - offset) as usize;
-        if let Some(replacement) = lowering.replacement(&operator, &mut callees) {
-            let (from, to) = replacement.range(start..end, body);
-            code.extend_from_slice(&body[copied..from]);
-            let before = code.len();
-            lowering.encode(&replacement, &mut code);
-            replaced.push((from - copied, to - from, code.len() - before));
-            copied = to;
-        }
-    }
-    code.extend_from_slice(&body[copied..]);
-    let locals = lowering.temporaries.declare(&body[..declared]);
-    origin.replaced(0, declared, locals.len());
-    for (kept, old, new) in replaced {
-        origin.replaced(kept, old, new);
-    }
-    Ok(LoweredBody {
-        bytes: [locals, code].concat(),
-        origin: origin.finish(offset as u32),
-        callees,
-        adapters: lowering.adapters,
-    })
+    let legacy = tier == BodyTier::Cranelift && may_try(body);
+    lowering.lower(legacy, body, offset)
 }
 
-/// Locals of a lowered body that the function does not have.
-struct Temporaries {
-    /// The index of the first.
-    first: u32,
-    /// How many groups of locals the function declares.
-    groups: u32,
-    types: Vec<Type>,
-}
-
-impl Temporaries {
-    fn new(parameters: u32) -> Self {
-        Self {
-            first: parameters,
-            groups: 0,
-            types: Vec::new(),
-        }
-    }
-
-    /// Locals of these types, no two the same.
-    fn take(&mut self, wanted: &[Type]) -> Vec<u32> {
-        let mut taken = Vec::with_capacity(wanted.len());
-        for ty in wanted {
-            let mut known = (0..).zip(&self.types);
-            let free = known.find(|(index, known)| *known == ty && !taken.contains(index));
-            let index = free.map_or(self.types.len() as u32, |(index, _)| index);
-            if index as usize == self.types.len() {
-                self.types.push(*ty);
-            }
-            taken.push(index);
-        }
-        taken.iter().map(|index| self.first + index).collect()
-    }
-
-    /// The declaration of all locals; `declared` is the function's own.
-    fn declare(&self, declared: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(declared.len());
-        (self.groups + self.types.len() as u32).encode(&mut bytes);
-        let count = declared.iter().take_while(|byte| *byte & 0x80 != 0);
-        bytes.extend_from_slice(&declared[count.count() + 1..]);
-        for ty in &self.types {
-            bytes.push(1);
-            encoded(*ty).encode(&mut bytes);
-        }
-        bytes
-    }
+/// As [`lower_body`], for the optimizing tier: nothing is changed but the handlers of exceptions in their older form.
+///
+/// # Errors
+/// As there.
+pub(super) fn lower_handlers(
+    skeleton: &Skeleton,
+    types: &mut Types,
+    local: u32,
+    body: &[u8],
+    offset: u64,
+) -> Result<LoweredBody, BinaryReaderError> {
+    let lowering = Lowering {
+        skeleton,
+        types,
+        donor: false,
+        adapts: false,
+        temporaries: Temporaries::new(skeleton.parameter_count(local)),
+        callees: Vec::new(),
+        adapters: Vec::new(),
+    };
+    lowering.lower(true, body, offset)
 }
 
 /// The body of the adapter to a type, for calls through a table: see [`Skeleton::adapter`].
@@ -254,23 +251,22 @@ fn reader(body: &[u8], offset: u64) -> BinaryReader<'_> {
     reader
 }
 
-/// Whether a valid body has a handler of exceptions.
+/// The handlers of exceptions that a valid body has.
 ///
 /// # Errors
 /// The body is not valid.
-pub fn has_handler(body: &[u8]) -> Result<bool, BinaryReaderError> {
+pub fn handlers(body: &[u8]) -> Result<Handlers, BinaryReaderError> {
     let mut reader = reader(body, 0);
     for _ in 0..reader.read_var_u32()? {
         reader.read_var_u32()?;
         reader.read::<ValType>()?;
     }
     let mut operators = OperatorsReader::new(reader);
+    let mut handlers = Handlers::default();
     while !operators.eof() {
-        if matches!(operators.read()?, Operator::TryTable { .. }) {
-            return Ok(true);
-        }
+        handlers = handlers.and(Handlers::of(&operators.read()?));
     }
-    Ok(false)
+    Ok(handlers)
 }
 
 enum Replacement {
@@ -287,13 +283,17 @@ enum Replacement {
     Type(u32),
     /// Likewise, a block's.
     BlockType(u32),
+    /// Other instructions.
+    Instructions(Vec<u8>),
 }
 
 impl Replacement {
     /// The bytes of an instruction that it takes the place of.
     fn range(&self, whole: Range<usize>, body: &[u8]) -> (usize, usize) {
         match self {
-            Self::Call(..) | Self::Adapted { .. } | Self::Ref(_) => (whole.start, whole.end),
+            Self::Call(..) | Self::Adapted { .. } | Self::Ref(_) | Self::Instructions(_) => {
+                (whole.start, whole.end)
+            }
             Self::Type(_) | Self::BlockType(_) => {
                 let start = whole.start + 1;
                 let length = body[start..].iter().take_while(|byte| *byte & 0x80 != 0);
@@ -307,18 +307,81 @@ impl Replacement {
 struct Lowering<'a> {
     skeleton: &'a Skeleton,
     types: &'a mut Types,
+    /// Other functions of the module are elsewhere, and its types have other names.
+    donor: bool,
     /// Calls of what has floats in its type go through adapters.
     adapts: bool,
     temporaries: Temporaries,
+    callees: Vec<u32>,
     adapters: Vec<u32>,
 }
 
 impl Lowering<'_> {
-    fn replacement(
-        &mut self,
-        operator: &Operator<'_>,
-        callees: &mut Vec<u32>,
-    ) -> Option<Replacement> {
+    /// `legacy`: there may be exceptions in their older form.
+    fn lower(
+        mut self,
+        legacy: bool,
+        body: &[u8],
+        offset: u64,
+    ) -> Result<LoweredBody, BinaryReaderError> {
+        let mut reader = reader(body, offset);
+        for _ in 0..reader.read_var_u32()? {
+            self.temporaries.behind(reader.read_var_u32()?);
+            reader.read::<ValType>()?;
+        }
+        let mut operators = OperatorsReader::new(reader);
+        let declared = (operators.original_position() - offset) as usize;
+        let mut legacy = if legacy {
+            Legacy::of(self.skeleton, operators.clone())?
+        } else {
+            None
+        };
+        let mut code = Vec::with_capacity(body.len() + body.len() / 4);
+        let mut copied = declared;
+        let mut replaced = Vec::new();
+        let mut origin = BodyOriginBuilder::default();
+        if let Some(legacy) = &legacy {
+            code = legacy.prologue();
+            replaced.push((0, 0, code.len()));
+        }
+        while !operators.eof() {
+            let start = (operators.original_position() - offset) as usize;
+            let operator = operators.read()?;
+            origin.operator(start, &operator, body[start]);
+            let end = (operators.original_position() - offset) as usize;
+            let (types, temporaries) = (&mut *self.types, &mut self.temporaries);
+            let instructions = match &mut legacy {
+                Some(legacy) => legacy.replacement(&operator, types, temporaries)?,
+                None => None,
+            };
+            let replacement = instructions.map(Replacement::Instructions);
+            if let Some(replacement) = replacement.or_else(|| self.replacement(&operator)) {
+                let (from, to) = replacement.range(start..end, body);
+                code.extend_from_slice(&body[copied..from]);
+                let before = code.len();
+                self.encode(&replacement, &mut code);
+                replaced.push((from - copied, to - from, code.len() - before));
+                copied = to;
+            }
+        }
+        code.extend_from_slice(&body[copied..]);
+        let locals = self.temporaries.declare(&body[..declared]);
+        origin.replaced(0, declared, locals.len());
+        for (kept, old, new) in replaced {
+            origin.replaced(kept, old, new);
+        }
+        Ok(LoweredBody {
+            bytes: [locals, code].concat(),
+            origin: origin.finish(offset as u32),
+            callees: self.callees,
+            adapters: self.adapters,
+        })
+    }
+
+    fn replacement(&mut self, operator: &Operator<'_>) -> Option<Replacement> {
+        if !self.donor {
+            return None;
+        }
         let skeleton = self.skeleton;
         let mut named = |ty, replacement: fn(u32) -> Replacement| {
             let name = self.types.name(ty);
@@ -331,8 +394,8 @@ impl Lowering<'_> {
                     self.types.call_import(function_index);
                     return None;
                 };
-                if callees.len() < CALLEES && !callees.contains(&local) {
-                    callees.push(local);
+                if self.callees.len() < CALLEES && !self.callees.contains(&local) {
+                    self.callees.push(local);
                 }
                 let adapted = self.adapted(ty, skeleton.hidden_table(), Some(local));
                 Some(adapted.unwrap_or_else(|| Replacement::Call(local, self.types.name(ty))))
@@ -388,6 +451,7 @@ impl Lowering<'_> {
             }
             Replacement::Type(ty) => ty.encode(bytes),
             Replacement::BlockType(ty) => i64::from(ty).encode(bytes),
+            Replacement::Instructions(ref instructions) => bytes.extend_from_slice(instructions),
         }
     }
 
@@ -452,6 +516,7 @@ fn singlepass_block(skeleton: &Skeleton, ty: BlockType) -> bool {
     }
 }
 
+const THROW_REF: u8 = 0x0a;
 const TRY_TABLE: u8 = 0x1f;
 const SIMD_PREFIX: u8 = 0xfd;
 const ATOMICS_PREFIX: u8 = 0xfe;
@@ -460,7 +525,7 @@ const ATOMICS_PREFIX: u8 = 0xfe;
 fn is_questionable(opcode: u8) -> bool {
     match opcode {
         // Blocks, exceptions, calls, a typed select, globals, a null reference.
-        2..=4 | 8 | 0x0a | TRY_TABLE | 0x10 | 0x11 | 0x1c | 0x23 | 0x24 | 0xd0 => true,
+        2..=4 | TRY | 8 | THROW_REF | TRY_TABLE | 0x10 | 0x11 | 0x1c | 0x23 | 0x24 | 0xd0 => true,
         SIMD_PREFIX | ATOMICS_PREFIX => true,
         _ => false,
     }
@@ -478,7 +543,10 @@ fn singlepass_operator(skeleton: &Skeleton, operator: &Operator<'_>, opcode: u8)
         return false;
     }
     match *operator {
-        Operator::TryTable { .. } | Operator::Throw { .. } | Operator::ThrowRef => false,
+        Operator::Try { .. }
+        | Operator::TryTable { .. }
+        | Operator::Throw { .. }
+        | Operator::ThrowRef => false,
         Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty } => {
             singlepass_block(skeleton, blockty)
         }

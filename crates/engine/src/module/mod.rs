@@ -8,20 +8,23 @@ mod declaration;
 mod element;
 mod features;
 mod ingested;
+mod legacy;
 mod lower;
 mod names;
 mod origin;
 mod segment;
 mod signature;
 mod skeleton;
+mod temporaries;
 mod types;
+mod whole;
 
 pub use declaration::{Declaration, Extern, ExternType};
 pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
 pub use ingested::{ELEMENT_SECTION, Ingested};
 pub use lower::{
-    BodyTier, CheckedBody, LoweredBody, adapter_body, check_body, has_handler, lower_body,
+    BodyTier, CheckedBody, Handlers, LoweredBody, adapter_body, check_body, handlers, lower_body,
 };
 pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};
@@ -29,3 +32,4 @@ pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
 pub use signature::{encoded, is_plain, letter, signature_text, type_of_letter};
 pub use skeleton::{Skeleton, SkeletonBuilder};
 pub use types::Types;
+pub use whole::Whole;

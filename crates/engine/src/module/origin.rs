@@ -1,12 +1,14 @@
 //! Where lowered code came from: positions in the module as the program gave it.
 //!
-//! The optimizing tier's bodies are the original bytes, so one difference serves all of them. The
+//! The optimizing tier's bodies are the original bytes, but those with exceptions in their older form. The
 //! baseline's are rewritten ([`super::lower_body`]); each remembers its replacements, and is
 //! dropped with the baseline's code. Both remember the few instructions whose trap codes do not say
 //! which of V8's messages is meant. Everything is LEB128, read on the first trap.
 
+use std::ops::Range;
+
 use wasm_encoder::Encode;
-use wasmer_compiler::wasmparser::{BinaryReader, BinaryReaderError, CodeSectionReader, Operator};
+use wasmer_compiler::wasmparser::{BinaryReader, Operator};
 
 /// An instruction that shares its trap codes with others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,31 @@ fn read_sites(bytes: &[u8]) -> impl Iterator<Item = (u32, Site)> {
     })
 }
 
+/// Back through replacements.
+fn original(replaced: &[u8], lowered: u32) -> u32 {
+    let mut reader = BinaryReader::new(replaced, 0);
+    let (mut new, mut old) = (0, 0);
+    let mut next = || {
+        let kept = reader.read_var_u32().ok()?;
+        Some((
+            kept,
+            reader.read_var_u32().ok()?,
+            reader.read_var_u32().ok()?,
+        ))
+    };
+    while let Some((kept, was, is)) = next() {
+        if lowered < new + kept {
+            break;
+        }
+        (new, old) = (new + kept, old + kept);
+        if lowered < new + is {
+            return old;
+        }
+        (new, old) = (new + is, old + was);
+    }
+    old + (lowered - new)
+}
+
 /// One body of a donor. Positions are relative to the body's start, where its locals are declared.
 pub struct BodyOrigin {
     /// Where the body starts in the module.
@@ -135,27 +162,7 @@ impl BodyOriginBuilder {
 impl BodyOrigin {
     /// From the lowered body to the original one.
     pub fn original(&self, lowered: u32) -> u32 {
-        let mut reader = BinaryReader::new(&self.replaced, 0);
-        let (mut new, mut old) = (0, 0);
-        let mut next = || {
-            let kept = reader.read_var_u32().ok()?;
-            Some((
-                kept,
-                reader.read_var_u32().ok()?,
-                reader.read_var_u32().ok()?,
-            ))
-        };
-        while let Some((kept, was, is)) = next() {
-            if lowered < new + kept {
-                break;
-            }
-            (new, old) = (new + kept, old + kept);
-            if lowered < new + is {
-                return old;
-            }
-            (new, old) = (new + is, old + was);
-        }
-        old + (lowered - new)
+        original(&self.replaced, lowered)
     }
 
     /// The ambiguous instructions.
@@ -168,67 +175,105 @@ impl BodyOrigin {
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct WholeOrigin {
     /// Where the code section's contents start in the module.
-    original: u32,
+    code: u32,
     /// And in the lowered one.
     lowered: u32,
     /// Where each body starts, behind the one before.
     starts: Vec<u8>,
     sites: Vec<u8>,
+    /// Ascending.
+    rewritten: Vec<Rewritten>,
+}
+
+/// A body that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+struct Rewritten {
+    local: u32,
+    /// Where it starts in the lowered code section's contents.
+    start: u32,
+    /// How much farther back than in the original what is behind it is (wrapping).
+    moved: u32,
+    /// See [`BodyOrigin`].
+    replaced: Box<[u8]>,
+}
+
+/// A [`WholeOrigin`] in the making.
+#[derive(Default)]
+pub(super) struct WholeOriginBuilder {
+    starts: Vec<u8>,
+    last: u32,
+    sites: Sites,
+    rewritten: Vec<Rewritten>,
+}
+
+impl WholeOriginBuilder {
+    /// The next body starts there in the code section's contents.
+    pub(super) fn body(&mut self, start: u32) {
+        (start - self.last).encode(&mut self.starts);
+        self.last = start;
+    }
+
+    /// The next operator is there.
+    pub(super) fn operator(&mut self, at: u32, operator: &Operator<'_>) {
+        if let Some(site @ (Site::Remainder | Site::Truncation)) = Site::of(operator) {
+            self.sites.push(at, site);
+        }
+    }
+
+    /// The body was replaced by that in `range` of the lowered code section's contents; the original ends at `end`.
+    pub(super) fn rewritten(
+        &mut self,
+        local: u32,
+        origin: BodyOrigin,
+        range: Range<usize>,
+        end: usize,
+    ) {
+        self.rewritten.push(Rewritten {
+            local,
+            start: range.start as u32,
+            moved: (range.end as u32).wrapping_sub(end as u32),
+            replaced: origin.replaced,
+        });
+    }
+
+    /// `code`: where the code section's contents start in the module, `lowered`: and in the lowered one.
+    pub(super) fn finish(self, code: u32, lowered: u32) -> WholeOrigin {
+        WholeOrigin {
+            code,
+            lowered,
+            starts: self.starts,
+            sites: self.sites.bytes,
+            rewritten: self.rewritten,
+        }
+    }
 }
 
 impl WholeOrigin {
-    /// `code` are the contents of the (validated) code section, which starts at `original` in the
-    /// module and at `lowered` in the lowered one.
-    ///
-    /// # Errors
-    /// A malformed section.
-    pub fn new(code: &[u8], original: usize, lowered: usize) -> Result<Self, BinaryReaderError> {
-        let mut starts = Vec::new();
-        let mut sites = Sites::default();
-        if !code.is_empty() {
-            let mut reader = BinaryReader::new(code, 0);
-            reader.set_features(super::wasm_features());
-            let mut last = 0;
-            for body in CodeSectionReader::new(reader)? {
-                let body = body?;
-                let start = body.range().start as u32;
-                (start - last).encode(&mut starts);
-                last = start;
-                let mut operators = body.get_operators_reader()?;
-                while !operators.eof() {
-                    let at = operators.original_position() as u32;
-                    let site = Site::of(&operators.read()?);
-                    if let Some(site @ (Site::Remainder | Site::Truncation)) = site {
-                        sites.push(at, site);
-                    }
-                }
+    /// From a local function in the lowered module to the original one.
+    pub fn original(&self, local: u32, lowered: u32) -> u32 {
+        let at = lowered.wrapping_sub(self.lowered);
+        let rewritten = &self.rewritten;
+        let moved = match rewritten.binary_search_by_key(&local, |one| one.local) {
+            Ok(index) => {
+                let body = &rewritten[index];
+                return self.start(local) + original(&body.replaced, at.wrapping_sub(body.start));
             }
-        }
-        Ok(Self {
-            original: original as u32,
-            lowered: lowered as u32,
-            starts,
-            sites: sites.bytes,
-        })
-    }
-
-    /// From the lowered module to the original one.
-    pub fn original(&self, lowered: u32) -> u32 {
-        lowered
-            .wrapping_sub(self.lowered)
-            .wrapping_add(self.original)
+            Err(0) => 0,
+            Err(index) => rewritten[index - 1].moved,
+        };
+        at.wrapping_sub(moved).wrapping_add(self.code)
     }
 
     /// Where a function's body starts in the original module.
     pub fn start(&self, local: u32) -> u32 {
         let mut reader = BinaryReader::new(&self.starts, 0);
         let sizes = std::iter::from_fn(|| reader.read_var_u32().ok());
-        self.original + sizes.take(local as usize + 1).sum::<u32>()
+        self.code + sizes.take(local as usize + 1).sum::<u32>()
     }
 
     /// The ambiguous instruction at a position of the original module.
     pub fn site(&self, original: u32) -> Option<Site> {
-        let at = original.checked_sub(self.original)?;
+        let at = original.checked_sub(self.code)?;
         let site = read_sites(&self.sites).find(|(known, _)| *known >= at)?;
         (site.0 == at).then_some(site.1)
     }
@@ -261,19 +306,5 @@ mod tests {
         }
         assert_eq!(origin.original(31), 20);
         assert_eq!(origin.original(40), 29);
-    }
-
-    #[test]
-    fn a_module_knows_its_bodies_and_sites() {
-        // Two bodies: no locals, `drop(1 rem_u 0)`; no locals, `drop(trunc 0.0)`.
-        let code = [
-            2, 8, 0, 0x41, 1, 0x41, 0, 0x70, 0x1a, 0x0b, 9, 0, 0x43, 0, 0, 0, 0, 0xa8, 0x1a, 0x0b,
-        ];
-        let origin = WholeOrigin::new(&code, 100, 40).expect("is valid");
-        assert_eq!((origin.start(0), origin.start(1)), (102, 111));
-        assert_eq!(origin.original(47), 107);
-        assert_eq!(origin.site(107), Some(Site::Remainder));
-        assert_eq!(origin.site(117), Some(Site::Truncation));
-        assert_eq!(origin.site(106), None);
     }
 }

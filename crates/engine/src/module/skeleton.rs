@@ -41,8 +41,9 @@ pub struct Skeleton {
     tag_section: Vec<u8>,
     global_section: Vec<u8>,
     imports: Vec<Import>,
-    /// The types of the tags that the module defines.
+    /// The types of the tags, imports first.
     tags: Vec<u32>,
+    imported_tags: usize,
 }
 
 /// What is imported, without names.
@@ -131,7 +132,11 @@ impl SkeletonBuilder {
                             skeleton.imported_tables += 1;
                         }
                         TypeRef::Global(ty) => skeleton.globals.push(ty.content_type),
-                        TypeRef::Memory(_) | TypeRef::Tag(_) => {}
+                        TypeRef::Tag(ty) => {
+                            skeleton.tags.push(ty.func_type_idx);
+                            skeleton.imported_tags += 1;
+                        }
+                        TypeRef::Memory(_) => {}
                     }
                 }
             }
@@ -244,6 +249,11 @@ impl Skeleton {
         self.functions[(self.imported_functions + local) as usize]
     }
 
+    /// The type index of a (validated) tag.
+    pub fn tag_type_index(&self, tag: u32) -> u32 {
+        self.tags[tag as usize]
+    }
+
     /// How many parameters a local function has.
     pub fn parameter_count(&self, local: u32) -> u32 {
         self.func_type(self.local_type_index(local))
@@ -307,6 +317,11 @@ impl Skeleton {
     /// What a donor without bodies declares.
     pub fn no_types(&self) -> Types {
         Types::named(self.types.len(), self.imported_functions as usize)
+    }
+
+    /// What the module declares.
+    pub(super) fn all_types(&self) -> Types {
+        Types::whole(self.types.len() as u32, self.imported_functions as usize)
     }
 
     /// Position of a function among the local ones, `None` for an import.
@@ -427,14 +442,26 @@ impl Skeleton {
             // Size, no locals, end: the parser wants as many bodies as there are functions.
             code.extend([2, 0, 0x0b].repeat(count));
         }
-        self.whole(before, &code, data)
+        self.whole(&self.all_types(), before, &code, data).0
     }
 
-    /// The module that the optimizing tier compiles: the same code with direct calls, the hidden
-    /// table added, custom sections and the start section left out.
-    pub fn whole(&self, before: &[(u8, &[u8])], code: &[u8], data: &[u8]) -> Vec<u8> {
+    /// The module that the optimizing tier compiles: `code` calls directly and names `types`; the hidden
+    /// table is added, custom sections and the start section are left out. Then, where the code section's contents start.
+    pub(super) fn whole(
+        &self,
+        types: &Types,
+        before: &[(u8, &[u8])],
+        code: &[u8],
+        data: &[u8],
+    ) -> (Vec<u8>, usize) {
         let mut module = Encoder::new();
-        self.declare(&mut module, &self.import_section, &self.function_section);
+        raw(&mut module, SectionId::Type, &self.type_section(types));
+        self.declare_behind_types(
+            &mut module,
+            &self.import_section,
+            &self.function_section,
+            &self.tag_section,
+        );
         for (id, data) in before {
             module.section(&RawSection { id: *id, data });
         }
@@ -444,13 +471,14 @@ impl Skeleton {
                 data: code,
             });
         }
+        let start = module.len() - code.len();
         if !data.is_empty() {
             module.section(&RawSection {
                 id: SectionId::Data as u8,
                 data,
             });
         }
-        module.finish()
+        (module.finish(), start)
     }
 
     /// A donor that declares no types but those that its bodies name, and what is imported and not called as of a type without
@@ -462,10 +490,10 @@ impl Skeleton {
         mut types: Types,
         functions: impl Iterator<Item = (u32, &'a [u8])>,
     ) -> Vec<u8> {
-        let mut own = wasm_encoder::FunctionSection::new();
+        let mut declared = wasm_encoder::FunctionSection::new();
         let mut code = CodeSection::new();
         for (ty, body) in functions {
-            own.function(ty);
+            declared.function(ty);
             code.raw(body);
         }
         let mut imports = Vec::new();
@@ -494,42 +522,59 @@ impl Skeleton {
             }
         }
         let mut tags = Vec::new();
-        if !self.tags.is_empty() {
-            self.tags.len().encode(&mut tags);
-            for ty in &self.tags {
+        let own = &self.tags[self.imported_tags..];
+        if !own.is_empty() {
+            own.len().encode(&mut tags);
+            for ty in own {
                 tags.push(0);
                 types.name(*ty).encode(&mut tags);
             }
         }
-        let mut declared = wasm_encoder::TypeSection::new();
-        declared.ty().function([], []);
-        for ty in types.used() {
-            let ty = match *ty {
-                Declared::Module(ty) => self.function_type(ty),
-                Declared::Adapter(ty) => self.adapter_type(ty),
-            };
-            let values = |types: &[Type]| types.iter().copied().map(encoded).collect::<Vec<_>>();
-            declared
-                .ty()
-                .function(values(ty.params()), values(ty.results()));
-        }
+        let mut section = wasm_encoder::TypeSection::new();
+        section.ty().function([], []);
+        self.declare_types(&types, &mut section);
         let mut module = Encoder::new();
-        module.section(&declared);
+        module.section(&section);
         let imports = if self.imports.is_empty() {
             &[][..]
         } else {
             &imports
         };
-        self.declare_behind_types(&mut module, imports, &payload(&own), &tags);
+        self.declare_behind_types(&mut module, imports, &payload(&declared), &tags);
         if !code.is_empty() {
             module.section(&code);
         }
         module.finish()
     }
 
-    fn declare(&self, module: &mut Encoder, imports: &[u8], functions: &[u8]) {
-        raw(module, SectionId::Type, &self.type_section);
-        self.declare_behind_types(module, imports, functions, &self.tag_section);
+    fn declare_types(&self, types: &Types, section: &mut wasm_encoder::TypeSection) {
+        for ty in types.used() {
+            let ty = match ty {
+                Declared::Module(ty) => self.function_type(*ty),
+                Declared::Adapter(ty) => self.adapter_type(*ty),
+                Declared::Block(ty) => ty.clone(),
+            };
+            let values = |types: &[Type]| types.iter().copied().map(encoded).collect::<Vec<_>>();
+            section
+                .ty()
+                .function(values(ty.params()), values(ty.results()));
+        }
+    }
+
+    /// The module's types, and what is named behind them.
+    fn type_section(&self, types: &Types) -> Vec<u8> {
+        if types.used().is_empty() {
+            return self.type_section.clone();
+        }
+        let mut behind = wasm_encoder::TypeSection::new();
+        self.declare_types(types, &mut behind);
+        let behind = payload(&behind);
+        let mut section = Vec::new();
+        // Without groups of types, there is one entry a type.
+        (self.types.len() + types.used().len()).encode(&mut section);
+        section.extend_from_slice(strip_size(&self.type_section));
+        section.extend_from_slice(strip_size(&behind));
+        section
     }
 
     fn declare_behind_types(
@@ -561,7 +606,7 @@ fn payload(section: &impl Encode) -> Vec<u8> {
     strip_size(&bytes).to_vec()
 }
 
-/// Drops the LEB128 size in front of an encoded section's payload.
+/// Drops the LEB128 number at the front: an encoded section's size, or a payload's count.
 pub(super) fn strip_size(section: &[u8]) -> &[u8] {
     let size = section
         .iter()

@@ -1,25 +1,33 @@
-//! What a donor declares of the module's types and imports: those that its bodies name.
+//! What a lowered module declares of types and imports: a donor those that its bodies name, the optimizing tier's module all that
+//! there are, and behind them what its blocks need.
 
 use std::collections::HashMap;
 
-/// A type that a donor declares.
-#[derive(Clone, Copy)]
+use wasmer_types::FunctionType;
+
+/// A type that a lowered module declares.
+#[derive(Clone)]
 pub(super) enum Declared {
     /// The module's.
     Module(u32),
     /// That of the adapters to a type of the module's ([`Skeleton::adapter`](super::Skeleton::adapter)).
     Adapter(u32),
+    /// A block's, that the module may not have.
+    Block(FunctionType),
 }
 
-/// The types and the imported functions that the bodies of a donor name. A declaration may have hundreds, and compilers make
+/// The types and the imported functions that lowered bodies name. A declaration may have hundreds, and compilers make
 /// trampolines for each that a donor declares.
 pub struct Types {
-    /// By the module's index, the donor's.
+    /// By the module's index, the lowered module's.
     names: Vec<Option<u32>>,
-    /// What the donor declares behind [`Self::EMPTY`].
+    /// The index of the first of `used`.
+    first: u32,
+    /// What is declared because it is named.
     used: Vec<Declared>,
     /// By the module's index of their type, adapters' types.
     adapters: HashMap<u32, u32>,
+    blocks: HashMap<FunctionType, u32>,
     /// The imported functions that are called.
     imports: Vec<bool>,
 }
@@ -28,35 +36,49 @@ impl Types {
     /// The donor's index of the type without parameters and results.
     pub(super) const EMPTY: u32 = 0;
 
-    /// None of so many; those that are named from now on.
-    pub fn named(types: usize, imports: usize) -> Self {
+    /// None of so many, behind [`Self::EMPTY`]; those that are named from now on.
+    pub(super) fn named(types: usize, imports: usize) -> Self {
+        Self::new(vec![None; types], Self::EMPTY + 1, imports)
+    }
+
+    /// All of the module's, under its own names.
+    pub(super) fn whole(types: u32, imports: usize) -> Self {
+        Self::new((0..types).map(Some).collect(), types, imports)
+    }
+
+    fn new(names: Vec<Option<u32>>, first: u32, imports: usize) -> Self {
         Self {
-            names: vec![None; types],
+            names,
+            first,
             used: Vec::new(),
             adapters: HashMap::new(),
+            blocks: HashMap::new(),
             imports: vec![false; imports],
         }
     }
 
-    /// The donor's index of a (validated) type of the module.
+    /// The lowered module's index of a (validated) type of the module.
     pub fn name(&mut self, ty: u32) -> u32 {
+        let (first, used) = (self.first, &mut self.used);
         let name = &mut self.names[ty as usize];
-        *name.get_or_insert_with(|| {
-            self.used.push(Declared::Module(ty));
-            self.used.len() as u32
-        })
+        *name.get_or_insert_with(|| declare(first, used, Declared::Module(ty)))
     }
 
     /// The donor's index of the type of the adapters to a type of the module.
     pub fn name_adapter(&mut self, ty: u32) -> u32 {
-        let used = &mut self.used;
-        *self.adapters.entry(ty).or_insert_with(|| {
-            used.push(Declared::Adapter(ty));
-            used.len() as u32
-        })
+        let (first, used) = (self.first, &mut self.used);
+        let adapters = self.adapters.entry(ty);
+        *adapters.or_insert_with(|| declare(first, used, Declared::Adapter(ty)))
     }
 
-    /// What is declared behind [`Self::EMPTY`].
+    /// The lowered module's index of a block's type.
+    pub(super) fn name_block(&mut self, ty: FunctionType) -> u32 {
+        let (first, used) = (self.first, &mut self.used);
+        let blocks = self.blocks.entry(ty.clone());
+        *blocks.or_insert_with(|| declare(first, used, Declared::Block(ty)))
+    }
+
+    /// What is declared because it is named.
     pub(super) fn used(&self) -> &[Declared] {
         &self.used
     }
@@ -68,4 +90,9 @@ impl Types {
     pub(super) fn call_import(&mut self, function: u32) {
         self.imports[function as usize] = true;
     }
+}
+
+fn declare(first: u32, used: &mut Vec<Declared>, ty: Declared) -> u32 {
+    used.push(ty);
+    first + used.len() as u32 - 1
 }

@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use wasmer_compiler::wasmparser::{
-    self, BinaryReader, ElementItems, FuncToValidate, FuncValidatorAllocations, FunctionBody,
-    Parser, Payload, RefType, TableType, TypeRef, ValidPayload, Validator, ValidatorResources,
+    self, ElementItems, FuncToValidate, FuncValidatorAllocations, Parser, Payload, RefType,
+    TableType, TypeRef, ValidPayload, Validator, ValidatorResources,
 };
 
 use crate::error::CompileError;
 use crate::limits::MAX_MODULE_BYTES;
 use crate::module::{
-    ActiveData, ELEMENT_SECTION, Ingested, Skeleton, SkeletonBuilder, SplitElements, split_data,
-    split_elements, wasm_features,
+    ActiveData, BodyTier, ELEMENT_SECTION, Handlers, Ingested, Skeleton, SkeletonBuilder,
+    SplitElements, check_body, split_data, split_elements, wasm_features,
 };
 
 /// Function bodies are handed on in chunks of at least this many bytes, so that the 0.2 ms floor of
@@ -431,29 +431,53 @@ fn check_tables(payload: &Payload<'_>) -> Result<(), CompileError> {
 /// # Errors
 /// What is wrong with them.
 pub fn validate(bytes: Vec<u8>) -> Result<(), CompileError> {
-    let mut outcome = Ok(());
-    Ingest::whole(bytes, &mut |chunk| {
-        if outcome.is_ok() {
-            outcome = chunk.validate();
+    check(bytes).map(drop).map_err(|refused| refused.error)
+}
+
+/// What [`validate`] says, with all that was found out on the way.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn check(bytes: Vec<u8>) -> Result<(Ingested, Handlers), Refused> {
+    let mut outcome = Ok(Handlers::default());
+    let ingested = Ingest::whole(bytes, &mut |mut chunk| {
+        if let Ok(handlers) = outcome {
+            let checked = chunk.check();
+            outcome = checked.and_then(|(found, _)| handlers.and(found).check());
         }
-    })
-    .map_err(|refused| refused.error)?;
-    outcome
+    });
+    match (ingested, outcome) {
+        (Ok(ingested), Ok(handlers)) => Ok((ingested, handlers)),
+        (Err(refused), Ok(_)) => Err(refused),
+        // A function that comes earlier in the module is the error to report.
+        (Ok(Ingested { bytes, .. }) | Err(Refused { bytes, .. }), Err(error)) => {
+            Err(Refused { error, bytes })
+        }
+    }
 }
 
 impl Chunk {
-    fn validate(self) -> Result<(), CompileError> {
+    /// Validates the functions: which handlers of exceptions they have, and where each must be compiled.
+    ///
+    /// # Errors
+    /// What is wrong with the first that is not valid.
+    pub fn check(&mut self) -> Result<(Handlers, Vec<BodyTier>), CompileError> {
         let mut allocations = FuncValidatorAllocations::default();
-        for function in self.functions {
-            let Some(to_validate) = function.to_validate else {
+        let mut handlers = Handlers::default();
+        let mut tiers = Vec::with_capacity(self.functions.len());
+        for function in &mut self.functions {
+            let Some(to_validate) = function.to_validate.take() else {
                 continue;
             };
-            let body = BinaryReader::new(&self.bytes[function.range], function.offset);
-            let mut validator = to_validate.into_validator(allocations);
-            validator.validate(&FunctionBody::new(body))?;
-            allocations = validator.into_allocations();
+            let body = &self.bytes[function.range.clone()];
+            let skeleton = &self.skeleton;
+            let (checked, returned) =
+                check_body(skeleton, to_validate, allocations, body, function.offset)?;
+            allocations = returned;
+            handlers = handlers.and(checked.handlers).check()?;
+            tiers.push(checked.tier);
         }
-        Ok(())
+        Ok((handlers, tiers))
     }
 }
 

@@ -5,5 +5,5 @@
 mod ingest;
 mod unsupported;
 
-pub use ingest::{Chunk, ChunkFunction, Ingest, Refused, validate};
+pub use ingest::{Chunk, ChunkFunction, Ingest, Refused, check, validate};
 pub use unsupported::{explain, unsupported};

@@ -70,10 +70,10 @@ fn accepts(bytes: &[u8], offset: u64, features: WasmFeatures) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// (module (func try end)), in the legacy form.
-    const LEGACY: &[u8] = &[
-        0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 7, 1, 5, 0, 6, 0x40,
-        0x0b, 0x0b,
+    /// (module (func return_call 0))
+    const TAIL_CALL: &[u8] = &[
+        0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 6, 1, 4, 0, 0x12, 0,
+        0x0b,
     ];
 
     fn explained(bytes: &[u8], offset: u64) -> CompileError {
@@ -86,15 +86,15 @@ mod tests {
 
     #[test]
     fn names_the_proposal() {
-        let CompileError::Unsupported { feature, offset } = explained(LEGACY, 23) else {
+        let CompileError::Unsupported { feature, offset } = explained(TAIL_CALL, 23) else {
             panic!("a proposal is what is missing");
         };
-        assert_eq!((feature.as_str(), offset), ("legacy-exceptions", Some(23)));
+        assert_eq!((feature.as_str(), offset), ("tail-call", Some(23)));
     }
 
     #[test]
     fn leaves_an_invalid_module_alone() {
-        let mut bytes = LEGACY.to_vec();
+        let mut bytes = TAIL_CALL.to_vec();
         // i32.add on an empty stack.
         bytes[23] = 0x6a;
         assert!(matches!(

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use wasmer_compiler::ModuleEnvironment;
-use wasmer_compiler::wasmparser::{BinaryReader, CodeSectionReader, FuncValidatorAllocations};
+use wasmer_compiler::wasmparser::{BinaryReader, CodeSectionReader};
 use wasmer_types::entity::PrimaryMap;
 use wasmer_types::{FunctionIndex, ModuleInfo, SignatureIndex};
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
@@ -22,7 +22,7 @@ use super::options::BaselineMode;
 use super::piece::{self, Piece, attempt};
 use super::{engine, scheduler, stubs};
 use crate::error::CompileError;
-use crate::module::{BodyTier, CheckedBody, Ingested, Skeleton, check_body};
+use crate::module::{BodyTier, Handlers, Ingested, Skeleton};
 use crate::panics;
 use crate::stream::Chunk;
 
@@ -41,7 +41,10 @@ struct Shared {
 
 /// Modules whose code has fewer bytes are compiled whole: on two processors that takes no longer than compiling half of it, one
 /// function after the other.
-const LARGE: usize = 4 << 20;
+const LARGE: u64 = 4 << 20;
+
+/// Cranelift takes so many times as long as Singlepass for the same bytes.
+const CRANELIFT: u64 = 8;
 
 /// Compilers make trampolines for each imported function whenever they compile something, some 3 µs each.
 const MANY_IMPORTS: usize = 1000;
@@ -67,7 +70,7 @@ struct State {
     trampolines: Trampolines,
     error: Option<CompileError>,
     cranelift_bytes: u64,
-    catches: bool,
+    handlers: Handlers,
 }
 
 #[derive(Default)]
@@ -84,7 +87,7 @@ struct Checked {
     chunk: Chunk,
     /// The chunk has all of the module's functions.
     whole: bool,
-    catches: bool,
+    handlers: Handlers,
     tiers: Vec<BodyTier>,
     cranelift_bytes: u64,
 }
@@ -192,7 +195,8 @@ impl Baseline {
         }
         let checked = std::mem::take(&mut state.checked);
         // What is still to be compiled then waits for its calls.
-        state.enough = shared.is_lazy(&ingested.skeleton, ingested.code.len());
+        let weight = ingested.code.len() as u64 + state.cranelift_bytes * (CRANELIFT - 1);
+        state.enough = shared.is_lazy(&ingested.skeleton, weight);
         shared.compile(state, checked);
         // The calling thread makes the declaration while the workers compile.
         let info = declare(ingested).inspect_err(|_| self.cancel())?;
@@ -244,7 +248,7 @@ impl Baseline {
             .map_err(|misfit| CompileError::unsupported(misfit.to_string()))?;
         Ok(Compiled {
             cranelift_bytes: state.cranelift_bytes,
-            catches: state.catches,
+            catches: state.handlers.any(),
             code,
         })
     }
@@ -339,11 +343,12 @@ impl State {
 }
 
 impl Shared {
-    /// Whether functions of a module with so many bytes of code are compiled when they are called.
-    fn is_lazy(&self, skeleton: &Skeleton, code: usize) -> bool {
+    /// Whether functions of a module are compiled when they are called; `weight` is how many bytes of Singlepass its code is worth,
+    /// as far as is known.
+    fn is_lazy(&self, skeleton: &Skeleton, weight: u64) -> bool {
         let imports = skeleton.imported_function_types().len();
         let wanted = match self.mode {
-            BaselineMode::Auto => code >= LARGE && imports <= MANY_IMPORTS,
+            BaselineMode::Auto => weight >= LARGE && imports <= MANY_IMPORTS,
             BaselineMode::Lazy => true,
             BaselineMode::Eager => false,
         };
@@ -368,7 +373,13 @@ impl Shared {
                 drop(abandoned);
             }
             Some(Ok(checked)) if state.goes_on() => {
-                state.catches |= checked.catches;
+                state.handlers = state.handlers.and(checked.handlers);
+                if let Err(error) = state.handlers.check() {
+                    let abandoned = state.fail(error);
+                    self.tell(state, true);
+                    drop(abandoned);
+                    return;
+                }
                 if engine::SINGLEPASS {
                     state.cranelift_bytes += checked.cranelift_bytes;
                 }
@@ -377,7 +388,7 @@ impl Shared {
                 }
                 if self.streaming {
                     self.compile(state, vec![checked]);
-                } else if self.is_lazy(&checked.chunk.skeleton, checked.chunk.code) {
+                } else if self.is_lazy(&checked.chunk.skeleton, checked.chunk.code as u64) {
                     self.begin(state, &checked);
                 } else {
                     state.checked.push(checked);
@@ -502,43 +513,18 @@ impl Shared {
     }
 }
 
-/// Whether the baseline would take the chunk; then, whether a function of it has a handler of exceptions. Nothing is kept.
-pub(super) fn check(chunk: Chunk) -> Result<bool, CompileError> {
-    check_chunk(chunk, false).map(|checked| checked.catches)
-}
-
 /// Validates a chunk.
 fn check_chunk(mut chunk: Chunk, whole: bool) -> Result<Checked, CompileError> {
-    let mut allocations = FuncValidatorAllocations::default();
-    let mut catches = false;
-    let mut cranelift_bytes = 0;
-    let mut tiers = Vec::with_capacity(chunk.functions.len());
-    for function in &mut chunk.functions {
-        let Some(to_validate) = function.to_validate.take() else {
-            continue;
-        };
-        let body = &chunk.bytes[function.range.clone()];
-        let checked = check_body(
-            &chunk.skeleton,
-            to_validate,
-            allocations,
-            body,
-            function.offset,
-        );
-        let (CheckedBody { tier, catches: has }, returned) = checked?;
-        allocations = returned;
-        catches |= has;
-        if tier == BodyTier::Cranelift {
-            cranelift_bytes += body.len() as u64;
-        }
-        tiers.push(tier);
-    }
+    let (handlers, tiers) = chunk.check()?;
+    let checked = chunk.functions.iter().zip(&tiers);
+    let cranelift = checked.filter(|(_, tier)| **tier == BodyTier::Cranelift);
+    let cranelift_bytes = cranelift.map(|(function, _)| function.range.len() as u64);
     Ok(Checked {
+        cranelift_bytes: cranelift_bytes.sum(),
         chunk,
         whole,
-        catches,
+        handlers,
         tiers,
-        cranelift_bytes,
     })
 }
 

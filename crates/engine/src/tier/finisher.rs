@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use wasm_compile_cache_store::{ArtifactKey, CacheError, Entry, Flight, Store};
 use wasmer_compiler::ArtifactCreate;
 
-use super::optimizing::{self, WAITS, build, origin, whole, write};
+use super::optimizing::{self, WAITS, build, write};
 use super::options::{BaselineMode, CacheMode, CompileOptions};
 use super::{exit, loading, scheduler, storage};
-use crate::module::{Declaration, Ingested, has_handler};
+use crate::module::{Declaration, Ingested, Whole, handlers};
 use crate::panics;
 use crate::stream::{Chunk, Ingest};
 use crate::trace::EventQueue;
@@ -172,7 +172,8 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
     let mut chunks = |chunk: Chunk| {
         catches = catches
             || chunk.functions.iter().any(|function| {
-                has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
+                let body = &chunk.bytes[function.range.clone()];
+                handlers(body).unwrap_or_default().any()
             });
     };
     Ingest::whole(spooled.wasm, &mut chunks)
@@ -231,9 +232,8 @@ pub(super) fn finish_module(
     catches: bool,
     options: &CompileOptions,
 ) -> Result<(Declaration, Entry), Unfinished> {
-    let whole = whole(&ingested);
-    let origin = origin(&ingested, &whole)?;
-    let build = build(&whole, scheduler::cores())?;
+    let Whole { bytes, origin } = Whole::new(&ingested).map_err(|error| error.to_string())?;
+    let build = build(&bytes, scheduler::cores())?;
     let image = build.serialize().map_err(|error| error.to_string())?;
     let declaration = Declaration::new(hash, build.create_module_info(), &mut ingested, catches);
     let stored = write(key, hash, &declaration, &origin, &ingested, &image, options)?;

@@ -13,7 +13,7 @@ use super::{baseline, file, loading, storage, turn};
 use crate::error::CompileError;
 use crate::module::{Declaration, Ingested};
 use crate::panics;
-use crate::stream::{Ingest, Refused, explain};
+use crate::stream::{self, Refused, explain};
 use crate::trace::EventQueue;
 
 /// What was found of a module.
@@ -160,27 +160,12 @@ fn writable() -> Result<Store, Unfinished> {
 
 /// What a compile would refuse is refused here, with the same error. Whether a function has a handler of exceptions.
 fn check(bytes: Vec<u8>) -> Result<(Ingested, bool), Refused> {
-    let mut outcome = Ok(false);
-    let ingested = Ingest::whole(bytes, &mut |chunk| {
-        if let Ok(catches) = &mut outcome {
-            match baseline::check(chunk) {
-                Ok(catch) => *catches |= catch,
-                Err(error) => outcome = Err(error),
-            }
-        }
-    });
-    let bytes = match &ingested {
-        Ok(ingested) => &ingested.bytes,
-        Err(refused) => &refused.bytes,
-    };
-    let bytes = Arc::clone(bytes);
-    // A function that comes earlier in the module is the error to report.
-    let checked = outcome.and_then(|catches| {
-        let ingested = ingested.map_err(|refused| refused.error)?;
-        baseline::declare(&ingested)?;
-        Ok((ingested, catches))
-    });
-    checked.map_err(|error| Refused { error, bytes })
+    let (ingested, handlers) = stream::check(bytes)?;
+    if let Err(error) = baseline::declare(&ingested) {
+        let bytes = Arc::clone(&ingested.bytes);
+        return Err(Refused { error, bytes });
+    }
+    Ok((ingested, handlers.any()))
 }
 
 fn refusal(error: &CompileError, hash: [u8; 32], size: u64) -> Judgement {

@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use wasm_compile_cache_store::{ArtifactKey, CacheError, Entry, Flight, ModuleHash, Store};
-use wasmer_compiler::wasmparser::{BinaryReaderError, Parser, Payload};
 use wasmer_compiler::{
     Artifact, ArtifactBuild, ArtifactCreate, BaseTunables, ModuleEnvironment, Tunables,
 };
@@ -22,7 +21,7 @@ use super::code::{Code, Misfit};
 use super::module::Module;
 use super::options::CompileOptions;
 use super::{engine, keeping, loading, scheduler, storage};
-use crate::module::{Declaration, Ingested, WholeOrigin};
+use crate::module::{Declaration, Ingested, Whole, WholeOrigin};
 use crate::panics;
 use crate::trace::Span;
 
@@ -192,13 +191,13 @@ impl Job {
         if self.find(module) {
             return Ok(());
         }
-        let whole = whole(&self.ingested);
-        let origin = origin(&self.ingested, &whole)?;
+        let Whole { bytes, origin } =
+            Whole::new(&self.ingested).map_err(|error| error.to_string())?;
         let code = if !self.stores() && self.size() < IN_MEMORY {
-            in_memory(&whole, origin)?
+            in_memory(&bytes, origin)?
         } else {
-            let build = build(&whole, scheduler::optimizing_threads())?;
-            drop(whole);
+            let build = build(&bytes, scheduler::optimizing_threads())?;
+            drop(bytes);
             self.store_and_load(module, &self.key(), &build, origin)?
         };
         // Nobody needs to wait until it is published here.
@@ -280,33 +279,6 @@ fn in_memory(whole: &[u8], origin: WholeOrigin) -> Result<Code, String> {
     let artifact = Artifact::new(&engine, whole, &BaseTunables::new(), None);
     let artifact = artifact.map_err(|error| error.to_string())?;
     Ok(Code::of_artifact(artifact, engine, origin, None))
-}
-
-/// What the optimizing tier compiles.
-pub(super) fn whole(ingested: &Ingested) -> Vec<u8> {
-    ingested.skeleton.whole(
-        &ingested.raw_before(),
-        &ingested.bytes[ingested.code.clone()],
-        &ingested.data,
-    )
-}
-
-/// Where the bodies of `whole` came from.
-pub(super) fn origin(ingested: &Ingested, whole: &[u8]) -> Result<WholeOrigin, String> {
-    let code = &ingested.code;
-    let lowered = code_start(whole).map_err(|error| error.to_string())?;
-    WholeOrigin::new(&ingested.bytes[code.clone()], code.start, lowered)
-        .map_err(|error| error.to_string())
-}
-
-/// Where the contents of a module's code section start.
-fn code_start(module: &[u8]) -> Result<usize, BinaryReaderError> {
-    for payload in Parser::new(0).parse_all(module) {
-        if let Payload::CodeSectionStart { range, .. } = payload? {
-            return Ok(range.start as usize);
-        }
-    }
-    Ok(0)
 }
 
 pub(super) fn build(whole: &[u8], threads: NonZero<usize>) -> Result<ArtifactBuild, String> {
@@ -500,8 +472,8 @@ mod tests {
 
     fn optimized(bytes: Vec<u8>) -> Code {
         let ingested = Ingest::whole(bytes, &mut |_| {}).expect("a valid module");
-        let whole = whole(&ingested);
-        in_memory(&whole, origin(&ingested, &whole).expect("an origin")).expect("code")
+        let whole = Whole::new(&ingested).expect("a module");
+        in_memory(&whole.bytes, whole.origin).expect("code")
     }
 
     #[test]

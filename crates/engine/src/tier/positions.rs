@@ -178,7 +178,7 @@ impl Located {
                 let local = index.as_u32();
                 let start = origin.start(local);
                 let offset = if known {
-                    origin.original(info.module_offset() as u32)
+                    origin.original(local, info.module_offset() as u32)
                 } else {
                     start
                 };

@@ -88,9 +88,9 @@ fn what_a_compile_refuses_the_judge_does_in_the_same_words() {
         let compiled = compile_bytes(bytes.to_vec(), &cache::options(Arc::clone(&events)));
         compiled.expect_err("it is refused").error.to_string()
     };
-    // `try` in the legacy form, and an addition on an empty stack.
-    let legacy = function(&[0x06, 0x40, 0x0b, 0x0b]);
-    match judge_bytes(dir.path(), &legacy) {
+    // A tail call, and an addition on an empty stack.
+    let refused = function(&[0x12, 0, 0x0b]);
+    match judge_bytes(dir.path(), &refused) {
         Judgement::Refused {
             hash,
             size,
@@ -98,11 +98,11 @@ fn what_a_compile_refuses_the_judge_does_in_the_same_words() {
             offset,
             message,
         } => {
-            assert_eq!(hash, *ModuleHash::of(&legacy).as_bytes());
-            assert_eq!(size, legacy.len() as u64);
-            assert_eq!(feature, "legacy-exceptions");
+            assert_eq!(hash, *ModuleHash::of(&refused).as_bytes());
+            assert_eq!(size, refused.len() as u64);
+            assert_eq!(feature, "tail-call");
             assert!(offset.is_some_and(|offset| offset < size));
-            assert_eq!(message, error(&legacy));
+            assert_eq!(message, error(&refused));
         }
         other => panic!("{other:?}"),
     }

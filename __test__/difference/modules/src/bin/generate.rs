@@ -1,4 +1,4 @@
-//! generate <first seed> <count> <small|large> [exceptions] [extended-const] [multi-memory]: writes a module for each seed to
+//! generate <first seed> <count> <small|large|tries> [exceptions] [extended-const] [multi-memory]: writes a module for each seed to
 //! stdout, after its length in four bytes, the least significant first.
 
 use std::io::{Write, stdout};
@@ -18,7 +18,8 @@ fn main() -> Result<()> {
     let profile = match args.next().as_deref() {
         Some("small") => Profile::Small,
         Some("large") => Profile::Large,
-        _ => bail!("small or large?"),
+        Some("tries") => Profile::Tries,
+        _ => bail!("small, large or tries?"),
     };
     let mut features = Features::default();
     for name in args {
