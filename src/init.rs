@@ -31,6 +31,12 @@ pub fn register(exports: &Exports) {
     exports.function("liveStores", |call| {
         js::number(call.env, runtime::live_groups() as f64)
     });
+    exports.function("leftToUnwinder", |call| {
+        let count = runtime::left_to_unwinder();
+        count.map_or(Ok(ptr::null_mut()), |count| {
+            js::number(call.env, count as f64)
+        })
+    });
     exports.function("piecesOfCode", |call| {
         let (living, made) = tier::pieces_of_code();
         js::array(call.env, [living, made], |count| {

@@ -12,6 +12,7 @@
 // read     (parsed stdout) => a number, or one for each of `lines`; without it the time of the whole
 //          process is taken, and its output must be the same in all columns
 // lines    key → title, where one process measures several things
+// large    whether it is about a package of ../large
 // notes    (results) => sentences to print below
 
 const NAMES = [

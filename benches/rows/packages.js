@@ -5,6 +5,7 @@ const path = require('node:path')
 const { uncached } = require('../columns.js')
 
 const PACKAGES = path.join(__dirname, '../../__test__/packages')
+const LARGE = path.join(__dirname, '../large')
 
 /** Not every package lets itself be resolved to its folder. */
 const within = (name, ...parts) => path.join(__dirname, '../../node_modules', name, ...parts)
@@ -31,6 +32,16 @@ const row = (name, title, more) => ({
   ...more,
 })
 
+/** One of `large/`, which are installed for it. */
+const large = (name, title, module) => ({
+  name: `package-${name}`,
+  title,
+  how: 'A fresh process of `benches/large/`, from its start to its end. All columns give the same output.',
+  large: true,
+  args: () => [path.join(LARGE, `${name}.js`)],
+  modules: () => [path.join(LARGE, 'node_modules', module)],
+})
+
 module.exports = [
   row('lightningcss', 'lightningcss, style sheets for old browsers', {
     modules: () => [within('lightningcss-wasm', 'lightningcss_node.wasm')],
@@ -44,4 +55,10 @@ module.exports = [
     modules: () => ['enc', 'dec'].flatMap((folder) => wasmOf(within('@jsquash/webp', 'codec', folder))),
   }),
   row('yoga', 'yoga-layout, 0.1 MB', { columns: uncached }),
+  row('mupdf', 'mupdf, pages and broken files', { modules: () => [within('mupdf', 'dist/mupdf-wasm.wasm')] }),
+  row('pyodide', 'pyodide, Python', { modules: () => [within('pyodide', 'pyodide.asm.wasm')] }),
+  large('automerge', 'automerge, two documents of 400 changes', '@automerge/automerge/dist/cjs/automerge_wasm_bg.wasm'),
+  large('duckdb', 'duckdb, a query', '@duckdb/duckdb-wasm/dist/duckdb-eh.wasm'),
+  large('web-ifc', 'web-ifc, a building', 'web-ifc/web-ifc-node.wasm'),
+  large('php', 'php 8.3, a script', '@php-wasm/node-8-3/asyncify/8_3_33/php_8_3.wasm'),
 ]

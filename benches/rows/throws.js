@@ -4,6 +4,7 @@ const path = require('node:path')
 const { engines } = require('../columns.js')
 const { assemble } = require('../modules.js')
 
+const catches = path.join(__dirname, '../programs/catches.js')
 const program = path.join(__dirname, '../programs/throws.js')
 
 const KINDS = { number: 'a number', error: 'a new Error', trap: 'a trap' }
@@ -25,6 +26,16 @@ module.exports = [
     lines: Object.fromEntries(lines),
     columns: engines,
     args: async (directory) => [program, await assemble('throws', directory)],
+    read: (output) => output,
+  },
+  {
+    name: 'catch',
+    title: 'throw and catch in WebAssembly',
+    how: 'One exception (in the older form), from 100,000 in a loop; the best of seven passes after two to warm up.',
+    unit: 'ns',
+    lines: { same: 'in one function', one: 'one frame up', ten: 'ten frames up' },
+    columns: engines,
+    args: async (directory) => [catches, await assemble('catches', directory)],
     read: (output) => output,
   },
   {

@@ -1,8 +1,17 @@
-//! The versions that shape compiled code, read out of the lock file.
+//! The versions that shape compiled code, read out of the lock file, and whether `runtime/throw.rs` is for the target.
 
 use std::{env, fs, path::Path};
 
 fn main() {
+    println!("cargo::rustc-check-cfg=cfg(direct_throw)");
+    let target = ["ARCH", "OS", "ENV"].map(|part| env::var(format!("CARGO_CFG_TARGET_{part}")));
+    if target
+        .each_ref()
+        .map(|part| part.as_deref().unwrap_or_default())
+        == ["x86_64", "linux", "gnu"]
+    {
+        println!("cargo::rustc-cfg=direct_throw");
+    }
     let manifest = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
     let path = Path::new(&manifest).join("../../Cargo.lock");
     println!("cargo::rerun-if-changed={}", path.display());

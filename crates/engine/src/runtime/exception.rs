@@ -321,6 +321,23 @@ pub(super) unsafe fn hook(
     HOOKED.with_borrow_mut(|all| all.insert(vmctx as usize, hooked));
 }
 
+/// Which of these tags of the instance's module an exception has.
+///
+/// # Safety
+/// Compiled code of the instance must be what calls.
+#[cfg(direct_throw)]
+pub(super) unsafe fn matching(vmctx: *mut VMContext, exnref: u32, tags: &[u32]) -> Option<u32> {
+    let hooked =
+        HOOKED.with_borrow(|all| all.get(&(vmctx as usize)).map(|it| ptr::from_ref(&**it)))?;
+    // SAFETY: boxed, and there until `unhook`.
+    let hooked = unsafe { &*hooked };
+    // SAFETY: alive by `hook`'s promise; nothing changes the store meanwhile.
+    let objects = unsafe { hooked.objects.as_ref() };
+    let thrown = object(objects, exnref).tag();
+    let mut tags = tags.iter().copied();
+    tags.find(|tag| hooked.tags[TagIndex::new(*tag as usize)] == thrown)
+}
+
 /// The instances are about to be freed.
 pub(super) fn unhook(exceptions: &mut Exceptions) {
     // Nothing is left to forget where the thread is ending.

@@ -25,6 +25,8 @@ use super::interrupt::Library;
 use super::libcall;
 use super::member::{Anyfuncs, Member, Part, Unit, UnitId};
 use super::memory::MemoryState;
+#[cfg(direct_throw)]
+use super::throw;
 use super::tunables::InstanceTunables;
 use super::vacant::Holdings;
 use crate::error::LinkError;
@@ -324,6 +326,8 @@ impl Group {
         };
         let mut instance = instance.map_err(InstantiateError::Trap)?;
         let hooked = libcall::hook(&instance, info);
+        #[cfg(direct_throw)]
+        throw::hook(&instance);
         if !own_tags.is_empty() {
             let objects = NonNull::from(&mut *self.objects);
             // SAFETY: the group owns all of them, boxed, and `Group::drop` unhooks.

@@ -12,6 +12,8 @@ mod frames;
 mod globals;
 mod group;
 mod guard;
+#[cfg(direct_throw)]
+mod handlers;
 mod host;
 mod imports;
 mod instance;
@@ -26,6 +28,8 @@ mod scan;
 mod shadow;
 mod signal;
 mod stack;
+#[cfg(direct_throw)]
+mod throw;
 mod trap;
 mod tunables;
 mod unit;
@@ -49,6 +53,15 @@ pub use stack::{WasmThread, init_traps};
 pub use trap::{Outcome, classify};
 pub use unit::Sweep;
 pub use unwind::InFlight;
+
+/// How many exceptions were left to the C runtime's unwinder: those that nobody caught in WebAssembly, and others whose way was not
+/// known. `None` where it has all of them.
+pub fn left_to_unwinder() -> Option<usize> {
+    #[cfg(direct_throw)]
+    return Some(throw::left_to_unwinder());
+    #[cfg(not(direct_throw))]
+    None
+}
 
 /// Checks now what is checked before the first module with handlers of exceptions is instantiated.
 pub fn examine_handlers() {

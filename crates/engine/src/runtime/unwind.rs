@@ -51,7 +51,7 @@ impl InFlight {
     /// # Safety
     /// On the WebAssembly stack of a call into the exception's group, with no destructor in the
     /// frames up to WebAssembly's.
-    #[cfg(unix)]
+    #[cfg(all(unix, not(direct_throw)))]
     unsafe fn throw(self) -> ! {
         // SAFETY: the group, which owns the store, is alive while one of its functions runs.
         let store = unsafe { self.store.as_ref() };
@@ -212,7 +212,44 @@ mod landing {
         CALL_SITE.get()
     }
 
+    /// Leaves by [`throw_of`](super::super::throw::throw_of).
+    #[cfg(direct_throw)]
+    #[unsafe(naked)]
+    unsafe extern "C-unwind" fn throw_pending() -> ! {
+        naked_asm!(
+            // The stack aligned for a call.
+            "sub rsp, 8",
+            "call {take}",
+            "add rsp, 8",
+            "mov rdi, rax",
+            "mov rsi, rdx",
+            "jmp {throw}",
+            take = sym take,
+            throw = sym super::super::throw::throw_of,
+        )
+    }
+
+    /// An exception in two registers.
+    #[cfg(direct_throw)]
+    #[repr(C)]
+    struct Pending {
+        store: *const wasmer_vm::StoreObjects,
+        exnref: usize,
+    }
+
+    #[cfg(direct_throw)]
+    extern "C" fn take() -> Pending {
+        let Some(exception) = EXCEPTION.take() else {
+            std::process::abort()
+        };
+        Pending {
+            store: exception.store.as_ptr(),
+            exnref: exception.exnref as usize,
+        }
+    }
+
     /// Leaves by unwinding, or by a trap where nobody catches.
+    #[cfg(not(direct_throw))]
     unsafe extern "C-unwind" fn throw_pending() -> ! {
         let Some(exception) = EXCEPTION.take() else {
             std::process::abort()

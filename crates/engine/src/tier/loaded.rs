@@ -32,8 +32,17 @@ pub fn pieces_of_code() -> (usize, usize) {
     (LIVING.load(Ordering::Relaxed), MADE.load(Ordering::Relaxed))
 }
 
+/// How often code was unmapped. Whoever remembers something of an address forgets it when the number changes.
+pub fn unmapped() -> usize {
+    UNMAPPED.load(Ordering::Acquire)
+}
+
+static UNMAPPED: AtomicUsize = AtomicUsize::new(0);
+
 impl Drop for Loaded {
     fn drop(&mut self) {
+        // Before other code can be at the addresses.
+        UNMAPPED.fetch_add(1, Ordering::AcqRel);
         LIVING.fetch_sub(1, Ordering::Relaxed);
         drop(self.registration.take());
         exit::before(|| {

@@ -117,6 +117,12 @@ pub fn is_adapter(address: usize) -> bool {
             .is_ok_and(|frames| frames.lookup_frame_info(address).is_some())
 }
 
+/// Whether an address is in a function that was compiled.
+pub fn is_function(address: usize) -> bool {
+    let frames = FRAME_INFO.read();
+    frames.is_ok_and(|frames| frames.lookup_frame_info(address).is_some())
+}
+
 /// What the module declares whose code is at an address. Of an address that is in no code, it may be any's.
 pub fn declaration_near(address: usize) -> Option<Arc<Declaration>> {
     let located = LOCATED.read();
