@@ -9,7 +9,7 @@ const within = (name, ...parts) => path.join(path.dirname(require.resolve(`${nam
 /** Assembles `name`.wat of this folder into `directory`; resolves to the path of the binary. */
 async function assemble(name, directory) {
   const wabt = await require('wabt')()
-  const parsed = wabt.parseWat(`${name}.wat`, readFileSync(path.join(__dirname, `${name}.wat`), 'utf8'))
+  const parsed = wabt.parseWat(`${name}.wat`, readFileSync(path.join(__dirname, `${name}.wat`), 'utf8'), { exceptions: true })
   const file = path.join(directory, `${name}.wasm`)
   writeFileSync(file, parsed.toBinary({}).buffer)
   parsed.destroy()

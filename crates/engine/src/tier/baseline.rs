@@ -43,9 +43,6 @@ struct Shared {
 /// function after the other.
 const LARGE: u64 = 4 << 20;
 
-/// Cranelift takes so many times as long as Singlepass for the same bytes.
-const CRANELIFT: u64 = 8;
-
 /// Compilers make trampolines for each imported function whenever they compile something, some 3 µs each.
 const MANY_IMPORTS: usize = 1000;
 
@@ -195,7 +192,8 @@ impl Baseline {
         }
         let checked = std::mem::take(&mut state.checked);
         // What is still to be compiled then waits for its calls.
-        let weight = ingested.code.len() as u64 + state.cranelift_bytes * (CRANELIFT - 1);
+        let heavy = state.cranelift_bytes * (piece::CRANELIFT as u64 - 1);
+        let weight = ingested.code.len() as u64 + heavy;
         state.enough = shared.is_lazy(&ingested.skeleton, weight);
         shared.compile(state, checked);
         // The calling thread makes the declaration while the workers compile.

@@ -22,7 +22,8 @@ use crate::error::CompileError;
 use crate::module::{BodyTier, Declaration, Skeleton};
 use crate::panics;
 
-/// Bytes of bodies that are compiled together with what is called: about as many as take as long as a compile of nothing.
+/// Bytes of bodies (for Singlepass) that are compiled together with what is called: about as many as take as long as a compile of
+/// nothing.
 const GROUP: usize = 4 << 10;
 /// Bytes of bodies that are compiled ahead at once: a call of one of them waits for all.
 const AHEAD: usize = 16 << 10;
@@ -280,10 +281,11 @@ impl Lazy {
                 for callee in calls {
                     let Body { tier: its, range } = &self.bodies[*callee as usize];
                     let function = &mut state.functions[*callee as usize];
-                    if *its == tier && range.len() <= room && matches!(function, Function::Absent) {
+                    let weight = piece::weight(tier, range.len());
+                    if *its == tier && weight <= room && matches!(function, Function::Absent) {
                         *function = Function::Compiling;
                         claim.functions.push(*callee);
-                        room -= range.len();
+                        room -= weight;
                     }
                 }
             }
@@ -326,14 +328,15 @@ impl State {
     /// Takes what is to be compiled ahead.
     fn choose(&mut self, bodies: &[Body]) -> Vec<u32> {
         let mut chosen = Vec::new();
-        let mut bytes = 0;
-        while bytes < AHEAD
+        let mut taken = 0;
+        while taken < AHEAD
             && let Some(local) = self.likely.pop()
         {
             let function = &mut self.functions[local as usize];
             if matches!(function, Function::Absent) {
                 *function = Function::Compiling;
-                bytes += bodies[local as usize].range.len();
+                let Body { tier, range } = &bodies[local as usize];
+                taken += piece::weight(*tier, range.len());
                 chosen.push(local);
             }
         }

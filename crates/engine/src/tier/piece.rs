@@ -12,6 +12,17 @@ use crate::error::CompileError;
 use crate::module::{BodyTier, LoweredBody, Skeleton, Types, adapter_body, lower_body};
 use crate::panics;
 
+/// Cranelift takes so many times as long as Singlepass for the same bytes.
+pub(super) const CRANELIFT: usize = 8;
+
+/// How many bytes for Singlepass take as long as so many of a function's.
+pub(super) fn weight(tier: BodyTier, bytes: usize) -> usize {
+    match tier {
+        BodyTier::Singlepass => bytes,
+        BodyTier::Cranelift => bytes.saturating_mul(CRANELIFT),
+    }
+}
+
 /// Functions of one compiler.
 pub(super) struct Piece<'module> {
     skeleton: &'module Skeleton,
