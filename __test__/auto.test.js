@@ -633,6 +633,45 @@ test('tables and globals that the program makes before a module of ours is there
   t.deepEqual((await auto(PROGRAMS_OWN, { cache, args: [at] })).told, [7, 3, 7, 'optimized'])
 })
 
+const TAGS = `
+  const tag = new WebAssembly.Tag({ parameters: ['i32', 'externref'] })
+  const other = new WebAssembly.Tag({ parameters: ['i32', 'anyfunc'] })
+  let thrown
+  const f = () => { throw thrown }
+  const small = new WebAssembly.Instance(new WebAssembly.Module(${read('SMALL')}), { e: { f, tag } }).exports
+  const module = new WebAssembly.Module(${read('FILE')})
+  const large = new WebAssembly.Instance(module, { e: { f, tag } }).exports
+  const results = []
+  const object = {}
+  for (const exports of [small, large]) {
+    thrown = new WebAssembly.Exception(tag, [7, object])
+    const [number, value] = exports.catch()
+    results.push(number, value === object)
+    try { exports.throw(9) } catch (error) { results.push(error.is(tag), error.getArg(tag, 0)) }
+    thrown = new WebAssembly.Exception(other, [7, null])
+    try { exports.catch() } catch (error) { results.push(error === thrown) }
+  }
+  tell([...results, WebAssembly.Module.tier?.(module)])`
+
+test('tags that the program makes before a module of ours is there are the same to both engines', async (t) => {
+  const at = folder(t)
+  const files = Object.fromEntries(['small', 'large'].map((name) => [name, path.join(at, `${name}.wasm`)]))
+  const bytes = await assemble(`(module (import "e" "f" (func $f)) (import "e" "tag" (tag $t (param i32 externref)))
+    (func (export "throw") (param i32) (throw $t (local.get 0) (ref.null extern)))
+    (func (export "catch") (result i32 externref)
+      (try (result i32 externref) (do (call $f) (i32.const 0) (ref.null extern)) (catch $t))))`)
+  fs.writeFileSync(files.small, bytes)
+  fs.writeFileSync(files.large, padded(bytes, SIZE))
+  const code = TAGS.replace('SMALL', files.small).replace('FILE', files.large)
+  const cache = folder(t)
+  await warm(cache, files.large)
+  const expected = [7, true, true, 9, true, 7, true, true, 9, true]
+  t.deepEqual((await auto(code, { cache: folder(t), flags: [] })).told.slice(0, -1), expected)
+  const { told, stderr } = await auto(code, { cache })
+  t.deepEqual(told, [...expected, 'optimized'])
+  t.is(stderr, '')
+})
+
 // ── Other realms and threads ───────────────────────────────────────────────────────────────────────────────────────────
 
 const REALMS = `

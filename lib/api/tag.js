@@ -5,6 +5,7 @@
 // A tag has an id in every group that meets it. That is enough, because an exception goes from group to group as a
 // WebAssembly.Exception, which carries the Tag (see ./exception.js).
 
+const { state: front } = require('../front/state.js')
 const { shared } = require('../process/copies.js')
 const { native, builtin, classes } = require('../process/native.js')
 const { LETTERS, NAMES } = require('./signature.js')
@@ -30,7 +31,15 @@ function* knownTags() {
   }
 }
 
-const isTag = (value) => states.has(value)
+/** Makes a tag of the program's, which was made before there were objects of ours, one of ours; not where the built-in carries less. */
+function claimTag(tag) {
+  const letters = front.tags.get(tag)?.map((name) => LETTERS.get(name))
+  if (letters === undefined || !letters.every((letter) => 'iIfdr'.includes(letter))) return false
+  adopt(tag, `${letters.join('')}:`, null)
+  return true
+}
+
+const isTag = (value) => states.has(value) || (isObject(value) && claimTag(value))
 
 const probe = new builtin.Exception(new builtin.Tag({ parameters: [] }), [])
 

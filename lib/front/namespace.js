@@ -218,6 +218,20 @@ function makeFresh(name, list, target, watch) {
   return made
 }
 
+/** The same for a tag. */
+function makeTag(list, target) {
+  const [descriptor, ...rest] = list
+  if (!isObject(descriptor)) return make('Tag', list, target)
+  const names = []
+  const noted = (key, value) => (/^[0-9]+$/.test(String(key)) ? (names[key] = `${value}`) : value)
+  const watched = observed(descriptor, (key, member) =>
+    key === 'parameters' && isObject(member) ? observed(member, noted) : member
+  )
+  const made = make('Tag', [watched, ...rest], target)
+  state.tags.set(made, names)
+  return made
+}
+
 /** Calls without `new` are refused in the built-in's words. */
 const classes = {
   Module: function Module(bytes, options = undefined) {
@@ -280,7 +294,7 @@ const classes = {
     try {
       if (new.target === undefined) return apply(builtin.Tag, undefined, arguments)
       if (state.isEngaged) return construct(ours().classes.Tag, arguments, new.target)
-      return make('Tag', arguments, new.target)
+      return makeTag(arguments, new.target)
     } catch (error) {
       throw leave(error, classes.Tag) // node-do-not-add-exception-line
     }

@@ -19,8 +19,10 @@ if (util[KEY] === undefined) {
     /** Where bytes are kept, and how much of it is taken: many small modules cost one buffer. */
     pool: new Uint8Array(0),
     taken: 0,
-    /** Tables, globals and tags of the program that no instance has met -> the descriptor that they were made of. */
+    /** Tables and globals of the program that no instance has met -> the descriptor that they were made of. */
     fresh: new WeakMap(),
+    /** Tags of the program, which are the same to both engines, whatever has met them -> the names of their parameters. */
+    tags: new WeakMap(),
     /** Whether the user wants the built-in engine for everything: what is to be known then is its code. */
     isBuiltin: environment.WASM_COMPILE_CACHE_ENGINE === 'builtin',
     /** Whether the program suspends stacks (JSPI), which the built-in engine alone can. */
