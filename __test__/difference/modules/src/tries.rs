@@ -241,6 +241,11 @@ impl Body<'_, '_> {
         Ok(())
     }
 
+    /// Some oftener than others, so that what is thrown is caught.
+    fn tag(&mut self) -> Result<usize> {
+        Ok(self.choose(TAGS.len())?.min(self.choose(TAGS.len())?))
+    }
+
     fn constant(&mut self, ty: ValType) -> Result<()> {
         let number = self.choose(7)? as i32 - 2;
         self.emit(&match ty {
@@ -292,7 +297,7 @@ impl Body<'_, '_> {
             return Ok(());
         }
         let depth = depth - 1;
-        match self.choose(14)? {
+        match self.choose(17)? {
             0 => {
                 let ty = self.locals[self.unstructured.choose_index(self.locals.len())?];
                 self.value(ty, depth)?;
@@ -308,8 +313,10 @@ impl Body<'_, '_> {
                 self.value(I32, depth)?;
                 self.emit(&Instruction::Drop);
             }
+            14 => self.relay(depth)?,
+            15 => self.skip(depth)?,
             4 | 5 => {
-                let tag = self.choose(TAGS.len())?;
+                let tag = self.tag()?;
                 let (params, _) = TYPES[TAGS[tag] as usize];
                 if self.choose(4)? == 0 {
                     // What follows is never reached.
@@ -376,6 +383,81 @@ impl Body<'_, '_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// In a handler: another exception comes and goes, then its own is thrown again.
+    fn relay(&mut self, depth: u32) -> Result<()> {
+        let handlers = (0..).zip(self.labels.iter().rev());
+        let mut handlers = handlers.filter(|(_, label)| label.handler);
+        let Some((outer, _)) = handlers.next() else {
+            return Ok(());
+        };
+        let tag = self.tag()?;
+        let (params, _) = TYPES[TAGS[tag] as usize];
+        self.emit(&Instruction::Try(BlockType::Empty));
+        self.labels.push(Label {
+            types: &[],
+            handler: false,
+        });
+        self.values(params, depth)?;
+        self.emit(&Instruction::Throw(tag as u32));
+        self.emit(&Instruction::CatchAll);
+        self.labels.pop();
+        self.labels.push(Label {
+            types: &[],
+            handler: true,
+        });
+        self.under_condition(0, |body| {
+            body.emit(&Instruction::Rethrow(1));
+            Ok(())
+        })?;
+        self.labels.pop();
+        self.emit(&Instruction::End);
+        self.under_condition(0, |body| {
+            body.emit(&Instruction::Rethrow(outer + 1));
+            Ok(())
+        })
+    }
+
+    /// An exception that passes one handler, to be seen by the next: which clause of it that was, a global says.
+    fn skip(&mut self, depth: u32) -> Result<()> {
+        let label = |handler| Label {
+            types: &[],
+            handler,
+        };
+        for _ in 0..3 {
+            self.emit(&Instruction::Try(BlockType::Empty));
+            self.labels.push(label(false));
+        }
+        let tag = self.tag()?;
+        let (params, _) = TYPES[TAGS[tag] as usize];
+        self.under_condition(depth, |body| {
+            body.values(params, depth)?;
+            body.emit(&Instruction::Throw(tag as u32));
+            Ok(())
+        })?;
+        self.labels.pop();
+        self.emit(&Instruction::Delegate(1));
+        self.emit(&Instruction::CatchAll);
+        self.emit(&Instruction::End);
+        self.labels.pop();
+        self.labels.pop();
+        self.labels.push(label(true));
+        for _ in 0..self.choose(3)? {
+            let tag = self.choose(TAGS.len())?;
+            self.emit(&Instruction::Catch(tag as u32));
+            self.take(TYPES[TAGS[tag] as usize].0)?;
+            self.emit(&Instruction::I32Const(tag as i32));
+            self.emit(&Instruction::GlobalSet(0));
+        }
+        if self.choose(2)? == 0 {
+            self.emit(&Instruction::CatchAll);
+            self.emit(&Instruction::I32Const(TAGS.len() as i32));
+            self.emit(&Instruction::GlobalSet(0));
+        }
+        self.labels.pop();
+        self.emit(&Instruction::End);
         Ok(())
     }
 
@@ -450,14 +532,14 @@ impl Body<'_, '_> {
         if let Some(label) = self.labels.last_mut() {
             label.handler = true;
         }
-        for _ in 0..self.choose(3)? {
-            let tag = self.choose(TAGS.len())?;
+        for _ in 0..self.choose(4)? {
+            let tag = self.tag()?;
             self.emit(&Instruction::Catch(tag as u32));
             let (params, _) = TYPES[TAGS[tag] as usize];
             self.take(params)?;
             self.sequence(results, depth)?;
         }
-        if self.choose(3)? == 0 {
+        if self.choose(2)? == 0 {
             self.emit(&Instruction::CatchAll);
             self.sequence(results, depth)?;
         }
