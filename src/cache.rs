@@ -1,6 +1,7 @@
 //! The cache as JavaScript's object and the command line see it.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use wasm_compile_cache_engine::stream;
@@ -61,6 +62,7 @@ pub fn register(exports: &Exports) {
         js::undefined(call.env)
     });
     exports.function("cacheExplain", explain);
+    exports.function("compileFor", compile_for);
     exports.function("cacheRead", read);
     exports.function("cacheImport", import);
     exports.function("cacheLocks", |call| {
@@ -105,6 +107,17 @@ fn configure(call: &Call<'_>) -> Result<Value> {
         disabled: js::flag_of(env, get("disabled")?)?,
     });
     js::undefined(env)
+}
+
+/// The level of processors that code is made for, if it is not this machine alone; what is wrong with it, the first time.
+fn compile_for(call: &Call<'_>) -> Result<Value> {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    match tier::compile_for(&call.text(0)?) {
+        Err(refused) if !TOLD.swap(true, Ordering::Relaxed) => {
+            js::string(call.env, &refused.to_string())
+        }
+        Err(_) | Ok(()) => js::undefined(call.env),
+    }
 }
 
 /// `{directory, access, maxSize, maxEntrySize}`; no directory, and sizes below 0: as it was. Whether it counts.

@@ -9,7 +9,7 @@ use super::env::EnvState;
 use super::errors::throw;
 use super::js::{
     Callback, Env, Native, Reference, Result, Value, flag_of, native_of, number_of, raw_function,
-    set, string, text_of,
+    set, text_of,
 };
 use super::thrown::Thrown;
 
@@ -57,13 +57,6 @@ impl Exports {
     pub fn raw(&self, name: &str, callback: Callback) {
         if let Ok(function) = raw_function(self.env, name, callback, ptr::null_mut()) {
             let _ = set(self.env, self.object, name, function);
-        }
-    }
-
-    /// Adds a text.
-    pub fn text(&self, name: &str, text: &str) {
-        if let Ok(value) = string(self.env, text) {
-            let _ = set(self.env, self.object, name, value);
         }
     }
 }

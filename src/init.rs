@@ -14,7 +14,6 @@ use super::js::{self, Env, Reference, Result, Value};
 use super::thrown::Thrown;
 
 pub fn register(exports: &Exports) {
-    exports.text("version", &version());
     exports.function("init", init);
     exports.function("drainEvents", drain_events);
     exports.function("onEvents", on_events);
@@ -48,14 +47,6 @@ pub fn register(exports: &Exports) {
 /// The empty Node-API call, which benchmarks measure calls against.
 unsafe extern "C" fn empty(_: Env, _: sys::napi_callback_info) -> Value {
     ptr::null_mut()
-}
-
-fn version() -> String {
-    let parts: Vec<_> = tier::fingerprint()
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    parts.join(" ")
 }
 
 fn init(call: &Call<'_>) -> Result<Value> {

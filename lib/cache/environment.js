@@ -13,6 +13,7 @@ const NO_LIMIT = -1
 
 const {
   WASM_COMPILE_CACHE,
+  WASM_COMPILE_CACHE_CPU,
   WASM_COMPILE_CACHE_ENGINE,
   WASM_COMPILE_CACHE_MAX_ENTRY_SIZE,
   WASM_COMPILE_CACHE_MAX_SIZE,
@@ -52,6 +53,11 @@ const environment = {
  */
 function configure(native) {
   const { directory, enabled, maxSize, maxEntrySize, only } = environment
+  const refused = WASM_COMPILE_CACHE_CPU ? native.compileFor(WASM_COMPILE_CACHE_CPU) : undefined
+  if (refused !== undefined) {
+    const text = `WASM_COMPILE_CACHE_CPU is not what code can be made for: ${refused}. It is made for this machine`
+    process.emitWarning(text, { code: 'ERR_WASM_CPU' })
+  }
   asStarted(() => {
     const access = cacheAccess(native.locateCache(directory))
     native.configure({ directory, access, maxSize, maxEntrySize, only, disabled: !enabled })

@@ -11,19 +11,12 @@ use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
 use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
 use wasmer_types::target::Target;
 
-use super::turn;
+use super::{cpu, turn};
 use crate::module::wasmer_features;
 
-/// What code is compiled for: this machine.
-pub(super) fn target() -> Target {
-    // Asked once: in a virtual machine each question to the CPU takes microseconds.
-    static TARGET: LazyLock<Target> = LazyLock::new(Target::default);
-    TARGET.clone()
-}
-
-fn build(config: Box<dyn CompilerConfig>) -> Engine {
+fn build(config: Box<dyn CompilerConfig>, target: Target) -> Engine {
     EngineBuilder::new(config)
-        .set_target(Some(target()))
+        .set_target(Some(target))
         .set_features(Some(wasmer_features()))
         .engine()
 }
@@ -45,10 +38,11 @@ pub fn singlepass() -> Engine {
     config
         .canonicalize_nans(false)
         .num_threads(NonZero::<usize>::MIN);
-    build(Box::new(super::singlepass::Config {
+    let config = super::singlepass::Config {
         compiler: Box::new(config),
         instead: Box::new(cranelift_baseline_config()),
-    }))
+    };
+    build(Box::new(config), cpu::native())
 }
 
 fn cranelift() -> Cranelift {
@@ -60,7 +54,7 @@ fn cranelift() -> Cranelift {
 /// Cranelift without optimizations: the baseline of what Singlepass cannot compile, and all
 /// trampolines.
 pub fn cranelift_baseline() -> Engine {
-    build(Box::new(cranelift_baseline_config()))
+    build(Box::new(cranelift_baseline_config()), cpu::native())
 }
 
 fn cranelift_baseline_config() -> Cranelift {
@@ -81,7 +75,7 @@ pub fn optimizing(threads: NonZero<usize>) -> Engine {
     if turn::is_governed() {
         config.push_middleware(Arc::new(turn::Turn));
     }
-    build(Box::new(config))
+    build(Box::new(config), cpu::chosen())
 }
 
 /// Its settings.
@@ -98,7 +92,7 @@ pub(super) fn optimizing_config(threads: NonZero<usize>) -> Cranelift {
 pub fn optimizing_in_memory() -> Engine {
     let mut config = optimizing_config(NonZero::<usize>::MIN);
     config.experimental_artifact(false);
-    build(Box::new(config))
+    build(Box::new(config), cpu::chosen())
 }
 
 /// An engine that only loads.

@@ -10,7 +10,7 @@ use wasmer_types::{
     Features, MemoryStyle, MemoryType, MetadataHeader, Pages, TableStyle, TableType, Type,
 };
 
-use super::engine;
+use super::{cpu, engine};
 use crate::module::{LOWERING_VERSION, wasm_features, wasmer_features};
 
 /// What the optimizing tier's code depends on.
@@ -56,7 +56,7 @@ impl Fingerprint {
             regalloc: env!("REGALLOC_VERSION"),
             metadata: MetadataHeader::CURRENT_VERSION,
             config: engine::optimizing_config(NonZero::<usize>::MIN),
-            target: engine::target(),
+            target: cpu::chosen(),
             features: wasmer_features(),
             accepted: wasm_features(),
             memory: tunables.memory_style(&MemoryType::new(Pages(0), None, false)),

@@ -6,6 +6,7 @@
 mod baseline;
 mod code;
 mod compile;
+mod cpu;
 mod engine;
 mod exit;
 mod fetched;
@@ -38,6 +39,7 @@ mod v8;
 
 pub use code::{Code, Tier};
 pub use compile::compile_bytes;
+pub use cpu::{NoLevel, compile_for};
 pub use engine::SINGLEPASS;
 pub use fetched::{Known, compile_known, forget, look_up};
 pub use file::compile_file;
