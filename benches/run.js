@@ -37,8 +37,9 @@ async function main() {
   const isChosen = (name) => !only || only.some((part) => name.includes(part))
   const chosen = rows.filter(({ name }) => isChosen(name))
   const choices = auto.ROWS.filter(([name]) => isChosen(`auto-${name}`))
-  if ((choices.some(auto.isLarge) || chosen.some(({ large }) => large)) && !(await prepare.large(line)))
-    {throw new Error('the packages of large/ are not installed')}
+  if ((choices.some(auto.isLarge) || chosen.some(({ large }) => large)) && !(await prepare.large(line))) {
+    throw new Error('the packages of large/ are not installed')
+  }
   const directory = mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-bench-'))
   const results = []
   const choice = []
