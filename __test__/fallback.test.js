@@ -424,6 +424,31 @@ test("a module that shares state with the built-in engine's instances goes there
   t.throws(() => new W.Instance(alone, { m: main }), { instanceOf: W.LinkError, message: /built-in engine/ })
 })
 
+test('what a program tries beside an instance of ours, whose table it is to have, is refused when it is compiled', async (t) => {
+  const trial = await assemble(`(import "m" "t" (table 1 funcref)) ${REFUSED}`)
+  const program = `
+    const W = require(${JSON.stringify(path.join(__dirname, '..'))})
+    const options = { fallback: 'builtin' }
+    const [main, trial, other] = process.argv.slice(1).map((hex) => Buffer.from(hex, 'hex'))
+    const told = []
+    const tell = (bytes) => {
+      try {
+        told.push(W.Module.tier(new W.Module(bytes, options)))
+      } catch ({ name, code }) {
+        told.push(name + ' ' + code)
+      }
+    }
+    tell(trial)
+    const { exports } = new W.Instance(new W.Module(main, options))
+    tell(trial)
+    tell(other)
+    console.log(told.join(), exports.t.length)`
+  const main = await assemble('(table (export "t") 3 funcref)')
+  const bytes = [main, trial, await assemble(REFUSED)].map((one) => Buffer.from(one).toString('hex'))
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', program, ...bytes], { env: environment({}) })
+  t.is(stdout.trim(), 'builtin,CompileError ERR_WASM_UNSUPPORTED,builtin 3')
+})
+
 test('names of imports that objects have from their prototype, where a module shares state', async (t) => {
   const main = await instance(`${REFUSED} (global (export "g") (mut i32) (i32.const 5))`)
   const side = await assemble(`

@@ -11,7 +11,7 @@ const { describeFunction } = require('./function.js')
 const { Memory, isAttached } = require('./memory.js')
 const { keptOf, state: front } = require('../front/state.js')
 const { builtin, classes } = require('../process/native.js')
-const { Table, isTable, releaseTable, tableGroup } = require('./table.js')
+const { Table, isBuiltinTable, isTable, releaseTable, tableGroup } = require('./table.js')
 const { Tag } = require('./tag.js')
 const { isObject, observed } = require('./dictionary.js')
 
@@ -165,6 +165,7 @@ function adoptExports(instance) {
     if (!isObject(value)) continue
     const ours = PROTOTYPES.get(Object.getPrototypeOf(value))
     if (ours !== undefined) Object.setPrototypeOf(value, ours)
+    if (isBuiltinTable(value)) front.hasOtherTables = true
   }
   return instance
 }

@@ -100,6 +100,7 @@ function Table(descriptor, value = undefined) {
 const rest = (list) => Array.prototype.slice.call(list, 1)
 
 function adopt(table, { element, maximum, address }) {
+  front.hasOtherTables = true
   const letter = ELEMENTS.get(element)
   if (letter !== undefined && address !== 'i64') {
     const limit = maximum === undefined ? undefined : Math.trunc(maximum)
@@ -277,6 +278,7 @@ function bindTable(table, group) {
   })
   const id = native.tableCreate(group.handle, element, size, state.maximum ?? -1)
   Object.assign(state, { held: undefined, group, id })
+  front.hasTables = true
   group.tables.set(id, table)
   raws.forEach((raw, index) => {
     // One externref for a value that fills the table.
@@ -294,6 +296,7 @@ function tableAt(group, id) {
     table = construct(builtin.Table, [{ element: 'anyfunc', initial: 0, maximum: 0 }], realm.isAuto ? builtin.Table : Table)
     states.set(table, { element, maximum, held: undefined, group, id, load: undefined, store: undefined })
     group.tables.set(id, table)
+    front.hasTables = true
   }
   return table
 }

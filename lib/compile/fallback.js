@@ -4,6 +4,7 @@
 
 const choice = require('./choice.js')
 const events = require('../events/events.js')
+const { state: front } = require('../front/state.js')
 const { native, builtin, classes } = require('../process/native.js')
 
 function unsupported(feature, reason) {
@@ -106,13 +107,27 @@ function tell({ feature = 'unknown', offset }, bytes, source) {
   events.emit({ name: 'fallback', dur: 0, source, bytes: bytes.byteLength, feature, offset })
 }
 
+/** Less than what is cached. */
+const SMALL = 128 * 1024 // bytes
+
+/**
+ * Whether the module is one by which a program tries what it may use beside an instance of ours, whose table it is to have,
+ * because there is no other (pyodide's trampoline, which tests types of garbage collection). No instance of the built-in engine
+ * could import that. The program expects to be told when it compiles.
+ */
+const joins = (module, bytes) =>
+  front.hasTables &&
+  !front.hasOtherTables &&
+  bytes.byteLength < SMALL &&
+  builtin.Module.imports(module).some(({ kind }) => kind === 'table')
+
 /** The built-in engine took it. */
 function taken(module, error, bytes, options) {
   if (error.code === NOT_CACHED) {
     choice.missed(new Uint8Array(bytes), options)
     return choice.keep(module, new Uint8Array(bytes))
   }
-  if (!mayFallBack(options)) throw error
+  if (!mayFallBack(options) || joins(module, bytes)) throw error
   tell(error, bytes, options.native.source)
   return { module }
 }

@@ -265,6 +265,7 @@ const classes = {
     try {
       if (new.target === undefined) return apply(builtin.Table, undefined, arguments)
       if (state.isEngaged) return construct(ours().classes.Table, arguments, new.target)
+      state.hasOtherTables = true
       return makeFresh('Table', arguments, new.target, (given, seen) =>
         observed(given, (key, member) => {
           if (key === 'element') member = `${member}`

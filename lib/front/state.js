@@ -21,6 +21,10 @@ if (util[KEY] === undefined) {
     taken: 0,
     /** Tables and globals of the program that no instance has met -> the descriptor that they were made of. */
     fresh: new WeakMap(),
+    /** Whether JavaScript has a table that instances of ours share: no instance of the built-in's can import it. */
+    hasTables: false,
+    /** Whether there are, or were, tables of the program's or of the built-in's instances, which those could import. */
+    hasOtherTables: false,
     /** Tags of the program, which are the same to both engines, whatever has met them -> the names of their parameters. */
     tags: new WeakMap(),
     /** Whether the user wants the built-in engine for everything: what is to be known then is its code. */
