@@ -168,15 +168,9 @@ pub fn lower_body(
     body: &[u8],
     offset: u64,
 ) -> Result<LoweredBody, BinaryReaderError> {
-    let lowering = Lowering {
-        skeleton,
-        types,
-        donor: true,
-        adapts: tier == BodyTier::Singlepass,
-        temporaries: Temporaries::new(skeleton.parameter_count(local)),
-        callees: Vec::new(),
-        adapters: Vec::new(),
-    };
+    let mut lowering = Lowering::new(skeleton, types, local);
+    lowering.donor = true;
+    lowering.adapts = tier == BodyTier::Singlepass;
     let legacy = tier == BodyTier::Cranelift && may_try(body);
     lowering.lower(legacy, body, offset)
 }
@@ -192,16 +186,7 @@ pub(super) fn lower_handlers(
     body: &[u8],
     offset: u64,
 ) -> Result<LoweredBody, BinaryReaderError> {
-    let lowering = Lowering {
-        skeleton,
-        types,
-        donor: false,
-        adapts: false,
-        temporaries: Temporaries::new(skeleton.parameter_count(local)),
-        callees: Vec::new(),
-        adapters: Vec::new(),
-    };
-    lowering.lower(true, body, offset)
+    Lowering::new(skeleton, types, local).lower(true, body, offset)
 }
 
 /// The body of the adapter to a type, for calls through a table: see [`Skeleton::adapter`].
@@ -316,7 +301,20 @@ struct Lowering<'a> {
     adapters: Vec<u32>,
 }
 
-impl Lowering<'_> {
+impl<'a> Lowering<'a> {
+    /// Of a local function, for no donor.
+    fn new(skeleton: &'a Skeleton, types: &'a mut Types, local: u32) -> Self {
+        Self {
+            skeleton,
+            types,
+            donor: false,
+            adapts: false,
+            temporaries: Temporaries::new(skeleton.parameter_count(local)),
+            callees: Vec::new(),
+            adapters: Vec::new(),
+        }
+    }
+
     /// `legacy`: there may be exceptions in their older form.
     fn lower(
         mut self,

@@ -7,6 +7,7 @@
 mod declaration;
 mod element;
 mod features;
+mod import;
 mod ingested;
 mod legacy;
 mod lower;

@@ -13,11 +13,11 @@ use std::ops::Range;
 
 use wasm_encoder::{CodeSection, Encode, Module as Encoder, RawSection, SectionId};
 use wasmer_compiler::wasmparser::{
-    BinaryReader, BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit,
-    TypeRef, ValType,
+    BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit, TypeRef, ValType,
 };
 use wasmer_types::{FunctionType, TableType, Type, WasmResult};
 
+use super::import::Import;
 use super::signature::{as_integers, encoded, function_type};
 use super::types::{Declared, Types};
 
@@ -44,16 +44,6 @@ pub struct Skeleton {
     /// The types of the tags, imports first.
     tags: Vec<u32>,
     imported_tags: usize,
-}
-
-/// What is imported, without names.
-enum Import {
-    /// Of this type.
-    Function(u32),
-    /// Likewise.
-    Tag(u32),
-    /// Its kind and what describes it, encoded.
-    Other(Box<[u8]>),
 }
 
 /// There are adapters to so many types at most, and to those of modules with so many tables: each instance has a record for each
@@ -174,22 +164,6 @@ impl SkeletonBuilder {
     /// The finished declaration; the builder is empty afterwards.
     pub fn finish(&mut self) -> Skeleton {
         self.skeleton.take().unwrap_or_default()
-    }
-}
-
-impl Import {
-    /// `entry` is the whole import.
-    fn new(ty: &TypeRef, entry: &[u8]) -> Result<Self, BinaryReaderError> {
-        Ok(match *ty {
-            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => Self::Function(ty),
-            TypeRef::Tag(ty) => Self::Tag(ty.func_type_idx),
-            _ => {
-                let mut reader = BinaryReader::new(entry, 0);
-                reader.read_string()?;
-                reader.read_string()?;
-                Self::Other(entry[reader.original_position() as usize..].into())
-            }
-        })
     }
 }
 
