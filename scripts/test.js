@@ -25,6 +25,7 @@ const EVERY_NODE = [
   'absence',
   'assumptions',
   'auto',
+  'auto-linking',
   'beside',
   'contexts',
   'descriptors',
