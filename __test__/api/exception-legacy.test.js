@@ -4,9 +4,8 @@
 
 const test = require('ava')
 const { W, builtin, ours } = require('../support/engine.js')
+const { caught, throwing, times } = require('../support/exception-modules.js')
 const { compileInTiers, tiers } = require('../support/tiers.js')
-
-const times = (count, text) => Array.from({ length: count }, (_, k) => text(k)).join(' ')
 
 const texts = {
   handlers: `(import "e" "f" (func $f)) (import "e" "t" (tag $t (param i32 externref)))
@@ -81,19 +80,6 @@ let modules
 test.before(async () => {
   modules = await compileInTiers(texts)
 })
-
-function caught(fn) {
-  try {
-    fn()
-  } catch (error) {
-    return { error }
-  }
-  return undefined
-}
-
-const throwing = (value) => () => {
-  throw value
-}
 
 for (const tier of tiers) {
   const start = (name, imports = {}) => new W.Instance(modules[tier][name], { e: imports }).exports

@@ -6,7 +6,7 @@ const v8 = require('node:v8')
 const vm = require('node:vm')
 const ava = require('ava')
 const { W, builtin, ours } = require('../support/engine.js')
-const { LIVE, texts, times } = require('../support/exception-modules.js')
+const { LIVE, caught, texts, throwing, times } = require('../support/exception-modules.js')
 const stress = require('../support/stress.js')
 const { compileInTiers, tiers } = require('../support/tiers.js')
 
@@ -31,19 +31,6 @@ ava.before(async () => {
   if (!hasExnref) return
   modules = await compileInTiers(texts)
 })
-
-function caught(fn) {
-  try {
-    fn()
-  } catch (error) {
-    return { error }
-  }
-  return undefined
-}
-
-const throwing = (value) => () => {
-  throw value
-}
 
 for (const tier of tiers) {
   const start = (name, imports = {}) => new W.Instance(modules[tier][name], { e: imports }).exports

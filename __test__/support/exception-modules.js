@@ -1,5 +1,5 @@
 'use strict'
-// The modules of ../api/exception.test.js, by name.
+// The modules of ../api/exception.test.js, by name, and what calls of them come to.
 
 const HANDLERS = `
   (func (export "catch") (result i32) (block $l (try_table (catch $t $l) (call $f)) (return (i32.const 0))) (i32.const 1))
@@ -147,4 +147,18 @@ const texts = {
     (func (export "isNull") (result i32) (ref.is_null (global.get $none)))`,
 }
 
-module.exports = { LIVE, texts, times }
+/** What a function throws, as `{ error }`; undefined if it returns. */
+function caught(fn) {
+  try {
+    fn()
+  } catch (error) {
+    return { error }
+  }
+  return undefined
+}
+
+const throwing = (value) => () => {
+  throw value
+}
+
+module.exports = { LIVE, caught, texts, throwing, times }

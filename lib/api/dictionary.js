@@ -57,4 +57,7 @@ function lengthOf(source) {
   return types.isArrayBuffer(source) ? apply(bufferLength, source, []) : undefined
 }
 
-module.exports = { bytesOf, isObject, lengthOf, observed }
+/** Whether a property is a place in a list. */
+const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
+
+module.exports = { bytesOf, isIndex, isObject, lengthOf, observed }

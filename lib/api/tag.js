@@ -10,7 +10,7 @@ const { shared } = require('../process/copies.js')
 const { native, builtin, classes } = require('../process/native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const { leaving } = require('./stack.js')
-const { isObject, observed } = require('./dictionary.js')
+const { isIndex, isObject, observed } = require('./dictionary.js')
 const { accepts, defineInterface, inheriting, requireNew } = require('./webidl.js')
 
 const { is } = builtin.Exception.prototype
@@ -60,8 +60,6 @@ function adopt(tag, signature, home) {
 
 // The built-in accepts its own functions only, and no v128: those travel in the exception as externref.
 const carriedAs = (letter) => ('cvx'.includes(letter) ? 'externref' : NAMES.get(letter))
-
-const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
 
 function Tag(descriptor) {
   try {

@@ -74,4 +74,4 @@ function keep(module, bytes, options = undefined) {
   return { module }
 }
 
-module.exports = { keep, missed, optionsForOurs, revived }
+module.exports = { SMALL, keep, missed, optionsForOurs, revived }

@@ -107,9 +107,6 @@ function tell({ feature = 'unknown', offset }, bytes, source) {
   events.emit({ name: 'fallback', dur: 0, source, bytes: bytes.byteLength, feature, offset })
 }
 
-/** Less than what is cached. */
-const SMALL = 128 * 1024 // bytes
-
 /**
  * Whether the module is one by which a program tries what it may use beside an instance of ours, whose table it is to have,
  * because there is no other (pyodide's trampoline, which tests types of garbage collection). No instance of the built-in engine
@@ -118,7 +115,7 @@ const SMALL = 128 * 1024 // bytes
 const joins = (module, bytes) =>
   front.hasTables &&
   !front.hasOtherTables &&
-  bytes.byteLength < SMALL &&
+  bytes.byteLength < choice.SMALL &&
   builtin.Module.imports(module).some(({ kind }) => kind === 'table')
 
 /** The built-in engine took it. */

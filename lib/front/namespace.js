@@ -10,7 +10,7 @@
 
 const { types } = require('node:util')
 
-const { bytesOf, isObject, lengthOf, observed } = require('../api/dictionary.js')
+const { bytesOf, isIndex, isObject, lengthOf, observed } = require('../api/dictionary.js')
 const { leaving } = require('./leaving.js')
 const ours = require('./ours.js')
 const realm = require('../process/realm.js')
@@ -223,7 +223,7 @@ function makeTag(list, target) {
   const [descriptor, ...rest] = list
   if (!isObject(descriptor)) return make('Tag', list, target)
   const names = []
-  const noted = (key, value) => (/^[0-9]+$/.test(String(key)) ? (names[key] = `${value}`) : value)
+  const noted = (key, value) => (isIndex(key) ? (names[key] = `${value}`) : value)
   const watched = observed(descriptor, (key, member) =>
     key === 'parameters' && isObject(member) ? observed(member, noted) : member
   )

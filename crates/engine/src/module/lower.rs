@@ -236,22 +236,23 @@ fn reader(body: &[u8], offset: u64) -> BinaryReader<'_> {
     reader
 }
 
-/// The handlers of exceptions that a valid body has.
+/// Whether a valid body has a handler of exceptions.
 ///
 /// # Errors
 /// The body is not valid.
-pub fn handlers(body: &[u8]) -> Result<Handlers, BinaryReaderError> {
+pub fn has_handler(body: &[u8]) -> Result<bool, BinaryReaderError> {
     let mut reader = reader(body, 0);
     for _ in 0..reader.read_var_u32()? {
         reader.read_var_u32()?;
         reader.read::<ValType>()?;
     }
     let mut operators = OperatorsReader::new(reader);
-    let mut handlers = Handlers::default();
     while !operators.eof() {
-        handlers = handlers.and(Handlers::of(&operators.read()?));
+        if Handlers::of(&operators.read()?).any() {
+            return Ok(true);
+        }
     }
-    Ok(handlers)
+    Ok(false)
 }
 
 enum Replacement {

@@ -25,7 +25,7 @@ pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
 pub use ingested::{ELEMENT_SECTION, Ingested};
 pub use lower::{
-    BodyTier, CheckedBody, Handlers, LoweredBody, adapter_body, check_body, handlers, lower_body,
+    BodyTier, CheckedBody, Handlers, LoweredBody, adapter_body, check_body, has_handler, lower_body,
 };
 pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};

@@ -50,8 +50,8 @@ pub enum NoLevel {
 
 /// This machine. Asked once: in a virtual machine each question to the processor takes microseconds.
 pub(super) fn native() -> Target {
-    static NATIVE: LazyLock<Target> = LazyLock::new(Target::default);
-    NATIVE.clone()
+    static MACHINE: LazyLock<Target> = LazyLock::new(Target::default);
+    MACHINE.clone()
 }
 
 static CHOSEN: OnceLock<Target> = OnceLock::new();

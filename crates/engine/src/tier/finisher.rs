@@ -13,7 +13,7 @@ use wasmer_compiler::ArtifactCreate;
 use super::optimizing::{self, WAITS, build, write};
 use super::options::{BaselineMode, CacheMode, CompileOptions};
 use super::{exit, loading, scheduler, storage};
-use crate::module::{Declaration, Ingested, Whole, handlers};
+use crate::module::{Declaration, Ingested, Whole, has_handler};
 use crate::panics;
 use crate::stream::{Chunk, Ingest};
 use crate::trace::EventQueue;
@@ -172,8 +172,7 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
     let mut chunks = |chunk: Chunk| {
         catches = catches
             || chunk.functions.iter().any(|function| {
-                let body = &chunk.bytes[function.range.clone()];
-                handlers(body).unwrap_or_default().any()
+                has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
             });
     };
     Ingest::whole(spooled.wasm, &mut chunks)

@@ -112,9 +112,7 @@ pub fn is_adapter(address: usize) -> bool {
     let located = LOCATED.read();
     let found = located.range(..=address).next_back();
     found.is_some_and(|(_, located)| matches!(located.positions, Positions::Adapters))
-        && FRAME_INFO
-            .read()
-            .is_ok_and(|frames| frames.lookup_frame_info(address).is_some())
+        && is_function(address)
 }
 
 /// Whether an address is in a function that was compiled.
