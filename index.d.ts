@@ -441,6 +441,32 @@ declare namespace wasm {
     maxEntrySize?: number
     /** `'read-only'`: what is there is used, nothing is changed. Default: `'read-write'`. */
     mode?: 'read-write' | 'read-only'
+    /**
+     * A cache that machines share, behind this one: its address, or more of it. Default: the variables
+     * `WASM_COMPILE_CACHE_REMOTE`, …; see docs/remote.md.
+     */
+    remote?: string | RemoteConfiguration
+  }
+
+  /** A cache that machines share. Code is made for a level of processors then, unless `WASM_COMPILE_CACHE_CPU` says another one. */
+  interface RemoteConfiguration {
+    /**
+     * `file:///folder`, `https://host/path` (GET and PUT, as WebDAV has them), and, with the package `opendal`,
+     * `s3://bucket/prefix?region=…`, `gcs://bucket/prefix`, `azblob://container/prefix`, `redis://host:port`,
+     * `memcached://host:port`, `ghac://`. The parameters are OpenDAL's options.
+     */
+    url: string
+    /**
+     * Ed25519 public keys, as paths or texts of PEM files: what none of them has signed is not used. Default: the public half of
+     * `sign`.
+     */
+    keys?: string | readonly string[]
+    /** The Ed25519 private key, as the path or text of a PEM file, that signs what is sent. Default: nothing is sent. */
+    sign?: string
+    /** Whatever is there is run, whoever has put it there, and what is sent is not signed. Default: `false`. */
+    trust?: boolean
+    /** `'read-only'`: nothing is sent, though there is a key. Default: `'read-write'`. */
+    mode?: 'read-write' | 'read-only'
   }
 
   /** What {@link Cache.enable} found. */
@@ -473,6 +499,20 @@ declare namespace wasm {
     readonly quarantined: number
     /** Bytes of the artifacts stored. */
     readonly bytesWritten: number
+    /** What became of asking the cache that machines share. */
+    readonly remote: {
+      readonly hits: number
+      readonly misses: number
+      /** It could not be reached, or had what was refused. */
+      readonly failures: number
+      /** Artifacts sent to it. */
+      readonly writes: number
+      /** Bytes that came from it, and went to it. */
+      readonly bytesRead: number
+      readonly bytesWritten: number
+      /** In milliseconds, from the question to what came of it, added up. */
+      readonly time: number
+    }
   }
 
   interface CacheStats {

@@ -60,6 +60,18 @@ const BUNDLES = [
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },
+  {
+    name: 'remote.js',
+    has: ['object', 'remote', 'settings', 'start', 'storage'].map((file) => `remote/${file}.js`),
+    isClosed: true,
+    start: 'module.exports = { load: fromLib }',
+  },
+  {
+    name: 'remote-service.js',
+    has: ['away', 'claims', 'service'].map((file) => `remote/${file}.js`),
+    isClosed: true,
+    start: "fromLib('remote/service.js')",
+  },
   { name: 'code.js', has: ['code/calls.js', 'code/revive.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   {
     name: 'judging.js',

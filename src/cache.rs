@@ -90,7 +90,7 @@ pub fn register(exports: &Exports) {
     });
 }
 
-fn store() -> Option<Store> {
+pub fn store() -> Option<Store> {
     tier::opened().ok().flatten()
 }
 
@@ -229,6 +229,20 @@ fn counts(env: Env, counts: &Counts) -> Result<Value> {
     for (name, count) in rest {
         js::set(env, object, name, js::number(env, count as f64)?)?;
     }
+    let remote = js::object(env)?;
+    let of_remote = [
+        ("hits", counts.remote_hits as f64),
+        ("misses", counts.remote_misses as f64),
+        ("failures", counts.remote_failures as f64),
+        ("writes", counts.remote_writes as f64),
+        ("bytesRead", counts.remote_bytes_read as f64),
+        ("bytesWritten", counts.remote_bytes_written as f64),
+        ("time", counts.remote_time as f64 / 1e3),
+    ];
+    for (name, count) in of_remote {
+        js::set(env, remote, name, js::number(env, count)?)?;
+    }
+    js::set(env, object, "remote", remote)?;
     Ok(object)
 }
 
@@ -366,9 +380,18 @@ fn read(call: &Call<'_>) -> Result<Value> {
     let mut file = std::io::Read::take(&entry.file, entry.image_len);
     std::io::Read::read_to_end(&mut file, &mut image)
         .map_err(|error| Thrown::Type(format!("{}: {error}", entry.path.display())))?;
+    let object = described(env, &module.to_string(), &label)?;
+    let set = |name: &str, value: Value| js::set(env, object, name, value);
+    set("image", js::array_buffer(env, &image)?)?;
+    set("meta", js::array_buffer(env, &entry.meta)?)?;
+    Ok(object)
+}
+
+/// What is known of an artifact.
+pub fn described(env: Env, module: &str, label: &Label) -> Result<Value> {
     let object = js::object(env)?;
     let set = |name: &str, value: Value| js::set(env, object, name, value);
-    set("hash", js::string(env, &module.to_string())?)?;
+    set("hash", js::string(env, module)?)?;
     set("source", js::string(env, &label.source)?)?;
     set("partition", js::string(env, &label.partition)?)?;
     set("engine", fingerprint(env, &label.fingerprint)?)?;
@@ -376,18 +399,13 @@ fn read(call: &Call<'_>) -> Result<Value> {
     set("created", js::number(env, label.created as f64 * 1e3)?)?;
     let head = label.head.map_or_else(String::new, hex::encode);
     set("head", js::string(env, &head)?)?;
-    set("image", js::array_buffer(env, &image)?)?;
-    set("meta", js::array_buffer(env, &entry.meta)?)?;
     Ok(object)
 }
 
-/// `(what [`read`] returned, image, meta)`: `{path}`, or `{differs}` if another engine made it. Whoever calls has made sure
-/// where it comes from.
-fn import(call: &Call<'_>) -> Result<Value> {
-    let env = call.env;
-    let get = |name: &str| js::get(env, call.argument(0), name);
+/// What [`described`] makes, read again.
+pub fn label_of(env: Env, object: Value) -> Result<Label> {
+    let get = |name: &str| js::get(env, object, name);
     let text = |name: &str| js::text_of(env, get(name)?);
-    let hash = hash_of(&text("hash")?)?;
     let head = text("head")?;
     let engine = get("engine")?;
     let names = tier::fingerprint();
@@ -401,7 +419,7 @@ fn import(call: &Call<'_>) -> Result<Value> {
         };
         Ok(((*name).to_owned(), value))
     });
-    let label = Label {
+    Ok(Label {
         source: text("source")?,
         partition: text("partition")?,
         fingerprint: fields.collect::<Result<_>>()?,
@@ -412,7 +430,16 @@ fn import(call: &Call<'_>) -> Result<Value> {
             Some(hash_of(&head)?)
         },
         created: (js::number_of(env, get("created")?)? / 1e3) as u64,
-    };
+    })
+}
+
+/// `(what [`read`] returned, image, meta)`: `{path}`, or `{differs}` if another engine made it. Whoever calls has made sure
+/// where it comes from.
+fn import(call: &Call<'_>) -> Result<Value> {
+    let env = call.env;
+    let about = call.argument(0);
+    let hash = hash_of(&js::text_of(env, js::get(env, about, "hash")?)?)?;
+    let label = label_of(env, about)?;
     let image = js::copy_of(env, call.argument(1))?;
     let meta = js::copy_of(env, call.argument(2))?;
     let store = store().filter(Store::is_writable);

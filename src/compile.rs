@@ -104,7 +104,15 @@ fn validate(call: &Call<'_>) -> Result<Value> {
 
 fn compile_sync(call: &Call<'_>) -> Result<Value> {
     let bytes = js::copy_of(call.env, call.argument(0))?;
-    let module = tier::compile_bytes(bytes, &options_of(call, 1)?);
+    // Who is called when it is not cached: this thread is busy for a while.
+    let missed = || {
+        let _ = js::call(call.env, call.argument(2), &[]);
+    };
+    let options = options_of(call, 1)?;
+    let module = match js::kind(call.env, call.argument(2))? {
+        napi::sys::ValueType::napi_function => tier::compile_bytes_noting(bytes, &options, missed),
+        _ => tier::compile_bytes(bytes, &options),
+    };
     let module = module.map_err(|refused| refused.error)?;
     js::external(call.env, ModuleHandle(module))
 }

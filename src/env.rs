@@ -10,7 +10,7 @@ use napi::sys;
 use parking_lot::Mutex;
 use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::runtime::{self, WasmThread, Watched};
-use wasm_compile_cache_engine::tier::Mutator;
+use wasm_compile_cache_engine::tier::{self, Mutator};
 use wasm_compile_cache_engine::trace::EventQueue;
 
 use super::crossings::Crossings;
@@ -127,6 +127,8 @@ pub struct EnvState {
     waiting: Cell<usize>,
     pub realm: OnceCell<Realm>,
     pub on_events: RefCell<Option<Reference>>,
+    /// It reaches the remote cache for the process.
+    pub serves: Cell<bool>,
     #[cfg(target_os = "linux")]
     pub stack_limit: super::nesting::Known,
     queue: sys::napi_threadsafe_function,
@@ -300,6 +302,7 @@ impl EnvState {
             waiting: Cell::new(0),
             realm: OnceCell::new(),
             on_events: RefCell::new(None),
+            serves: Cell::new(false),
             #[cfg(target_os = "linux")]
             stack_limit: OnceCell::new(),
             queue,
@@ -459,6 +462,9 @@ unsafe extern "C" fn end(data: *mut c_void) {
     let state = unsafe { Box::from_raw(data.cast::<EnvState>()) };
     *state.shared.queue.lock() = None;
     state.crossings.end();
+    if state.serves.get() {
+        tier::remote_ended();
+    }
     if let Some(watched) = state.shared.watched {
         watched.end();
         stopping::check_ended(state.env);

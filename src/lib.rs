@@ -25,6 +25,7 @@ mod module;
 mod nesting;
 mod options;
 mod pending;
+mod remote;
 mod resource;
 mod stack_trace;
 mod stopping;
@@ -62,5 +63,6 @@ pub fn exports(exports: Object, env: Env) -> napi::Result<()> {
     features::register(&exports);
     judge::register(&exports);
     v8::register(&exports);
+    remote::register(&exports);
     Ok(())
 }

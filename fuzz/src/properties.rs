@@ -364,18 +364,18 @@ fn note(input: &mut Unstructured<'_>) -> Result<()> {
 
 /// Records of ours, with anything between them.
 fn counters(input: &mut Unstructured<'_>) -> Result<()> {
-    const RECORD: usize = 8 + 8 * 21 + 32;
+    const RECORD: usize = 8 + 8 * 28 + 32;
     let mut file = Vec::new();
     let mut hits = 0_u64;
     while !input.is_empty() && file.len() < 64 << 10 {
         if input.arbitrary()? {
-            let magic: [u8; 8] = or_any(input, *b"wcc-cn2\n")?;
+            let magic: [u8; 8] = or_any(input, *b"wcc-cn3\n")?;
             let count: u64 = input.arbitrary()?;
             let mut record = [&magic[..], &count.to_le_bytes()].concat();
             record.resize(RECORD - 32, 0);
             let right = *blake3::hash(&record).as_bytes();
             let hash: [u8; 32] = or_any(input, right)?;
-            if magic == *b"wcc-cn2\n" && hash == right {
+            if magic == *b"wcc-cn3\n" && hash == right {
                 hits = hits.saturating_add(count);
             }
             file.extend_from_slice(&record);

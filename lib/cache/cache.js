@@ -6,7 +6,7 @@
 // system.
 
 const events = require('../events/events.js')
-const { NO_LIMIT, environment } = require('./environment.js')
+const { NO_LIMIT, environment, useRemote } = require('./environment.js')
 const { move } = require('../front/folder.js')
 const { native } = require('../process/native.js')
 const { argumentError } = require('../compile/options.js')
@@ -16,7 +16,7 @@ const READ_ONLY = 1
 const ACCESS = { 'read-only': READ_ONLY, 'read-write': 2 }
 
 const ENABLE = 'cache.enable()'
-const ENABLE_OPTIONS = ['directory', 'maxSize', 'maxEntrySize', 'mode']
+const ENABLE_OPTIONS = ['directory', 'maxSize', 'maxEntrySize', 'mode', 'remote']
 const PRUNE = 'cache.prune()'
 const PRUNE_OPTIONS = ['maxSize', 'maxAge']
 
@@ -78,13 +78,18 @@ function configurationOf(given) {
   }
 }
 
+/** The cache that machines share, where one is named. */
+const remoteOf = (options) =>
+  options?.remote === undefined ? undefined : require('../remote/settings.js').readSettings(options.remote)
+
 const DISABLED = 'The cache is disabled: WASM_DISABLE_COMPILE_CACHE=1 is set, or node --permission does not let it be read'
 
 // As long as there is no cache.
+const NOTHING_REMOTE = { hits: 0, misses: 0, failures: 0, writes: 0, bytesRead: 0, bytesWritten: 0, time: 0 }
 const NOTHING = { hits: 0, misses: {}, writes: 0, writeFailures: 0, evicted: 0, quarantined: 0, bytesWritten: 0 }
 const emptyStats = () => ({
-  process: { ...NOTHING, misses: {} },
-  total: { ...NOTHING, misses: {} },
+  process: { ...NOTHING, misses: {}, remote: { ...NOTHING_REMOTE } },
+  total: { ...NOTHING, misses: {}, remote: { ...NOTHING_REMOTE } },
   entries: 0,
   bytes: 0,
   limit: 0,
@@ -98,8 +103,13 @@ const cache = {
 
   enable(options = undefined) {
     try {
-      const taken = native.reconfigure(configurationOf(options))
+      const configuration = configurationOf(options)
+      const remote = remoteOf(options)
+      // Before anything is looked up.
+      if (remote !== undefined && !process.env.WASM_COMPILE_CACHE_CPU) native.compileForLevel()
+      const taken = native.reconfigure(configuration)
       const { status: found, root, message } = native.cacheStatus()
+      if (remote !== undefined && found === 'enabled') useRemote(native, remote, root)
       if (taken && root !== null) move(root, found === 'read-only' ? READ_ONLY : ACCESS['read-write'])
       const status = found === 'enabled' && !taken ? 'already-enabled' : found
       if (status === 'disabled') return { status, message: DISABLED }

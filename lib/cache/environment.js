@@ -4,12 +4,14 @@
 
 const path = require('node:path')
 
-const { cacheAccess } = require('../process/permission.js')
+const { cacheAccess, mayFetch, mayHandOff } = require('../process/permission.js')
 const { parseSize } = require('./quantities.js')
 const started = require('../process/started.js')
 
 // The native side's value for a limit that is not set.
 const NO_LIMIT = -1
+
+const READ_WRITE = 2
 
 const {
   WASM_COMPILE_CACHE,
@@ -53,6 +55,8 @@ const environment = {
  */
 function configure(native) {
   const { directory, enabled, maxSize, maxEntrySize, only } = environment
+  const remote = remoteOf(started.environment)
+  if (remote !== undefined && !WASM_COMPILE_CACHE_CPU) native.compileForLevel()
   const refused = WASM_COMPILE_CACHE_CPU ? native.compileFor(WASM_COMPILE_CACHE_CPU) : undefined
   if (refused !== undefined) {
     const text = `WASM_COMPILE_CACHE_CPU is not what code can be made for: ${refused}. It is made for this machine`
@@ -61,7 +65,23 @@ function configure(native) {
   asStarted(() => {
     const access = cacheAccess(native.locateCache(directory))
     native.configure({ directory, access, maxSize, maxEntrySize, only, disabled: !enabled })
+    if (remote !== undefined && enabled && access === READ_WRITE) useRemote(native, remote, native.locateCache(directory))
   })
+}
+
+/** The cache that machines share, as the environment names it. What is wrong with it is a warning. */
+function remoteOf(environment) {
+  if (!environment.WASM_COMPILE_CACHE_REMOTE) return undefined
+  try {
+    return require('../remote/settings.js').settingsOf(environment)
+  } catch ({ message, code }) {
+    process.emitWarning(`${message}. It is not used`, { code: code ?? 'ERR_WASM_REMOTE' })
+    return undefined
+  }
+}
+
+function useRemote(native, settings, root) {
+  if (mayHandOff() && mayFetch()) require('../remote/start.js').use(native, settings, root)
 }
 
 /** Native looks for the user's cache folder in the environment of this moment, from which a program may have removed it. */
@@ -75,4 +95,4 @@ function asStarted(action) {
   }
 }
 
-module.exports = { NO_LIMIT, configure, environment }
+module.exports = { NO_LIMIT, configure, environment, useRemote }

@@ -8,6 +8,7 @@ const { promisify } = require('node:util')
 const { formatSize } = require('../cache/quantities.js')
 const { interruptible } = require('./interruption.js')
 const { isWritable } = require('./open.js')
+const { addOptions, openRemote, settingsFor } = require('./remote.js')
 const { table } = require('./screen.js')
 
 const PROBE = path.join(__dirname, 'probe.js')
@@ -135,6 +136,8 @@ const locks = ({ native }) =>
     ? good('a second holder is refused')
     : bad('the file system has no locks: processes compile the same module twice', 'name a local directory in WASM_COMPILE_CACHE')
 
+const HIDDEN = ['WASM_COMPILE_CACHE_ONLY', 'WASM_COMPILE_CACHE_REMOTE', 'WASM_COMPILE_CACHE_TRACE']
+
 async function probe(cacheDirectory, aborted) {
   const env = {
     ...process.env,
@@ -144,13 +147,32 @@ async function probe(cacheDirectory, aborted) {
     NODE_DEBUG: '',
   }
   // What this doctor finds must not be in the way: the limits, and what cuts the compilers off.
-  for (const name of [...LIMITS, 'WASM_COMPILE_CACHE_ONLY', 'WASM_COMPILE_CACHE_TRACE']) delete env[name]
+  for (const name of [...LIMITS, ...HIDDEN]) delete env[name]
   aborted.throwIfAborted()
   const probing = promisify(execFile)(process.execPath, [PROBE], { env })
   // By hand: execFile's own option does not wait until the process is gone, and its files with it.
   aborted.addEventListener('abort', () => probing.child.kill())
   const { stdout } = await probing
   return JSON.parse(stdout)
+}
+
+/** Whether the cache that machines share can be reached, with these keys and rights. */
+async function remote(_found, options) {
+  let settings
+  try {
+    settings = settingsFor(options)
+  } catch ({ message }) {
+    return bad(message, 'see docs/remote.md')
+  }
+  if (settings === undefined) return untold('none is named')
+  const { shown } = require('../remote/settings.js')
+  const { connect } = openRemote(options)
+  try {
+    await connect().probe(settings.writes)
+  } catch ({ message }) {
+    return bad(`${shown(settings.url)}: ${message}`, 'look at the address, the credentials and the rights')
+  }
+  return good(`${shown(settings.url)} can be ${settings.writes ? 'read and written' : 'read'}`)
 }
 
 const FOLDER = '.tmp-doctor-'
@@ -206,6 +228,7 @@ const CHECKS = [
   { name: 'space', look: space, needs: 'root' },
   { name: 'locks', look: locks, needs: 'root' },
   { name: 'executable mappings', look: roundTrip, needs: 'root' },
+  { name: 'remote', look: remote, needs: 'native' },
 ]
 
 async function examine(options, aborted) {
@@ -230,6 +253,8 @@ module.exports = {
   usage: 'doctor',
   summary: 'find out what keeps the cache from working',
   help: 'Exit code 1 if something is wrong. To try storing, it makes a folder of its own in the cache, and removes it.',
+
+  options: addOptions,
 
   async run(_args, options, screen) {
     return interruptible(async (aborted) => {

@@ -30,6 +30,8 @@ const COMMANDS = [
   require('./explain.js'),
   require('./export.js'),
   require('./import.js'),
+  require('./push.js'),
+  require('./pull.js'),
   require('./trace.js'),
   require('./doctor.js'),
 ]

@@ -1,6 +1,6 @@
 'use strict'
 
-const { formatSize } = require('../cache/quantities.js')
+const { formatDuration, formatSize } = require('../cache/quantities.js')
 const { list } = require('../front/verdicts.js')
 const { open } = require('./open.js')
 const { table } = require('./screen.js')
@@ -15,6 +15,19 @@ const reasons = (misses) =>
 /** Without a cache there is no limit either. */
 const limited = (bytes, limit) => (limit === 0 ? formatSize(bytes) : `${formatSize(bytes)} of ${formatSize(limit)}`)
 
+/** A line, where a remote cache was ever asked. */
+function remoteOf({ hits, misses, failures, writes, bytesRead, bytesWritten, time }) {
+  if (hits + misses + failures + writes === 0) return []
+  const told = [
+    `${hits} hits, ${formatSize(bytesRead)}`,
+    `${misses} misses`,
+    `${writes} writes, ${formatSize(bytesWritten)}`,
+    `${failures} failed`,
+    formatDuration(time),
+  ]
+  return [['remote', told.join('; ')]]
+}
+
 function lines({ total: all, entries, bytes, limit, quarantined, verdicts }) {
   const missed = total(all.misses)
   return [
@@ -24,6 +37,7 @@ function lines({ total: all, entries, bytes, limit, quarantined, verdicts }) {
     ['writes', `${all.writes}, ${formatSize(all.bytesWritten)}; ${all.writeFailures} failed`],
     ['evicted', `${all.evicted}`],
     ['quarantined', `${all.quarantined}; ${quarantined.files} kept, ${formatSize(quarantined.bytes)}`],
+    ...remoteOf(all.remote),
     ['verdicts', `${verdicts.ours} for this engine, ${verdicts.builtin} for the built-in`],
   ]
 }

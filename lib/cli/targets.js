@@ -1,6 +1,6 @@
 'use strict'
 
-// The targets of `warm`: files, folders, addresses, packages.
+// The targets of `warm` and `pull`: files, folders, addresses, packages.
 
 const fs = require('node:fs')
 const { createRequire } = require('node:module')
@@ -83,4 +83,19 @@ function modulesOf(target) {
   throw new Failure(`${target} is not a file, a folder, an address or a package that is installed here`, 'ENOENT')
 }
 
-module.exports = { modulesOf }
+/** The modules that targets stand for, and the targets that stand for nothing. */
+function collect(targets) {
+  const modules = new Map()
+  const failures = []
+  for (const target of targets) {
+    try {
+      for (const module of modulesOf(target)) modules.set(module.url.href, module)
+    } catch (error) {
+      if (!(error instanceof Failure) && error.code === undefined) throw error
+      failures.push({ source: target, status: 'failed', reason: error.message, code: error.code })
+    }
+  }
+  return { modules: [...modules.values()], failures }
+}
+
+module.exports = { collect }

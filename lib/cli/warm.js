@@ -6,15 +6,13 @@ const fs = require('node:fs')
 const { fileURLToPath } = require('node:url')
 
 const { formatDuration, formatSize } = require('../cache/quantities.js')
-const { sample } = require('../front/sample.js')
-const { write } = require('../front/verdicts.js')
 const { parsedSize } = require('./arguments.js')
-const { Failure } = require('./failure.js')
-const { grounds, groundsOfInterface } = require('../process/grounds.js')
 const { interruptible } = require('./interruption.js')
+const { judge } = require('./known.js')
 const { open } = require('./open.js')
+const { addOptions, settingsFor } = require('./remote.js')
 const { table } = require('./screen.js')
-const { modulesOf } = require('./targets.js')
+const { collect } = require('./targets.js')
 
 /**
  * The last event of each name, whatever its source: that is the address a response came from, not the one that was asked
@@ -22,7 +20,7 @@ const { modulesOf } = require('./targets.js')
  */
 function listen() {
   const seen = new Map()
-  for (const name of ['compiledModule', 'moduleCacheHit', 'cachedModule', 'cacheWriteFailed', 'fallback']) {
+  for (const name of ['compiledModule', 'moduleCacheHit', 'cachedModule', 'remoteHit', 'cacheWriteFailed', 'fallback']) {
     subscribe(`wasm-compile-cache:${name}`, (event) => seen.set(name, event))
   }
   return seen
@@ -43,21 +41,17 @@ async function compile({ compileStreaming, Module }, { url }, options) {
 function known(seen) {
   const refused = seen.get('fallback')
   if (refused !== undefined) return { outcome: 'refused', feature: refused.feature, offset: refused.offset }
-  const { hash, artifactBytes } = seen.get('cachedModule') ?? seen.get('moduleCacheHit') ?? {}
+  const { hash, artifactBytes } = seen.get('cachedModule') ?? seen.get('remoteHit') ?? seen.get('moduleCacheHit') ?? {}
   if (hash === undefined) return undefined
   return { outcome: 'known', hash, artifactBytes }
 }
 
 /** Programs that have us in the built-in's place know it from their first run on. */
-function judge({ name, url }, module, seen, { partition, minSize }) {
+function tell({ name, url }, seen, { partition, minSize }) {
   if (url.protocol !== 'file:') return
   const bytes = fs.readFileSync(fileURLToPath(url))
   const found = bytes.length < minSize ? undefined : known(seen)
-  if (found === undefined) return
-  const sampled = sample(bytes.length, (from, to) => bytes.subarray(from, to), partition)
-  const { Module } = require('../../index.js')
-  const verdict = groundsOfInterface(Module.imports(module), Module.exports(module)) ?? grounds(found, { size: bytes.length })
-  write([sampled], { source: name, partition, size: bytes.length, ...verdict })
+  if (found !== undefined) judge(found, { bytes, name, partition })
 }
 
 /** What fetch rejects with says "fetch failed" only; why is in its cause, which has but a code if several addresses failed. */
@@ -72,6 +66,8 @@ function outcomeOf({ name }, error, ms, { minSize, seen }) {
   if (error !== undefined) return found('failed', failure(error))
   const stored = seen.get('cachedModule')
   if (stored !== undefined) return found('stored', { artifactBytes: stored.artifactBytes })
+  const received = seen.get('remoteHit')
+  if (received !== undefined) return found('received', { artifactBytes: received.artifactBytes })
   const hit = seen.get('moduleCacheHit')
   if (hit !== undefined) return found('cached', { artifactBytes: hit.artifactBytes })
   const failed = seen.get('cacheWriteFailed')
@@ -83,26 +79,12 @@ function outcomeOf({ name }, error, ms, { minSize, seen }) {
   return found('same', { reason: 'the same bytes as another' })
 }
 
-const COLORS = { stored: 'green', cached: 'green', failed: 'red', skipped: 'yellow', same: 'dim' }
+const COLORS = { stored: 'green', received: 'green', cached: 'green', failed: 'red', skipped: 'yellow', same: 'dim' }
 
 function row({ source, status, bytes, artifactBytes, ms, reason }, screen) {
-  const detail = reason ?? (status === 'stored' ? `${formatSize(artifactBytes)} of code, ${formatDuration(ms)}` : '')
+  const detail =
+    reason ?? (['stored', 'received'].includes(status) ? `${formatSize(artifactBytes)} of code, ${formatDuration(ms)}` : '')
   return [screen[COLORS[status]](status), bytes === undefined ? '' : formatSize(bytes), source, detail]
-}
-
-/** What a target stands for, and the targets that stand for nothing. */
-function collect(targets) {
-  const modules = new Map()
-  const failures = []
-  for (const target of targets) {
-    try {
-      for (const module of modulesOf(target)) modules.set(module.url.href, module)
-    } catch (error) {
-      if (!(error instanceof Failure) && error.code === undefined) throw error
-      failures.push({ source: target, status: 'failed', reason: error.message, code: error.code })
-    }
-  }
-  return { modules: [...modules.values()], failures }
 }
 
 function progress(length, { interactive }) {
@@ -121,14 +103,15 @@ module.exports = {
 A folder means all *.wasm files below it. A package is found from the current folder and means all of its *.wasm files;
 package/path means those at that path. The command ends when all modules are compiled and stored: for Dockerfiles and
 postinstall scripts.
-Each module is "stored", "cached" (it was there already), "same" (the bytes of another), "skipped" (too small, or beyond
+Each module is "stored", "received" (the remote cache had it), "cached" (it was there already), "same" (the bytes of another), "skipped" (too small, or beyond
 this engine) or "failed"; exit code 1 if one failed.`,
   options: (command) =>
-    command
+    addOptions(command)
       .option('--partition <name>', 'the partition of the cache', '')
       .option('--min-size <size>', 'smaller modules are not cached', parsedSize, 131072),
 
   async run([targets], options, screen) {
+    settingsFor(options)
     const cache = open(options)
     const { partition, minSize } = options
     const { modules, failures } = collect(targets)
@@ -147,7 +130,7 @@ this engine) or "failed"; exit code 1 if one failed.`,
           const { module: made, error } = await Promise.race([compiled, interruption])
           if (aborted.aborted) break
           await cache.flush()
-          if (made !== undefined) judge(module, made, seen, options)
+          if (made !== undefined) tell(module, seen, options)
           outcomes.push(outcomeOf(module, error, performance.now() - started, { minSize, seen }))
         }
       } finally {

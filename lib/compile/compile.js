@@ -8,6 +8,7 @@ const { optionsForOurs } = require('./choice.js')
 const fallback = require('./fallback.js')
 const { native, classes } = require('../process/native.js')
 const { compiles } = require('../process/realm.js')
+const started = require('../process/started.js')
 const { bytesOf } = require('../api/dictionary.js')
 
 /** What native may throw, of this realm. */
@@ -42,6 +43,9 @@ function bytesToCompile(source, where) {
   return bytes
 }
 
+/** Who is to know of a module that is not in the cache, before it is compiled; undefined where nobody is. */
+const missed = () => (started.environment.WASM_COMPILE_CACHE_REMOTE ? require('../remote/start.js').starter() : undefined)
+
 /** "Compile a WebAssembly module" on this thread. */
 function compileNow(source, given, where) {
   const bytes = bytesToCompile(source, where)
@@ -50,7 +54,7 @@ function compileNow(source, given, where) {
   const refusal = fallback.refusalOf(bytes, options)
   try {
     if (refusal !== undefined) return fallback.compileNow(refusal, bytes, options, where)
-    return { handle: native.compileSync(bytes, options.native) }
+    return { handle: native.compileSync(bytes, options.native, missed()) }
   } catch (error) {
     if (refusal !== undefined) throw error
     return fallback.compileNow(worded(error, where), bytes, options, where)

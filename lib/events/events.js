@@ -5,7 +5,7 @@
 // Owns: the diagnostics_channel channels `wasm-compile-cache:<name>`, the lines of NODE_DEBUG=wasm-compile-cache, and
 // handing every event to ./trace.js. The names are those of V8's own trace (https://v8.dev/blog/wasm-code-caching)
 // and, for what V8 has no name for: baselineReady, optimizedReady, moduleCacheMiss, cacheWriteFailed, handedOff, fallback,
-// resource, verdict, featureOff, panicked. The first cacheWriteFailed of a process is a warning of Node's, too (./warning.js).
+// remoteHit, remoteMiss, remoteInvalid, remoteFailed, remoteStored, resource, verdict, featureOff, panicked. The first cacheWriteFailed of a process is a warning of Node's, too (./warning.js).
 //
 // An event is {name, ts (ms since the epoch), dur (ms), ...fields}. The thread that asked for the work emits it.
 //
@@ -30,6 +30,11 @@ const NAMES = [
   'baselineReady',
   'optimizedReady',
   'handedOff',
+  'remoteHit',
+  'remoteMiss',
+  'remoteInvalid',
+  'remoteFailed',
+  'remoteStored',
   'fallback',
   'resource',
   'verdict',

@@ -39,6 +39,12 @@ const SENTENCES = {
   optimizedReady: (event) => `optimised code has taken over, after ${formatDuration(event.dur)}`,
   cachedModule: (event) => `stored ${event.path} (${formatSize(event.artifactBytes)}) ${took(event)}`,
   cacheWriteFailed: (event) => `not stored: ${event.reason}`,
+  remoteHit: (event) =>
+    `the remote cache had it: ${formatSize(event.transferBytes)} for ${formatSize(event.artifactBytes)} of code, ${took(event)}`,
+  remoteMiss: (event) => `not in the remote cache either, after ${formatDuration(event.dur)}`,
+  remoteInvalid: (event) => `what the remote cache has is not used: ${event.reason}`,
+  remoteFailed: (event) => `the remote cache could not be used: ${event.reason}`,
+  remoteStored: (event) => `sent to the remote cache (${formatSize(event.transferBytes)}) ${took(event)}`,
   fallback: (event) =>
     `compiled by the built-in engine, because it needs ${event.feature}${event.offset === undefined ? '' : ` at offset ${event.offset}`}`,
   resource: (event) =>

@@ -28,10 +28,10 @@ let installed = false
 const mayFinish = () => environment.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff() && areWaitedFor()
 
 /** The process that was started; undefined where none can be. */
-function tryToSpawn(native, spools) {
+function tryToSpawn(native, work) {
   try {
     // Where this process has its cache, by its environment or by cache.enable().
-    return startDetached(FINISH, spools, Object.fromEntries(native.cacheEnvironment()))
+    return startDetached(FINISH, work, Object.fromEntries(native.cacheEnvironment()))
   } catch {
     return undefined
   }
@@ -39,8 +39,11 @@ function tryToSpawn(native, spools) {
 
 function handOff(native) {
   if (!isMainThread || !mayFinish()) return
-  for (const spools of native.handOff()) {
-    const pid = tryToSpawn(native, spools)
+  const lists = native.handOff()
+  const unsent = native.remoteUnsent()
+  if (unsent.length > 0 && lists.length === 0) lists.push([])
+  for (const [index, spools] of lists.entries()) {
+    const pid = tryToSpawn(native, index === 0 ? [...spools, ...unsent] : spools)
     for (const spool of spools) {
       if (pid !== undefined) events.emit({ name: 'handedOff', spool, pid })
       // Nobody else would take it; the next run compiles again.

@@ -2,7 +2,9 @@
 
 // The process that ./exit.js leaves behind: finishes spooled modules, one after the other, at the lowest priority and ends.
 //
-//   node dist/finish.js <spool file>...
+//   node dist/finish.js <spool file | key>...
+//
+// Of a key, the artifact is sent to the remote cache: the process that stored it had no time to.
 //
 // Promise: it ends. native.finish() blocks this thread, so a worker thread measures the time. A module that takes more
 // than ten minutes ends the whole process the hard way, native threads included; those behind it go to another one. It
@@ -10,13 +12,17 @@
 
 const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 
+const { environment } = require('./started.js')
+
 const LIMIT = 10 * 60 * 1000 // ms
 
-/** @param {string[]} spools the first takes too long */
-function giveUp([spool, ...others]) {
+const KEY = /^[0-9a-f]{64}$/
+
+/** @param {string[]} work the first takes too long */
+function giveUp([first, ...others]) {
   try {
     // A module that does not finish in time would not the next time either.
-    require('node:fs').rmSync(spool, { force: true })
+    if (!KEY.test(first)) require('node:fs').rmSync(first, { force: true })
     if (others.length === 0) return
     const { spawn } = require('node:child_process')
     spawn(process.execPath, [__filename, ...others], { detached: true, stdio: 'ignore', windowsHide: true })
@@ -27,17 +33,17 @@ function giveUp([spool, ...others]) {
 
 function watch() {
   let timer
-  parentPort.on('message', (spools) => {
+  parentPort.on('message', (work) => {
     clearTimeout(timer)
-    timer = setTimeout(giveUp, LIMIT, spools)
+    timer = setTimeout(giveUp, LIMIT, work)
   })
 }
 
-function finish(spools) {
+function finish(work) {
   const watcher = new Worker(__filename, { stdin: false, stdout: true, stderr: true })
   // The main thread's end must not wait for the watch.
   watcher.unref()
-  watcher.postMessage(spools)
+  watcher.postMessage(work)
   try {
     const os = require('node:os')
     os.setPriority(os.constants.priority.PRIORITY_LOW)
@@ -47,15 +53,20 @@ function finish(spools) {
   try {
     const native = require('./addon.js')
     require('../cache/environment.js').configure(native)
-    for (const at of spools.keys()) {
-      watcher.postMessage(spools.slice(at))
-      native.finish(spools[at])
+    // This thread has no time to start it later.
+    if (environment.WASM_COMPILE_CACHE_REMOTE) require('../remote/start.js').starter()?.()
+    for (const at of work.keys()) {
+      watcher.postMessage(work.slice(at))
+      if (KEY.test(work[at])) native.remoteSend(work[at])
+      else native.finish(work[at])
     }
-    native.cacheRecordCounts()
+    native.remoteFlush(() => {
+      native.cacheRecordCounts()
+      process.exit(0)
+    })
   } catch {
     process.exit(1)
   }
-  process.exit(0)
 }
 
 if (!isMainThread) watch()

@@ -25,6 +25,7 @@ const { CODED, readCurrent, withoutMore, write } = require('../front/verdicts.js
 const { formatSize } = require('../cache/quantities.js')
 const { codeOfV8 } = require('./judge-v8.js')
 const { grounds, groundsOfInterface } = require('./grounds.js')
+const { environment } = require('./started.js')
 
 const LIMIT = 10 * 60 * 1000 // ms of CPU a module
 const EVERY = 50 // ms
@@ -170,6 +171,9 @@ async function judgeAll(native) {
     }
     native.releaseJudge()
   }
+  await new Promise((resolve) => {
+    native.remoteFlush(resolve)
+  })
   native.cacheRecordCounts()
 }
 
@@ -183,6 +187,8 @@ async function main() {
   try {
     native = require('./addon.js')
     require('../cache/environment.js').configure(native)
+    // This thread has no time to start it later.
+    if (environment.WASM_COMPILE_CACHE_REMOTE) require('../remote/start.js').starter()?.()
   } catch ({ message }) {
     for (const module of waiting()) decide(module, { engine: 'builtin', basis: 'failed', reason: message })
     return

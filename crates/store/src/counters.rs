@@ -6,6 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::error::{CacheError, InvalidReason};
 use super::fields::Fields;
@@ -74,11 +75,25 @@ pub struct Counts {
     pub quarantined: u64,
     /// Bytes of the artifacts stored.
     pub bytes_written: u64,
+    /// Artifacts that the remote cache had.
+    pub remote_hits: u64,
+    /// Artifacts that it did not have.
+    pub remote_misses: u64,
+    /// Artifacts that it could not be asked for, could not be given, or had in a form that was refused.
+    pub remote_failures: u64,
+    /// Artifacts that it was given.
+    pub remote_writes: u64,
+    /// Bytes that came from it.
+    pub remote_bytes_read: u64,
+    /// Bytes that went to it.
+    pub remote_bytes_written: u64,
+    /// How long it took to answer, in all, in microseconds.
+    pub remote_time: u64,
     misses: [u64; REASONS.len()],
 }
 
-const FIELDS: usize = 6 + REASONS.len();
-const MAGIC: [u8; 8] = *b"wcc-cn2\n";
+const FIELDS: usize = 13 + REASONS.len();
+const MAGIC: [u8; 8] = *b"wcc-cn3\n";
 /// Where the hash of what comes before it is: a full disk cuts a record off.
 const HASH_AT: usize = 8 + 8 * FIELDS;
 const LEN: usize = HASH_AT + 32;
@@ -102,6 +117,13 @@ impl Counts {
             evicted,
             quarantined,
             bytes_written,
+            remote_hits,
+            remote_misses,
+            remote_failures,
+            remote_writes,
+            remote_bytes_read,
+            remote_bytes_written,
+            remote_time,
             misses,
         } = self;
         [
@@ -111,6 +133,13 @@ impl Counts {
             evicted,
             quarantined,
             bytes_written,
+            remote_hits,
+            remote_misses,
+            remote_failures,
+            remote_writes,
+            remote_bytes_read,
+            remote_bytes_written,
+            remote_time,
         ]
         .into_iter()
         .chain(misses)
@@ -160,7 +189,32 @@ pub struct Counters {
     evicted: AtomicU64,
     quarantined: AtomicU64,
     bytes_written: AtomicU64,
+    remote: RemoteCounters,
     misses: [AtomicU64; REASONS.len()],
+}
+
+#[derive(Debug, Default)]
+struct RemoteCounters {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    failures: AtomicU64,
+    writes: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+    time: AtomicU64,
+}
+
+/// What came of asking the remote cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Remote {
+    /// It had the artifact.
+    Hit,
+    /// It had none.
+    Miss,
+    /// It did not answer, or with something that was refused.
+    Failure,
+    /// It took the artifact.
+    Write,
 }
 
 impl Counters {
@@ -173,6 +227,7 @@ impl Counters {
             evicted: AtomicU64::new(0),
             quarantined: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            remote: RemoteCounters::default(),
             misses: Default::default(),
         }
     }
@@ -207,6 +262,20 @@ impl Counters {
         self.evicted.fetch_add(units, Ordering::Relaxed);
     }
 
+    pub fn remote(&self, outcome: Remote, bytes: u64, time: Duration) {
+        let remote = &self.remote;
+        let (count, sum) = match outcome {
+            Remote::Hit => (&remote.hits, &remote.bytes_read),
+            Remote::Miss => (&remote.misses, &remote.bytes_read),
+            Remote::Failure => (&remote.failures, &remote.bytes_read),
+            Remote::Write => (&remote.writes, &remote.bytes_written),
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        sum.fetch_add(bytes, Ordering::Relaxed);
+        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        remote.time.fetch_add(time, Ordering::Relaxed);
+    }
+
     pub fn quarantined(&self) {
         self.quarantined.fetch_add(1, Ordering::Relaxed);
     }
@@ -221,6 +290,13 @@ impl Counters {
             evicted: read(&self.evicted),
             quarantined: read(&self.quarantined),
             bytes_written: read(&self.bytes_written),
+            remote_hits: read(&self.remote.hits),
+            remote_misses: read(&self.remote.misses),
+            remote_failures: read(&self.remote.failures),
+            remote_writes: read(&self.remote.writes),
+            remote_bytes_read: read(&self.remote.bytes_read),
+            remote_bytes_written: read(&self.remote.bytes_written),
+            remote_time: read(&self.remote.time),
             misses: std::array::from_fn(|at| read(&self.misses[at])),
         }
     }

@@ -67,7 +67,7 @@ mod verified;
 mod wasm_files;
 
 pub use artifact::{Entry, Lookup, MAX_IMAGE_LEN, MAX_META_LEN};
-pub use counters::{Counts, MissReason};
+pub use counters::{Counts, MissReason, Remote};
 pub use error::{CacheError, InvalidReason};
 pub use file_stat::{FileStat, Observation};
 pub use heads::Heads;
@@ -79,7 +79,7 @@ pub use lock::{Claim, Flight};
 pub use resources::{MAX_POLICY_LEN, Resource, Resources};
 pub use spool::{Spool, Spooled};
 pub use stat_index::StatIndex;
-pub use store::{Settings, Store, Usage};
+pub use store::{Settings, Staged, Store, Usage};
 pub use sweep::Swept;
 pub use wasm_files::WasmFiles;
 

@@ -1,12 +1,13 @@
 //! One user's cache: opened, written to, kept below its limit.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::artifact::{Entry, MAX_IMAGE_LEN, MAX_META_LEN};
-use super::counters::{Counters, Counts};
+use super::counters::{Counters, Counts, Remote};
 use super::error::CacheError;
 use super::file_stat::FileStat;
 use super::files::{self, Durability, Existing, Pending};
@@ -33,6 +34,34 @@ pub struct Settings {
     pub engine: String,
     /// How much it may hold.
     pub limits: Limits,
+}
+
+/// An artifact that is whole, and has no name yet; dropped, it never was.
+pub struct Staged {
+    pending: Pending,
+    file: File,
+    path: PathBuf,
+    key: ArtifactKey,
+    module: ModuleHash,
+    image_len: u64,
+    meta: Vec<u8>,
+}
+
+impl Staged {
+    /// What a lookup would give: to be loaded while the disk is slow.
+    ///
+    /// # Errors
+    /// No further file may be open.
+    pub fn entry(&self) -> io::Result<Entry> {
+        Ok(Entry {
+            file: self.pending.reopen()?,
+            path: self.path.clone(),
+            image_len: self.image_len,
+            meta: self.meta.clone(),
+            remembered: false,
+            is_due: false,
+        })
+    }
 }
 
 /// One user's cache directory. Cheap to clone; every method may be called from any thread.
@@ -208,25 +237,33 @@ impl Store {
         meta: &[u8],
         label: &Label,
     ) -> Result<Entry, CacheError> {
-        let written = self.write_uncounted(key, module, image, meta, label);
-        match &written {
-            Ok(entry) => {
-                self.counters.wrote(entry.image_len);
-                self.spool.succeeded(key);
-            }
-            Err(_) => self.counters.write_failed(),
-        }
-        written
+        self.keep(self.stage(key, module, image, meta, label)?)
     }
 
-    fn write_uncounted(
+    /// The first half of [`Store::write`]: writes all of an artifact, which has no name yet, and can be mapped already.
+    ///
+    /// # Errors
+    /// [`CacheError::Full`], [`CacheError::TooLarge`], [`CacheError::Write`].
+    pub fn stage(
         &self,
         key: &ArtifactKey,
         module: ModuleHash,
         image: &[u8],
         meta: &[u8],
         label: &Label,
-    ) -> Result<Entry, CacheError> {
+    ) -> Result<Staged, CacheError> {
+        self.stage_uncounted(key, module, image, meta, label)
+            .inspect_err(|_| self.counters.write_failed())
+    }
+
+    fn stage_uncounted(
+        &self,
+        key: &ArtifactKey,
+        module: ModuleHash,
+        image: &[u8],
+        meta: &[u8],
+        label: &Label,
+    ) -> Result<Staged, CacheError> {
         let path = self.entry_path(key);
         let label = label.encode();
         CacheError::check_len(&path, "image", image.len(), MAX_IMAGE_LEN)?;
@@ -247,16 +284,56 @@ impl Store {
             // Opened now: its name may be evicted at once.
             let file = pending.reopen()?;
             limits::mark_mapped(&file);
-            pending.finish(Durability::Durable, Existing::Replace)?;
-            let metadata = file.metadata()?;
-            Ok((file, metadata))
+            Ok(file)
         });
-        let (file, metadata) = written.map_err(|error| CacheError::write(&path, error))?;
+        let file = written.map_err(|error| CacheError::write(&path, error))?;
+        Ok(Staged {
+            pending,
+            file,
+            path,
+            key: *key,
+            module,
+            image_len: image.len() as u64,
+            meta: meta.to_vec(),
+        })
+    }
+
+    /// The second half of [`Store::write`]: gives it its name, once it survives a crash of the machine.
+    ///
+    /// # Errors
+    /// [`CacheError::Write`], and [`CacheError::Invalid`] if what is read back is not what was written.
+    pub fn keep(&self, staged: Staged) -> Result<Entry, CacheError> {
+        let key = staged.key;
+        let kept = self.keep_uncounted(staged);
+        match &kept {
+            Ok(entry) => {
+                self.counters.wrote(entry.image_len);
+                self.spool.succeeded(&key);
+            }
+            Err(_) => self.counters.write_failed(),
+        }
+        kept
+    }
+
+    fn keep_uncounted(&self, staged: Staged) -> Result<Entry, CacheError> {
+        let Staged {
+            pending,
+            file,
+            path,
+            key,
+            module,
+            ..
+        } = staged;
+        let finished = pending
+            .finish(Durability::Durable, Existing::Replace)
+            .and_then(|()| file.metadata());
+        let metadata = finished.map_err(|error| CacheError::write(&path, error))?;
         let tick = FileStat::of(&metadata).and_then(|stat| {
             let probe = Pending::new(&path).ok()?;
             verified::tick_after(&probe, &stat)
         });
-        self.look_into(file, &metadata, key, module, verified::Trust::Written(tick))
+        let trust = verified::Trust::Written(tick);
+        self.look_into(file, &metadata, &key, module, trust)
             .map_err(|reason| CacheError::Invalid { path, reason })
     }
 
@@ -339,6 +416,11 @@ impl Store {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What came of asking another cache for an artifact, or of giving it one.
+    pub fn count_remote(&self, outcome: Remote, bytes: u64, time: Duration) {
+        self.counters.remote(outcome, bytes, time);
     }
 
     /// The engine did not take what a lookup found: the hit that was counted is none.

@@ -9,17 +9,18 @@ const fs = require('node:fs')
 
 const { ArchiveError } = require('./error.js')
 
+const [PRIVATE, PUBLIC] = ['private', 'public']
+
 const PASSPHRASE = 'WASM_ARCHIVE_PASSPHRASE'
 const MAKE = 'openssl genpkey -algorithm ed25519 -out private.pem'
 
 const refuse = (file, message) => new ArchiveError('KEY', `${file} ${message}`)
 
-/** The text of a file with one PEM block, and what that is said to be. */
-function readPem(file, wanted) {
-  const pem = fs.readFileSync(file, 'utf8')
+/** What the first PEM block of a file, which has but one, is said to be. */
+function readPem(file, pem, wanted) {
   const labels = [...pem.matchAll(/^-----BEGIN ([A-Z0-9 ]+)-----/gm)].map(([, label]) => label)
   if (labels.length > 1) throw refuse(file, `holds more than one key: write the ${wanted} one into a file of its own`)
-  return { pem, label: labels[0] ?? '' }
+  return labels[0] ?? ''
 }
 
 function checkType(key, file) {
@@ -39,9 +40,9 @@ function decode(read, file, advice) {
   return checkType(key, file)
 }
 
-/** The private key in `file`, PKCS#8. */
-function readPrivateKey(file) {
-  const { pem, label } = readPem(file, 'private')
+/** The private key in `file`, PKCS#8; `pem` is its text. */
+function readPrivateKey(file, pem = fs.readFileSync(file, 'utf8')) {
+  const label = readPem(file, pem, PRIVATE)
   if (label === 'PUBLIC KEY') throw refuse(file, 'is a public key: an archive is signed with the private one')
   if (label === 'PRIVATE KEY') return decode(() => crypto.createPrivateKey(pem), file, `it is damaged. To make a new one: ${MAKE}`)
   if (label !== 'ENCRYPTED PRIVATE KEY') throw refuse(file, `is not a private key in PKCS#8 PEM form. To make one: ${MAKE}`)
@@ -50,9 +51,9 @@ function readPrivateKey(file) {
   return decode(() => crypto.createPrivateKey({ key: pem, passphrase }), file, `is the passphrase in ${PASSPHRASE} the right one?`)
 }
 
-/** The public key in `file`, SPKI. A private one is refused: an import does not need it. */
-function readPublicKey(file) {
-  const { pem, label } = readPem(file, 'public')
+/** The public key in `file`, SPKI; `pem` is its text. A private one is refused: an import does not need it. */
+function readPublicKey(file, pem = fs.readFileSync(file, 'utf8')) {
+  const label = readPem(file, pem, PUBLIC)
   const derive = `openssl pkey -in ${/^(ENCRYPTED )?PRIVATE KEY$/.test(label) ? file : 'private.pem'} -pubout -out public.pem`
   if (label.endsWith('PRIVATE KEY')) {
     throw refuse(file, `is a private key, which should stay where archives are made. To derive the public one: ${derive}`)
@@ -65,4 +66,4 @@ function readPublicKey(file) {
 const sign = (bytes, key) => crypto.sign(null, bytes, key)
 const verify = (bytes, key, signature) => crypto.verify(null, bytes, key, signature)
 
-module.exports = { SIGNATURE_BYTES: 64, readPrivateKey, readPublicKey, sign, verify }
+module.exports = { PRIVATE, PUBLIC, SIGNATURE_BYTES: 64, readPrivateKey, readPublicKey, sign, verify }

@@ -24,8 +24,8 @@ const isWellFormed = (value) => isText(value) && value.isWellFormed()
 const isHex = (value) => isText(value) && HEX.test(value)
 const isAmount = (value) => Number.isSafeInteger(value) && value >= 0
 
-/** What each field of an entry must be. */
-const FIELDS = {
+/** What each field of an entry must be, wherever it is described. */
+const COMMON = {
   key: [isHex, '64 hexadecimal digits'],
   hash: [isHex, '64 hexadecimal digits'],
   partition: [isWellFormed, 'a well-formed string'],
@@ -34,6 +34,10 @@ const FIELDS = {
   wasmBytes: [isAmount, 'a number of bytes'],
   created: [isAmount, 'a number of milliseconds'],
   head: [(value) => value === '' || isHex(value), "64 hexadecimal digits, or ''"],
+}
+
+/** What those of an archive have, too. */
+const FIELDS = {
   image: [isObject, 'an object'],
   meta: [isObject, 'an object'],
 }
@@ -43,7 +47,7 @@ const PARTS = { image: MAX_IMAGE, meta: MAX_META }
 
 const memberOf = ({ key }, part) => `${key}.${part}`
 
-/** @param {object[]} entries see FIELDS */
+/** @param {object[]} entries see COMMON and FIELDS */
 function encodeManifest(entries, version) {
   const text = JSON.stringify({ type: TYPE, format: FORMAT, package: version, entries }, null, 2)
   return Buffer.from(`${text}\n`)
@@ -67,7 +71,7 @@ function decodeManifest(bytes, file) {
   if (!Array.isArray(manifest.entries)) throw refuse('must have an array for "entries"')
   const keys = new Set()
   manifest.entries.forEach((entry, index) => {
-    checkEntry(entry, (message, code) => refuse(`has an entry, number ${index}, that ${message}`, code))
+    checkMembers(entry, (message, code) => refuse(`has an entry, number ${index}, that ${message}`, code))
     if (keys.has(entry.key)) throw refuse(`has the entry ${entry.key} twice`, 'DUPLICATE')
     keys.add(entry.key)
   })
@@ -82,11 +86,16 @@ function parse(bytes, refuse) {
   }
 }
 
-function checkEntry(entry, refuse) {
+/** Fails unless an entry has all that describes one, and `more`. */
+function checkEntry(entry, refuse, more) {
   if (!isObject(entry)) throw refuse('is no object')
-  for (const [name, [isGood, expected]] of Object.entries(FIELDS)) {
+  for (const [name, [isGood, expected]] of Object.entries({ ...COMMON, ...more })) {
     if (!isGood(entry[name])) throw refuse(`must have ${expected} for "${name}"`)
   }
+}
+
+function checkMembers(entry, refuse) {
+  checkEntry(entry, refuse, FIELDS)
   for (const [part, limit] of Object.entries(PARTS)) {
     const { bytes, sha256 } = entry[part]
     if (!isAmount(bytes)) throw refuse(`must have a number of bytes for "${part}.bytes"`)
@@ -95,4 +104,16 @@ function checkEntry(entry, refuse) {
   }
 }
 
-module.exports = { MANIFEST, MAX_MANIFEST, PARTS: Object.keys(PARTS), SIGNATURE, decodeManifest, encodeManifest, memberOf }
+module.exports = {
+  MANIFEST,
+  MAX_MANIFEST,
+  PARTS: Object.keys(PARTS),
+  SIGNATURE,
+  checkEntry,
+  decodeManifest,
+  encodeManifest,
+  isAmount,
+  isHex,
+  isObject,
+  memberOf,
+}

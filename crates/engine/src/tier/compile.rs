@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::baseline::Baseline;
+use super::loading::LoadedEntry;
 use super::module::Module;
 use super::options::CompileOptions;
 use super::registry::{self, Building, Entered};
+use super::remote::{self, Asking};
 use super::{loading, optimizing, storage};
 use crate::error::CompileError;
 use crate::module::{Declaration, Ingested};
@@ -17,13 +19,28 @@ use crate::trace::Span;
 /// # Errors
 /// The module is invalid or cannot be compiled.
 pub fn compile_bytes(bytes: Vec<u8>, options: &CompileOptions) -> Result<Arc<Module>, Refused> {
+    compile_bytes_noting(bytes, options, || ())
+}
+
+/// As [`compile_bytes`]; `missed` is called on this thread, before anything is compiled.
+///
+/// # Errors
+/// As there.
+pub fn compile_bytes_noting(
+    bytes: Vec<u8>,
+    options: &CompileOptions,
+    missed: impl FnOnce(),
+) -> Result<Arc<Module>, Refused> {
     let hash = *blake3::hash(&bytes).as_bytes();
     match seek(hash, bytes.len() as u64, options, Span::start()) {
         Ok(Sought::Found(module)) => {
             keep_wire(&module, options, || Arc::new(bytes));
             Ok(module)
         }
-        Ok(Sought::Missing(making)) => making.whole(bytes, options),
+        Ok(Sought::Missing(making)) => {
+            missed();
+            making.whole(bytes, options)
+        }
         Err(error) => Err(Refused {
             error,
             bytes: Arc::new(bytes),
@@ -69,6 +86,7 @@ pub(super) fn seek(
         hash,
         building,
         span,
+        asking: remote::ask(key, hash, size, options),
     }))
 }
 
@@ -77,6 +95,8 @@ pub(super) struct Making {
     hash: [u8; 32],
     building: Building,
     span: Span,
+    /// What of the machines that share a cache.
+    asking: Asking,
 }
 
 impl Making {
@@ -105,6 +125,18 @@ impl Making {
             // A function that comes earlier in the module is the error to report.
             Err(Refused { error, bytes }) => return Err(refuse(baseline.refuse(error), bytes)),
         };
+        if let Asking::Asked(asked) = &self.asking
+            && let Some(LoadedEntry {
+                declaration, code, ..
+            }) = asked.arrived()
+        {
+            baseline.cancel();
+            let module = Module::new(declaration, code);
+            keep_wire(&module, options, || Arc::clone(&ingested.bytes));
+            self.building.done(&module);
+            announce(&module, options, &self.span);
+            return Ok(module);
+        }
         let compiled = match baseline.finish(&ingested) {
             Ok(compiled) => compiled,
             Err(error) => return Err(refuse(error, ingested.bytes)),
@@ -118,7 +150,7 @@ impl Making {
         fields.push(("craneliftBytes", compiled.cranelift_bytes.into()));
         module.listeners.emit(&began.event("baselineReady", fields));
         if options.optimize {
-            optimizing::schedule(&module, ingested, options.clone());
+            optimizing::schedule(&module, ingested, options.clone(), self.asking);
         } else {
             let reason = "the optimizing tier was not asked for (optimize: false)";
             module.settle(Err(reason.to_owned()));

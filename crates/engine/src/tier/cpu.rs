@@ -67,11 +67,24 @@ pub(super) fn chosen() -> Target {
 /// # Errors
 /// It makes code for this machine.
 pub fn compile_for(level: &str) -> Result<(), NoLevel> {
-    if level != NATIVE {
-        let target = of_level(level, &native())?;
+    let machine = native();
+    let target = if level == NATIVE {
+        machine
+    } else {
+        of_level(level, &machine)?
+    };
+    let _ = CHOSEN.set(target);
+    Ok(())
+}
+
+/// From now on the optimizing tier makes code for the highest level that this machine has, which others of a fleet probably have;
+/// for this machine, where there are no levels. As [`compile_for`], the first call counts.
+pub fn compile_for_highest_level() {
+    let machine = native();
+    let mut levels = LEVELS.iter().rev();
+    if let Some(target) = levels.find_map(|(level, _)| of_level(level, &machine).ok()) {
         let _ = CHOSEN.set(target);
     }
-    Ok(())
 }
 
 fn of_level(level: &str, machine: &Target) -> Result<Target, NoLevel> {

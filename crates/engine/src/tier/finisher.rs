@@ -12,7 +12,7 @@ use wasmer_compiler::ArtifactCreate;
 
 use super::optimizing::{self, WAITS, build, write};
 use super::options::{BaselineMode, CacheMode, CompileOptions};
-use super::{exit, loading, scheduler, storage};
+use super::{exit, loading, remote, scheduler, storage};
 use crate::module::{Declaration, Ingested, Whole, has_handler};
 use crate::panics;
 use crate::stream::{Chunk, Ingest};
@@ -167,6 +167,11 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
     if matches!(flight, Ok(None)) {
         return false;
     }
+    let size = spooled.wasm.len() as u64;
+    let mut flight = flight.unwrap_or_default();
+    if remote::bring(key, hash, size, &options, &mut flight) {
+        return true;
+    }
     // The bytes carry our seal, so they were validated before they were spooled.
     let mut catches = false;
     let mut chunks = |chunk: Chunk| {
@@ -175,8 +180,10 @@ fn finish(path: &Path, mut options: CompileOptions) -> bool {
                 has_handler(&chunk.bytes[function.range.clone()]).unwrap_or_default()
             });
     };
-    Ingest::whole(spooled.wasm, &mut chunks)
-        .is_ok_and(|ingested| finish_module(&key, hash, ingested, catches, &options).is_ok())
+    let finished = Ingest::whole(spooled.wasm, &mut chunks)
+        .is_ok_and(|ingested| finish_module(&key, hash, ingested, catches, &options).is_ok());
+    drop(flight);
+    finished
 }
 
 /// Waits, as often as it pays, for the flight of `key`: the process that left a module has it until it is gone. `None` if it
@@ -223,8 +230,20 @@ impl From<CacheError> for Unfinished {
     }
 }
 
-/// Compiles a valid module with the optimizing tier alone, and stores it.
+/// Compiles a valid module with the optimizing tier alone, and stores it. What was claimed of it ends with that.
 pub(super) fn finish_module(
+    key: &ArtifactKey,
+    hash: [u8; 32],
+    ingested: Ingested,
+    catches: bool,
+    options: &CompileOptions,
+) -> Result<(Declaration, Entry), Unfinished> {
+    let made = make(key, hash, ingested, catches, options);
+    remote::release(*key);
+    made
+}
+
+fn make(
     key: &ArtifactKey,
     hash: [u8; 32],
     mut ingested: Ingested,

@@ -9,7 +9,7 @@ use wasm_compile_cache_store::{Claim, Store};
 use super::finisher::{self, Unfinished};
 use super::loading::Loading;
 use super::options::{BaselineMode, CacheMode, CompileOptions};
-use super::{baseline, file, loading, storage, turn};
+use super::{baseline, file, loading, remote, storage, turn};
 use crate::error::CompileError;
 use crate::module::{Declaration, Ingested};
 use crate::panics;
@@ -133,6 +133,16 @@ fn examine(path: &str, options: &CompileOptions) -> Result<Judgement, Unfinished
             code: Some(BUSY),
         });
     }
+    let mut flight = flight.unwrap_or_default();
+    if remote::bring(key, hash, size, options, &mut flight)
+        && let Loading::Loaded {
+            declaration,
+            image_len,
+            ..
+        } = loading::load_code(&key, hash, options)
+    {
+        return Ok(Judgement::Known(Judged::new(&declaration, image_len)));
+    }
     turn::wait();
     let (ingested, catches) = match check(bytes) {
         Ok(checked) => checked,
@@ -141,6 +151,7 @@ fn examine(path: &str, options: &CompileOptions) -> Result<Judgement, Unfinished
         }
     };
     let (declaration, entry) = finisher::finish_module(&key, hash, ingested, catches, options)?;
+    drop(flight);
     Ok(Judgement::Stored(Judged::new(
         &declaration,
         entry.image_len,

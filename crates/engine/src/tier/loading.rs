@@ -161,6 +161,11 @@ pub(super) struct Unloadable {
 }
 
 impl Unloadable {
+    /// Why.
+    pub(super) fn reason(self) -> String {
+        self.reason
+    }
+
     /// Emits the event, and evicts an artifact that no process could load.
     pub(super) fn give_up(
         self,

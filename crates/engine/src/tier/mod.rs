@@ -27,6 +27,7 @@ mod piece;
 mod positions;
 mod publish;
 mod registry;
+mod remote;
 mod rest;
 mod scheduler;
 #[cfg(feature = "singlepass")]
@@ -38,8 +39,8 @@ mod turn;
 mod v8;
 
 pub use code::{Code, Tier};
-pub use compile::compile_bytes;
-pub use cpu::{NoLevel, compile_for};
+pub use compile::{compile_bytes, compile_bytes_noting};
+pub use cpu::{NoLevel, compile_for, compile_for_highest_level};
 pub use engine::SINGLEPASS;
 pub use fetched::{Known, compile_known, forget, look_up};
 pub use file::compile_file;
@@ -60,6 +61,10 @@ pub use options::{BaselineMode, CacheMode, CompileOptions, Fetched};
 pub use positions::{Position, declaration_near, is_adapter, is_function, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{by_token, release, token};
+pub use remote::{
+    Answer, Order, Packed, Received, Task, answer, next_orders, pack, receive, remote_ended, send,
+    unpack, unsent, use_remote, when_remote_is_idle,
+};
 pub use rest::{end_with, rest};
 pub use scheduler::compile_aside;
 pub use storage::{

@@ -17,10 +17,12 @@ use wasmer_compiler::{
     Artifact, ArtifactBuild, ArtifactCreate, BaseTunables, ModuleEnvironment, Tunables,
 };
 
-use super::code::{Code, Misfit};
+use super::code::{Code, Misfit, Tier};
+use super::loading::LoadedEntry;
 use super::module::Module;
 use super::options::CompileOptions;
-use super::{engine, keeping, loading, scheduler, storage};
+use super::remote::{Asked, Asking, Found};
+use super::{engine, keeping, loading, remote, scheduler, storage};
 use crate::module::{Declaration, Ingested, Whole, WholeOrigin};
 use crate::panics;
 use crate::trace::Span;
@@ -50,18 +52,35 @@ struct Job {
     _stored: Option<Arc<Module>>,
     ingested: Ingested,
     options: CompileOptions,
-    begun: AtomicBool,
+    gate: Mutex<Gate>,
+    /// What the remote was asked for last.
+    asked: Mutex<Option<Arc<Asked>>>,
+    /// Whether this machine may be the one that compiles, of those that share a remote.
+    claimed: AtomicBool,
     /// Since when the optimizing tier has it.
     span: OnceLock<Span>,
     /// While this process has it.
     flight: Mutex<Option<Flight>>,
 }
 
+/// When a job begins: once it is time for the optimizing tier, and the remote has had its time.
+#[derive(Default)]
+struct Gate {
+    is_time: bool,
+    is_open: bool,
+    begun: bool,
+}
+
 /// Jobs whose code is not stored yet, for [`hand_off`].
 static UNFINISHED: LazyLock<Mutex<Vec<Weak<Job>>>> = LazyLock::new(Mutex::default);
 
-/// Queues a module.
-pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: CompileOptions) {
+/// Queues a module, for which the remote may have been asked.
+pub(super) fn schedule(
+    module: &Arc<Module>,
+    ingested: Ingested,
+    options: CompileOptions,
+    asking: Asking,
+) {
     let stores = options.stores(ingested.bytes.len() as u64);
     let job = Arc::new(Job {
         hash: module.declaration.hash,
@@ -69,7 +88,9 @@ pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: Compil
         _stored: stores.then(|| Arc::clone(module)),
         ingested,
         options,
-        begun: AtomicBool::new(false),
+        gate: Mutex::default(),
+        asked: Mutex::default(),
+        claimed: AtomicBool::new(false),
         span: OnceLock::new(),
         flight: Mutex::default(),
     });
@@ -78,24 +99,94 @@ pub(super) fn schedule(module: &Arc<Module>, ingested: Ingested, options: Compil
         unfinished.retain(|job| job.strong_count() > 0);
         unfinished.push(Arc::downgrade(&job));
     }
+    match asking {
+        Asking::Not => job.open(),
+        Asking::Elsewhere => {
+            // Waits for its flight at once.
+            job.open();
+            job.is_time();
+        }
+        Asking::Asked(asked) => {
+            *job.asked.lock() = Some(Arc::clone(&asked));
+            let waiting = Arc::clone(&job);
+            scheduler::later(PATIENCE, Box::new(move || waiting.open()));
+            let waiting = Arc::clone(&job);
+            asked.when_answered(move |found| match found {
+                Found::Arrived(loaded) => waiting.arrived(*loaded),
+                Found::Nothing => waiting.open(),
+            });
+        }
+    }
     if job.size() < LIGHT {
-        job.begin();
+        job.is_time();
         return;
     }
     let waiting = Arc::downgrade(&job);
     module.when_wanted(Box::new(move || {
         if let Some(job) = waiting.upgrade() {
-            job.begin();
+            job.is_time();
         }
     }));
-    scheduler::later(PATIENCE, Box::new(move || job.begin()));
+    scheduler::later(PATIENCE, Box::new(move || job.is_time()));
 }
 
 impl Job {
-    /// Queues it, once.
+    /// The optimizing tier may have it.
+    fn is_time(self: &Arc<Self>) {
+        self.gate.lock().is_time = true;
+        self.begin();
+    }
+
+    /// The remote has nothing, or takes too long.
+    fn open(self: &Arc<Self>) {
+        self.gate.lock().is_open = true;
+        self.begin();
+    }
+
+    /// Queues it, once, when both are so.
     fn begin(self: &Arc<Self>) {
-        if !self.begun.swap(true, Ordering::Relaxed) {
+        let mut gate = self.gate.lock();
+        if gate.is_time && gate.is_open && !gate.begun {
+            gate.begun = true;
+            drop(gate);
             Arc::clone(self).queue(WAITS);
+        }
+    }
+
+    /// The remote had it.
+    fn arrived(&self, loaded: LoadedEntry) {
+        let Some(module) = self.module.upgrade() else {
+            return;
+        };
+        // Nothing is left to begin.
+        self.gate.lock().begun = true;
+        match self.publish(&module, loaded.code, "remote") {
+            Ok(()) => module.settle(Ok(())),
+            // It is in the cache by now, or will be: it is found there, and goes.
+            Err(misfit) => module.settle(Err(misfit.to_string())),
+        }
+    }
+
+    /// Asks the machines that share a remote which one compiles; `false`: this one does.
+    fn claim(self: &Arc<Self>, waits: u32) -> bool {
+        if self.size() < LIGHT || !self.stores() || self.claimed.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        let flight = self.flight.lock().take();
+        match remote::claim(self.key(), self.hash, self.size(), &self.options, flight) {
+            Ok(asked) => {
+                *self.asked.lock() = Some(Arc::clone(&asked));
+                let job = Arc::clone(self);
+                asked.when_answered(move |found| match found {
+                    Found::Arrived(loaded) => job.arrived(*loaded),
+                    Found::Nothing => job.queue(waits),
+                });
+                true
+            }
+            Err(flight) => {
+                *self.flight.lock() = flight;
+                false
+            }
         }
     }
 
@@ -119,6 +210,7 @@ impl Job {
             };
             self.span.get_or_init(Span::start);
             let wait = || !self.take_flight() && waits > 0 && self.park(&module, waits);
+            let wait = || wait() || self.claim(waits);
             if !panics::catch("a flight", wait).unwrap_or(false) {
                 self.end(&module, || self.run(&module));
             }
@@ -133,6 +225,9 @@ impl Job {
         // Locked meanwhile, so that `hand_off` does not take ours for somebody else's.
         let mut flight = self.flight.lock();
         if flight.is_none() {
+            *flight = self.take_flight_of_asked();
+        }
+        if flight.is_none() {
             match store.flight(&self.key()) {
                 Ok(Some(taken)) => *flight = Some(taken),
                 Ok(None) => return false,
@@ -141,6 +236,18 @@ impl Job {
             }
         }
         true
+    }
+
+    /// Who has asked the remote under the flight needs it no more.
+    fn take_flight_of_asked(&self) -> Option<Flight> {
+        let asked = self.asked.lock();
+        asked.as_ref().and_then(|asked| asked.flight.lock().take())
+    }
+
+    /// Whether this process has the flight.
+    fn has_flight(&self) -> bool {
+        let is_asking = |asked: &Arc<Asked>| asked.flight.lock().is_some();
+        self.flight.lock().is_some() || self.asked.lock().as_ref().is_some_and(is_asking)
     }
 
     /// The store in which others wait for what this job makes.
@@ -188,7 +295,7 @@ impl Job {
     }
 
     fn run(&self, module: &Arc<Module>) -> Result<(), String> {
-        if self.find(module) {
+        if module.tier() == Tier::Optimized || self.find(module) {
             return Ok(());
         }
         let Whole { bytes, origin } =
@@ -202,6 +309,10 @@ impl Job {
         };
         // Nobody needs to wait until it is published here.
         drop(self.flight.lock().take());
+        if module.tier() == Tier::Optimized {
+            // The remote's came meanwhile.
+            return Ok(());
+        }
         self.publish(module, code, "compiler")
             .map_err(|misfit| misfit.to_string())
     }
@@ -220,7 +331,12 @@ impl Job {
         let outcome = panics::catch("the optimizing compiler", step)
             .unwrap_or_else(|panicked| Err(panicked.to_string()));
         drop(self.flight.lock().take());
-        module.settle(outcome);
+        if self.claimed.load(Ordering::Relaxed) {
+            remote::release(self.key());
+        }
+        // The remote's may have come while it was compiled in vain.
+        let is_there = module.tier() == Tier::Optimized;
+        module.settle(if is_there { Ok(()) } else { outcome });
     }
 
     /// Mapped from the cache where possible, so that processes share the pages; else from memory.
@@ -329,11 +445,12 @@ pub(super) fn write(
     {
         storage::tell_failure(options, &error);
     }
+    remote::offer(*key, options.fields(&hash, label.wasm_len), options);
     let _ = store.sweep_if_due(std::time::SystemTime::now());
     Ok(Some(entry))
 }
 
-/// Calls `done` when every module that was waiting to be stored is stored, or could not be.
+/// Calls `done` when every module that was waiting to be stored is stored, and sent where it is to be, or could not be.
 pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
     /// Calls when the last one who waits lets go.
     struct Last(Mutex<Option<Box<dyn FnOnce() + Send>>>);
@@ -344,7 +461,9 @@ pub fn when_flushed(done: Box<dyn FnOnce() + Send>) {
             }
         }
     }
-    let last = Arc::new(Last(Mutex::new(Some(done))));
+    // What is stored is sent after that.
+    let done = || remote::when_remote_is_idle(done);
+    let last = Arc::new(Last(Mutex::new(Some(Box::new(done)))));
     let kept = Arc::clone(&last);
     keeping::when_kept(Box::new(move || drop(kept)));
     let jobs: Vec<_> = UNFINISHED.lock().iter().filter_map(Weak::upgrade).collect();
@@ -379,7 +498,7 @@ pub fn hand_off() -> Vec<Vec<PathBuf>> {
             continue;
         };
         let key = job.key();
-        let elsewhere = job.flight.lock().is_none() && store.in_flight(&key);
+        let elsewhere = !job.has_flight() && store.in_flight(&key);
         if elsewhere || store.entry_path(&key).exists() {
             continue;
         }

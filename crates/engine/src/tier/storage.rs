@@ -403,7 +403,7 @@ pub fn explain(hash: [u8; 32], size: u64, options: &CompileOptions) -> Option<Ex
     })
 }
 
-fn differences(cached: &[(String, String)]) -> Vec<Difference> {
+pub(super) fn differences(cached: &[(String, String)]) -> Vec<Difference> {
     if host::is_hosts(cached) {
         let engine = |name: &str| name.to_owned();
         return vec![(engine("engine"), engine("v8"), engine(engine::NAME))];

@@ -1,0 +1,93 @@
+'use strict'
+
+// The cache that machines share, as a thread of it sees it: objects by the key of their artifact, verified.
+//
+// The folder of an artifact has the version of this package, and what else shapes code: rules of the service can remove what
+// no machine asks for any more.
+
+const crypto = require('node:crypto')
+
+const { version } = require('../../package.json')
+const { readPrivateKey, readPublicKey } = require('../cache/archive/keys.js')
+const { decode, encode } = require('./object.js')
+const { open, within } = require('./storage.js')
+
+// ms. Whoever waits for an object runs its baseline meanwhile; a finisher or a judge only waits.
+const GET = 20_000
+const PUT = 120_000
+const ASK = 5_000
+
+const read = (reader, kind, place) => (place.includes('-----BEGIN ') ? reader(`the ${kind} key`, place) : reader(place))
+
+class Remote {
+  #address
+  #keys
+  #signer
+  #native
+  #folder
+
+  /** @param {object} settings of ./settings.js */
+  constructor({ url, keys, sign, trust }, native, environment) {
+    this.#address = url
+    this.#native = native
+    this.#signer = sign === undefined ? undefined : read(readPrivateKey, 'private', sign)
+    const trusted = keys.map((key) => read(readPublicKey, 'public', key))
+    // What this machine signs it may read.
+    if (this.#signer !== undefined) trusted.push(crypto.createPublicKey(this.#signer))
+    this.#keys = trust ? undefined : trusted
+    this.storage = open(url, environment)
+    const engine = crypto.createHash('sha256').update(JSON.stringify(native.engineFingerprint()))
+    this.#folder = `${version}/${engine.digest('hex').slice(0, 16)}`
+  }
+
+  #place = (key) => `${this.#folder}/${key}`
+
+  within = (limit, action) => within(limit, this.#address, action)
+
+  /** Where the claim of an artifact is. */
+  claimOf = (key) => `${this.#place(key)}.claim`
+
+  /**
+   * The object of a key, verified; undefined if there is none.
+   *
+   * @returns {Promise<{about: object, bytes: Buffer} | undefined>}
+   */
+  async get(key) {
+    const object = await this.within(GET, (signal) => this.storage.read(this.#place(key), signal))
+    return object === undefined ? undefined : decode(object, key, this.#keys)
+  }
+
+  /** Whether there is an object of this key. */
+  has(key) {
+    return this.within(ASK, (signal) => this.storage.exists(this.#place(key), signal))
+  }
+
+  /** Sends an artifact of the cache; how many bytes. 0: it is there, or not here any more. */
+  async put(key) {
+    if (await this.has(key)) return 0
+    const packed = this.#native.remotePack(key)
+    if (packed === null) return 0
+    const object = encode(this.#signer, packed, version, key)
+    const isNew = await this.within(PUT, (signal) => this.storage.write(this.#place(key), object, { exclusive: true, signal }))
+    return isNew ? object.length : 0
+  }
+
+  /** The keys of all artifacts for this machine; undefined where the service cannot list them. */
+  async keys() {
+    const names = await this.within(PUT, () => this.storage.list(this.#folder))
+    return names?.filter((name) => /^[0-9a-f]{64}$/.test(name))
+  }
+
+  /** Fails if it cannot be reached; with `writes`, if nothing can be written there. */
+  async probe(writes) {
+    const name = `${this.#folder}/probe-${crypto.randomBytes(8).toString('hex')}`
+    await this.within(ASK, (signal) => this.storage.exists(name, signal))
+    if (!writes) return
+    await this.within(ASK, (signal) => this.storage.write(name, Buffer.from('probe'), { signal }))
+    const found = await this.within(ASK, (signal) => this.storage.read(name, signal))
+    if (found?.toString() !== 'probe') throw new Error('what was written is not what is read')
+    await this.within(ASK, () => this.storage.remove(name))
+  }
+}
+
+module.exports = { Remote }

@@ -1,0 +1,99 @@
+'use strict'
+
+// The thread that reaches the remote cache: it takes orders of native code, whichever thread of the process has given them, and
+// answers. Nothing waits for it, and it keeps no process.
+//
+// Promise: each order gets one answer, and each failure one event, until the remote is left alone (./away.js), which is said.
+
+const { parentPort, workerData } = require('node:worker_threads')
+
+const native = require('../process/addon.js')
+const { Away } = require('./away.js')
+const { Claims } = require('./claims.js')
+const { Refused } = require('./object.js')
+const { Remote } = require('./remote.js')
+
+const { settings, environment, owner } = workerData
+
+/** Answers everything with what keeps it from being reached. */
+function refuseAll(error) {
+  parentPort.postMessage({ message: error.message, code: error.code })
+  return { get: () => Promise.reject(error), put: () => Promise.reject(error) }
+}
+
+function reach() {
+  try {
+    const remote = new Remote(settings, native, environment)
+    return { remote, claims: new Claims(remote, owner) }
+  } catch (error) {
+    return { remote: refuseAll(error) }
+  }
+}
+
+const { remote, claims } = reach()
+const away = new Away(native.cacheStatus().root)
+
+/** What is being done with each key, one after the other. */
+const busy = new Map()
+
+const receive = ({ id }, object) => {
+  away.succeeded()
+  if (object === undefined) native.remoteAnswer(id, 'absent')
+  else native.remoteReceive(id, object.about, object.bytes)
+}
+
+const TASKS = {
+  get: async (order) => receive(order, await remote.get(order.key)),
+
+  async claim(order) {
+    const object = await (claims?.wait(order.key, order.size, settings.writes) ?? remote.get(order.key))
+    if (object === undefined) native.remoteAnswer(order.id, 'silent')
+    else receive(order, object)
+  },
+
+  async put({ id, key }) {
+    const sent = await remote.put(key)
+    away.succeeded()
+    if (sent === 0) native.remoteAnswer(id, 'silent')
+    else native.remoteAnswer(id, 'sent', sent)
+    await claims?.release(key)
+  },
+
+  async release({ id, key }) {
+    native.remoteAnswer(id, 'silent')
+    await claims?.release(key)
+  },
+}
+
+async function run(order) {
+  const { id, task } = order
+  if (away.isAway()) {
+    native.remoteAnswer(id, 'silent')
+    return
+  }
+  try {
+    await TASKS[task](order)
+  } catch (error) {
+    if (error instanceof Refused) {
+      native.remoteAnswer(id, 'refused', error.reason)
+      return
+    }
+    const isLast = away.failed()
+    native.remoteAnswer(id, 'failed', isLast ? `${error.message}; it is left alone for a minute` : error.message)
+  }
+}
+
+function take(orders) {
+  for (const order of orders) {
+    const { key } = order
+    const before = busy.get(key) ?? Promise.resolve()
+    const now = before.then(() => run(order))
+    busy.set(key, now)
+    now.then(() => {
+      if (busy.get(key) === now) busy.delete(key)
+    })
+  }
+  native.remoteNext(take)
+}
+
+native.remoteNext(take)

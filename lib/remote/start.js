@@ -1,0 +1,75 @@
+'use strict'
+
+// Has the process use a remote cache: its settings, and the thread that reaches it (./service.js), which starts with the first
+// module that is not in the cache, or at once where the cache has nothing.
+
+const crypto = require('node:crypto')
+const fs = require('node:fs')
+const path = require('node:path')
+
+const { environment } = require('../process/started.js')
+const { environmentOf } = require('./settings.js')
+
+const SERVICE = path.join(__dirname, 'remote-service.js')
+
+// What a process leaves to another one to do, that one may do in its name.
+const OWNER = 'WASM_COMPILE_CACHE_REMOTE_OWNER'
+
+let settings
+let isRunning = false
+
+/** Says what keeps the service from its work, once. */
+function warn({ message, code = 'ERR_WASM_REMOTE' }) {
+  process.emitWarning(message, { code })
+}
+
+function start() {
+  if (isRunning) return
+  isRunning = true
+  const { Worker } = require('node:worker_threads')
+  try {
+    const service = new Worker(SERVICE, {
+      workerData: { settings, environment, owner: environment[OWNER] },
+      // What the program was started with, and what it has taken out of its environment since.
+      env: { ...environment },
+      execArgv: [],
+      stdin: false,
+      stdout: true,
+      stderr: true,
+    })
+    service.on('message', warn)
+    service.on('error', warn)
+    // After them: a listener keeps the process.
+    service.unref()
+  } catch (error) {
+    warn(error)
+  }
+}
+
+/** Whether nothing was ever stored in the cache. */
+function isEmpty(root) {
+  try {
+    return !fs.readdirSync(root).some((name) => /^v\d/.test(name))
+  } catch {
+    return true
+  }
+}
+
+/**
+ * @param {object} native
+ * @param {object} given of ./settings.js
+ * @param {string | null} root where the cache is
+ */
+function use(native, given, root) {
+  if (!native.remoteUse(given.writes, start)) return
+  settings = given
+  // Processes that are left behind have it, too.
+  Object.assign(environment, environmentOf(given))
+  environment[OWNER] ??= crypto.randomUUID()
+  if (isEmpty(root)) start()
+}
+
+/** What is called when a module is missing and this thread has no time for its event loop; undefined if it is not needed. */
+const starter = () => (settings === undefined || isRunning ? undefined : start)
+
+module.exports = { starter, use }
