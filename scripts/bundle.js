@@ -62,7 +62,7 @@ const BUNDLES = [
   },
   {
     name: 'remote.js',
-    has: ['object', 'remote', 'settings', 'start', 'storage'].map((file) => `remote/${file}.js`),
+    has: ['frames', 'object', 'remote', 'settings', 'start', 'storage'].map((file) => `remote/${file}.js`),
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },
@@ -72,6 +72,7 @@ const BUNDLES = [
     isClosed: true,
     start: "fromLib('remote/service.js')",
   },
+  { name: 'remote-opendal.js', has: ['remote/opendal.js'], isClosed: true, start: "fromLib('remote/opendal.js')" },
   { name: 'code.js', has: ['code/calls.js', 'code/revive.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   {
     name: 'judging.js',

@@ -13,6 +13,7 @@ const { isFresh, platformName } = require('./build.js')
 const ROOT = path.join(__dirname, '..')
 const NODES = path.join(ROOT, '__test__', 'nodes')
 const LARGE = path.join(ROOT, 'benches', 'large')
+const SERVERS = path.join(ROOT, '__test__', 'servers')
 const TARGET = process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target')
 
 /** Installed where there is none; any version that is there will do. */
@@ -43,6 +44,25 @@ const nodes = (log) => installPackages(NODES, 'npm ci of the other Nodes', log)
 
 /** Large real modules, of some hundred MB: for the benchmarks, and for the stress tests at full size. */
 const large = (log) => installPackages(LARGE, 'npm ci of the large packages', log)
+
+/** The servers of the tests of the remote cache, those of Python's in a folder of their own. */
+async function servers(log) {
+  const requirements = path.join(SERVERS, 'requirements.txt')
+  const [python, nginx] = [path.join(SERVERS, 'python'), path.join(SERVERS, 'nginx')]
+  const done = path.join(python, 'installed.txt')
+  const isDone = () => fs.existsSync(done) && fs.readFileSync(done, 'utf8') === fs.readFileSync(requirements, 'utf8')
+  if (!isDone()) {
+    fs.rmSync(python, { recursive: true, force: true })
+    const args = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--target', python, '-r', requirements]
+    if (!(await step('pip install of redis-server and moto', 'python3', args, { log })).ok) return false
+    fs.copyFileSync(requirements, done)
+  }
+  if (answers('nginx', ['-v']) || fs.existsSync(path.join(nginx, 'usr', 'sbin', 'nginx'))) return true
+  fs.mkdirSync(nginx, { recursive: true })
+  // Unpacked, not installed.
+  const script = '(apt-get download nginx || (apt-get update && apt-get download nginx)) && dpkg -x nginx_*.deb .'
+  return (await step('nginx, of Debian', 'sh', ['-c', script], { cwd: nginx, log })).ok
+}
 
 const answers = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
 
@@ -108,7 +128,7 @@ async function suite(minutes, body) {
   })
 }
 
-module.exports = { packages, nodes, large, addon, otherNodes, suite, ROOT, TARGET }
+module.exports = { packages, nodes, large, servers, addon, otherNodes, suite, ROOT, TARGET }
 
 if (require.main === module) {
   ;(async () => {

@@ -79,6 +79,7 @@ async function generator(suite) {
 
 async function tests(suite, nextest) {
   suite.note('npm ci of the other Nodes', await prepare.nodes())
+  suite.note('the servers of the tests', await prepare.servers())
   await checks(suite, nextest)
   const whole = await build(suite, BUILDS.whole)
   const permissive = await build(suite, BUILDS.permissive)

@@ -91,10 +91,11 @@ fn described(env: Env, order: &Order) -> Result<Value> {
     Ok(object)
 }
 
-/// `(id, outcome, detail)`: `absent`; `silent`; `failed` and `refused`, with the reason; `sent`, with the number of bytes.
+/// `(id, outcome, detail)`: `there`, after which another answer comes; `absent`; `silent`; `failed` and `refused`, with the reason; `sent`, with the number of bytes.
 fn answer(call: &Call<'_>) -> Result<Value> {
     let outcome = call.text(1)?;
     let answer = match outcome.as_str() {
+        "there" => Answer::There,
         "absent" => Answer::Absent,
         "failed" => Answer::Failed(call.text(2)?),
         "refused" => Answer::Refused(call.text(2)?),

@@ -9,6 +9,7 @@
 //             catches   true: an error is told, not thrown
 // at        'once': all modules are asked for before the first is there; default: one after the other
 // end       'optimized' (default: the optimizing tier is waited for), 'return', 'exit', 'throw'
+// flush     true: all that is stored is stored, and sent, before the end
 // busy      true: the optimizing tier has something larger to do first, which is not cached
 // ready     true: prints "ready" when all is loaded, then waits for the end of stdin
 // flight    'holders' or 'waiting': goes on once this process holds, or waits for, the lock of a module (Linux only)
@@ -46,7 +47,12 @@ const modules = []
 /** After the package's own handler, which it has when it is first used. */
 function printAtExit() {
   void W.cache
-  process.on('exit', () => fs.writeSync(1, `${JSON.stringify({ pid: process.pid, modules, events })}\n`))
+  process.on('exit', () =>
+    fs.writeSync(
+      1,
+      `${JSON.stringify({ pid: process.pid, modules, events, ...(job.flush ? { counts: W.cache.stats().process } : {}) })}\n`
+    )
+  )
 }
 
 const sources = {
@@ -160,6 +166,7 @@ async function main() {
     return W.Module.optimized(module).then(settled('done'), settled('rejected'))
   })
   await Promise.all(waits.filter((_, index) => job.modules[index].options?.optimize !== false))
+  if (job.flush) await W.cache.flush()
   await new Promise((resolve) => setImmediate(resolve))
   // What is still pending would keep the process.
   if (modules.some(({ optimized, error }) => optimized === 'pending' && error === undefined)) process.exit()

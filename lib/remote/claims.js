@@ -10,7 +10,6 @@
 const { setTimeout: pause } = require('node:timers/promises')
 
 const MOMENT = 1_000 // ms
-const ASK = 5_000 // ms
 
 /** How long a claim holds, in ms, of a module with so many bytes. */
 const termOf = (size) => 20_000 + (6_000 * size) / 2 ** 20
@@ -27,13 +26,13 @@ class Claims {
   }
 
   async #read(key) {
-    const claim = await this.#remote.within(ASK, (signal) => this.#remote.storage.read(this.#remote.claimOf(key), signal))
+    const claim = await this.#remote.ask((signal) => this.#remote.storage.read(this.#remote.claimOf(key), signal))
     return claim?.toString('utf8')
   }
 
   #write(key, exclusive) {
     const bytes = Buffer.from(this.#owner)
-    return this.#remote.within(ASK, (signal) => this.#remote.storage.write(this.#remote.claimOf(key), bytes, { exclusive, signal }))
+    return this.#remote.ask((signal) => this.#remote.storage.write(this.#remote.claimOf(key), bytes, { exclusive, signal }))
   }
 
   async #isOurs(key) {
@@ -46,10 +45,8 @@ class Claims {
     const found = await this.#read(key)
     if (found === this.#owner) return true
     if (found !== undefined && found !== lapsed) return false
-    const { isExclusive } = this.#remote.storage
-    const isWritten = await this.#write(key, found === undefined)
-    if (!isWritten) return false
-    return (isExclusive && found === undefined) || (await this.#isOurs(key))
+    if (!(await this.#write(key, found === undefined))) return false
+    return (found === undefined && (await this.#remote.storage.isExclusive())) || this.#isOurs(key)
   }
 
   /**
@@ -64,8 +61,7 @@ class Claims {
     let seen
     let since = 0
     for (;;) {
-      const object = await this.#remote.get(key)
-      if (object !== undefined) return object
+      if (await this.#remote.has(key)) return this.#remote.get(key)
       const found = await this.#read(key)
       if (found !== seen || since === 0) [seen, since] = [found, performance.now()]
       const hasLapsed = performance.now() - since > termOf(size)
@@ -75,6 +71,8 @@ class Claims {
       } else if (await this.#take(key, hasLapsed ? found : undefined)) {
         this.#held.add(key)
         // Whoever had it may have been faster than we were.
+        if (!(await this.#remote.has(key))) return undefined
+        await this.release(key)
         return this.#remote.get(key)
       }
       await pause(MOMENT + Math.random() * MOMENT)
@@ -85,7 +83,7 @@ class Claims {
   async release(key) {
     if (!this.#held.delete(key)) return
     if ((await this.#read(key)) === this.#owner) {
-      await this.#remote.within(ASK, () => this.#remote.storage.remove(this.#remote.claimOf(key)))
+      await this.#remote.ask(() => this.#remote.storage.remove(this.#remote.claimOf(key)))
     }
   }
 }

@@ -12,10 +12,11 @@ const { readPrivateKey, readPublicKey } = require('../cache/archive/keys.js')
 const { decode, encode } = require('./object.js')
 const { open, within } = require('./storage.js')
 
-// ms. Whoever waits for an object runs its baseline meanwhile; a finisher or a judge only waits.
+// How long a server may take, in ms, to answer a question, to give an object, to take one. Programs run their baseline meanwhile,
+// and their optimizing tier waits for the first of them only.
+const ASK = 2_000
 const GET = 20_000
 const PUT = 120_000
-const ASK = 5_000
 
 const read = (reader, kind, place) => (place.includes('-----BEGIN ') ? reader(`the ${kind} key`, place) : reader(place))
 
@@ -42,7 +43,8 @@ class Remote {
 
   #place = (key) => `${this.#folder}/${key}`
 
-  within = (limit, action) => within(limit, this.#address, action)
+  /** Something small is done with the storage. */
+  ask = (action) => within(ASK, this.#address, action)
 
   /** Where the claim of an artifact is. */
   claimOf = (key) => `${this.#place(key)}.claim`
@@ -53,13 +55,13 @@ class Remote {
    * @returns {Promise<{about: object, bytes: Buffer} | undefined>}
    */
   async get(key) {
-    const object = await this.within(GET, (signal) => this.storage.read(this.#place(key), signal))
+    const object = await within(GET, this.#address, (signal) => this.storage.read(this.#place(key), signal))
     return object === undefined ? undefined : decode(object, key, this.#keys)
   }
 
   /** Whether there is an object of this key. */
   has(key) {
-    return this.within(ASK, (signal) => this.storage.exists(this.#place(key), signal))
+    return this.ask((signal) => this.storage.exists(this.#place(key), signal))
   }
 
   /** Sends an artifact of the cache; how many bytes. 0: it is there, or not here any more. */
@@ -68,25 +70,27 @@ class Remote {
     const packed = this.#native.remotePack(key)
     if (packed === null) return 0
     const object = encode(this.#signer, packed, version, key)
-    const isNew = await this.within(PUT, (signal) => this.storage.write(this.#place(key), object, { exclusive: true, signal }))
+    const isNew = await within(PUT, this.#address, (signal) =>
+      this.storage.write(this.#place(key), object, { exclusive: true, signal })
+    )
     return isNew ? object.length : 0
   }
 
   /** The keys of all artifacts for this machine; undefined where the service cannot list them. */
   async keys() {
-    const names = await this.within(PUT, () => this.storage.list(this.#folder))
+    const names = await within(PUT, this.#address, () => this.storage.list(this.#folder))
     return names?.filter((name) => /^[0-9a-f]{64}$/.test(name))
   }
 
   /** Fails if it cannot be reached; with `writes`, if nothing can be written there. */
   async probe(writes) {
     const name = `${this.#folder}/probe-${crypto.randomBytes(8).toString('hex')}`
-    await this.within(ASK, (signal) => this.storage.exists(name, signal))
+    await this.ask((signal) => this.storage.exists(name, signal))
     if (!writes) return
-    await this.within(ASK, (signal) => this.storage.write(name, Buffer.from('probe'), { signal }))
-    const found = await this.within(ASK, (signal) => this.storage.read(name, signal))
+    await this.ask((signal) => this.storage.write(name, Buffer.from('probe'), { signal }))
+    const found = await this.ask((signal) => this.storage.read(name, signal))
     if (found?.toString() !== 'probe') throw new Error('what was written is not what is read')
-    await this.within(ASK, () => this.storage.remove(name))
+    await this.ask(() => this.storage.remove(name))
   }
 }
 

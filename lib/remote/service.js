@@ -18,7 +18,8 @@ const { settings, environment, owner } = workerData
 /** Answers everything with what keeps it from being reached. */
 function refuseAll(error) {
   parentPort.postMessage({ message: error.message, code: error.code })
-  return { get: () => Promise.reject(error), put: () => Promise.reject(error) }
+  const refuse = () => Promise.reject(error)
+  return { has: refuse, get: refuse, put: refuse }
 }
 
 function reach() {
@@ -43,7 +44,11 @@ const receive = ({ id }, object) => {
 }
 
 const TASKS = {
-  get: async (order) => receive(order, await remote.get(order.key)),
+  async get(order) {
+    const isThere = await remote.has(order.key)
+    if (isThere) native.remoteAnswer(order.id, 'there')
+    receive(order, isThere ? await remote.get(order.key) : undefined)
+  },
 
   async claim(order) {
     const object = await (claims?.wait(order.key, order.size, settings.writes) ?? remote.get(order.key))
@@ -54,14 +59,14 @@ const TASKS = {
   async put({ id, key }) {
     const sent = await remote.put(key)
     away.succeeded()
+    await claims?.release(key)
     if (sent === 0) native.remoteAnswer(id, 'silent')
     else native.remoteAnswer(id, 'sent', sent)
-    await claims?.release(key)
   },
 
   async release({ id, key }) {
-    native.remoteAnswer(id, 'silent')
     await claims?.release(key)
+    native.remoteAnswer(id, 'silent')
   },
 }
 

@@ -10,11 +10,13 @@
 //   exists(name, signal)
 //   remove(name)
 //   list(folder)                            names in it; undefined where the service cannot say
-//   isExclusive                             whether `exclusive` is certain
+//   isExclusive()                           whether `exclusive` is certain
 //
-// Promise: whatever goes wrong is a rejected promise, and no message has credentials. OpenDAL is loaded for what needs it only.
+// Promise: whatever goes wrong is a rejected promise, and no message has credentials. OpenDAL is loaded for what
+// needs it only, in a process of its own.
 
 const crypto = require('node:crypto')
+const { constants } = require('node:fs')
 const fs = require('node:fs/promises')
 const path = require('node:path')
 const { fileURLToPath } = require('node:url')
@@ -22,6 +24,26 @@ const { fileURLToPath } = require('node:url')
 const { findPackage, shown } = require('./settings.js')
 
 const isMissing = ({ code }) => code === 'ENOENT' || code === 'ENOTDIR'
+
+/** Larger than this nothing is read, in bytes: whoever can write there must not fill the memory of those who read. */
+const LARGEST = 512 * 2 ** 20
+
+const tooLarge = (size) => new Error(`it has ${size} bytes, more than the ${LARGEST} that are read`)
+
+/** The bytes of a regular file: a pipe would never end. */
+async function readFile(file) {
+  const handle = await fs.open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
+  try {
+    const stat = await handle.stat()
+    if (!stat.isFile()) throw new Error('it is not a regular file')
+    if (stat.size > LARGEST) throw tooLarge(stat.size)
+    const bytes = Buffer.allocUnsafeSlow(stat.size)
+    const { bytesRead } = await handle.read(bytes, 0, stat.size, 0)
+    return bytes.subarray(0, bytesRead)
+  } finally {
+    await handle.close()
+  }
+}
 
 /** A folder that machines share. */
 function folder(address) {
@@ -32,8 +54,8 @@ function folder(address) {
     throw error
   }
   return {
-    isExclusive: true,
-    read: (name, signal) => fs.readFile(place(name), { signal }).catch(missing()),
+    isExclusive: () => true,
+    read: (name) => readFile(place(name)).catch(missing()),
     exists: (name) => fs.access(place(name)).then(() => true, missing(false)),
     remove: (name) => fs.rm(place(name), { force: true }),
     list: (name) => fs.readdir(place(name)).catch(missing([])),
@@ -57,51 +79,68 @@ function folder(address) {
   }
 }
 
+const REDIRECTS = [301, 302, 303, 307, 308]
+const MOST_REDIRECTS = 5
+
+/** One request; `{status, bytes}`. Node's own client: the first fetch() of a process takes 100 ms longer. */
+function send(url, { method, headers, body, signal }) {
+  const { request } = url.protocol === 'https:' ? require('node:https') : require('node:http')
+  return new Promise((resolve, reject) => {
+    const sent = request(url, { method, headers, signal }, (response) => {
+      const chunks = []
+      let size = 0
+      response.on('data', (chunk) => {
+        chunks.push(chunk)
+        size += chunk.length
+        if (size > LARGEST) response.destroy(tooLarge(size))
+      })
+      response.on('error', reject)
+      response.on('end', () => {
+        const { statusCode: status, statusMessage: said, headers } = response
+        resolve({ status, said, location: headers.location, bytes: Buffer.concat(chunks) })
+      })
+    })
+    sent.on('error', reject)
+    sent.end(body)
+  })
+}
+
 /** A web server: GET and PUT, as WebDAV has them. */
 function web(address, { WASM_COMPILE_CACHE_REMOTE_TOKEN: token }) {
-  const url = new URL(address)
-  const authorization =
-    url.username === ''
-      ? token && `Bearer ${token}`
-      : `Basic ${Buffer.from(`${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`).toString('base64')}`
-  const place = (name) => `${url.origin}${url.pathname.replace(/\/$/, '')}/${name}${url.search}`
+  const base = new URL(address)
+  const basic = () => Buffer.from(`${decodeURIComponent(base.username)}:${decodeURIComponent(base.password)}`).toString('base64')
+  const authorization = base.username === '' ? token && `Bearer ${token}` : `Basic ${basic()}`
+  const place = (name) => new URL(`${base.origin}${base.pathname.replace(/\/$/, '')}/${name}${base.search}`)
   const request = async (method, name, { headers, ...options } = {}, accepted = []) => {
-    let response
-    try {
-      // eslint-disable-next-line n/no-unsupported-features/node-builtins -- in Node 20 it is stable but for its name
-      response = await fetch(place(name), {
-        method,
-        headers: { ...headers, ...(authorization ? { authorization } : {}) },
-        ...options,
-      })
-    } catch (error) {
-      throw new Error(error.cause?.message || error.cause?.code || error.message, { cause: error })
+    let url = place(name)
+    for (let left = MOST_REDIRECTS; ; left--) {
+      // Who is redirected to is not who was meant to have it.
+      const own = authorization && url.origin === base.origin ? { authorization } : {}
+      const answer = await send(url, { method, headers: { ...headers, ...own }, ...options })
+      const { status, said, location } = answer
+      if ((status >= 200 && status < 300) || accepted.includes(status)) return answer
+      const isRedirect = REDIRECTS.includes(status) && location !== undefined && left > 0
+      if (!isRedirect) throw new Error(`the server answered ${status} ${said}`)
+      url = new URL(location, url)
+      if (!['http:', 'https:'].includes(url.protocol)) throw new Error(`the server redirects to ${url.protocol}`)
     }
-    if (response.ok || accepted.includes(response.status)) return response
-    await response.body?.cancel()
-    throw new Error(`the server answered ${response.status} ${response.statusText}`)
   }
   const NONE = [404, 410]
+  const isThere = ({ status }) => !NONE.includes(status)
   return {
     // Servers that do not know the condition ignore it.
-    isExclusive: false,
+    isExclusive: () => false,
     async read(name, signal) {
-      const response = await request('GET', name, { signal }, NONE)
-      if (response.ok) return Buffer.from(await response.arrayBuffer())
-      await response.body?.cancel()
-      return undefined
+      const answer = await request('GET', name, { signal }, NONE)
+      return isThere(answer) ? answer.bytes : undefined
     },
-    exists: async (name, signal) => (await request('HEAD', name, { signal }, NONE)).ok,
-    remove: async (name) => {
-      const response = await request('DELETE', name, {}, NONE)
-      await response.body?.cancel()
-    },
+    exists: async (name, signal) => isThere(await request('HEAD', name, { signal }, NONE)),
+    remove: (name) => request('DELETE', name, {}, NONE),
     list: async () => undefined,
-    async write(name, bytes, { exclusive = false, signal } = {}) {
-      const headers = exclusive ? { 'if-none-match': '*' } : {}
-      const response = await request('PUT', name, { headers, body: bytes, signal }, exclusive ? [412] : [])
-      await response.body?.cancel()
-      return response.ok
+    async write(name, body, { exclusive = false, signal } = {}) {
+      const headers = { 'content-length': body.length, ...(exclusive ? { 'if-none-match': '*' } : {}) }
+      const { status } = await request('PUT', name, { headers, body, signal }, exclusive ? [412] : [])
+      return status !== 412
     },
   }
 }
@@ -131,65 +170,91 @@ const login = ({ username, password }) => ({
   ...(password === '' ? {} : { password: decodeURIComponent(password) }),
 })
 
-/** The last words of OpenDAL's messages say what happened; before them are headers and addresses. */
-function worded(error) {
-  const { message } = error
-  const [kind] = message.split(' ', 1)
-  const end = message.lastIndexOf(' => ')
-  const said = end === -1 ? message : message.slice(end + 4)
-  return Object.assign(new Error(`${kind}: ${said.split('\n')[0].slice(0, 200)}`), { kind })
-}
+const OPENDAL = path.join(__dirname, 'remote-opendal.js')
 
-const NAMED = 'NAPI_RS_NATIVE_LIBRARY_PATH'
-
-/** OpenDAL's loader, like that of every addon of napi-rs, takes this variable to be about its own addon. */
-function load(file) {
-  const { [NAMED]: named } = process.env
-  delete process.env[NAMED]
-  try {
-    return require(file)
-  } catch (error) {
-    // npm's bug is what the loader blames, whatever the cause.
-    const causes = [error.cause].flat().filter((cause) => cause instanceof Error && !cause.message.startsWith('Cannot find module'))
-    throw new Error(`The package "opendal" cannot be loaded: ${causes[0]?.message ?? error.message}`, { cause: error })
-  } finally {
-    if (named !== undefined) process.env[NAMED] = named
-  }
-}
-
-function opendal(address) {
+/** The other process, as long as this one has questions; `ask` rejects when it has ended. */
+function startOpendal(address) {
+  const { spawn } = require('node:child_process')
+  const { detachedEnvironment } = require('../process/detached.js')
+  const { areWaitedFor } = require('../process/orphans.js')
+  const { frames, write } = require('./frames.js')
+  // Where it would stay in the process table, it is not started.
+  if (process.pid !== 1 && !areWaitedFor()) throw new Error(`${shown(address)} is not used: process 1 waits for no orphans`)
   const url = new URL(address)
   const { scheme, options } = CONFIGURATIONS[url.protocol](url)
-  const { Operator } = load(findPackage(address))
-  const operator = new Operator(scheme, { ...options, ...Object.fromEntries(url.searchParams) })
-  const { writeWithIfNotExists: isExclusive, list } = operator.capability()
-  const call = async (action, expected = {}) => {
-    try {
-      return await action()
-    } catch (error) {
-      const told = worded(error)
-      if (Object.hasOwn(expected, told.kind)) return expected[told.kind]
-      throw told
+  const configuration = JSON.stringify({ ...options, ...Object.fromEntries(url.searchParams) })
+  const child = spawn(process.execPath, [OPENDAL, findPackage(address), scheme, configuration], {
+    env: detachedEnvironment(),
+    stdio: ['pipe', 'pipe', 'ignore'],
+    windowsHide: true,
+  })
+  const asked = new Map()
+  let ended
+  const end = (message) => {
+    ended ??= new Error(message)
+    for (const { reject } of asked.values()) reject(ended)
+    asked.clear()
+  }
+  child.on('error', ({ message }) => end(message))
+  child.on('exit', () => end('the process of OpenDAL has ended'))
+  child.stdin.on('error', () => {})
+  for (const handle of [child, child.stdin, child.stdout]) handle.unref()
+  const wait = (id) =>
+    new Promise((resolve, reject) => {
+      if (ended === undefined) asked.set(id, { resolve, reject })
+      else reject(ended)
+    })
+  const capabilities = wait('first')
+  capabilities.catch(() => {})
+  const listen = async () => {
+    for await (const { id = 'first', ...answer } of frames(child.stdout)) {
+      asked.get(id)?.resolve(answer)
+      asked.delete(id)
     }
   }
+  listen().catch(({ message }) => end(message))
+  let last = 0
   return {
-    isExclusive,
-    read: (name) => call(() => operator.read(name), { NotFound: undefined }),
-    exists: (name) => call(() => operator.exists(name)),
-    remove: (name) => call(() => operator.delete(name)),
+    async capabilities() {
+      const found = await capabilities
+      if (found.error !== undefined) throw new Error(found.error)
+      return found
+    },
+    ask(request, bytes) {
+      const id = ++last
+      const answer = wait(id)
+      write(child.stdin, { id, ...request }, bytes)
+      return answer
+    },
+  }
+}
+
+/** Whatever else OpenDAL reaches. */
+function others(address) {
+  const opendal = startOpendal(address)
+  const call = async (request, { bytes, expected = {} } = {}) => {
+    await opendal.capabilities()
+    const answer = await opendal.ask(request, bytes)
+    const { error } = answer
+    if (error === undefined) return answer
+    if (Object.hasOwn(expected, error.kind)) return expected[error.kind]
+    throw new Error(error.message)
+  }
+  return {
+    isExclusive: async () => (await opendal.capabilities()).isExclusive,
+    read: async (name) => (await call({ action: 'read', name, largest: LARGEST }, { expected: { NotFound: {} } })).bytes,
+    exists: async (name) => (await call({ action: 'exists', name })).found,
+    remove: (name) => call({ action: 'remove', name }),
     async list(name) {
-      if (!list) return undefined
-      const entries = await call(() => operator.list(`${name}/`), { NotFound: [] })
-      return entries.map((entry) => path.posix.basename(entry.path()))
+      if (!(await opendal.capabilities()).list) return undefined
+      const { names } = await call({ action: 'list', name }, { expected: { NotFound: { names: [] } } })
+      return names.map((found) => path.posix.basename(found))
     },
     async write(name, bytes, { exclusive = false } = {}) {
-      if (!exclusive || isExclusive) {
-        const options = exclusive ? { ifNotExists: true } : undefined
-        return (await call(() => operator.write(name, bytes, options), { ConditionNotMatch: false })) !== false
-      }
-      if (await this.exists(name)) return false
-      await call(() => operator.write(name, bytes))
-      return true
+      const isCertain = exclusive && (await this.isExclusive())
+      if (exclusive && !isCertain && (await this.exists(name))) return false
+      const expected = { ConditionNotMatch: { found: false } }
+      return (await call({ action: 'write', name, exclusive: isCertain }, { bytes, expected })).found
     },
   }
 }
@@ -198,10 +263,10 @@ function opendal(address) {
 function open(address, environment) {
   const { protocol } = new URL(address)
   if (protocol === 'file:') return folder(address)
-  return protocol === 'http:' || protocol === 'https:' ? web(address, environment) : opendal(address)
+  return protocol === 'http:' || protocol === 'https:' ? web(address, environment) : others(address)
 }
 
-/** Fails when it takes longer than `limit` (ms). What OpenDAL does cannot be stopped, and ends for nobody. */
+/** Fails when it takes longer than `limit` (ms). */
 async function within(limit, address, action) {
   const controller = new AbortController()
   let timer

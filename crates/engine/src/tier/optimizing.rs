@@ -41,6 +41,9 @@ const IN_MEMORY: u64 = 16 << 10;
 /// the module to the finisher.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// So long a module waits for the remote, whose service has limits of its own: for a machine that has no time for that.
+const LIMIT: Duration = Duration::from_secs(10);
+
 /// Modules of fewer bytes do not wait: they are optimized in a second or less, by which a program that is not over then gains.
 const LIGHT: u64 = 1 << 20;
 
@@ -108,8 +111,13 @@ pub(super) fn schedule(
         }
         Asking::Asked(asked) => {
             *job.asked.lock() = Some(Arc::clone(&asked));
-            let waiting = Arc::clone(&job);
-            scheduler::later(PATIENCE, Box::new(move || waiting.open()));
+            let opens = |job: &Arc<Job>| {
+                let job = Arc::clone(job);
+                Box::new(move || job.open())
+            };
+            let later = opens(&job);
+            asked.when_there(move || scheduler::later(PATIENCE, later));
+            scheduler::later(LIMIT, opens(&job));
             let waiting = Arc::clone(&job);
             asked.when_answered(move |found| match found {
                 Found::Arrived(loaded) => waiting.arrived(*loaded),
@@ -170,6 +178,11 @@ impl Job {
     /// Asks the machines that share a remote which one compiles; `false`: this one does.
     fn claim(self: &Arc<Self>, waits: u32) -> bool {
         if self.size() < LIGHT || !self.stores() || self.claimed.swap(true, Ordering::Relaxed) {
+            return false;
+        }
+        // A remote that does not answer, or is slow, would take its time over this, too.
+        let asked = self.asked.lock().clone();
+        if asked.is_some_and(|asked| !asked.is_absent()) {
             return false;
         }
         let flight = self.flight.lock().take();

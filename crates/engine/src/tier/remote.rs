@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
@@ -55,6 +56,8 @@ pub struct Order {
 /// What came of an order, if it is no artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
+    /// It is there, and comes: another answer follows.
+    There,
     /// There is none: this machine may make it.
     Absent,
     /// The service could not be reached, or did not answer in time.
@@ -100,6 +103,12 @@ pub(super) struct Asked {
     span: Span,
     since: Instant,
     state: Mutex<State>,
+    /// It is not there, as was said in time.
+    absent: AtomicBool,
+    /// It is here, and on its way into the cache.
+    arriving: AtomicBool,
+    /// Called when it is there.
+    there: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     over: Mutex<bool>,
     is_over: Condvar,
     /// Others of this machine wait for it. Whoever compiles what was not there takes it.
@@ -220,10 +229,10 @@ fn order(task: Task, key: ArtifactKey, size: u64, waiting: Waiting) {
     }
 }
 
-/// Calls when nothing is ordered.
+/// Calls when nothing is on its way to the remote, or from there into the cache.
 pub fn when_remote_is_idle(done: Box<dyn FnOnce() + Send>) {
     let mut broker = BROKER.lock();
-    if broker.under_way.is_empty() {
+    if broker.is_idle() {
         drop(broker);
         done();
     } else {
@@ -233,7 +242,7 @@ pub fn when_remote_is_idle(done: Box<dyn FnOnce() + Send>) {
 
 fn tell_idle() {
     let mut broker = BROKER.lock();
-    if broker.under_way.is_empty() {
+    if broker.is_idle() {
         let idle = std::mem::take(&mut broker.idle);
         drop(broker);
         for done in idle {
@@ -354,6 +363,12 @@ fn writable(options: &CompileOptions) -> Option<Store> {
     store.filter(Store::is_writable)
 }
 
+impl Broker {
+    fn is_idle(&self) -> bool {
+        !self.under_way.values().any(Waiting::is_under_way)
+    }
+}
+
 impl Asked {
     fn order(
         task: Task,
@@ -373,6 +388,9 @@ impl Asked {
             span: Span::start(),
             since: Instant::now(),
             state: Mutex::new(State::Open(Vec::new())),
+            absent: AtomicBool::new(false),
+            arriving: AtomicBool::new(false),
+            there: Mutex::default(),
             over: Mutex::new(false),
             is_over: Condvar::new(),
             flight: Mutex::new(flight),
@@ -411,6 +429,16 @@ impl Asked {
                 );
             }
         }
+    }
+
+    /// Whether it is not there: who did not answer, or takes long, has not said so.
+    pub fn is_absent(&self) -> bool {
+        self.absent.load(Ordering::Relaxed)
+    }
+
+    /// Calls when it is known to be there, which is before it is here.
+    pub fn when_there(&self, then: impl FnOnce() + Send + 'static) {
+        *self.there.lock() = Some(Box::new(then));
     }
 
     /// Blocks until it is stored, or will not be.
@@ -469,6 +497,7 @@ impl Asked {
 
     /// Publishes what has come, then stores it.
     fn receive(&self, received: &Received, bytes: &[u8]) {
+        self.arriving.store(true, Ordering::Relaxed);
         let length = bytes.len() as u64;
         let load = || self.load(received, bytes);
         let loaded = panics::catch("what the remote sent", load)
@@ -499,6 +528,15 @@ impl Asked {
 }
 
 impl Waiting {
+    /// Whether something is on its way, rather than asked for.
+    fn is_under_way(&self) -> bool {
+        match self {
+            Self::Offered { .. } => true,
+            Self::Asked(asked) => asked.arriving.load(Ordering::Relaxed),
+            Self::Nobody => true,
+        }
+    }
+
     fn end(self, answer: Answer) {
         match self {
             Self::Asked(asked) => match answer {
@@ -511,10 +549,11 @@ impl Waiting {
                     asked.end(Outcome::Failure, 0);
                 }
                 Answer::Absent => {
+                    asked.absent.store(true, Ordering::Relaxed);
                     asked.emit("remoteMiss", Vec::new());
                     asked.end(Outcome::Miss, 0);
                 }
-                Answer::Silent | Answer::Sent(_) => asked.over(),
+                Answer::Silent | Answer::There | Answer::Sent(_) => asked.over(),
             },
             Self::Offered {
                 mut fields,
@@ -532,7 +571,7 @@ impl Waiting {
                         fields.push(("reason", reason.into()));
                         ("remoteFailed", Outcome::Failure, 0)
                     }
-                    Answer::Absent | Answer::Silent => return,
+                    Answer::Absent | Answer::There | Answer::Silent => return,
                 };
                 if let Ok(Some(store)) = storage::opened() {
                     store.count_remote(outcome, bytes, since.elapsed());
@@ -552,6 +591,16 @@ fn waiting_for(id: u64) -> Option<Waiting> {
 
 /// The service's answer to an order.
 pub fn answer(id: u64, answer: Answer) {
+    if answer == Answer::There {
+        let there = match BROKER.lock().under_way.get(&id) {
+            Some(Waiting::Asked(asked)) => asked.there.lock().take(),
+            _ => None,
+        };
+        if let Some(there) = there {
+            there();
+        }
+        return;
+    }
     if let Some(waiting) = waiting_for(id) {
         waiting.end(answer);
         tell_idle();
