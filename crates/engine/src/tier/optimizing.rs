@@ -58,7 +58,9 @@ struct Job {
     gate: Mutex<Gate>,
     /// What the remote was asked for last.
     asked: Mutex<Option<Arc<Asked>>>,
-    /// Whether this machine may be the one that compiles, of those that share a remote.
+    /// Whether it was decided which of the machines that share a remote compiles.
+    decided: AtomicBool,
+    /// Whether this one may have claimed that.
     claimed: AtomicBool,
     /// Since when the optimizing tier has it.
     span: OnceLock<Span>,
@@ -93,6 +95,7 @@ pub(super) fn schedule(
         options,
         gate: Mutex::default(),
         asked: Mutex::default(),
+        decided: AtomicBool::new(false),
         claimed: AtomicBool::new(false),
         span: OnceLock::new(),
         flight: Mutex::default(),
@@ -177,7 +180,7 @@ impl Job {
 
     /// Asks the machines that share a remote which one compiles; `false`: this one does.
     fn claim(self: &Arc<Self>, waits: u32) -> bool {
-        if self.size() < LIGHT || !self.stores() || self.claimed.swap(true, Ordering::Relaxed) {
+        if self.size() < LIGHT || !self.stores() || self.decided.swap(true, Ordering::Relaxed) {
             return false;
         }
         // A remote that does not answer, or is slow, would take its time over this, too.
@@ -188,6 +191,7 @@ impl Job {
         let flight = self.flight.lock().take();
         match remote::claim(self.key(), self.hash, self.size(), &self.options, flight) {
             Ok(asked) => {
+                self.claimed.store(true, Ordering::Relaxed);
                 *self.asked.lock() = Some(Arc::clone(&asked));
                 let job = Arc::clone(self);
                 asked.when_answered(move |found| match found {
