@@ -758,7 +758,7 @@ declare namespace wasm {
      * The optimizing tier's code has taken over in every instance. `from` says whether this process compiled it or mapped
      * what another one has stored.
      */
-    optimizedReady: ModuleEvent<'optimizedReady'> & { readonly from: 'compiler' | 'cache' }
+    optimizedReady: ModuleEvent<'optimizedReady'> & { readonly from: 'compiler' | 'cache' | 'remote' }
     /** The artifact has been stored. */
     cachedModule: ArtifactEvent<'cachedModule'>
     /** The artifact was found and mapped, or else copied: nothing is compiled. */
@@ -782,6 +782,20 @@ declare namespace wasm {
     }
     /** An artifact was found and refused. A defective one is quarantined; the module is compiled, and the artifact replaced. */
     moduleCacheInvalid: SourceEvent<'moduleCacheInvalid'> & { readonly reason: string }
+    /** The cache that machines share had the artifact, of which so many bytes came; the image has `artifactBytes`. */
+    remoteHit: SourceEvent<'remoteHit'> & {
+      readonly hash: string
+      readonly transferBytes: number
+      readonly artifactBytes: number
+    }
+    /** It has none. */
+    remoteMiss: SourceEvent<'remoteMiss'> & { readonly hash: string }
+    /** What it has was refused. */
+    remoteInvalid: SourceEvent<'remoteInvalid'> & { readonly hash: string; readonly reason: string }
+    /** It could not be used. */
+    remoteFailed: SourceEvent<'remoteFailed'> & { readonly hash: string; readonly reason: string }
+    /** The artifact was sent to it. */
+    remoteStored: SourceEvent<'remoteStored'> & { readonly hash: string; readonly transferBytes: number }
     /**
      * The artifact could not be stored, or the cache cannot be used. The first in a process is also a warning of Node's, of
      * the name `WasmCompileCacheWarning` and with the same `code`.

@@ -202,6 +202,11 @@ expectType<
   | 'handedOff'
   | 'featureOff'
   | 'panicked'
+  | 'remoteHit'
+  | 'remoteMiss'
+  | 'remoteInvalid'
+  | 'remoteFailed'
+  | 'remoteStored'
   | 'resource'
   | 'verdict'
 >(null as unknown as wasm.EventName)

@@ -1,6 +1,6 @@
 'use strict'
 // node benches/report.js: writes the figures of results.json between the marks of README.md (six rows) and of
-// docs/performance.md (all of them, and how each is measured).
+// docs/performance.md (all of them, and how each is measured), and docs/remote.md.
 //
 // __test__/pages.test.js fails where these pages say anything else.
 
@@ -190,6 +190,17 @@ function week({ rows = [], ...measured } = {}) {
   ].join('\n\n')
 }
 
+/** Programs on an empty machine, with a cache that machines share. */
+function remote({ rows = [], rounds, date } = {}, machine) {
+  if (rows.length === 0) return ''
+  const keys = entries(rows[0].columns)
+  const lines = rows.map(({ title, columns }) => [title, ...keys.map(([key], index) => cell(columns[key], 'ms', index === 0))])
+  return [
+    `Whole programs on a machine whose cache is empty, without a remote and with one (nginx; at 10 MB/s and 50 ms for a round trip; one that nobody answers). Medians of ${rounds} fresh processes a column, interleaved, ${where({ machine: { ...machine, date: date.slice(0, 10) } })} The server, its line and the program share the cores.`,
+    table(['', ...keys.map(([, { label }]) => label)], lines),
+  ].join('\n\n')
+}
+
 const full = (all) =>
   [
     LOGARITHMIC,
@@ -217,6 +228,7 @@ function pages() {
   return [
     ['README.md', short(all)],
     ['docs/performance.md', full(all)],
+    ['docs/remote.md', remote(all.remote, all.machine)],
   ].map(([name, figures]) => {
     const file = path.join(ROOT, name)
     const text = readFileSync(file, 'utf8')

@@ -85,7 +85,7 @@ function merged(names, before = [], now) {
   return names.flatMap((name) => all.filter((result) => (result.row ?? result.name) === name))
 }
 
-/** Writes what is measured so far, so that a run that is stopped leaves its rows. What ./week.js measures stays. */
+/** Writes what is measured so far, so that a run that is stopped leaves its rows. What ./week.js and ./remote.js measure stays. */
 function store(results, choice) {
   const about = machine()
   const file = path.join(output, 'results.json')
@@ -102,6 +102,7 @@ function store(results, choice) {
       choice
     ),
     week: found.week,
+    remote: found.remote,
   }
   writeFileSync(file, JSON.stringify(stored, null, 2) + '\n')
   writeFileSync(path.join(output, 'results.svg'), chart(all, about))

@@ -80,7 +80,7 @@ function configurationOf(given) {
 
 /** The cache that machines share, where one is named. */
 const remoteOf = (options) =>
-  options?.remote === undefined ? undefined : require('../remote/settings.js').readSettings(options.remote)
+  options?.remote === undefined ? undefined : require('../remote/settings.js').readChecked(options.remote)
 
 const DISABLED = 'The cache is disabled: WASM_DISABLE_COMPILE_CACHE=1 is set, or node --permission does not let it be read'
 

@@ -21,10 +21,10 @@ const addOptions = (command) =>
 
 /** What this process is to use; undefined where no remote is named. Before native code is loaded. */
 function settingsFor({ remote, key, sign, trust }) {
-  const { environmentOf, readSettings, settingsOf } = require('../remote/settings.js')
+  const { environmentOf, readChecked, settingsOf } = require('../remote/settings.js')
   const named = started.environment.WASM_COMPILE_CACHE_REMOTE
   if (remote === undefined && key === undefined && sign === undefined && !trust) return settingsOf(started.environment)
-  const settings = readSettings({
+  const settings = readChecked({
     url: remote ?? named,
     keys: key ?? [],
     ...(sign === undefined ? {} : { sign }),

@@ -5,11 +5,7 @@
 // The folder of an artifact has the version of this package, and what else shapes code: rules of the service can remove what
 // no machine asks for any more.
 
-const crypto = require('node:crypto')
-
 const { version } = require('../../package.json')
-const { readPrivateKey, readPublicKey } = require('../cache/archive/keys.js')
-const { decode, encode } = require('./object.js')
 const { open, within } = require('./storage.js')
 
 // How long a server may take, in ms, to answer a question, to give an object, to take one. Programs run their baseline meanwhile,
@@ -20,10 +16,13 @@ const PUT = 120_000
 
 const read = (reader, kind, place) => (place.includes('-----BEGIN ') ? reader(`the ${kind} key`, place) : reader(place))
 
+/** Where objects are made and verified; loaded with the first of them, for most programs find none. */
+const objects = () => require('./object.js')
+
 class Remote {
   #address
-  #keys
-  #signer
+  #settings
+  #read
   #native
   #folder
 
@@ -31,14 +30,24 @@ class Remote {
   constructor({ url, keys, sign, trust }, native, environment) {
     this.#address = url
     this.#native = native
-    this.#signer = sign === undefined ? undefined : read(readPrivateKey, 'private', sign)
+    this.#settings = { keys, sign, trust }
+    this.storage = open(url, environment)
+    const engine = native.hashOf(Buffer.from(JSON.stringify(native.engineFingerprint())))
+    this.#folder = `${version}/${engine.slice(0, 16)}`
+  }
+
+  /** The keys, read: `signer`, and `trusted`, one of which must have signed what comes; without it, everything is trusted. */
+  get #keys() {
+    if (this.#read !== undefined) return this.#read
+    const crypto = require('node:crypto')
+    const { readPrivateKey, readPublicKey } = require('../cache/archive/keys.js')
+    const { keys, sign, trust } = this.#settings
+    const signer = sign === undefined ? undefined : read(readPrivateKey, 'private', sign)
     const trusted = keys.map((key) => read(readPublicKey, 'public', key))
     // What this machine signs it may read.
-    if (this.#signer !== undefined) trusted.push(crypto.createPublicKey(this.#signer))
-    this.#keys = trust ? undefined : trusted
-    this.storage = open(url, environment)
-    const engine = crypto.createHash('sha256').update(JSON.stringify(native.engineFingerprint()))
-    this.#folder = `${version}/${engine.digest('hex').slice(0, 16)}`
+    if (signer !== undefined) trusted.push(crypto.createPublicKey(signer))
+    this.#read = { signer, trusted: trust ? undefined : trusted }
+    return this.#read
   }
 
   #place = (key) => `${this.#folder}/${key}`
@@ -56,7 +65,7 @@ class Remote {
    */
   async get(key) {
     const object = await within(GET, this.#address, (signal) => this.storage.read(this.#place(key), signal))
-    return object === undefined ? undefined : decode(object, key, this.#keys)
+    return object === undefined ? undefined : objects().decode(object, key, this.#keys.trusted)
   }
 
   /** Whether there is an object of this key. */
@@ -69,7 +78,7 @@ class Remote {
     if (await this.has(key)) return 0
     const packed = this.#native.remotePack(key)
     if (packed === null) return 0
-    const object = encode(this.#signer, packed, version, key)
+    const object = objects().encode(this.#keys.signer, packed, version, key)
     const isNew = await within(PUT, this.#address, (signal) =>
       this.storage.write(this.#place(key), object, { exclusive: true, signal })
     )
@@ -82,9 +91,10 @@ class Remote {
     return names?.filter((name) => /^[0-9a-f]{64}$/.test(name))
   }
 
-  /** Fails if it cannot be reached; with `writes`, if nothing can be written there. */
+  /** Fails if it cannot be reached, or the keys cannot be read; with `writes`, if nothing can be written there. */
   async probe(writes) {
-    const name = `${this.#folder}/probe-${crypto.randomBytes(8).toString('hex')}`
+    void this.#keys
+    const name = `${this.#folder}/probe-${process.pid}-${Date.now()}`
     await this.ask((signal) => this.storage.exists(name, signal))
     if (!writes) return
     await this.ask((signal) => this.storage.write(name, Buffer.from('probe'), { signal }))

@@ -5,7 +5,15 @@
 //
 // Promise: each order gets one answer, and each failure one event, until the remote is left alone (./away.js), which is said.
 
+const os = require('node:os')
 const { parentPort, workerData } = require('node:worker_threads')
+
+try {
+  // Of this thread alone, on Linux: the program and its compilers go first.
+  if (process.platform === 'linux') os.setPriority(0, 5)
+} catch {
+  // Then it competes with them.
+}
 
 const native = require('../process/addon.js')
 const { Away } = require('./away.js')

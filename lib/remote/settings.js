@@ -6,8 +6,6 @@
 
 const path = require('node:path')
 
-const { PRIVATE, PUBLIC, readPrivateKey, readPublicKey } = require('../cache/archive/keys.js')
-
 const WHERE = 'The remote cache'
 
 /** How an address names what reaches it; `needs` is what is not in Node. */
@@ -50,13 +48,17 @@ function checkAddress(text) {
 /** A key as its own text, or in a file whose name is made absolute: the program may change its folder. */
 const placeOf = (key) => (key.includes('-----BEGIN ') ? key : path.resolve(key))
 
-/** The text of a key, which is checked. */
-function textOf(key, kind, read) {
+function placeOfKey(key, kind) {
   if (typeof key !== 'string' || key === '') throw invalid(`a ${kind} key must be a path, or the text of a PEM file`)
-  const place = placeOf(key)
-  if (place.includes('-----BEGIN ')) read(`the ${kind} key`, place)
-  else read(place)
-  return place
+  return placeOf(key)
+}
+
+/** Fails unless all keys can be read. */
+function checkKeys({ keys, sign }) {
+  const { readPrivateKey, readPublicKey } = require('../cache/archive/keys.js')
+  const check = (key, kind, read) => (key.includes('-----BEGIN ') ? read(`the ${kind} key`, key) : read(key))
+  for (const key of keys) check(key, 'public', readPublicKey)
+  if (sign !== undefined) check(sign, 'private', readPrivateKey)
 }
 
 /** Whether what a service needs is installed. */
@@ -90,8 +92,8 @@ function readSettings(given) {
   if (!['read-only', 'read-write'].includes(mode)) throw invalid(`"mode" must be "read-only" or "read-write", got ${String(mode)}`)
   const list = Array.isArray(keys) ? keys : [keys]
   if (trust && list.length > 0) throw invalid('pass "keys" or "trust", not both: with "trust" no signature is checked')
-  const texts = list.map((key) => textOf(key, PUBLIC, readPublicKey))
-  const signer = sign === undefined ? undefined : textOf(sign, PRIVATE, readPrivateKey)
+  const texts = list.map((key) => placeOfKey(key, 'public'))
+  const signer = sign === undefined ? undefined : placeOfKey(sign, 'private')
   if (!trust && texts.length === 0 && signer === undefined) {
     throw invalid(
       'name the public keys that artifacts are signed with ("keys"), or pass "trust: true": their code will be executed'
@@ -101,7 +103,14 @@ function readSettings(given) {
   return { url, keys: texts, sign: signer, trust, writes: mode === 'read-write' && (signer !== undefined || trust) }
 }
 
-/** What the environment says; undefined where it says nothing. */
+/** {@link readSettings}, with the keys checked: for who has time for that. */
+function readChecked(given) {
+  const settings = readSettings(given)
+  checkKeys(settings)
+  return settings
+}
+
+/** What the environment says; undefined where it says nothing. Keys are read when they are needed: programs start with this. */
 function settingsOf(environment) {
   const {
     WASM_COMPILE_CACHE_REMOTE: url,
@@ -137,4 +146,4 @@ function environmentOf({ url, keys, sign, trust, writes }) {
   }
 }
 
-module.exports = { environmentOf, findPackage, readSettings, settingsOf, shown }
+module.exports = { environmentOf, findPackage, readChecked, settingsOf, shown }

@@ -9,8 +9,6 @@ const fs = require('node:fs')
 
 const { ArchiveError } = require('./error.js')
 
-const [PRIVATE, PUBLIC] = ['private', 'public']
-
 const PASSPHRASE = 'WASM_ARCHIVE_PASSPHRASE'
 const MAKE = 'openssl genpkey -algorithm ed25519 -out private.pem'
 
@@ -42,7 +40,7 @@ function decode(read, file, advice) {
 
 /** The private key in `file`, PKCS#8; `pem` is its text. */
 function readPrivateKey(file, pem = fs.readFileSync(file, 'utf8')) {
-  const label = readPem(file, pem, PRIVATE)
+  const label = readPem(file, pem, 'private')
   if (label === 'PUBLIC KEY') throw refuse(file, 'is a public key: an archive is signed with the private one')
   if (label === 'PRIVATE KEY') return decode(() => crypto.createPrivateKey(pem), file, `it is damaged. To make a new one: ${MAKE}`)
   if (label !== 'ENCRYPTED PRIVATE KEY') throw refuse(file, `is not a private key in PKCS#8 PEM form. To make one: ${MAKE}`)
@@ -53,7 +51,7 @@ function readPrivateKey(file, pem = fs.readFileSync(file, 'utf8')) {
 
 /** The public key in `file`, SPKI; `pem` is its text. A private one is refused: an import does not need it. */
 function readPublicKey(file, pem = fs.readFileSync(file, 'utf8')) {
-  const label = readPem(file, pem, PUBLIC)
+  const label = readPem(file, pem, 'public')
   const derive = `openssl pkey -in ${/^(ENCRYPTED )?PRIVATE KEY$/.test(label) ? file : 'private.pem'} -pubout -out public.pem`
   if (label.endsWith('PRIVATE KEY')) {
     throw refuse(file, `is a private key, which should stay where archives are made. To derive the public one: ${derive}`)
@@ -66,4 +64,4 @@ function readPublicKey(file, pem = fs.readFileSync(file, 'utf8')) {
 const sign = (bytes, key) => crypto.sign(null, bytes, key)
 const verify = (bytes, key, signature) => crypto.verify(null, bytes, key, signature)
 
-module.exports = { PRIVATE, PUBLIC, SIGNATURE_BYTES: 64, readPrivateKey, readPublicKey, sign, verify }
+module.exports = { SIGNATURE_BYTES: 64, readPrivateKey, readPublicKey, sign, verify }
