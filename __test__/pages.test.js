@@ -118,7 +118,7 @@ function command(text, { cwd, env } = {}) {
   const words = text
     .replace(/ +# .*$/, '')
     .match(/(?:[^\s"']|"[^"]*"|'[^']*')+/g)
-    .map((word) => word.replaceAll(/["']/g, ''))
+    .map((word) => word.replaceAll(/["']/g, '').replace('$PWD', cwd ?? home))
   const variables = {}
   while (/^[A-Z_]+=/.test(words[0])) {
     const [name] = words[0].split('=', 1)

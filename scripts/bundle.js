@@ -62,13 +62,13 @@ const BUNDLES = [
   },
   {
     name: 'remote.js',
-    has: ['frames', 'object', 'remote', 'settings', 'start', 'storage'].map((file) => `remote/${file}.js`),
+    has: ['away', 'frames', 'object', 'remote', 'settings', 'start', 'storage'].map((file) => `remote/${file}.js`),
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },
   {
     name: 'remote-service.js',
-    has: ['away', 'claims', 'service'].map((file) => `remote/${file}.js`),
+    has: ['claims', 'service'].map((file) => `remote/${file}.js`),
     isClosed: true,
     start: "fromLib('remote/service.js')",
   },

@@ -28,7 +28,8 @@ module.exports = {
   usage: 'push',
   summary: 'send what is cached to the remote cache',
   help: `
-Of this version of the package. Each artifact is "sent", "present" (it was there already) or "failed"; exit code 1 if one
+Of this version of the package, and of the level of processors that WASM_COMPILE_CACHE_CPU names, by default the highest
+that this machine is of. Each artifact is "sent", "present" (it was there already) or "failed"; exit code 1 if one
 failed.`,
   options: (command) => addOptions(command).option('--partition <name>', 'only what is stored for this partition'),
 
@@ -50,7 +51,10 @@ failed.`,
     const remote = connect()
     const outcomes = []
     for (const entry of entries) outcomes.push(await send(remote, entry))
-    const text = outcomes.length === 0 ? 'Nothing is cached.' : table(outcomes.map((one) => row(one, screen)))
+    const text =
+      outcomes.length === 0
+        ? 'Nothing is cached that machines could share: `warm --remote` compiles it for a level of processors.'
+        : table(outcomes.map((one) => row(one, screen)))
     return { code: outcomes.some(({ status }) => status === 'failed') ? 1 : 0, json: outcomes, text }
   },
 }

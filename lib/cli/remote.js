@@ -20,16 +20,13 @@ const addOptions = (command) =>
     .option('--trust', 'accept any code that is there, and send it unsigned')
 
 /** What this process is to use; undefined where no remote is named. Before native code is loaded. */
-function settingsFor({ remote, key, sign, trust }) {
-  const { environmentOf, readChecked, settingsOf } = require('../remote/settings.js')
-  const named = started.environment.WASM_COMPILE_CACHE_REMOTE
-  if (remote === undefined && key === undefined && sign === undefined && !trust) return settingsOf(started.environment)
-  const settings = readChecked({
-    url: remote ?? named,
-    keys: key ?? [],
-    ...(sign === undefined ? {} : { sign }),
-    ...(trust ? { trust } : {}),
-  })
+function settingsFor({ remote: url, key: keys, sign, trust }) {
+  const { environmentOf, givenBy, readChecked } = require('../remote/settings.js')
+  const options = { url, keys, sign, trust }
+  const named = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+  const given = { ...givenBy(started.environment), ...named }
+  if (given.url === undefined) return undefined
+  const settings = readChecked(given)
   Object.assign(started.environment, environmentOf(settings))
   return settings
 }

@@ -110,8 +110,8 @@ function readChecked(given) {
   return settings
 }
 
-/** What the environment says; undefined where it says nothing. Keys are read when they are needed: programs start with this. */
-function settingsOf(environment) {
+/** What the environment says, as {@link readSettings} takes it. */
+function givenBy(environment) {
   const {
     WASM_COMPILE_CACHE_REMOTE: url,
     WASM_COMPILE_CACHE_REMOTE_KEYS: keys,
@@ -119,14 +119,19 @@ function settingsOf(environment) {
     WASM_COMPILE_CACHE_REMOTE_TRUST: trust,
     WASM_COMPILE_CACHE_REMOTE_MODE: mode,
   } = environment
-  if (!url) return undefined
-  return readSettings({
-    url,
-    keys: keys ? splitKeys(keys) : [],
+  return {
+    ...(url ? { url } : {}),
+    ...(keys ? { keys: splitKeys(keys) } : {}),
     ...(sign ? { sign } : {}),
-    trust: trust === '1',
+    ...(trust === '1' ? { trust: true } : {}),
     ...(mode ? { mode } : {}),
-  })
+  }
+}
+
+/** What the environment says; undefined where it names no remote. Keys are read when they are needed: programs start with this. */
+function settingsOf(environment) {
+  const given = givenBy(environment)
+  return given.url === undefined ? undefined : readSettings(given)
 }
 
 /** Paths, separated as in PATH, or the texts of keys. */
@@ -146,4 +151,4 @@ function environmentOf({ url, keys, sign, trust, writes }) {
   }
 }
 
-module.exports = { environmentOf, findPackage, readChecked, settingsOf, shown }
+module.exports = { environmentOf, findPackage, givenBy, readChecked, settingsOf, shown }

@@ -8,6 +8,7 @@ const fs = require('node:fs')
 const path = require('node:path')
 
 const { environment } = require('../process/started.js')
+const { Away } = require('./away.js')
 const { environmentOf } = require('./settings.js')
 
 const SERVICE = path.join(__dirname, 'remote-service.js')
@@ -61,7 +62,8 @@ function isEmpty(root) {
  * @param {string | null} root where the cache is
  */
 function use(native, given, root) {
-  if (!native.remoteUse(given.writes, start)) return
+  // A process that begins while it is left alone has nothing of it to pay for.
+  if (new Away(root).isAway() || !native.remoteUse(given.writes, start)) return
   settings = given
   // Processes that are left behind have it, too.
   Object.assign(environment, environmentOf(given))
