@@ -5,7 +5,19 @@ const globals = require('globals')
 const node = require('eslint-plugin-n')
 
 module.exports = [
-  { ignores: ['binding.js', 'binding.d.ts', 'build/', 'dist/', 'target/', 'fuzz/', '__test__/servers/', 'examples/*/dist/', '**/*.ts'] },
+  {
+    ignores: [
+      'binding.js',
+      'binding.d.ts',
+      'build/',
+      'dist/',
+      'target/',
+      'fuzz/',
+      '__test__/servers/',
+      'examples/*/dist/',
+      '**/*.ts',
+    ],
+  },
   js.configs.recommended,
   node.configs['flat/recommended-script'],
   {
