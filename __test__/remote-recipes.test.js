@@ -141,7 +141,13 @@ test('Kubernetes with Redis', async (t) => {
     'WASM_COMPILE_CACHE_REMOTE_SIGN',
   ])
   t.is(env.WASM_COMPILE_CACHE_REMOTE, 'redis://wasm-cache:6379')
-  const pod = (name) => ({ ...env, WASM_COMPILE_CACHE_REMOTE: remote.url, WASM_COMPILE_CACHE: path.join(at.home, name), WAIT: '1' })
+  const pod = (name) => ({
+    ...env,
+    ...remote.env,
+    WASM_COMPILE_CACHE_REMOTE: remote.url,
+    WASM_COMPILE_CACHE: path.join(at.home, name),
+    WAIT: '1',
+  })
   const stories = []
   for (const name of ['first', 'second']) {
     const { stdout, stderr } = await shell('node app.js', at, { ...pod(name), NODE_DEBUG: 'wasm-compile-cache' })

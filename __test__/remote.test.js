@@ -81,7 +81,7 @@ test('push, pull, warm and doctor', async (t) => {
   const remote = await redis(t)
   const [one, another, third] = [folder(t), folder(t), folder(t)]
   await run(job(made.file), { cache: one, env: { WASM_COMPILE_CACHE_CPU: 'x86-64-v2' } })
-  const settings = (cache) => ({ cache, env: { WASM_COMPILE_CACHE_CPU: 'x86-64-v2' } })
+  const settings = (cache) => ({ cache, env: { ...remote.env, WASM_COMPILE_CACHE_CPU: 'x86-64-v2' } })
   const named = ['--remote', remote.url, '--json']
   const signed = [...named, '--sign', made.keys.privateKey]
   const checked = [...named, '--key', made.keys.publicKey]
@@ -223,6 +223,7 @@ test('what is wrong with the settings is said', async (t) => {
   const cases = [
     [5, 'must be an address or an object'],
     [{ url: 'ftp://host/' }, 'there is no service for ftp:'],
+    [{ url: 's3://bucket/secret', keys: publicKey }, 'npm install opendal'],
     [{ url: 'file:///tmp/shared' }, 'name the public keys'],
     [{ url: 'file:///tmp/shared', keys: privateKey }, 'is a private key'],
     [{ url: 'file:///tmp/shared', keys: publicKey, sign: publicKey }, 'is a public key'],
@@ -270,6 +271,28 @@ test('a program names it, with the texts of keys', async (t) => {
   fs.writeFileSync(object, close(open(fs.readFileSync(object))))
   t.like(await of('trust: true, mode: "read-only"'), { 1: { hits: 1, writes: 0 } })
   t.like(await of(`keys: ${text(made.keys.publicKey)}`), { 1: { hits: 0, failures: 1 } })
+})
+
+test('what is sent names no query and no password of an address', async (t) => {
+  const remote = sharedFolder(t)
+  const server = http.createServer((request, reply) => {
+    reply.writeHead(200, { 'content-type': 'application/wasm' }).end(fs.readFileSync(made.file))
+  })
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  const address = `http://127.0.0.1:${server.address().port}/module.wasm`
+  const text = `
+    const module = await wasm.compileStreaming(fetch(${JSON.stringify(`${address}?token=secret`)}), { minSize: 0 })
+    await wasm.Module.optimized(module)
+    await wasm.cache.flush()`
+  const { stderr } = await script(t, text, { ...writer(remote, made.keys), WASM_COMPILE_CACHE: folder(t) })
+  t.is(stderr, '')
+  const [object] = objects(remote.files)
+  t.is(open(fs.readFileSync(object)).manifest.source, address)
+  t.false(fs.readFileSync(object).includes('secret'))
 })
 
 test('a redirect takes no credentials to another server, and leads to no file', async (t) => {

@@ -16,6 +16,9 @@ const LARGE = path.join(ROOT, 'benches', 'large')
 const SERVERS = path.join(ROOT, '__test__', 'servers')
 const TARGET = process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target')
 
+/** The last version that glibc 2.36 can load. */
+const OPENDAL = '0.49.2'
+
 /** Installed where there is none; any version that is there will do. */
 const NEXTEST = '0.9.143'
 
@@ -45,8 +48,22 @@ const nodes = (log) => installPackages(NODES, 'npm ci of the other Nodes', log)
 /** Large real modules, of some hundred MB: for the benchmarks, and for the stress tests at full size. */
 const large = (log) => installPackages(LARGE, 'npm ci of the large packages', log)
 
-/** The servers of the tests of the remote cache, those of Python's in a folder of their own. */
+/** The servers of the tests of the remote cache, and what reaches them, in folders of their own. */
 async function servers(log) {
+  // Not of the lock file: not every registry has the packages of other platforms that it would have to name.
+  const opendal = path.join(SERVERS, 'node_modules', 'opendal', 'package.json')
+  if (!fs.existsSync(opendal) || JSON.parse(fs.readFileSync(opendal, 'utf8')).version !== OPENDAL) {
+    const [command, args] = npm([
+      'install',
+      '--prefix',
+      SERVERS,
+      '--no-save',
+      '--no-package-lock',
+      '--no-audit',
+      `opendal@${OPENDAL}`,
+    ])
+    if (!(await step('npm install opendal', command, args, { log })).ok) return false
+  }
   const requirements = path.join(SERVERS, 'requirements.txt')
   const [python, nginx] = [path.join(SERVERS, 'python'), path.join(SERVERS, 'nginx')]
   const done = path.join(python, 'installed.txt')

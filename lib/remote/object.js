@@ -6,7 +6,7 @@
 // Promise: what decode() returns carries the signature of one of the keys, byte for byte, if there are keys.
 
 const { SIGNATURE_BYTES, sign, verify } = require('../cache/archive/keys.js')
-const { checkEntry, isAmount, isHex, isObject } = require('../cache/archive/manifest.js')
+const { checkEntry, isAmount, isHex, isObject, shareable } = require('../cache/archive/manifest.js')
 
 const MAGIC = Buffer.from('wasm-compile-cache object 1\n')
 const TYPE = 'wasm-compile-cache object'
@@ -32,7 +32,8 @@ const FIELDS = {
  * @param {import('node:crypto').KeyObject} [key] signs it
  */
 function encode(key, { bytes, ...about }, version, artifact) {
-  const manifest = Buffer.from(JSON.stringify({ type: TYPE, package: version, key: artifact, ...about }))
+  const source = shareable(about.source)
+  const manifest = Buffer.from(JSON.stringify({ type: TYPE, package: version, key: artifact, ...about, source }))
   const length = Buffer.alloc(4)
   length.writeUInt32LE(manifest.length)
   const signature = key === undefined ? Buffer.alloc(SIGNATURE_BYTES) : sign(manifest, key)

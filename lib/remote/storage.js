@@ -184,7 +184,8 @@ function startOpendal(address) {
   const { scheme, options } = CONFIGURATIONS[url.protocol](url)
   const configuration = JSON.stringify({ ...options, ...Object.fromEntries(url.searchParams) })
   const child = spawn(process.execPath, [OPENDAL, findPackage(address), scheme, configuration], {
-    env: detachedEnvironment(),
+    // What signs is nothing that reaches a service.
+    env: { ...detachedEnvironment(), WASM_COMPILE_CACHE_REMOTE_SIGN: undefined, WASM_ARCHIVE_PASSPHRASE: undefined },
     stdio: ['pipe', 'pipe', 'ignore'],
     windowsHide: true,
   })

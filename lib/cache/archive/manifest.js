@@ -45,6 +45,13 @@ const FIELDS = {
 /** The two members of an entry, with the most that each may have. */
 const PARTS = { image: MAX_IMAGE, meta: MAX_META }
 
+/** Where a module came from, without what others must not see: queries and passwords can be secrets. */
+function shareable(source) {
+  if (!URL.canParse(source)) return source
+  const { protocol, origin, pathname } = new URL(source)
+  return protocol === 'http:' || protocol === 'https:' ? origin + pathname : source
+}
+
 const memberOf = ({ key }, part) => `${key}.${part}`
 
 /** @param {object[]} entries see COMMON and FIELDS */
@@ -116,4 +123,5 @@ module.exports = {
   isHex,
   isObject,
   memberOf,
+  shareable,
 }

@@ -16,7 +16,7 @@ const { version } = require('../../../package.json')
 const { native } = require('../../process/native.js')
 const { ArchiveError } = require('./error.js')
 const { sign } = require('./keys.js')
-const { MANIFEST, MAX_MANIFEST, PARTS, SIGNATURE, encodeManifest, memberOf } = require('./manifest.js')
+const { MANIFEST, MAX_MANIFEST, PARTS, SIGNATURE, encodeManifest, memberOf, shareable } = require('./manifest.js')
 
 // The same entries make the same archive, at any time and for any user.
 const HEADER = { type: 'file', mode: 0o644, mtime: new Date(0) }
@@ -26,13 +26,6 @@ const digest = (bytes) => crypto.createHash('sha256').update(bytes).digest('hex'
 const partOf = (found, part) => {
   const bytes = Buffer.from(found[part])
   return { bytes: bytes.length, sha256: digest(bytes) }
-}
-
-/** Where a module came from, without what others must not see: queries and passwords can be secrets. */
-function shareable(source) {
-  if (!URL.canParse(source)) return source
-  const { protocol, origin, pathname } = new URL(source)
-  return protocol === 'http:' || protocol === 'https:' ? origin + pathname : source
 }
 
 /** What the manifest says of the entry `key`; null if it is damaged. */
