@@ -423,6 +423,28 @@ declare namespace wasm {
     (message?: string, options?: { cause?: unknown }): RuntimeError
   }
 
+  // ── Licences ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** The licences of the code that this process runs, as SPDX expressions. */
+  interface Licences {
+    /** Of this package's own code: `'MIT OR Apache-2.0'`. */
+    readonly package: string
+    /** Of the native addon that is loaded, with what is linked into it. */
+    readonly addon: string
+    /** Whether Singlepass is in it, whose use in production takes a sponsorship. */
+    readonly singlepass: boolean
+    /** What there is no choice of MIT or Apache-2.0 for, in the addon (`'crate'`) or beside it (`'npm'`). */
+    readonly others: readonly {
+      readonly kind: 'crate' | 'npm'
+      readonly name: string
+      readonly version: string
+      readonly license: string
+    }[]
+    /** The file with all notices. */
+    readonly notices: string
+  }
+  const licences: Licences
+
   // ── The cache ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
   /** Where the cache goes, and how much it may hold. */

@@ -35,6 +35,7 @@ exports.WebAssembly = undefined
 exports.cache = undefined
 exports.install = undefined
 exports.uninstall = undefined
+exports.licences = undefined
 
 const names = Object.keys(exports)
 

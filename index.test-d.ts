@@ -186,6 +186,8 @@ expectType<string>(imported.imported[0].path)
 // The drop-in and the events.
 expectType<void>(install())
 expectType<void>(wasm.uninstall())
+expectType<boolean>(wasm.licences.singlepass)
+expectType<string>(wasm.licences.others[0].license)
 declare const event: wasm.Event
 expectType<number>(event.dur)
 expectType<

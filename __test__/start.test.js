@@ -60,7 +60,7 @@ test('the package that is required is one file, until one of its exports is used
     tell([before, Object.keys(package).length, typeof package.compile, loaded()[1]])`.replaceAll('package', 'pack'),
     { flags: [] }
   )
-  t.deepEqual(seen, [[['index.js'], false], 20, 'function', true])
+  t.deepEqual(seen, [[['index.js'], false], 21, 'function', true])
 })
 
 const USES = {

@@ -4,6 +4,7 @@
 
 const { cache } = require('./cache/cache.js')
 const { install, uninstall } = require('./process/install.js')
+const { licences } = require('./process/licences.js')
 const namespace = require('./api/namespace.js')
 
 require('./events/events.js').start()
@@ -33,4 +34,5 @@ module.exports = {
   cache,
   install,
   uninstall,
+  licences: licences(),
 }

@@ -14,6 +14,7 @@ const LIB = path.join(ROOT, 'lib')
 const DIST = path.join(ROOT, 'dist')
 
 const { version } = require('../package.json')
+const licences = require('../THIRD-PARTY.json')
 
 const filesOf = (folder) => fs.readdirSync(path.join(LIB, folder)).map((name) => `${folder}/${name}`)
 
@@ -134,6 +135,7 @@ function located(name, { text, bundle }, files) {
     const file = path.posix.join(path.posix.dirname(name), request)
     // What does not change is not read when a program starts.
     if (file === '../package.json') return `(${JSON.stringify({ version })})`
+    if (file === '../THIRD-PARTY.json') return `(${JSON.stringify(licences)})`
     if (file.startsWith('../')) return `require('${file}')`
     const other = file === PLACES || OF_REALM.includes(file) ? bundle : files.get(file).bundle
     return other === bundle ? `fromLib('${file}')` : `require('./${other}').load('${file}')`

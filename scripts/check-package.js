@@ -64,6 +64,7 @@ function checkMain(release) {
     'README.md',
     'CHANGELOG.md',
     'SECURITY.md',
+    'THIRD-PARTY.md',
     ...LICENCES,
     'index.js',
     'index.d.ts',

@@ -28,6 +28,7 @@ async function checks(suite, nextest) {
     await suite.check('eslint', node(installed('eslint', 'bin', 'eslint.js'), '.', '--max-warnings', '0'))
     await suite.check('circles of files', node(path.join(__dirname, 'circles.js')))
     await suite.check('types', node(path.join(__dirname, 'types.js')))
+    await suite.check('licences', node(path.join(__dirname, 'licences.js'), '--check'))
   }
   const rust = async () => {
     await suite.check('cargo fmt', format('--all'))

@@ -8,6 +8,7 @@
 
 const { spawnSync } = require('node:child_process')
 const path = require('node:path')
+const { name } = require('../package.json')
 const { build, platformName } = require('./build.js')
 const { seconds } = require('./run.js')
 
@@ -18,6 +19,9 @@ function loadable() {
   return spawnSync(process.execPath, ['--addons', '-e', 'require(process.argv[1])', loader], { stdio: 'ignore' }).status === 0
 }
 
+/** What the permissive flavour is built with, wherever there is no prebuilt addon. */
+const OF_FLAVOUR = name.endsWith('-permissive') ? ['--no-default-features'] : []
+
 async function main() {
   const flags = (process.env.WASM_COMPILE_CACHE_BUILD_FLAGS ?? '').split(/\s+/).filter(Boolean)
   if (flags.length === 0 && loadable()) return
@@ -27,7 +31,7 @@ async function main() {
       : `WASM_COMPILE_CACHE_BUILD_FLAGS is set (${flags.join(' ')})`
   console.log(`wasm-compile-cache: ${reason}; compiling it from source, which takes some minutes.`)
   const started = Date.now()
-  await build({ cargoArgs: flags })
+  await build({ cargoArgs: [...OF_FLAVOUR, ...flags] })
   console.log(`wasm-compile-cache: compiled in ${seconds(Date.now() - started)}.`)
 }
 

@@ -1,5 +1,6 @@
-//! What is off here, and why, for `doctor`.
-use wasm_compile_cache_engine::{features, runtime};
+//! What is off here, and why, and what is there, for `doctor`.
+
+use wasm_compile_cache_engine::{features, runtime, tier};
 
 use super::calls::{Call, Exports};
 use super::js::{self, Result, Value};
@@ -14,6 +15,9 @@ pub fn register(exports: &Exports) {
         js::array(call.env, features::all_off(), pair)
     });
     exports.function("examineFeatures", examine);
+    exports.function("hasSinglepass", |call| {
+        js::boolean(call.env, tier::SINGLEPASS)
+    });
 }
 
 /// Checks at once what is checked when it is first used otherwise.

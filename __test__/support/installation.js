@@ -22,17 +22,20 @@ async function pack(directory, into) {
   return path.join(into, JSON.parse(stdout)[0].filename)
 }
 
-/** The platform's package, put together as a release does: its folder, the addon under test with those for V8's code, licences. */
-async function packPlatform(folder) {
+/**
+ * The platform's package, put together as a release does: its folder, the addon (by default that under test) with those for V8's code,
+ * licences; then `change`d.
+ */
+async function packPlatform(folder, { addon = process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? addonPath(), change = () => {} } = {}) {
   const name = platformName()
   const staged = path.join(folder, name)
   fs.cpSync(path.join(ROOT, 'npm', name), staged, { recursive: true })
-  const addon = process.env.NAPI_RS_NATIVE_LIBRARY_PATH ?? addonPath()
   const isNative = (file) => file.endsWith(path.basename(addon).replace(/^[^.]*/, ''))
   for (const file of fs.readdirSync(path.dirname(addon)).filter(isNative)) {
     fs.copyFileSync(path.join(path.dirname(addon), file), path.join(staged, file))
   }
   for (const licence of LICENCES) fs.copyFileSync(path.join(ROOT, licence), path.join(staged, licence))
+  change(staged)
   return pack(staged, folder)
 }
 

@@ -65,6 +65,14 @@ function features({ native }) {
   return off.every(([, reason]) => reason.startsWith('WASM_COMPILE_CACHE_')) ? untold(told) : bad(told, 'look for a newer version')
 }
 
+/** What of the code is not free for any use. */
+function licence() {
+  const { addon, singlepass } = require('../process/licences.js').licences()
+  return singlepass
+    ? untold(`${addon}: Singlepass takes a sponsorship of Wasmer, Inc. in production; docs/licensing.md says how to do without`)
+    : good(`${addon}, without Singlepass`)
+}
+
 /** Whether modules that stay on the built-in engine are hot there. */
 function codeOfV8() {
   const host = require('../code/host.js')
@@ -220,6 +228,7 @@ const CHECKS = [
   { name: 'addon', look: addon },
   { name: 'environment', look: environment },
   { name: 'engine', look: engine, needs: 'native' },
+  { name: 'licence', look: licence, needs: 'native' },
   { name: 'guard regions', look: guards, needs: 'native' },
   { name: 'features', look: features, needs: 'native' },
   { name: 'fallback', look: fallbacks, needs: 'native' },
