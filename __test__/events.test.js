@@ -269,6 +269,7 @@ test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, to
       chunks: 1,
       craneliftBytes: 0,
       artifactBytes: 1,
+      transferBytes: 1,
       verified: 'now',
       path: 'p',
       reason: 'r',
@@ -290,7 +291,7 @@ test('NODE_DEBUG=wasm-compile-cache tells of what has no sentence of its own, to
 const fakeNative = (handOff) => `
 const native = {
   onEvents() {}, drainEvents: () => [], cacheRecordCounts() {}, handOff() { ${handOff} }, mainThreadHandsOff() {}, handOffAtExit() {},
-  cacheEnvironment: () => [], resourcesKept() {},
+  cacheEnvironment: () => [], resourcesKept() {}, remoteUnsent: () => [],
 }
 require(root + '/dist/engine.js').load('events/events.js').start(native)
 require(root + '/dist/engine.js').load('process/exit.js').install(native)
