@@ -23,6 +23,7 @@ mod loading;
 mod module;
 mod optimizing;
 mod options;
+mod packing;
 mod piece;
 mod positions;
 mod publish;
@@ -58,12 +59,13 @@ pub use loaded::{Loaded, pieces_of_code, unmapped};
 pub use module::{Module, Token};
 pub use optimizing::{hand_off, when_flushed};
 pub use options::{BaselineMode, CacheMode, CompileOptions, Fetched};
+pub use packing::{Packed, Received, pack, unpack};
 pub use positions::{Position, declaration_near, is_adapter, is_function, position};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{by_token, release, token};
 pub use remote::{
-    Answer, Order, Packed, Received, Task, answer, next_orders, pack, receive, remote_ended, send,
-    unpack, unsent, use_remote, when_remote_is_idle,
+    Answer, Order, Task, answer, next_orders, receive, remote_ended, send, unsent, use_remote,
+    when_remote_is_idle,
 };
 pub use rest::{end_with, rest};
 pub use scheduler::compile_aside;
