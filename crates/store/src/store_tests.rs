@@ -595,3 +595,56 @@ fn hashing_again_finds_what_the_note_hides() {
     assert_eq!((good, bad.len(), bad[0].reason()), (1, 1, "seal-mismatch"));
     assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
 }
+
+#[test]
+fn what_is_staged_is_whole_and_found_only_once_it_is_kept() {
+    let (_dir, store) = store();
+    let staged = store.stage(&KEY, MODULE, b"image", b"meta", &label());
+    let staged = staged.unwrap();
+    assert_eq!(image(staged.entry().unwrap()), b"image");
+    assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
+    let early = staged.entry().unwrap();
+    store.keep(staged).unwrap();
+    assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"image");
+    assert_eq!(image(early), b"image", "who has it open keeps it");
+    let counts = store.counts().0;
+    assert_eq!((counts.writes, counts.bytes_written), (1, 5));
+}
+
+#[test]
+fn what_is_staged_and_not_kept_never_was() {
+    let (_dir, store) = store();
+    write(&store, b"before", b"").unwrap();
+    drop(store.stage(&KEY, MODULE, b"after", b"", &label()).unwrap());
+    assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"before");
+    let names = fs::read_dir(store.directory()).unwrap();
+    let left: Vec<_> = names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".tmp-"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn a_remote_is_counted_by_what_came_of_it() {
+    let (_dir, store) = store();
+    let time = Duration::from_millis(2);
+    for (outcome, bytes) in [
+        (Remote::Hit, 10),
+        (Remote::Miss, 0),
+        (Remote::Failure, 3),
+        (Remote::Write, 7),
+    ] {
+        store.count_remote(outcome, bytes, time);
+    }
+    store.record_counts();
+    for counts in [store.counts().0, {
+        let again = Store::open(settings(store.root())).unwrap();
+        again.counts().1
+    }] {
+        assert_eq!((counts.remote_hits, counts.remote_misses), (1, 1));
+        assert_eq!((counts.remote_failures, counts.remote_writes), (1, 1));
+        let bytes = (counts.remote_bytes_read, counts.remote_bytes_written);
+        assert_eq!((bytes, counts.remote_time), ((13, 7), 8000));
+    }
+}
