@@ -27,6 +27,8 @@ const LARGE = [
   'killed',
   'lazy',
   'operators',
+  'remote-defects',
+  'remote-fleet',
   'spec',
   'v8-code',
   'workers',
