@@ -421,6 +421,7 @@ test('a module that takes too long ends it, and those behind it go to another', 
     const native = {
       locateCache: () => null,
       configure() {},
+      remoteFlush: (done) => done(),
       finish(spool) {
         appendFileSync(${JSON.stringify(log)}, process.pid + ' ' + spool + '\\n')
         if (spool.includes('stuck')) forever()
