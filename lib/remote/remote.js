@@ -11,6 +11,8 @@ const { open, within } = require('./storage.js')
 // How long a server may take, in ms, to answer a question, to give an object, to take one. Programs run their baseline meanwhile,
 // and their optimizing tier waits for the first of them only.
 const ASK = 2_000
+// Of what reaches the server, which is no server's fault.
+const START = 10_000
 const GET = 20_000
 const PUT = 120_000
 
@@ -53,7 +55,10 @@ class Remote {
   #place = (key) => `${this.#folder}/${key}`
 
   /** Something small is done with the storage. */
-  ask = (action) => within(ASK, this.#address, action)
+  async ask(action) {
+    await within(START, this.#address, this.storage.ready)
+    return within(ASK, this.#address, action)
+  }
 
   /** Where the claim of an artifact is. */
   claimOf = (key) => `${this.#place(key)}.claim`

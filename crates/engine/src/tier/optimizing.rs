@@ -42,7 +42,7 @@ const IN_MEMORY: u64 = 16 << 10;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// So long a module waits for the remote, whose service has limits of its own: for a machine that has no time for that.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Modules of fewer bytes do not wait: they are optimized in a second or less, by which a program that is not over then gains.
 const LIGHT: u64 = 1 << 20;
