@@ -114,9 +114,14 @@ pub(super) fn schedule(
         }
         Asking::Asked(asked) => {
             *job.asked.lock() = Some(Arc::clone(&asked));
+            // As long as it waits for an answer, that has it.
             let opens = |job: &Arc<Job>| {
-                let job = Arc::clone(job);
-                Box::new(move || job.open())
+                let job = Arc::downgrade(job);
+                Box::new(move || {
+                    if let Some(job) = job.upgrade() {
+                        job.open();
+                    }
+                })
             };
             let later = opens(&job);
             asked.when_there(move || scheduler::later(PATIENCE, later));

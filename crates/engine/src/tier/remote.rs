@@ -79,12 +79,47 @@ pub(super) struct Asked {
     absent: AtomicBool,
     /// It is here, and on its way into the cache.
     arriving: AtomicBool,
-    /// Called when it is there.
-    there: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    there: There,
     over: Mutex<bool>,
     is_over: Condvar,
     /// Others of this machine wait for it. Whoever compiles what was not there takes it.
     pub flight: Mutex<Option<Flight>>,
+}
+
+/// Whether it is known to be there, which may be so before anybody wants to know.
+#[derive(Default)]
+struct There(Mutex<Known>);
+
+#[derive(Default)]
+enum Known {
+    #[default]
+    No,
+    Wanted(Box<dyn FnOnce() + Send>),
+    Yes,
+}
+
+impl There {
+    fn is_so(&self) {
+        let before = std::mem::replace(&mut *self.0.lock(), Known::Yes);
+        if let Known::Wanted(then) = before {
+            then();
+        }
+    }
+
+    fn forget(&self) {
+        let before = std::mem::take(&mut *self.0.lock());
+        drop(before);
+    }
+
+    fn when(&self, then: Box<dyn FnOnce() + Send>) {
+        let mut known = self.0.lock();
+        if matches!(*known, Known::Yes) {
+            drop(known);
+            then();
+        } else {
+            *known = Known::Wanted(then);
+        }
+    }
 }
 
 /// What an [`Asked`] is told.
@@ -362,7 +397,7 @@ impl Asked {
             state: Mutex::new(State::Open(Vec::new())),
             absent: AtomicBool::new(false),
             arriving: AtomicBool::new(false),
-            there: Mutex::default(),
+            there: There::default(),
             over: Mutex::new(false),
             is_over: Condvar::new(),
             flight: Mutex::new(flight),
@@ -410,7 +445,7 @@ impl Asked {
 
     /// Calls when it is known to be there, which is before it is here.
     pub fn when_there(&self, then: impl FnOnce() + Send + 'static) {
-        *self.there.lock() = Some(Box::new(then));
+        self.there.when(Box::new(then));
     }
 
     /// Blocks until it is stored, or will not be.
@@ -448,6 +483,8 @@ impl Asked {
     }
 
     fn over(&self) {
+        // Whoever waits for that has this, in turn.
+        self.there.forget();
         self.tell(None);
         *self.over.lock() = true;
         self.is_over.notify_all();
@@ -561,15 +598,19 @@ fn waiting_for(id: u64) -> Option<Waiting> {
     BROKER.lock().under_way.remove(&id)
 }
 
+/// Who is told of an order for an artifact, which stays under way.
+fn asked(id: u64) -> Option<Arc<Asked>> {
+    match BROKER.lock().under_way.get(&id) {
+        Some(Waiting::Asked(asked)) => Some(Arc::clone(asked)),
+        _ => None,
+    }
+}
+
 /// The service's answer to an order.
 pub fn answer(id: u64, answer: Answer) {
     if answer == Answer::There {
-        let there = match BROKER.lock().under_way.get(&id) {
-            Some(Waiting::Asked(asked)) => asked.there.lock().take(),
-            _ => None,
-        };
-        if let Some(there) = there {
-            there();
+        if let Some(asked) = asked(id) {
+            asked.there.is_so();
         }
         return;
     }
@@ -582,11 +623,7 @@ pub fn answer(id: u64, answer: Answer) {
 /// The service's answer, if it has the artifact. Its signature was checked: its code will be run.
 pub fn receive(id: u64, received: &Received, bytes: &[u8]) {
     // Taken out when it is stored: until then it is under way.
-    let asked = match BROKER.lock().under_way.get(&id) {
-        Some(Waiting::Asked(asked)) => Some(Arc::clone(asked)),
-        _ => None,
-    };
-    if let Some(asked) = asked {
+    if let Some(asked) = asked(id) {
         asked.receive(received, bytes);
         waiting_for(id);
         tell_idle();
@@ -611,5 +648,37 @@ pub(super) fn bring(
             *flight = given;
             false
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[test]
+    fn who_wants_to_know_is_told_whichever_comes_first() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let call = || {
+            let calls = Arc::clone(&calls);
+            Box::new(move || drop(calls.fetch_add(1, Ordering::Relaxed)))
+        };
+        let early = There::default();
+        early.is_so();
+        early.when(call());
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        let late = There::default();
+        late.when(call());
+        assert_eq!(calls.load(Ordering::Relaxed), 1);
+        late.is_so();
+        late.is_so();
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        let never = There::default();
+        let kept = Arc::new(());
+        let held = Arc::clone(&kept);
+        never.when(Box::new(move || drop(held)));
+        never.forget();
+        assert_eq!(Arc::strong_count(&kept), 1);
     }
 }
