@@ -11,7 +11,7 @@ const { cli } = require('./support/cli.js')
 const { HOT, entries, environment, folder, litter, named, run, start, story, together, warned } = require('./support/commands.js')
 const { close, job, material, objects, open, origins, reader, results, writer } = require('./support/remote.js')
 const { linux, mentioning, over } = require('./support/processes.js')
-const { ALL, nginx, redis, sharedFolder } = require('./support/servers.js')
+const { ALL, nginx, redis, s3, sharedFolder } = require('./support/servers.js')
 
 const test = linux ? initial.serial : initial.serial.skip
 initial('remote caches are tested where their servers can be had', (t) => {
@@ -64,6 +64,33 @@ for (const service of ALL) {
     t.deepEqual([...litter(one), ...litter(another)], [])
   })
 }
+
+for (const service of [sharedFolder, s3]) {
+  test(`on ${service.name}, whoever refuses an object and writes replaces it`, async (t) => {
+    const remote = await service(t)
+    for (const file of [made.file, made.large]) {
+      await run(job(file), { cache: folder(t), env: writer(remote, made.other) })
+      const refusing = await run(job(file), { cache: folder(t), env: writer(remote, made.keys) })
+      t.regex(named(refusing, 'remoteInvalid')[0].reason, /^signature: /)
+      t.is(named(refusing, 'remoteStored').length, 1)
+      t.deepEqual(origins([await run(job(file), { cache: folder(t), env: reader(remote, made.keys) })]), ['remote'])
+    }
+  })
+}
+
+test('an object whose code is damaged is replaced', async (t) => {
+  const remote = sharedFolder(t)
+  const env = writer(remote, made.keys)
+  await run(job(made.file), { cache: folder(t), env })
+  const [file] = objects(remote.files)
+  const { manifest, payload } = open(fs.readFileSync(file))
+  payload[payload.length >> 1] ^= 1
+  fs.writeFileSync(file, close({ manifest, payload }, made.keys))
+  const refusing = await run(job(made.file), { cache: folder(t), env })
+  t.is(named(refusing, 'remoteInvalid').length, 1)
+  t.is(named(refusing, 'remoteStored').length, 1)
+  t.deepEqual(origins([await run(job(made.file), { cache: folder(t), env })]), ['remote'])
+})
 
 test('what goes through a remote is made for a level of processors, unless another is named', async (t) => {
   const remote = sharedFolder(t)

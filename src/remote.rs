@@ -29,8 +29,8 @@ pub fn register(exports: &Exports) {
     exports.function("remoteReceive", |call| {
         let received = received_of(call, 1)?;
         let bytes = js::copy_of(call.env, call.argument(2))?;
-        tier::receive(call.number(0)? as u64, &received, &bytes);
-        js::undefined(call.env)
+        let is_used = tier::receive(call.number(0)? as u64, &received, &bytes);
+        js::boolean(call.env, is_used)
     });
     exports.function("compileForLevel", |call| {
         tier::compile_for_highest_level();

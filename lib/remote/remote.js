@@ -78,14 +78,20 @@ class Remote {
     return this.ask((signal) => this.storage.exists(this.#place(key), signal))
   }
 
-  /** Sends an artifact of the cache; how many bytes. 0: it is there, or not here any more. */
-  async put(key) {
-    if (await this.has(key)) return 0
+  /**
+   * Sends an artifact of the cache.
+   *
+   * @param {string} key
+   * @param {boolean} [replaces] what is there
+   * @returns {Promise<number>} how many bytes. 0: it is there, or not here any more
+   */
+  async put(key, replaces = false) {
+    if (!replaces && (await this.has(key))) return 0
     const packed = this.#native.remotePack(key)
     if (packed === null) return 0
     const object = objects().encode(this.#keys.signer, packed, version, key)
     const isNew = await within(PUT, this.#address, (signal) =>
-      this.storage.write(this.#place(key), object, { exclusive: true, signal })
+      this.storage.write(this.#place(key), object, { exclusive: !replaces, signal })
     )
     return isNew ? object.length : 0
   }

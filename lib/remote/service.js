@@ -45,10 +45,13 @@ const away = new Away(native.cacheStatus().root)
 /** What is being done with each key, one after the other. */
 const busy = new Map()
 
-const receive = ({ id }, object) => {
+/** Keys of objects that are not to be used: what is sent takes their place. */
+const refused = new Set()
+
+const receive = ({ id, key }, object) => {
   away.succeeded()
   if (object === undefined) native.remoteAnswer(id, 'absent')
-  else native.remoteReceive(id, object.about, object.bytes)
+  else if (!native.remoteReceive(id, object.about, object.bytes)) refused.add(key)
 }
 
 const TASKS = {
@@ -65,7 +68,8 @@ const TASKS = {
   },
 
   async put({ id, key }) {
-    const sent = await remote.put(key)
+    const sent = await remote.put(key, refused.has(key))
+    refused.delete(key)
     away.succeeded()
     await claims?.release(key)
     if (sent === 0) native.remoteAnswer(id, 'silent')
@@ -79,7 +83,7 @@ const TASKS = {
 }
 
 async function run(order) {
-  const { id, task } = order
+  const { id, task, key } = order
   if (away.isAway()) {
     native.remoteAnswer(id, 'silent')
     return
@@ -88,6 +92,7 @@ async function run(order) {
     await TASKS[task](order)
   } catch (error) {
     if (error instanceof Refused) {
+      refused.add(key)
       native.remoteAnswer(id, 'refused', error.reason)
       return
     }

@@ -504,8 +504,8 @@ impl Asked {
         Ok((loaded.map_err(|unloadable| unloadable.reason())?, staged))
     }
 
-    /// Publishes what has come, then stores it.
-    fn receive(&self, received: &Received, bytes: &[u8]) {
+    /// Publishes what has come, then stores it; whether it is to be used.
+    fn receive(&self, received: &Received, bytes: &[u8]) -> bool {
         self.arriving.store(true, Ordering::Relaxed);
         let length = bytes.len() as u64;
         let load = || self.load(received, bytes);
@@ -516,7 +516,7 @@ impl Asked {
             Err(reason) => {
                 self.emit("remoteInvalid", vec![("reason", reason.into())]);
                 self.end(Outcome::Failure, length);
-                return;
+                return false;
             }
         };
         self.emit(
@@ -533,6 +533,7 @@ impl Asked {
         // Others of this machine find it now.
         drop(self.flight.lock().take());
         self.end(Outcome::Hit, length);
+        true
     }
 }
 
@@ -620,14 +621,17 @@ pub fn answer(id: u64, answer: Answer) {
     }
 }
 
-/// The service's answer, if it has the artifact. Its signature was checked: its code will be run.
-pub fn receive(id: u64, received: &Received, bytes: &[u8]) {
+/// The service's answer, if it has the artifact. Its signature was checked: its code will be run. `false` if it is not to be
+/// used.
+pub fn receive(id: u64, received: &Received, bytes: &[u8]) -> bool {
     // Taken out when it is stored: until then it is under way.
-    if let Some(asked) = asked(id) {
-        asked.receive(received, bytes);
-        waiting_for(id);
-        tell_idle();
-    }
+    let Some(asked) = asked(id) else {
+        return true;
+    };
+    let is_used = asked.receive(received, bytes);
+    waiting_for(id);
+    tell_idle();
+    is_used
 }
 
 /// Gets an artifact, or the right to make it, for who has time: whether it is in the cache now.
