@@ -8,6 +8,6 @@ module.exports = {
   workerThreads: false,
   require: ['./__test__/support/temp-cache.js'],
   concurrency: 2,
-  // Without a test ending: large modules are compiled in here, on machines with two cores.
-  timeout: '5m',
+  // Without a test ending: large modules are compiled in here, on machines with two cores; or on emulated processors.
+  timeout: process.env.TEST_TIMEOUT ?? '5m',
 }

@@ -70,7 +70,7 @@ module.exports = [
     rules: { 'n/no-extraneous-require': 'off', 'n/no-extraneous-import': 'off', 'n/no-missing-import': 'off' },
   },
   {
-    files: ['examples/{import,vitest}/**/*.js', 'benches/week/src/*.mjs'],
+    files: ['examples/{import,vitest}/**/*.js', 'examples/lambda/*.mjs', 'benches/week/src/*.mjs'],
     languageOptions: { sourceType: 'module' },
   },
   {

@@ -59,6 +59,29 @@ fakeable?.('a stack of WebAssembly without a guard page behind it: it gets no zo
   t.deepEqual(broken.result, expected)
 })
 
+/** Rows go in and out, and the memory grows. */
+const DATABASE = `
+  require('sql.js')().then(async (SQL) => {
+    const database = new SQL.Database()
+    database.run('CREATE TABLE t (a TEXT)')
+    database.run('INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000) SELECT hex(randomblob(500)) FROM n')
+    const exported = database.export()
+    const again = new SQL.Database(exported)
+    const [{ values }] = again.exec('SELECT count(*), sum(length(a)) FROM t')
+    const { cache } = require(${JSON.stringify(ROOT)})
+    await cache.flush()
+    console.log(JSON.stringify({ values, hits: cache.stats().process.hits }))
+  })`
+
+fakeable?.('a host without external buffers, like Electron: all works, cold and hot', async (t) => {
+  const env = { ...faking(t)('no-external-buffers'), WASM_COMPILE_CACHE: folder(t), WASM_COMPILE_CACHE_FINISH: '0' }
+  for (const hits of [0, 1]) {
+    const args = ['--require', path.join(ROOT, 'register.js'), '-e', DATABASE]
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: ROOT, env: environment(env) })
+    t.deepEqual(JSON.parse(stdout), { values: [[20000, 20000000]], hits })
+  }
+})
+
 fakeable?.('V8 does not heed the limit of its stack: deep calls end where they do without room', async (t) => {
   const fake = faking(t)
   const { result: expected } = await run('nesting')

@@ -7,26 +7,18 @@ const path = require('node:path')
 const initial = require('ava')
 
 const { BUILDS } = require('../scripts/test.js')
-const { addonPath, build, platformName } = require('../scripts/build.js')
-const { PERMISSIVE, change, renamed } = require('../scripts/permissive.js')
-const { run } = require('../scripts/run.js')
+const { addonPath, build } = require('../scripts/build.js')
+const { PERMISSIVE, renamed } = require('../scripts/permissive.js')
 const { environment, folder } = require('./support/commands.js')
-const { pack, packPlatform } = require('./support/installation.js')
+const { PLATFORM, release, succeed: run } = require('./support/installation.js')
 
 const test = initial.serial
-const ROOT = path.join(__dirname, '..')
 const NAME = 'wasm-compile-cache'
-const { version } = require('../package.json')
-const PLATFORM = `${NAME}-${platformName()}`
 
 /** What is in the binary of whoever has linked Singlepass. */
 const MARK = 'wasmer-compiler-singlepass'
 
-async function succeed([command, ...args], options) {
-  const { ok, output, stdout, why } = await run(command, command, args, { log() {}, ...options })
-  if (!ok) throw new Error(`${command} ${args.join(' ')}: ${why}\n${output}`)
-  return stdout
-}
+const succeed = ([command, ...args], options) => run(command, [command, args], options)
 
 /** An addon without Singlepass, as `npm test` has built it before. */
 async function permissiveAddon() {
@@ -36,18 +28,6 @@ async function permissiveAddon() {
     await build({ profile: 'checks', outputDir: into, cargoArgs: flags })
   }
   return addonPath(into)
-}
-
-/** The tarballs that a release has: {main, platform}. The others' platform packages are left out of the main one. */
-async function tarballs(into, { addon, isPermissive }) {
-  const main = await pack(ROOT, into)
-  await succeed(['tar', '-xzf', main, '-C', into])
-  const unpacked = path.join(into, 'package')
-  const manifest = path.join(unpacked, 'package.json')
-  const published = { ...JSON.parse(fs.readFileSync(manifest)), optionalDependencies: { [PLATFORM]: version } }
-  fs.writeFileSync(manifest, JSON.stringify(published))
-  if (isPermissive) change(unpacked)
-  return { main: await pack(unpacked, into), platform: await packPlatform(into, { addon, ...(isPermissive ? { change } : {}) }) }
 }
 
 /** How a manager is told where a package is that is not published. */
@@ -78,7 +58,7 @@ for (const [flavour, isPermissive] of [
     test(`${flavour} flavour, by ${name}`, async (t) => {
       const [made, home, cache] = [folder(t), folder(t), folder(t)]
       const addon = isPermissive ? await permissiveAddon() : undefined
-      const { main, platform } = await tarballs(made, { addon, isPermissive })
+      const { main, platform } = await release(made, { addon, isPermissive })
       const native = isPermissive ? renamed(PLATFORM) : PLATFORM
       // As an alias has it: under the name that programs require.
       const project = { private: true, dependencies: { [NAME]: `file:${main}` }, ...instead({ [native]: `file:${platform}` }) }

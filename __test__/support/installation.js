@@ -4,7 +4,10 @@
 const fs = require('node:fs')
 const path = require('node:path')
 const { addonPath, platformName } = require('../../scripts/build.js')
+const { change } = require('../../scripts/permissive.js')
 const { npm, run } = require('../../scripts/run.js')
+
+const { version } = require('../../package.json')
 
 const ROOT = path.join(__dirname, '../..')
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE', 'LICENSE-SINGLEPASS']
@@ -39,6 +42,25 @@ async function packPlatform(folder, { addon = process.env.NAPI_RS_NATIVE_LIBRARY
   return pack(staged, folder)
 }
 
+/** The platform's package. */
+const PLATFORM = `wasm-compile-cache-${platformName()}`
+
+/**
+ * The tarballs that a release has, which names the platform's package in the main one; the other platforms' are left out.
+ *
+ * @returns {Promise<{main: string, platform: string}>}
+ */
+async function release(into, { addon, isPermissive = false } = {}) {
+  const main = await pack(ROOT, into)
+  await succeed('tar', ['tar', ['-xzf', main, '-C', into]])
+  const unpacked = path.join(into, 'package')
+  const manifest = path.join(unpacked, 'package.json')
+  const published = { ...JSON.parse(fs.readFileSync(manifest)), optionalDependencies: { [PLATFORM]: version } }
+  fs.writeFileSync(manifest, JSON.stringify(published))
+  if (isPermissive) change(unpacked)
+  return { main: await pack(unpacked, into), platform: await packPlatform(into, { addon, ...(isPermissive ? { change } : {}) }) }
+}
+
 /**
  * `npm install` of the tarballs, and of what the project in `directory` itself asks for.
  *
@@ -53,4 +75,4 @@ async function install(directory, folder, env) {
   await succeed('npm install', npm(args), { cwd: directory, env })
 }
 
-module.exports = { install, pack, packPlatform, succeed }
+module.exports = { PLATFORM, install, pack, packPlatform, release, succeed }

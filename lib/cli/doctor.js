@@ -6,6 +6,7 @@ const path = require('node:path')
 const { promisify } = require('node:util')
 
 const { formatSize } = require('../cache/quantities.js')
+const { plugAndPlay } = require('../process/detached.js')
 const { interruptible } = require('./interruption.js')
 const { isWritable } = require('./open.js')
 const { addOptions, openRemote, settingsFor } = require('./remote.js')
@@ -151,7 +152,7 @@ async function probe(cacheDirectory, aborted) {
     ...process.env,
     WASM_COMPILE_CACHE: cacheDirectory,
     WASM_COMPILE_CACHE_FINISH: '0',
-    NODE_OPTIONS: '',
+    NODE_OPTIONS: plugAndPlay() ?? '',
     NODE_DEBUG: '',
   }
   // What this doctor finds must not be in the way: the limits, and what cuts the compilers off.

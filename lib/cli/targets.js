@@ -45,6 +45,20 @@ function modulesIn(folder, own, seen = new Set()) {
 /** The name of a package, and what follows of a path in it. */
 const IN_PACKAGE = /^((?:@[^/]+\/)?[^/]+)\/?(.*)$/
 
+/** The folder of a package, as `file` would find it. */
+function folderOf(name, file) {
+  const require = createRequire(file)
+  if (process.versions.pnp) {
+    try {
+      return require('pnpapi').resolveToUnqualified(name, file, { considerBuiltins: false })
+    } catch {
+      return undefined
+    }
+  }
+  const paths = require.resolve.paths(name) ?? []
+  return paths.map((folder) => path.join(folder, name)).find((folder) => fs.existsSync(path.join(folder, 'package.json')))
+}
+
 /**
  * The path of a package, or of what is in it, as the current folder's code would find it; undefined if there is none. Its
  * "exports" may hide its package.json, and its modules.
@@ -52,8 +66,7 @@ const IN_PACKAGE = /^((?:@[^/]+\/)?[^/]+)\/?(.*)$/
 function pathInPackage(target) {
   const [, name, inside] = IN_PACKAGE.exec(target) ?? []
   if (name === undefined) return undefined
-  const paths = createRequire(path.join(process.cwd(), 'warm.js')).resolve.paths(name) ?? []
-  const found = paths.map((folder) => path.join(folder, name)).find((folder) => fs.existsSync(path.join(folder, 'package.json')))
+  const found = folderOf(name, path.join(process.cwd(), 'warm.js'))
   const at = found === undefined ? undefined : path.join(found, inside)
   return at !== undefined && fs.existsSync(at) ? fs.realpathSync(at) : undefined
 }

@@ -264,10 +264,16 @@ function httpAddress(value) {
 
 const isResponseLike = (value) => 'body' in value || (isObject(value.headers) && isFunction(value.arrayBuffer))
 
+/** Files of archives that `node:fs` alone can look into: yarn's Plug'n'Play has packages as such, Electron whole programs. */
+const isInArchive = (path) =>
+  (process.versions.pnp !== undefined && /\.zip[\\/]/.test(path)) ||
+  (process.versions.electron !== undefined && /\.asar[\\/]/.test(path))
+
 /** The native side reads it, or does not even do that. */
 function openFile(href) {
   const path = fileURLToPath(href)
   checkReadable(path)
+  if (isInArchive(path)) return promisedInput(() => require('node:fs').promises.readFile(path), href)
   return { name: href, path, cancel: ignore }
 }
 

@@ -10,11 +10,17 @@ const { environment } = require('./started.js')
 // What would load this package into it a second time, make it write files of its own, or overwrite its parent's.
 const NOT_INHERITED = ['NODE_OPTIONS', 'NODE_V8_COVERAGE', 'NODE_DEBUG', 'NODE_CHANNEL_FD', 'WASM_COMPILE_CACHE_TRACE']
 
+/** The option of Node with which a process finds packages under yarn's Plug'n'Play, that of the addon among them. */
+function plugAndPlay() {
+  return process.versions.pnp ? `--require ${JSON.stringify(require.resolve('pnpapi'))}` : undefined
+}
+
 /** What such a process gets. */
 function detachedEnvironment() {
   const env = { ...environment, WASM_COMPILE_CACHE_FINISH: '0' }
   // Not deleted: where the name is missing, Node adds its own NODE_V8_COVERAGE.
   for (const name of NOT_INHERITED) env[name] = undefined
+  env.NODE_OPTIONS = plugAndPlay()
   if (process.versions.electron) env.ELECTRON_RUN_AS_NODE = '1'
   return env
 }
@@ -53,4 +59,4 @@ function startDetached(file, list, env, isLater = false) {
   return child.pid
 }
 
-module.exports = { detachedEnvironment, startDetached }
+module.exports = { detachedEnvironment, plugAndPlay, startDetached }

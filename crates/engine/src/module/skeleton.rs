@@ -195,6 +195,13 @@ fn is_adaptable(ty: &FuncType) -> bool {
         && ty.results().len() <= 1
 }
 
+/// How many parameters, floats among them, Singlepass' trampolines of imports take: all that a function may have, but on ARM64.
+const CONVERTIBLE_PARAMETERS: usize = if cfg!(target_arch = "aarch64") {
+    7
+} else {
+    1000
+};
+
 fn is_plain(ty: &ValType) -> bool {
     is_scalar(ty) && !matches!(ty, ValType::F32 | ValType::F64)
 }
@@ -364,11 +371,13 @@ impl Skeleton {
     /// convention, but take a float result from an integer register.
     ///
     /// It makes trampolines for every import that is declared, called or not, and one with v128
-    /// or two results ends the whole compile ("No register available", a panic): see
-    /// [`Self::donor`].
+    /// or two results ends the whole compile ("No register available", a panic), as does on ARM64 one that converts
+    /// more parameters than there are registers: see [`Self::donor`].
     pub fn is_importable_type(&self, ty: u32) -> bool {
         self.func_type(ty).is_some_and(|ty| {
+            let converts = !ty.params().iter().all(is_plain);
             ty.params().iter().all(is_scalar)
+                && (!converts || ty.params().len() <= CONVERTIBLE_PARAMETERS)
                 && ty.results().len() <= 1
                 && ty.results().iter().all(is_plain)
         })

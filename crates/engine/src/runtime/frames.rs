@@ -28,7 +28,7 @@ use wasmer_types::TrapCode;
 use super::notes::{Failure, Registers};
 use super::stack::{ActiveCall, CallStack, STACK, WasmThread, ZONE};
 use crate::module::Site;
-use crate::tier::{Position, is_adapter, position};
+use crate::tier::{Position, is_adapter, position, record_distance};
 
 /// The innermost first; all but perhaps the first are return addresses.
 type Addresses<'call> = Box<dyn Iterator<Item = usize> + 'call>;
@@ -56,7 +56,7 @@ impl CallStack {
         let stack = Stack::new(failed.start);
         let (addresses, trap): (Addresses<'_>, _) = match &failed.how {
             Failure::Nowhere => (Box::new(iter::empty()), None),
-            Failure::Waiting => (Box::new(stack.chain(failed.host)), None),
+            Failure::Waiting => (Box::new(stack.chain(failed.host, 0)), None),
             Failure::Fault(registers, code) => {
                 (Box::new(stack.after_fault(*registers)), Some(*code))
             }
@@ -111,7 +111,7 @@ impl WasmThread {
 
 /// The frames of a call that waits for the host.
 fn waiting(entry: &ActiveCall) -> Addresses<'static> {
-    Box::new(Stack::new(entry.start()).chain(entry.host()))
+    Box::new(Stack::new(entry.start()).chain(entry.host(), 0))
 }
 
 #[cfg(test)]
@@ -148,13 +148,15 @@ impl Stack {
         Some(unsafe { (at as *const usize).read_volatile() })
     }
 
-    /// The return addresses behind a frame pointer.
-    fn chain(self, frame: usize) -> impl Iterator<Item = usize> {
-        let mut next = Some(frame);
+    /// The return addresses behind a frame pointer, which is that of a function of this library, or of the one that calls at
+    /// `inside`.
+    fn chain(self, frame: usize, inside: usize) -> impl Iterator<Item = usize> {
+        let mut next = Some((frame, inside));
         iter::from_fn(move || {
-            let frame = next?;
-            let (outer, address) = (self.read(frame)?, self.read(frame + size_of::<usize>())?);
-            next = (outer > frame).then_some(outer);
+            let (frame, inside) = next?;
+            let record = frame.checked_add(record_distance(inside))?;
+            let (outer, address) = (self.read(record)?, self.read(record + size_of::<usize>())?);
+            next = (outer > frame).then_some((outer, address));
             Some(address)
         })
     }
@@ -172,17 +174,22 @@ impl Stack {
         };
         iter::once(fault.pc)
             .chain(caller)
-            .chain(self.chain(fault.frame))
+            .chain(self.chain(fault.frame, 0))
     }
 
-    /// As above; the return address is in its register until the prologue stored the pair.
+    /// As above; the return address is in its register, and the frame pointer the caller's, until the prologue, of two or three
+    /// instructions, is over.
     #[cfg(target_arch = "aarch64")]
     fn after_fault(self, fault: Registers) -> impl Iterator<Item = usize> {
         let entered = position(fault.pc, Some(TrapCode::StackOverflow)).map(|found| found.entry);
-        let in_prologue = entered.is_some_and(|entry| fault.pc.wrapping_sub(entry) < 8);
+        // As if it were a return address.
+        let inside = fault.pc + 4;
+        let prologue = if record_distance(inside) == 0 { 8 } else { 12 };
+        let in_prologue = entered.is_some_and(|entry| fault.pc.wrapping_sub(entry) < prologue);
+        let caller = in_prologue.then_some(fault.link);
         iter::once(fault.pc)
-            .chain(in_prologue.then_some(fault.link))
-            .chain(self.chain(fault.frame))
+            .chain(caller)
+            .chain(self.chain(fault.frame, caller.unwrap_or(inside)))
     }
 
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -65,9 +65,11 @@ impl Failure {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Registers {
     pub(super) pc: usize,
+    /// Where calls leave their return address.
+    #[cfg(target_arch = "x86_64")]
     pub(super) stack: usize,
     pub(super) frame: usize,
-    /// Where calls leave their return address.
+    /// As above.
     #[cfg(target_arch = "aarch64")]
     pub(super) link: usize,
 }
@@ -94,6 +96,7 @@ impl Notes {
         Self {
             fault: Cell::new(Registers {
                 pc: 0,
+                #[cfg(target_arch = "x86_64")]
                 stack: 0,
                 frame: 0,
                 #[cfg(target_arch = "aarch64")]

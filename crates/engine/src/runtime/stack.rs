@@ -393,6 +393,7 @@ mod linux {
 
     use libc::{PROT_NONE, PROT_READ, PROT_WRITE, c_int, c_void, siginfo_t};
 
+    use super::super::guard;
     use super::super::notes::Registers;
     use super::{TrapHandlerFn, ZONE, zone};
 
@@ -417,11 +418,18 @@ mod linux {
             return;
         }
         // SAFETY: as above.
-        if unsafe { libc::madvise(zone, ZONE, MADV_GUARD_INSTALL) } != 0 {
+        let told = unsafe { libc::madvise(zone, ZONE, MADV_GUARD_INSTALL) };
+        if told != 0 || !holds(start) {
             SPLITS.store(true, Ordering::Relaxed);
             // SAFETY: as above.
             unsafe { libc::mprotect(zone, ZONE, PROT_NONE) };
         }
+    }
+
+    /// Whether what the kernel has just promised is so; looked at once. qemu-user promises all that it does not know.
+    fn holds(start: usize) -> bool {
+        static HOLDS: OnceLock<bool> = OnceLock::new();
+        *HOLDS.get_or_init(|| !guard::is_readable(start))
     }
 
     pub fn mappings() -> usize {
@@ -475,7 +483,6 @@ mod linux {
         let context = &context.uc_mcontext;
         Registers {
             pc: context.pc as usize,
-            stack: context.sp as usize,
             frame: context.regs[29] as usize,
             link: context.regs[30] as usize,
         }

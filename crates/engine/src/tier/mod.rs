@@ -60,7 +60,9 @@ pub use module::{Module, Token};
 pub use optimizing::{hand_off, when_flushed};
 pub use options::{BaselineMode, CacheMode, CompileOptions, Fetched};
 pub use packing::{Packed, Received, pack, unpack};
-pub use positions::{Position, declaration_near, is_adapter, is_function, position};
+pub use positions::{
+    Position, declaration_near, is_adapter, is_function, position, record_distance,
+};
 pub use publish::{LiveInstance, Mutator, Slots};
 pub use registry::{by_token, release, token};
 pub use remote::{

@@ -45,6 +45,8 @@ pub(super) struct Located {
     positions: Positions,
     /// Of the functions, by their index in the artifact.
     entries: Box<[usize]>,
+    /// See [`record_distance`].
+    record: usize,
     declaration: OnceLock<Weak<Declaration>>,
 }
 
@@ -66,6 +68,7 @@ impl Registration {
         let located = Arc::new(Located {
             positions,
             entries,
+            record: distance(start),
             declaration: OnceLock::new(),
         });
         LOCATED.write().insert(start, Arc::clone(&located));
@@ -105,6 +108,33 @@ pub fn position(address: usize, trap: Option<TrapCode>) -> Option<Position> {
         entry: *located.entries.get(local.index())?,
         declaration,
     })
+}
+
+/// How many bytes the frame record lies above where the frame pointer of the function points that calls at a return address. In
+/// all functions of an artifact it is the same.
+pub fn record_distance(address: usize) -> usize {
+    if !cfg!(target_arch = "aarch64") || address == 0 || !is_function(address - 1) {
+        return 0;
+    }
+    let located = LOCATED.read();
+    let found = located.range(..address).next_back();
+    found.map_or(0, |(_, located)| located.record)
+}
+
+/// Singlepass saves a pair of registers before it sets the frame pointer.
+#[cfg(target_arch = "aarch64")]
+fn distance(entry: usize) -> usize {
+    // stp x29, x30, [sp, #-16]!; stp x27, x28, [sp, #-16]!
+    const PROLOGUE: [u32; 2] = [0xa9bf_7bfd, 0xa9bf_73fb];
+    // SAFETY: a function that was just made executable, which has a return at least, and is followed by more code or by padding
+    // to a page's end.
+    let found = unsafe { (entry as *const [u32; 2]).read() };
+    if found == PROLOGUE { 16 } else { 0 }
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+fn distance(_entry: usize) -> usize {
+    0
 }
 
 /// Whether an address is in an adapter.
