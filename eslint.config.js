@@ -74,6 +74,10 @@ module.exports = [
     languageOptions: { sourceType: 'module' },
   },
   {
+    files: ['examples/next/app/**/*.js'],
+    languageOptions: { sourceType: 'module', parserOptions: { ecmaFeatures: { jsx: true } } },
+  },
+  {
     files: ['examples/jest/{direct,registered}/*.js'],
     languageOptions: { globals: globals.jest },
   },

@@ -2,6 +2,7 @@
 // The projects in examples/, as their README says: the packed tarballs are installed into an empty folder, then each is
 // run by its own command. And, in the same folder, jest and vitest under `engine: 'auto'`.
 
+const { spawn } = require('node:child_process')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
@@ -11,6 +12,7 @@ const { judged, seen, verdicts } = require('./support/auto.js')
 const { entries, environment } = require('./support/commands.js')
 const { install } = require('./support/installation.js')
 const { linux, until } = require('./support/processes.js')
+const { isStress } = require('./support/stress.js')
 
 const EXAMPLES = path.join(__dirname, '../examples')
 const projects = fs
@@ -33,7 +35,9 @@ const env = (more) =>
     ...more,
   })
 
-const ignored = (file) => /[\\/](?:node_modules|dist)$/.test(file)
+/** Other tests have these: ./images.test.js, ./plug-and-play.test.js; and Next has 340 MB. */
+const ELSEWHERE = ['docker', 'lambda', 'pnp', ...(isStress ? [] : ['next'])]
+const ignored = (file) => /[\\/](?:node_modules|dist)$/.test(file) || ELSEWHERE.some((name) => file === path.join(EXAMPLES, name))
 
 test.before('the tarballs are installed', async (t) => {
   t.timeout(10 * 60 * 1000)
@@ -143,6 +147,41 @@ test.serial('cluster, loaded into all of them by NODE_OPTIONS', async (t) => {
   t.is(await command(t, 'cluster', node, { NODE_OPTIONS: '--require wasm-compile-cache/register' }), answers)
 })
 
+if (isStress) {
+  test.serial('next: its first picture is drawn by code out of the cache', async (t) => {
+    t.timeout(10 * 60 * 1000)
+    const settings = {
+      WASM_COMPILE_CACHE: path.join(folder, 'of-next'),
+      WASM_COMPILE_CACHE_ENGINE: undefined,
+      NEXT_TELEMETRY_DISABLED: '1',
+    }
+    await command(t, 'next', script('build'), settings)
+    t.regex(await command(t, 'next', script('warm'), settings), /^stored .*resvg\.wasm/m)
+    const pictures = []
+    for (const [start, said] of [
+      [npm(['exec', '--no', '--', 'next', 'start', '--port', '0']), undefined],
+      [script('start', '--', '--port', '0'), /moduleCacheHit/],
+    ]) {
+      const all = env({ ...settings, NODE_DEBUG: 'wasm-compile-cache' })
+      const server = spawn(start[0], start[1], { cwd: path.join(home, 'next'), env: all, detached: true })
+      let output = ''
+      for (const stream of [server.stdout, server.stderr]) stream.on('data', (text) => (output += text))
+      try {
+        await until(() => /Local: +(\S+)[^]*Ready/.test(output) || server.exitCode !== null, 'Next')
+        const [, address] = /Local: +(\S+)/.exec(output) ?? t.fail(output)
+        const answer = await fetch(`${address}/card?text=hello`)
+        t.is(answer.headers.get('content-type'), 'image/png')
+        pictures.push(Buffer.from(await answer.arrayBuffer()))
+        if (said !== undefined) t.regex(output, said)
+      } finally {
+        process.kill(-server.pid, 'SIGKILL')
+      }
+    }
+    t.true(pictures[0].length > 1000)
+    t.deepEqual(pictures[0], pictures[1])
+  })
+}
+
 // ── Under `engine: 'auto'`, as whoever copies an example has it ────────────────────────────────────────────────────────────
 
 const AUTO = { WASM_COMPILE_CACHE_ENGINE: undefined }
@@ -246,11 +285,11 @@ if (linux) {
 
 test('the README of the examples names each of them, and its scripts', (t) => {
   const readme = fs.readFileSync(path.join(EXAMPLES, 'README.md'), 'utf8')
-  const rows = [...readme.matchAll(/^\| \[([\w-]+)\]\(\1\) \| .* \| (`npm .*`) \|$/gm)]
+  const rows = [...readme.matchAll(/^\| \[([\w-]+)\]\(\1\) \| .* \| (`(?:npm|yarn) .*`) \|$/gm)]
   t.deepEqual(rows.map(([, name]) => name).sort(), [...projects].sort())
   for (const [, name, commands] of rows) {
     const { scripts } = JSON.parse(fs.readFileSync(path.join(EXAMPLES, name, 'package.json'), 'utf8'))
-    const named = commands.match(/(?<=`npm (?:run )?)(?!run )\w+/g)
+    const named = commands.match(/(?<=`(?:npm|yarn) (?:run )?)(?!run )\w+/g)
     t.deepEqual(named.sort(), Object.keys(scripts).sort(), name)
   }
 })

@@ -16,6 +16,9 @@ const CHILD = path.join(__dirname, 'children/spec.js')
 // Most of the time goes into flushing a small artifact for each module to the disk, one at a time in a process.
 const CHILDREN = 4
 
+/** How many scripts a process runs: an emulated one never gives back what its memories took. */
+const PORTION = 20
+
 // 'hot' finds what 'optimized' has stored, in processes that did not compile it.
 const MODES = isStress && process.versions.node.startsWith('20.') ? ['baseline', 'lazy', 'optimized', 'hot'] : ['lazy']
 
@@ -35,10 +38,13 @@ async function child(job) {
 
 async function run(mode) {
   const program = build()
-  const shards = Array.from({ length: CHILDREN }, () => [])
-  names(program).forEach((name, index) => shards[index % CHILDREN].push(name))
-  const results = await Promise.all(shards.map((names) => child({ program, mode, names })))
-  return results.flat().sort((a, b) => (a.name < b.name ? -1 : 1))
+  const left = names(program)
+  const results = []
+  const work = async () => {
+    while (left.length > 0) results.push(...(await child({ program, mode, names: left.splice(-PORTION) })))
+  }
+  await Promise.all(Array.from({ length: CHILDREN }, work))
+  return results.sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
 /** Logs a line for each script, and the sums of each folder. */

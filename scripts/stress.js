@@ -51,6 +51,7 @@ const FUZZING = 20 * 60
 async function stress(suite, nextest, share) {
   suite.note('npm ci of the other Nodes', await prepare.nodes())
   suite.note('the servers of the tests', await prepare.servers())
+  suite.note('the images of the tests', await prepare.images())
   if (share === 1) suite.note('npm ci of the large packages', await prepare.large())
   const env = { STRESS: `${share}` }
   const fuzz = [path.join(__dirname, 'fuzz.js'), '--seconds', `${Math.ceil(FUZZING * share)}`]

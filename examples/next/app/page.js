@@ -1,0 +1,3 @@
+export default function Page() {
+  return <img src="/card?text=hello" alt="hello" />
+}
