@@ -7,6 +7,8 @@ const fs = require('node:fs')
 const path = require('node:path')
 const test = require('ava')
 
+const { folder } = require('./support/commands.js')
+
 const ROOT = path.join(__dirname, '..')
 
 const node = (args, env) =>
@@ -19,6 +21,45 @@ const node = (args, env) =>
 test('the tarballs hold what they should, and the platform packages say where they fit', async (t) => {
   const { code, stderr } = await node(['scripts/check-package.js'])
   t.is(code, 0, stderr)
+})
+
+/**
+ * Addons of all platforms, by their names alone: those of other platforms cannot be built here.
+ *
+ * @returns {string} a folder
+ */
+function addons(t, { abis = [] } = {}) {
+  const made = folder(t)
+  const name = (platform, shim = '') => path.join(made, `wasm-compile-cache.${shim}${platform}.node`)
+  for (const platform of fs.readdirSync(path.join(ROOT, 'npm'))) fs.writeFileSync(name(platform), platform)
+  for (const abi of abis) fs.writeFileSync(name('linux-x64-gnu', `v8-${abi}.`), `${abi}`)
+  return made
+}
+
+test('a release, rehearsed: both flavours, each package with all that it needs, and nothing is published otherwise', async (t) => {
+  t.timeout(5 * 60 * 1000)
+  const abis = [115, 127, 137, 147]
+  const [whole, permissive] = [addons(t, { abis }), addons(t, { abis })]
+  const release = () =>
+    node(['scripts/release.js', whole, permissive, 'https://github.com/example/wasm-compile-cache', '--dry-run'])
+  const { code, stdout, stderr } = await release()
+  t.is(code, 0, stdout + stderr)
+  const published = [...stdout.matchAll(/^(\S+)@.* would be published$/gm)].map(([, name]) => name)
+  t.is(published.length, 16)
+  for (const flavour of ['wasm-compile-cache', 'wasm-compile-cache-permissive']) {
+    const own = published.filter((name) => name.replace(/-(?:linux|darwin|win32)-.*$/, '') === flavour)
+    t.is(own.length, 8)
+    t.is(own.at(-1), flavour, 'after those that it names')
+  }
+  fs.rmSync(path.join(permissive, 'wasm-compile-cache.darwin-arm64.node'))
+  fs.rmSync(path.join(whole, 'wasm-compile-cache.v8-137.linux-x64-gnu.node'))
+  const refused = await release()
+  t.is(refused.code, 1)
+  t.is(refused.stdout, '')
+  t.deepEqual(refused.stderr.trimEnd().split('\n'), [
+    'wasm-compile-cache-linux-x64-gnu: wasm-compile-cache.v8-137.linux-x64-gnu.node is missing',
+    'wasm-compile-cache-permissive-darwin-arm64: wasm-compile-cache.darwin-arm64.node is missing',
+  ])
 })
 
 test('SECURITY.md names tests that there are', (t) => {

@@ -14,9 +14,9 @@ const { keyPair } = require('../__test__/support/archives.js')
 const servers = require('../__test__/support/servers.js')
 const prepare = require('../scripts/prepare.js')
 const { machine } = require('./machine.js')
-const { environment, run } = require('./measure.js')
+const { interleave, print } = require('./interleave.js')
+const { environment } = require('./measure.js')
 const { line } = require('./progress.js')
-const { summarize } = require('./statistics.js')
 
 const OUTPUT = path.join(process.env.BENCH_OUTPUT ?? __dirname, 'results.json')
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7)
@@ -61,29 +61,7 @@ async function measure(row, { keys, server, slow, directory }) {
     far: { label: 'empty, remote at 10 MB/s, 50 ms', env: { ...base, ...remote(slow.url) }, isEmpty: true },
     dead: { label: 'empty, remote that is gone', env: { ...base, ...remote('http://127.0.0.1:1/') }, isEmpty: true },
   }
-  const times = Object.fromEntries(Object.keys(columns).map((key) => [key, []]))
-  let digest
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [key, { env, isEmpty }] of Object.entries(columns)) {
-      const empty = path.join(directory, 'empty')
-      fs.rmSync(empty, { recursive: true, force: true })
-      const result = await run({
-        args: row.args(),
-        ours: env !== undefined,
-        env: isEmpty ? { ...env, WASM_COMPILE_CACHE: empty } : env,
-      })
-      digest ??= result.digest
-      if (result.digest !== digest) throw new Error(`${row.name}, ${key}: another output`)
-      times[key].push(result.wall)
-    }
-    line(`${row.name}, round ${round + 1} of ${ROUNDS}`)
-  }
-  const { median: first } = summarize(times.builtin)
-  const summed = Object.entries(columns).map(([key, { label }]) => {
-    const summary = summarize(times[key])
-    return [key, { label, ...summary, ratio: summary.median / first }]
-  })
-  return { name: row.name, title: row.title, columns: Object.fromEntries(summed) }
+  return interleave(row, columns, { rounds: ROUNDS, directory })
 }
 
 async function main() {
@@ -99,12 +77,7 @@ async function main() {
     const found = JSON.parse(fs.readFileSync(OUTPUT, 'utf8'))
     const { date, commit } = machine()
     fs.writeFileSync(OUTPUT, `${JSON.stringify({ ...found, remote: { date, commit, rounds: ROUNDS, rows } }, null, 2)}\n`)
-    for (const { title, columns } of rows) {
-      console.log(title)
-      for (const { label, median, min, max, ratio } of Object.values(columns)) {
-        console.log(`  ${label}: ${median.toFixed(0)} ms (${min.toFixed(0)} to ${max.toFixed(0)}), ${ratio.toFixed(2)}`)
-      }
-    }
+    print(rows)
   } finally {
     await t.end()
     fs.rmSync(directory, { recursive: true, force: true })

@@ -14,7 +14,7 @@ const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { judgesOf } = require('../__test__/support/auto.js')
-const { pack, packPlatform, succeed } = require('../__test__/support/installation.js')
+const { pack, release, succeed } = require('../__test__/support/installation.js')
 const { platformName } = require('../scripts/build.js')
 const { otherNodes } = require('../scripts/prepare.js')
 const { npm } = require('../scripts/run.js')
@@ -37,8 +37,7 @@ const writeJson = (file, value) => fs.writeFileSync(file, `${JSON.stringify(valu
 /** The tarballs that a release has, and those of one that differs in its version: {now, next}, each by name. */
 async function tarballs(folder) {
   const { name, version } = readJson(path.join(ROOT, 'package.json'))
-  const platform = await packPlatform(folder)
-  const now = await pack(ROOT, folder)
+  const { main: now, platform } = await release(folder)
   await succeed('tar', ['tar', ['-xzf', now, '-C', folder]], { cwd: folder })
   const unpacked = path.join(folder, 'package')
   writeJson(path.join(unpacked, 'package.json'), { ...readJson(path.join(unpacked, 'package.json')), version: NEXT })

@@ -1,9 +1,9 @@
 'use strict'
 
-// Looks into the tarballs before anybody else does: what `npm pack` would put in, by name.
+// Looks into the tarballs before anybody else does: what npm would publish, by name. Of a checkout, the package itself and the
+// platform packages' manifests; release.js looks into all of a release.
 //
-//   node scripts/check-package.js             the package itself, and the platform packages' manifests
-//   node scripts/check-package.js --release   also that every platform package holds its addon, and is pinned exactly
+//   node scripts/check-package.js
 
 const fs = require('node:fs')
 const path = require('node:path')
@@ -26,20 +26,17 @@ const ABIS = [115, 127, 137, 147]
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE', 'LICENSE-SINGLEPASS']
 const MEBIBYTE = 1 << 20
 
-const problems = []
-const expect = (holds, problem) => {
-  if (!holds) problems.push(problem)
-}
-
 const manifest = (directory) => JSON.parse(fs.readFileSync(path.join(directory, 'package.json'), 'utf8'))
 
-/** The names of the files that would be packed, and the tarball's size. */
+/** The names of the files that would be published, the tarball's size, and what npm has to say. */
 function packed(directory) {
-  const [command, args] = npm(['pack', '--dry-run', '--json', '--ignore-scripts'])
+  const [command, args] = npm(['publish', '--dry-run', '--json', '--ignore-scripts'])
   const { status, stdout, stderr } = spawnSync(command, args, { cwd: directory, encoding: 'utf8' })
-  if (status !== 0) throw new Error(`npm pack failed in ${directory}:\n${stderr}`)
-  const [tarball] = JSON.parse(stdout)
-  return { names: tarball.files.map((file) => file.path), size: tarball.size }
+  if (status !== 0) throw new Error(`npm publish --dry-run failed in ${directory}:\n${stderr}`)
+  const told = JSON.parse(stdout)
+  const tarball = told.files === undefined ? Object.values(told)[0] : told
+  const warnings = stderr.split('\n').filter((line) => /^npm warn publish (?!.*logged in)/.test(line))
+  return { names: tarball.files.map((file) => file.path), size: tarball.size, warnings }
 }
 
 /** Every file below a folder, as npm spells it. */
@@ -57,15 +54,34 @@ const below = (folder) =>
 /** What is installed beside it: of the command line and of the cache of resources. A compile loads none of them. */
 const DEPENDENCIES = ['cli-progress', 'cli-table3', 'commander', 'http-cache-semantics', 'picocolors', 'tar-stream']
 
-function checkMain(release) {
-  const { names, size } = packed(ROOT)
+/**
+ * What is wrong with a package, in words.
+ *
+ * @param {string} directory
+ * @param {{most: number, allowed: string[]}} expected bytes and files of its tarball
+ */
+function problemsOf(directory, { most, allowed }) {
+  const { name } = manifest(directory)
+  const { names, size, warnings } = packed(directory)
+  return [
+    ...warnings,
+    ...allowed.filter((file) => !names.includes(file)).map((file) => `${file} is missing`),
+    ...names.filter((file) => !allowed.includes(file)).map((file) => `${file} does not belong into the tarball`),
+    ...(size > most ? [`the tarball has ${size} bytes`] : []),
+  ].map((problem) => `${name}: ${problem}`)
+}
+
+/** The licences of a flavour. */
+const licencesOf = (isPermissive) => (isPermissive ? LICENCES.slice(0, 2) : LICENCES)
+
+function problemsOfMain(directory, isPermissive = false) {
   const allowed = [
     'package.json',
     'README.md',
     'CHANGELOG.md',
     'SECURITY.md',
     'THIRD-PARTY.md',
-    ...LICENCES,
+    ...licencesOf(isPermissive),
     'index.js',
     'index.d.ts',
     'register.js',
@@ -84,43 +100,44 @@ function checkMain(release) {
     ...['store', 'engine'].flatMap((name) => [`crates/${name}/Cargo.toml`, ...below(`crates/${name}/src`)]),
     'crates/engine/build.rs',
   ]
-  for (const name of allowed) expect(names.includes(name), `wasm-compile-cache: ${name} is missing`)
-  for (const name of names) expect(allowed.includes(name), `wasm-compile-cache: ${name} does not belong into the tarball`)
-  expect(size < MEBIBYTE, `wasm-compile-cache: the tarball has ${size} bytes`)
-  const { optionalDependencies = {}, dependencies, version } = manifest(ROOT)
-  const installed = Object.keys(dependencies).join(' ')
-  expect(installed === DEPENDENCIES.join(' '), `wasm-compile-cache: its dependencies are ${installed}`)
-  if (!release) return
-  for (const platform of PLATFORMS) {
-    const pinned = optionalDependencies[`wasm-compile-cache-${platform}`]
-    expect(pinned === version, `wasm-compile-cache: ${platform} is pinned to ${pinned}, not to ${version}`)
-  }
+  const installed = Object.keys(manifest(directory).dependencies).join(' ')
+  return [
+    ...problemsOf(directory, { most: MEBIBYTE, allowed }),
+    ...(installed === DEPENDENCIES.join(' ') ? [] : [`wasm-compile-cache: its dependencies are ${installed}`]),
+  ]
 }
 
-function checkPlatform(platform, release) {
+/** What a platform's manifest says that is not so. */
+function problemsOfManifest(platform) {
   const name = `wasm-compile-cache-${platform}`
-  const directory = path.join(ROOT, 'npm', platform)
-  const found = manifest(directory)
+  const found = manifest(path.join(ROOT, 'npm', platform))
   const [os, cpu, abi] = platform.split('-')
   const libc = os === 'linux' ? [abi === 'gnu' ? 'glibc' : 'musl'] : undefined
   const wanted = { name, version: manifest(ROOT).version, os: [os], cpu: [cpu], libc, main: `wasm-compile-cache.${platform}.node` }
-  for (const [key, value] of Object.entries(wanted)) {
-    expect(JSON.stringify(found[key]) === JSON.stringify(value), `${name}: "${key}" is ${JSON.stringify(found[key])}`)
-  }
-  if (!release) return
-  const { names } = packed(directory)
-  // The release builds them where they can be run.
-  const shims = platform === 'linux-x64-gnu' ? ABIS.map((number) => wanted.main.replace('.', `.v8-${number}.`)) : []
-  const allowed = ['package.json', 'README.md', wanted.main, ...shims, ...LICENCES]
-  for (const file of allowed) expect(names.includes(file), `${name}: ${file} is missing`)
-  for (const file of names) expect(allowed.includes(file), `${name}: ${file} does not belong into the tarball`)
+  return Object.entries(wanted)
+    .filter(([key, value]) => JSON.stringify(found[key]) !== JSON.stringify(value))
+    .map(([key]) => `${name}: "${key}" is ${JSON.stringify(found[key])}`)
 }
 
-const release = process.argv.includes('--release')
-checkMain(release)
-expect(fs.readdirSync(path.join(ROOT, 'npm')).sort().join() === [...PLATFORMS].sort().join(), 'npm/: not the seven platforms')
-for (const platform of PLATFORMS) checkPlatform(platform, release)
+/** @param {string} directory a platform's package as a release has it */
+function problemsOfPlatform(directory, platform, isPermissive) {
+  const { main } = manifest(directory)
+  // Built where they can be run.
+  const shims = platform === 'linux-x64-gnu' ? ABIS.map((number) => main.replace('.', `.v8-${number}.`)) : []
+  const allowed = ['package.json', 'README.md', main, ...shims, ...licencesOf(isPermissive)]
+  return problemsOf(directory, { most: 24 * MEBIBYTE, allowed })
+}
 
-for (const problem of problems) console.error(problem)
-if (problems.length > 0) process.exitCode = 1
-else console.log('The tarballs hold what they should.')
+module.exports = { LICENCES, PLATFORMS, problemsOfMain, problemsOfPlatform }
+
+if (require.main === module) {
+  const folders = fs.readdirSync(path.join(ROOT, 'npm')).sort().join()
+  const problems = [
+    ...problemsOfMain(ROOT),
+    ...(folders === [...PLATFORMS].sort().join() ? [] : [`npm/: not the seven platforms, but ${folders}`]),
+    ...PLATFORMS.flatMap(problemsOfManifest),
+  ]
+  for (const problem of problems) console.error(problem)
+  if (problems.length > 0) process.exitCode = 1
+  else console.log('The tarballs hold what they should.')
+}
