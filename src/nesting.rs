@@ -218,7 +218,39 @@ fn stack_end() -> Option<usize> {
     let status = unsafe { libc::pthread_attr_getstack(&raw const attributes, &mut end, &mut size) };
     // SAFETY: initialized, and not used again.
     unsafe { libc::pthread_attr_destroy(&raw mut attributes) };
-    (status == 0).then_some(end as usize)
+    if status != 0 {
+        return None;
+    }
+    #[cfg(target_env = "musl")]
+    if is_main_thread() {
+        return end_of_main(end as usize + size);
+    }
+    Some(end as usize)
+}
+
+/// How far down the stack of the main thread may grow: musl tells how far it has.
+#[cfg(target_env = "musl")]
+fn end_of_main(top: usize) -> Option<usize> {
+    let mut limit = MaybeUninit::uninit();
+    // SAFETY: a place for the result.
+    if unsafe { libc::getrlimit(libc::RLIMIT_STACK, limit.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    // SAFETY: written by the successful call.
+    let limit = unsafe { limit.assume_init() }.rlim_cur;
+    let usual = || FARTHEST + 2 * RESERVE;
+    let size = usize::try_from(limit)
+        .ok()
+        .filter(|_| limit != libc::RLIM_INFINITY);
+    Some(top.saturating_sub(size.unwrap_or_else(usual)))
+}
+
+#[cfg(target_env = "musl")]
+fn is_main_thread() -> bool {
+    // SAFETY: has no preconditions.
+    let process = unsafe { libc::getpid() };
+    // SAFETY: as above.
+    process == unsafe { libc::gettid() }
 }
 
 /// V8's limit, to less than 1 kB.

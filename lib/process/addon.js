@@ -19,11 +19,15 @@ function areDisabled() {
   return false
 }
 
+/** What was found, and cannot be loaded: `{file, message}`. */
+let unloadable
+
 function missing(error) {
   const platform = `${process.platform}-${process.arch}`
-  // What was found, and could not be loaded.
-  const broken = [...causes(error)].find(({ message }) => !message.startsWith('Cannot find module'))
-  const found = broken === undefined ? 'it is not installed' : broken.message.split('\n')[0]
+  const broken = unloadable ?? [...causes(error)].find(({ message }) => !message.startsWith('Cannot find module'))
+  let found = broken === undefined ? 'it is not installed' : broken.message.split('\n')[0]
+  // musl does not say which file it is.
+  if (unloadable !== undefined && !found.includes(unloadable.file)) found = `${unloadable.file}: ${found}`
   return (
     `The native addon of wasm-compile-cache for ${platform} cannot be loaded: ${found}. ` +
     'npm leaves it out with --omit=optional, or when node_modules is copied from another platform; ' +
@@ -50,7 +54,8 @@ function find() {
   for (const request of requests) {
     try {
       return require(request)
-    } catch {
+    } catch ({ code, message }) {
+      if (code === 'ERR_DLOPEN_FAILED') unloadable ??= { file: require.resolve(request), message }
       // The next one.
     }
   }

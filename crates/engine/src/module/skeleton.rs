@@ -18,6 +18,7 @@ use wasmer_compiler::wasmparser::{
 use wasmer_types::{FunctionType, TableType, Type, WasmResult};
 
 use super::import::Import;
+use super::lower::BodyTier;
 use super::signature::{as_integers, encoded, function_type};
 use super::types::{Declared, Types};
 
@@ -464,12 +465,14 @@ impl Skeleton {
         (module.finish(), start)
     }
 
-    /// A donor that declares no types but those that its bodies name, and what is imported and not called as of a type without
-    /// parameters and results. It fits either compiler, if its bodies do.
+    /// A donor for a compiler, which declares no types but those that its bodies name, and what is imported and not called as of a
+    /// type without parameters and results. So does Singlepass' declare tags that have what it does not know, which its bodies
+    /// neither throw nor catch: on ARM64 it makes trampolines for every type.
     ///
     /// `functions` are their types, as they are named, and their lowered bodies.
     pub fn donor<'a>(
         &self,
+        tier: BodyTier,
         mut types: Types,
         functions: impl Iterator<Item = (u32, &'a [u8])>,
     ) -> Vec<u8> {
@@ -479,6 +482,13 @@ impl Skeleton {
             declared.function(ty);
             code.raw(body);
         }
+        let tag = |types: &mut Types, ty| {
+            if tier == BodyTier::Cranelift || self.is_scalar_type(ty) {
+                types.name(ty)
+            } else {
+                Types::EMPTY
+            }
+        };
         let mut imports = Vec::new();
         self.imports.len().encode(&mut imports);
         let mut function = 0;
@@ -499,7 +509,7 @@ impl Skeleton {
                 }
                 Import::Tag(ty) => {
                     imports.extend([4, 0]);
-                    types.name(*ty).encode(&mut imports);
+                    tag(&mut types, *ty).encode(&mut imports);
                 }
                 Import::Other(description) => imports.extend_from_slice(description),
             }
@@ -510,7 +520,7 @@ impl Skeleton {
             own.len().encode(&mut tags);
             for ty in own {
                 tags.push(0);
-                types.name(*ty).encode(&mut tags);
+                tag(&mut types, *ty).encode(&mut tags);
             }
         }
         let mut section = wasm_encoder::TypeSection::new();

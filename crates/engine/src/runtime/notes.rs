@@ -31,7 +31,10 @@ impl Failure {
                 signal_trap,
             } => {
                 let code = code(trap).unwrap_or(TrapCode::StackOverflow);
-                if *signal_trap == Some(TrapCode::StackOverflow) || backtrace.frames().is_empty() {
+                // LLVM's unwinder, which musl's builds have, may not get beyond the signal's frame.
+                let mut frames = backtrace.frames().iter();
+                let is_walked = frames.any(|frame| frame.ip() as usize == *pc);
+                if *signal_trap == Some(TrapCode::StackOverflow) || !is_walked {
                     if fault.pc == *pc {
                         Self::Fault(fault, code)
                     } else {

@@ -444,6 +444,11 @@ mod linux {
     }
 
     fn on_signal(signal: c_int, info: *const siginfo_t, context: *const c_void) -> bool {
+        // SAFETY: this thread's, which is alive.
+        let zone = unsafe { &*zone() };
+        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
+        let registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
+        zone.notes.fault(registers);
         if signal != libc::SIGSEGV {
             return false;
         }
@@ -451,11 +456,6 @@ mod linux {
         let info = unsafe { &*info };
         // SAFETY: SIGSEGV has an address.
         let address = unsafe { info.si_addr() } as usize;
-        // SAFETY: this thread's, which is alive.
-        let zone = unsafe { &*zone() };
-        // SAFETY: the kernel passes it for SA_SIGINFO handlers.
-        let registers = registers(unsafe { &*context.cast::<libc::ucontext_t>() });
-        zone.notes.fault(registers);
         let start = zone.current().map_or(0, |entry| entry.start.get());
         if start == 0 || !(start..start + ZONE).contains(&address) || zone.opened.get() != 0 {
             return false;
