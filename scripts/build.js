@@ -66,7 +66,9 @@ function rustVersion() {
 /** The environment cargo needs: with musl a cdylib takes a dynamic C runtime, which is not rustup's default there. */
 function cargoEnvironment(triple) {
   if (!(triple?.includes('musl') ?? platformName().endsWith('musl'))) return process.env
-  return { ...process.env, RUSTFLAGS: `${process.env.RUSTFLAGS ?? ''} -C target-feature=-crt-static`.trim() }
+  const { RUSTFLAGS = '' } = process.env
+  if (RUSTFLAGS.includes('-crt-static')) return process.env
+  return { ...process.env, RUSTFLAGS: `${RUSTFLAGS} -C target-feature=-crt-static`.trim() }
 }
 
 /** Runs cargo, which writes its progress on stderr, and returns the path of the cdylib it names. */

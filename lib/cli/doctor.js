@@ -52,6 +52,7 @@ function engine({ native }) {
 /** How platforms were proven: docs/platforms.md. */
 const PROVEN = {
   'x86_64-unknown-linux-gnu': 'every change is tested',
+  'x86_64-unknown-linux-musl': 'tested',
   'aarch64-unknown-linux-gnu': 'tested on an emulated processor',
 }
 
@@ -68,7 +69,9 @@ const guards = ({ native }) =>
     ? good('V8 guards its memories')
     : bad(
         'V8 does not guard its memories: modules go to the built-in engine, or those with a memory are refused',
-        'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)'
+        process.platform === 'linux' && process.arch === 'arm64' && process.versions.node.startsWith('20.')
+          ? 'on ARM64, Node 22 and newer do'
+          : 'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)'
       )
 
 /** What relies on something that does not hold here. */

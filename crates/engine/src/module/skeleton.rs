@@ -18,7 +18,6 @@ use wasmer_compiler::wasmparser::{
 use wasmer_types::{FunctionType, TableType, Type, WasmResult};
 
 use super::import::Import;
-use super::lower::BodyTier;
 use super::signature::{as_integers, encoded, function_type};
 use super::types::{Declared, Types};
 
@@ -465,14 +464,14 @@ impl Skeleton {
         (module.finish(), start)
     }
 
-    /// A donor for a compiler, which declares no types but those that its bodies name, and what is imported and not called as of a
+    /// A donor, for Singlepass or for Cranelift, which declares no types but those that its bodies name, and what is imported and not called as of a
     /// type without parameters and results. So does Singlepass' declare tags that have what it does not know, which its bodies
     /// neither throw nor catch: on ARM64 it makes trampolines for every type.
     ///
     /// `functions` are their types, as they are named, and their lowered bodies.
     pub fn donor<'a>(
         &self,
-        tier: BodyTier,
+        is_singlepass: bool,
         mut types: Types,
         functions: impl Iterator<Item = (u32, &'a [u8])>,
     ) -> Vec<u8> {
@@ -483,7 +482,7 @@ impl Skeleton {
             code.raw(body);
         }
         let tag = |types: &mut Types, ty| {
-            if tier == BodyTier::Cranelift || self.is_scalar_type(ty) {
+            if !is_singlepass || self.is_scalar_type(ty) {
                 types.name(ty)
             } else {
                 Types::EMPTY

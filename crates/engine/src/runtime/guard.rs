@@ -3,8 +3,9 @@
 //! V8 guards all its memories with 32-bit addresses, or none (`BackingStore::TryAllocateAndPartiallyCommitMemory`, Node
 //! 20 to 26): where memory faults are caught for it, it reserves [`APART`] bytes from a memory's base on, whatever the
 //! memory's maximum. Where it cannot reserve them there is no memory; it never makes one with less. Node settles that
-//! before it runs a program, and installs a handler of its own for the faults then. Where somebody else's is found, it may
-//! have taken the place of Node's or of none; there the memories themselves show it ([`see_memories`]).
+//! before it runs a program, and installs a handler of its own for the faults then, on ARM64 even where V8 guards nothing
+//! (Node 20). There, and where somebody else's handler is found, which may have taken the place of Node's or of none, the memories
+//! themselves show it ([`see_memories`]).
 //!
 //! So this is asked once. A memory is looked at all the same, but in a way whose cost does not depend on how many others
 //! there are, and that on Linux needs neither a descriptor nor `/proc`. That alone would not do: without guards V8 puts
@@ -23,7 +24,7 @@ const APART: usize = 8 << 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Handler {
     Nobody,
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     Node,
     Somebody,
 }
@@ -66,7 +67,7 @@ fn host_handler() -> Handler {
     if asked != 0 || [libc::SIG_DFL, libc::SIG_IGN].contains(&action.sa_sigaction) {
         return Handler::Nobody;
     }
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
     {
         // `node::TrapWebAssemblyOrContinue(int, siginfo_t*, void*)`
         let name = c"_ZN4node25TrapWebAssemblyOrContinueEiP9siginfo_tPv";
@@ -89,7 +90,7 @@ fn host_handler() -> Handler {
 pub fn host_guards_memories() -> bool {
     match HANDLER.get() {
         None | Some(Handler::Nobody) => false,
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         Some(Handler::Node) => true,
         Some(Handler::Somebody) => SEEN_APART.load(Ordering::Acquire),
     }

@@ -99,7 +99,9 @@ impl<'module> Piece<'module> {
         let engine = engine(self.tier);
         let bodies = self.functions.iter();
         let mut bodies = bodies.map(|function| (function.ty, function.body.bytes.as_slice()));
-        let donor = self.skeleton.donor(self.tier, self.types, &mut bodies);
+        let donor = self
+            .skeleton
+            .donor(self.tier == BodyTier::Singlepass, self.types, &mut bodies);
         let artifact = Artifact::new(&engine, &donor, &BaseTunables::new(), None)
             .map_err(|error| CompileError::unsupported(error.to_string()))?;
         let origins = self.functions.into_iter();
@@ -130,7 +132,7 @@ pub(super) fn compile_adapters(
         });
         let bodies: Vec<_> = bodies.collect();
         let mut bodies = bodies.iter().map(|(ty, body)| (*ty, body.as_slice()));
-        let donor = skeleton.donor(BodyTier::Cranelift, types, &mut bodies);
+        let donor = skeleton.donor(false, types, &mut bodies);
         let engine = engine::cranelift_baseline();
         let artifact = Artifact::new(&engine, &donor, &BaseTunables::new(), None)
             .map_err(|error| CompileError::unsupported(error.to_string()))?;

@@ -449,3 +449,38 @@ fn a_table_with_any_other_byte_is_unknown() {
         }
     }
 }
+
+/// A module with an import of so many parameters, the first of which is a float, and a function that is empty.
+fn importing(parameters: usize) -> Vec<u8> {
+    let mut all = vec![ValType::I64; parameters];
+    all[0] = ValType::F64;
+    let mut types = TypeSection::new();
+    types.ty().function(all, []);
+    types.ty().function([], []);
+    let mut imports = ImportSection::new();
+    imports.import("e", "f", EntityType::Function(0));
+    let mut functions = FunctionSection::new();
+    functions.function(1);
+    let mut bodies = CodeSection::new();
+    let mut body = Function::new([]);
+    body.instructions().end();
+    bodies.function(&body);
+    let mut module = Encoder::new();
+    module.section(&types).section(&imports);
+    module.section(&functions).section(&bodies);
+    module.finish()
+}
+
+/// Why callers of such imports are Cranelift's on ARM64 (`CONVERTIBLE_PARAMETERS` in `module/skeleton.rs`). Once this fails, they
+/// need not be.
+#[test]
+fn on_arm64_an_import_that_converts_more_than_seven_parameters_ends_the_compile() {
+    let [x86_64, arm64] = MACHINES.map(|machine| machine.target());
+    let compiles = |target: &Target, parameters| {
+        let bytes = importing(parameters);
+        std::panic::catch_unwind(|| compile(singlepass(), target, &bytes)).is_ok()
+    };
+    assert!(compiles(&x86_64, 8));
+    assert!(compiles(&arm64, 7));
+    assert!(!compiles(&arm64, 8));
+}
