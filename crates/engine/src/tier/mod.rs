@@ -3,6 +3,7 @@
 //! Owns: engines, the worker threads, modules and their code, the swap. May not know: Node, and
 //! what an instance's imports are.
 
+mod asked;
 mod baseline;
 mod code;
 mod compile;

@@ -8,18 +8,16 @@
 //! Of a machine's processes, the one that has a module's flight asks; the others wait for that flight.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
-use parking_lot::{Condvar, Mutex};
-use wasm_compile_cache_store::{ArtifactKey, Flight, Remote as Outcome, Staged, Store};
+use parking_lot::Mutex;
+use wasm_compile_cache_store::{ArtifactKey, Flight, Remote as Outcome, Store};
 
-use super::loading::{self, LoadedEntry};
+use super::asked::Asked;
 use super::options::{CacheMode, CompileOptions};
-use super::packing::{self, Received};
+use super::packing::Received;
 use super::storage;
-use crate::panics;
 use crate::trace::{EventQueue, Field, Span};
 
 /// What the service is to do.
@@ -63,75 +61,6 @@ pub enum Answer {
     Silent,
     /// It was given so many bytes.
     Sent(u64),
-}
-
-/// A module that the remote was asked for.
-pub(super) struct Asked {
-    store: Store,
-    key: ArtifactKey,
-    hash: [u8; 32],
-    size: u64,
-    options: CompileOptions,
-    span: Span,
-    since: Instant,
-    state: Mutex<State>,
-    /// It is not there, as was said in time.
-    absent: AtomicBool,
-    /// It is here, and on its way into the cache.
-    arriving: AtomicBool,
-    there: There,
-    over: Mutex<bool>,
-    is_over: Condvar,
-    /// Others of this machine wait for it. Whoever compiles what was not there takes it.
-    pub flight: Mutex<Option<Flight>>,
-}
-
-/// Whether it is known to be there, which may be so before anybody wants to know.
-#[derive(Default)]
-struct There(Mutex<Known>);
-
-#[derive(Default)]
-enum Known {
-    #[default]
-    No,
-    Wanted(Box<dyn FnOnce() + Send>),
-    Yes,
-}
-
-impl There {
-    fn is_so(&self) {
-        let before = std::mem::replace(&mut *self.0.lock(), Known::Yes);
-        if let Known::Wanted(then) = before {
-            then();
-        }
-    }
-
-    fn forget(&self) {
-        let before = std::mem::take(&mut *self.0.lock());
-        drop(before);
-    }
-
-    fn when(&self, then: Box<dyn FnOnce() + Send>) {
-        let mut known = self.0.lock();
-        if matches!(*known, Known::Yes) {
-            drop(known);
-            then();
-        } else {
-            *known = Known::Wanted(then);
-        }
-    }
-}
-
-/// What an [`Asked`] is told.
-pub(super) enum Found {
-    Arrived(Box<LoadedEntry>),
-    Nothing,
-}
-
-enum State {
-    Open(Vec<Box<dyn FnOnce(Found) + Send>>),
-    Arrived(Box<LoadedEntry>),
-    Over,
 }
 
 /// Who is told of an order's end.
@@ -294,15 +223,11 @@ pub(super) fn ask(key: ArtifactKey, hash: [u8; 32], size: u64, options: &Compile
     match store.flight(&key) {
         Ok(None) => Asking::Elsewhere,
         // Where locks do not work, asking twice is harmless.
-        flight => Asking::Asked(Asked::order(
-            Task::Get,
-            store,
-            key,
-            hash,
-            size,
-            options,
-            flight.unwrap_or_default(),
-        )),
+        flight => {
+            let flight = flight.unwrap_or_default();
+            let asked = Asked::new(store, key, hash, size, options, flight);
+            Asking::Asked(begin(Task::Get, key, size, asked))
+        }
     }
 }
 
@@ -315,17 +240,23 @@ pub(super) fn claim(
     flight: Option<Flight>,
 ) -> Result<Arc<Asked>, Option<Flight>> {
     match writable(options).filter(|_| is_used()) {
-        Some(store) => Ok(Asked::order(
-            Task::Claim,
-            store,
-            key,
-            hash,
-            size,
-            options,
-            flight,
-        )),
+        Some(store) => {
+            let asked = Asked::new(store, key, hash, size, options, flight);
+            Ok(begin(Task::Claim, key, size, asked))
+        }
         None => Err(flight),
     }
+}
+
+fn begin(task: Task, key: ArtifactKey, size: u64, asked: Asked) -> Arc<Asked> {
+    let asked = Arc::new(asked);
+    {
+        let mut broker = BROKER.lock();
+        broker.asked.retain(|_, asked| asked.strong_count() > 0);
+        broker.asked.insert(key, Arc::downgrade(&asked));
+    }
+    order(task, key, size, Waiting::Asked(Arc::clone(&asked)));
+    asked
 }
 
 /// Nothing came of a claim.
@@ -376,173 +307,12 @@ impl Broker {
     }
 }
 
-impl Asked {
-    fn order(
-        task: Task,
-        store: Store,
-        key: ArtifactKey,
-        hash: [u8; 32],
-        size: u64,
-        options: &CompileOptions,
-        flight: Option<Flight>,
-    ) -> Arc<Self> {
-        let asked = Arc::new(Self {
-            store,
-            key,
-            hash,
-            size,
-            options: options.clone(),
-            span: Span::start(),
-            since: Instant::now(),
-            state: Mutex::new(State::Open(Vec::new())),
-            absent: AtomicBool::new(false),
-            arriving: AtomicBool::new(false),
-            there: There::default(),
-            over: Mutex::new(false),
-            is_over: Condvar::new(),
-            flight: Mutex::new(flight),
-        });
-        {
-            let mut broker = BROKER.lock();
-            broker.asked.retain(|_, asked| asked.strong_count() > 0);
-            broker.asked.insert(key, Arc::downgrade(&asked));
-        }
-        order(task, key, size, Waiting::Asked(Arc::clone(&asked)));
-        asked
-    }
-
-    /// What has arrived, for one who asks.
-    pub fn arrived(&self) -> Option<LoadedEntry> {
-        let mut state = self.state.lock();
-        match std::mem::replace(&mut *state, State::Over) {
-            State::Arrived(loaded) => Some(*loaded),
-            before => {
-                *state = before;
-                None
-            }
-        }
-    }
-
-    /// Calls, on any thread, when something has arrived or will not; the first who is called has it.
-    pub fn when_answered(&self, then: impl FnOnce(Found) + Send + 'static) {
-        let mut state = self.state.lock();
-        match &mut *state {
-            State::Open(waiting) => waiting.push(Box::new(then)),
-            _ => {
-                drop(state);
-                then(
-                    self.arrived()
-                        .map_or(Found::Nothing, |loaded| Found::Arrived(Box::new(loaded))),
-                );
-            }
-        }
-    }
-
-    /// Whether it is not there: who did not answer, or takes long, has not said so.
-    pub fn is_absent(&self) -> bool {
-        self.absent.load(Ordering::Relaxed)
-    }
-
-    /// Calls when it is known to be there, which is before it is here.
-    pub fn when_there(&self, then: impl FnOnce() + Send + 'static) {
-        self.there.when(Box::new(then));
-    }
-
-    /// Blocks until it is stored, or will not be.
-    pub fn wait(&self) {
-        let mut over = self.over.lock();
-        self.is_over.wait_while(&mut over, |over| !*over);
-    }
-
-    fn tell(&self, found: Option<Box<LoadedEntry>>) {
-        let mut state = self.state.lock();
-        let waiting = match std::mem::replace(&mut *state, State::Over) {
-            State::Open(waiting) => waiting,
-            before => {
-                *state = before;
-                return;
-            }
-        };
-        if waiting.is_empty()
-            && let Some(loaded) = found
-        {
-            *state = State::Arrived(loaded);
-            return;
-        }
-        drop(state);
-        let mut found = found;
-        for then in waiting {
-            then(found.take().map_or(Found::Nothing, Found::Arrived));
-        }
-    }
-
-    fn end(&self, outcome: Outcome, bytes: u64) {
-        self.store
-            .count_remote(outcome, bytes, self.since.elapsed());
-        self.over();
-    }
-
-    fn over(&self) {
-        // Whoever waits for that has this, in turn.
-        self.there.forget();
-        self.tell(None);
-        *self.over.lock() = true;
-        self.is_over.notify_all();
-    }
-
-    fn emit(&self, name: &'static str, more: Vec<(&'static str, Field)>) {
-        let mut fields = self.options.fields(&self.hash, self.size);
-        fields.extend(more);
-        self.options.events.emit(self.span.event(name, fields));
-    }
-
-    /// Unpacks what has come, and loads it.
-    fn load(&self, received: &Received, bytes: &[u8]) -> Result<(LoadedEntry, Staged), String> {
-        let staged = packing::stage(&self.store, Some(&self.key), received, bytes)?;
-        let entry = staged.entry().map_err(|error| error.to_string())?;
-        let loaded = loading::load_entry(entry, self.hash);
-        Ok((loaded.map_err(|unloadable| unloadable.reason())?, staged))
-    }
-
-    /// Publishes what has come, then stores it; whether it is to be used.
-    fn receive(&self, received: &Received, bytes: &[u8]) -> bool {
-        self.arriving.store(true, Ordering::Relaxed);
-        let length = bytes.len() as u64;
-        let load = || self.load(received, bytes);
-        let loaded = panics::catch("what the remote sent", load)
-            .unwrap_or_else(|panicked| Err(panicked.to_string()));
-        let (loaded, staged) = match loaded {
-            Ok(loaded) => loaded,
-            Err(reason) => {
-                self.emit("remoteInvalid", vec![("reason", reason.into())]);
-                self.end(Outcome::Failure, length);
-                return false;
-            }
-        };
-        self.emit(
-            "remoteHit",
-            vec![
-                ("transferBytes", length.into()),
-                ("artifactBytes", received.image_len.into()),
-            ],
-        );
-        self.tell(Some(Box::new(loaded)));
-        if let Err(error) = packing::keep(&self.store, staged, received) {
-            storage::tell_failure(&self.options, &error);
-        }
-        // Others of this machine find it now.
-        drop(self.flight.lock().take());
-        self.end(Outcome::Hit, length);
-        true
-    }
-}
-
 impl Waiting {
     /// Whether something is on its way, rather than asked for.
     fn is_under_way(&self) -> bool {
         match self {
             Self::Offered { .. } => true,
-            Self::Asked(asked) => asked.arriving.load(Ordering::Relaxed),
+            Self::Asked(asked) => asked.is_arriving(),
             Self::Nobody => true,
         }
     }
@@ -550,19 +320,9 @@ impl Waiting {
     fn end(self, answer: Answer) {
         match self {
             Self::Asked(asked) => match answer {
-                Answer::Failed(reason) => {
-                    asked.emit("remoteFailed", vec![("reason", reason.into())]);
-                    asked.end(Outcome::Failure, 0);
-                }
-                Answer::Refused(reason) => {
-                    asked.emit("remoteInvalid", vec![("reason", reason.into())]);
-                    asked.end(Outcome::Failure, 0);
-                }
-                Answer::Absent => {
-                    asked.absent.store(true, Ordering::Relaxed);
-                    asked.emit("remoteMiss", Vec::new());
-                    asked.end(Outcome::Miss, 0);
-                }
+                Answer::Failed(reason) => asked.fail(reason),
+                Answer::Refused(reason) => asked.refuse(reason),
+                Answer::Absent => asked.miss(),
                 Answer::Silent | Answer::There | Answer::Sent(_) => asked.over(),
             },
             Self::Offered {
@@ -611,7 +371,7 @@ fn asked(id: u64) -> Option<Arc<Asked>> {
 pub fn answer(id: u64, answer: Answer) {
     if answer == Answer::There {
         if let Some(asked) = asked(id) {
-            asked.there.is_so();
+            asked.is_there();
         }
         return;
     }
@@ -652,39 +412,5 @@ pub(super) fn bring(
             *flight = given;
             false
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicUsize;
-
-    use super::*;
-
-    #[test]
-    fn who_wants_to_know_is_told_whichever_comes_first() {
-        let calls = Arc::new(AtomicUsize::new(0));
-        let call = || {
-            let calls = Arc::clone(&calls);
-            Box::new(move || {
-                calls.fetch_add(1, Ordering::Relaxed);
-            })
-        };
-        let early = There::default();
-        early.is_so();
-        early.when(call());
-        assert_eq!(calls.load(Ordering::Relaxed), 1);
-        let late = There::default();
-        late.when(call());
-        assert_eq!(calls.load(Ordering::Relaxed), 1);
-        late.is_so();
-        late.is_so();
-        assert_eq!(calls.load(Ordering::Relaxed), 2);
-        let never = There::default();
-        let kept = Arc::new(());
-        let held = Arc::clone(&kept);
-        never.when(Box::new(move || drop(held)));
-        never.forget();
-        assert_eq!(Arc::strong_count(&kept), 1);
     }
 }
