@@ -113,7 +113,7 @@ class Tools {
     fs.mkdirSync(path.dirname(link), { recursive: true })
     fs.rmSync(link, { force: true })
     fs.symlinkSync(path.join(sources, version), link)
-    return { ...env, RUSTC_BOOTSTRAP: '1', CARGO_UNSTABLE_BUILD_STD: 'std,panic_unwind' }
+    return { ...env, RUSTC_BOOTSTRAP: '1', CARGO_UNSTABLE_BUILD_STD: 'std,panic_unwind,test' }
   }
 }
 
