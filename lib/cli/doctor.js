@@ -53,7 +53,6 @@ function engine({ native }) {
 const PROVEN = {
   'x86_64-unknown-linux-gnu': 'every change is tested',
   'x86_64-unknown-linux-musl': 'tested',
-  'aarch64-unknown-linux-gnu': 'tested on an emulated processor',
 }
 
 function platform({ native }) {
