@@ -23,7 +23,7 @@ const fakeable = process.platform === 'linux' && glibcVersionRuntime !== undefin
 function faking(t) {
   const library = path.join(folder(t), 'fakes.so')
   const flags = ['-shared', '-fPIC', '-O1', '-Wall', '-Wextra', '-Werror']
-  execFileSync('cc', [...flags, '-o', library, path.join(__dirname, 'children/fakes.c'), '-ldl'])
+  execFileSync(process.env.CC ?? 'cc', [...flags, '-o', library, path.join(__dirname, 'children/fakes.c'), '-ldl'])
   return (fake) => ({ LD_PRELOAD: library, FAKE: fake })
 }
 

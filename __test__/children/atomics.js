@@ -4,7 +4,7 @@
 const { parentPort, workerData } = require('node:worker_threads')
 const W = require('../../index.js')
 
-const { compiled, memory, me, rounds, ROW } = workerData
+const { compiled, memory, me, job, rounds, ROW } = workerData
 const { contend, store, fence } = new W.Instance(compiled, { env: { memory } }).exports
 const words = new Int32Array(memory.buffer)
 const gate = new Int32Array(memory.buffer, 0, 1)
@@ -39,6 +39,10 @@ function missed(exchange) {
 }
 
 meet()
-const lost = contend(1 << me, rounds.contend)
+const jobs = {
+  contend: () => ({ lost: contend(1 << me, rounds.contend) }),
+  exchange: () => ({ store: missed(store), fence: missed(fence) }),
+}
+const counts = jobs[job]()
 meet()
-parentPort.postMessage({ lost, store: missed(store), fence: missed(fence) })
+parentPort.postMessage(counts)

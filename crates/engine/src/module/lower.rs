@@ -15,6 +15,7 @@ use wasmer_compiler::wasmparser::{
 
 use wasmer_types::Type;
 
+use super::compared;
 use super::legacy::{Growth, Legacy, TRY, may_try};
 use super::origin::{BodyOrigin, BodyOriginBuilder};
 use super::signature::as_integers;
@@ -175,18 +176,23 @@ pub fn lower_body(
     lowering.lower(legacy, body, offset)
 }
 
-/// As [`lower_body`], for the optimizing tier: nothing is changed but the handlers of exceptions in their older form.
+/// Whether [`lower_whole`] changes a body with this operator.
+pub(super) fn is_changed(operator: &Operator<'_>) -> bool {
+    matches!(operator, Operator::Try { .. }) || compared::is_extended(operator)
+}
+
+/// As [`lower_body`], for the optimizing tier: nothing is changed but what [`is_changed`] names.
 ///
 /// # Errors
 /// As there.
-pub(super) fn lower_handlers(
+pub(super) fn lower_whole(
     skeleton: &Skeleton,
     types: &mut Types,
     local: u32,
     body: &[u8],
     offset: u64,
 ) -> Result<LoweredBody, BinaryReaderError> {
-    Lowering::new(skeleton, types, local).lower(true, body, offset)
+    Lowering::new(skeleton, types, local).lower(may_try(body), body, offset)
 }
 
 /// The body of the adapter to a type, for calls through a table: see [`Skeleton::adapter`].
@@ -271,6 +277,8 @@ enum Replacement {
     BlockType(u32),
     /// Other instructions.
     Instructions(Vec<u8>),
+    /// Instructions before it.
+    Before(Vec<u8>),
 }
 
 impl Replacement {
@@ -285,6 +293,7 @@ impl Replacement {
                 let length = body[start..].iter().take_while(|byte| *byte & 0x80 != 0);
                 (start, start + length.count() + 1)
             }
+            Self::Before(_) => (whole.start, whole.start),
         }
     }
 }
@@ -378,6 +387,9 @@ impl<'a> Lowering<'a> {
     }
 
     fn replacement(&mut self, operator: &Operator<'_>) -> Option<Replacement> {
+        if let Some(extension) = compared::extension(operator, &mut self.temporaries) {
+            return Some(Replacement::Before(extension));
+        }
         if !self.donor {
             return None;
         }
@@ -450,7 +462,9 @@ impl<'a> Lowering<'a> {
             }
             Replacement::Type(ty) => ty.encode(bytes),
             Replacement::BlockType(ty) => i64::from(ty).encode(bytes),
-            Replacement::Instructions(ref instructions) => bytes.extend_from_slice(instructions),
+            Replacement::Instructions(ref instructions) | Replacement::Before(ref instructions) => {
+                bytes.extend_from_slice(instructions)
+            }
         }
     }
 
@@ -517,6 +531,7 @@ fn singlepass_block(skeleton: &Skeleton, ty: BlockType) -> bool {
 
 const THROW_REF: u8 = 0x0a;
 const TRY_TABLE: u8 = 0x1f;
+const F64_PROMOTE_F32: u8 = 0xbb;
 const SIMD_PREFIX: u8 = 0xfd;
 const ATOMICS_PREFIX: u8 = 0xfe;
 
@@ -526,6 +541,7 @@ fn is_questionable(opcode: u8) -> bool {
         // Blocks, exceptions, calls, a typed select, globals, a null reference.
         2..=4 | TRY | 8 | THROW_REF | TRY_TABLE | 0x10 | 0x11 | 0x1c | 0x23 | 0x24 | 0xd0 => true,
         SIMD_PREFIX | ATOMICS_PREFIX => true,
+        F64_PROMOTE_F32 => cfg!(target_arch = "aarch64"),
         _ => false,
     }
 }
@@ -537,8 +553,9 @@ fn is_questionable(opcode: u8) -> bool {
 /// Singlepass 7.4.2 on x86-64 gets atomic operators wrong: it pushes a register over operands that
 /// lie on the stack, retries a read-modify-write with the modified operand, reads and writes
 /// narrow constants unmasked, and stores and fences without ordering (`__test__/atomics.test.js`).
+/// On ARM64 it stores the lower half of a promoted float (`__test__/operators.test.js`).
 fn singlepass_operator(skeleton: &Skeleton, operator: &Operator<'_>, opcode: u8) -> bool {
-    if matches!(opcode, SIMD_PREFIX | ATOMICS_PREFIX) {
+    if matches!(opcode, SIMD_PREFIX | ATOMICS_PREFIX | F64_PROMOTE_F32) {
         return false;
     }
     match *operator {

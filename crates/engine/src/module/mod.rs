@@ -4,6 +4,7 @@
 //! lowering of a function body for the baseline tier, the donors' and the optimizing tier's
 //! bytes. May not know: engines, instances, Node.
 
+mod compared;
 mod declaration;
 mod element;
 mod features;

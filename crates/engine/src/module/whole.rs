@@ -1,14 +1,14 @@
-//! What the optimizing tier compiles: the whole module, its functions as they are, but those with exceptions in their older form.
+//! What the optimizing tier compiles: the whole module, its functions as they are, but those that [`is_changed`] names.
 
 use std::borrow::Cow;
 
 use wasm_encoder::Encode;
 use wasmer_compiler::wasmparser::{
-    BinaryReader, BinaryReaderError, CodeSectionReader, FunctionBody, Operator,
+    BinaryReader, BinaryReaderError, CodeSectionReader, FunctionBody,
 };
 
 use super::Ingested;
-use super::lower::lower_handlers;
+use super::lower::{is_changed, lower_whole};
 use super::origin::{WholeOrigin, WholeOriginBuilder};
 use super::skeleton::{Skeleton, strip_size};
 use super::types::Types;
@@ -66,7 +66,7 @@ fn code<'a>(
         if read(&body, &mut origin)? {
             let bytes = &section[range.clone()];
             let at = (start + range.start) as u64;
-            let lowered = lower_handlers(skeleton, types, local, bytes, at)?;
+            let lowered = lower_whole(skeleton, types, local, bytes, at)?;
             // Its size is in between.
             rewritten.extend_from_slice(&section[copied..behind]);
             lowered.bytes.len().encode(&mut rewritten);
@@ -84,20 +84,20 @@ fn code<'a>(
     Ok((Cow::Owned(rewritten), origin))
 }
 
-/// Whether the body has handlers in the older form.
+/// Whether the body is not compiled as it is.
 fn read(
     body: &FunctionBody<'_>,
     origin: &mut WholeOriginBuilder,
 ) -> Result<bool, BinaryReaderError> {
-    let mut legacy = false;
+    let mut changed = false;
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {
         let at = operators.original_position() as u32;
         let operator = operators.read()?;
-        legacy |= matches!(operator, Operator::Try { .. });
+        changed |= is_changed(&operator);
         origin.operator(at, &operator);
     }
-    Ok(legacy)
+    Ok(changed)
 }
 
 #[cfg(test)]
