@@ -184,6 +184,31 @@ test('a process that ends leaves what is not sent, and what is not compiled, to 
   t.is(objects(remote.files).length, 1)
 })
 
+for (const server of [sharedFolder, nginx]) {
+  test(`on ${server.name}, a program without an event loop has it, without a thread of Node, and leaves it to the next`, async (t) => {
+    const remote = await server(t)
+    await run(job(made.file), { cache: folder(t), env: writer(remote, made.keys) })
+    const { privateKey } = made.keys
+    // What a machine signs it may read.
+    for (const keys of [
+      reader(remote, made.keys),
+      { ...reader(remote, { publicKey: '' }), WASM_COMPILE_CACHE_REMOTE_SIGN: privateKey },
+    ]) {
+      const cache = folder(t)
+      const text = `
+        require('worker_threads').Worker = class { constructor() { require('fs').writeSync(2, 'a thread of Node') } }
+        const module = new wasm.Module(require('fs').readFileSync(${JSON.stringify(made.file)}), { minSize: 0 })
+        const end = Date.now() + 60_000
+        while (wasm.Module.tier(module) !== 'optimized' && Date.now() < end) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5)
+        require('fs').writeSync(1, wasm.Module.tier(module))
+        process.exit()`
+      const { stdout, stderr } = await script(t, text, { ...keys, WASM_COMPILE_CACHE: cache })
+      t.deepEqual({ stdout, stderr }, { stdout: 'optimized', stderr: '' })
+      t.is(entries(cache).length, 1)
+    }
+  })
+}
+
 test('of the processes of a machine, one asks', async (t) => {
   const remote = await nginx(t)
   await run(job(made.large), { cache: folder(t), env: writer(remote, made.keys) })
@@ -349,9 +374,13 @@ test('a redirect takes no credentials to another server, and leads to no file', 
   seen.length = 0
   const env = { ...reader({ url: `http://user:pass@127.0.0.1:${first}/x` }, made.keys) }
   await run(job(made.file), { cache: folder(t), env })
-  t.deepEqual(seen, [
-    [first, `Basic ${Buffer.from('user:pass').toString('base64')}`],
-    [second, undefined],
+  // Whoever meets a redirect leaves it to the thread that follows it.
+  const [last, ...before] = seen.toReversed()
+  t.deepEqual(last, [second, undefined])
+  const basic = `Basic ${Buffer.from('user:pass').toString('base64')}`
+  t.deepEqual(before, [
+    [first, basic],
+    [first, basic],
   ])
   const file = await listen((request, reply) => reply.writeHead(302, { location: pathToFileURL(made.file).href }).end())
   const refused = await run(job(made.file), { cache: folder(t), env: reader({ url: `http://127.0.0.1:${file}/` }, made.keys) })

@@ -63,7 +63,7 @@ const BUNDLES = [
   },
   {
     name: 'remote.js',
-    has: ['away', 'frames', 'object', 'remote', 'settings', 'start', 'storage'].map((file) => `remote/${file}.js`),
+    has: ['away', 'direct', 'frames', 'object', 'remote', 'settings', 'start', 'storage'].map((file) => `remote/${file}.js`),
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },

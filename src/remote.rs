@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use wasm_compile_cache_engine::tier::{self, Answer, Order, Packed, Received, Task};
+use napi::sys::ValueType;
+use wasm_compile_cache_engine::tier::{self, Answer, Direct, Order, Packed, Place, Task, Trusted};
 use wasm_compile_cache_store::{ArtifactKey, Store};
 
-use super::cache::{self, label_of, store};
+use super::cache::{self, store};
 use super::calls::{Call, Exports};
 use super::js::{self, Env, Result, Value};
 use super::options::hash_of;
@@ -27,9 +28,9 @@ pub fn register(exports: &Exports) {
     });
     exports.function("remoteAnswer", answer);
     exports.function("remoteReceive", |call| {
-        let received = received_of(call, 1)?;
-        let bytes = js::copy_of(call.env, call.argument(2))?;
-        let is_used = tier::receive(call.number(0)? as u64, &received, &bytes);
+        let object = js::copy_of(call.env, call.argument(1))?;
+        let trusted = trusted_of(call, 2)?;
+        let is_used = tier::receive(call.number(0)? as u64, &object, &trusted);
         js::boolean(call.env, is_used)
     });
     exports.function("compileForLevel", |call| {
@@ -38,12 +39,14 @@ pub fn register(exports: &Exports) {
     });
     exports.function("remotePack", pack);
     exports.function("remoteUnpack", |call| {
-        let received = received_of(call, 0)?;
-        let bytes = js::copy_of(call.env, call.argument(1))?;
+        let key = ArtifactKey::from_hex(&call.text(0)?);
+        let key = key.ok_or_else(|| Thrown::Type("no key of an artifact".to_owned()))?;
+        let object = js::copy_of(call.env, call.argument(1))?;
+        let trusted = trusted_of(call, 2)?;
         let store = store().filter(Store::is_writable);
         let store = store.ok_or_else(|| Thrown::Type("the cache cannot be written".to_owned()))?;
-        let path = tier::unpack(&store, &received, &bytes).map_err(Thrown::Type)?;
-        js::string(call.env, &path.display().to_string())
+        let unpacked = tier::unpack(&store, &key, &object, &trusted).map_err(Thrown::Type)?;
+        js::number(call.env, unpacked as f64)
     });
     exports.function("remoteUnsent", |call| {
         js::array(call.env, tier::unsent(), |key| {
@@ -63,7 +66,7 @@ pub fn register(exports: &Exports) {
     });
 }
 
-/// `(writes, start)`: the process has a remote; `start` is called, from the event loop, when it is first
+/// `(writes, start, direct)`: the process has a remote; `start` is called, from the event loop, when its service is first
 /// needed. Whether it is the first call of the process, which counts.
 fn use_remote(call: &Call<'_>) -> Result<Value> {
     let writes = call.flag(0)?;
@@ -72,7 +75,65 @@ fn use_remote(call: &Call<'_>) -> Result<Value> {
     hold.rest(0);
     let waiting = Waiting::holding(call, 1, hold)?;
     let start = move || waiting.settle(|_, _| Ok(Vec::new()));
-    js::boolean(call.env, tier::use_remote(writes, Box::new(start)))
+    let direct = direct_of(call, 2)?;
+    js::boolean(call.env, tier::use_remote(writes, direct, Box::new(start)))
+}
+
+fn is_absent(env: Env, value: Value) -> Result<bool> {
+    let kind = js::kind(env, value)?;
+    Ok(matches!(
+        kind,
+        ValueType::napi_undefined | ValueType::napi_null
+    ))
+}
+
+/// `{folder, prefix, suffix, authorization, failures, keys}`: where objects can be read without the service, either in a
+/// folder or at addresses with this before and behind their keys; the header, and the file that counts failures, if there is
+/// one; the places of the keys, `null` if whatever comes is trusted.
+fn direct_of(call: &Call<'_>, index: usize) -> Result<Option<Direct>> {
+    let (env, object) = (call.env, call.argument(index));
+    if is_absent(env, object)? {
+        return Ok(None);
+    }
+    let text = |name: &str| {
+        let value = js::get(env, object, name)?;
+        if is_absent(env, value)? {
+            return Ok(None);
+        }
+        js::text_of(env, value).map(Some)
+    };
+    let place = match text("folder")? {
+        Some(folder) => Place::Folder(folder.into()),
+        None => Place::Web {
+            prefix: text("prefix")?.unwrap_or_default(),
+            suffix: text("suffix")?.unwrap_or_default(),
+            authorization: text("authorization")?,
+        },
+    };
+    let keys = texts_of(env, js::get(env, object, "keys")?)?;
+    let failures = text("failures")?.map(Into::into);
+    Ok(Some(Direct::new(place, keys, failures)))
+}
+
+fn texts_of(env: Env, array: Value) -> Result<Option<Vec<String>>> {
+    if is_absent(env, array)? {
+        return Ok(None);
+    }
+    let texts = js::elements(env, array)?;
+    let texts = texts.into_iter().map(|text| js::text_of(env, text));
+    texts.collect::<Result<_>>().map(Some)
+}
+
+/// Public keys in hexadecimal digits, or `null`: whatever comes is trusted.
+fn trusted_of(call: &Call<'_>, index: usize) -> Result<Trusted> {
+    let Some(keys) = texts_of(call.env, call.argument(index))? else {
+        return Ok(Trusted::All);
+    };
+    let keys = keys
+        .iter()
+        .map(|key| hash_of(key))
+        .collect::<Result<Vec<_>>>()?;
+    Trusted::keys(&keys).map_err(Thrown::Type)
 }
 
 /// `{id, task, key, size}`.
@@ -91,33 +152,18 @@ fn described(env: Env, order: &Order) -> Result<Value> {
     Ok(object)
 }
 
-/// `(id, outcome, detail)`: `there`, after which another answer comes; `absent`; `silent`; `failed` and `refused`, with the reason; `sent`, with the number of bytes.
+/// `(id, outcome, detail)`: `there`, after which another answer comes; `absent`; `silent`; `failed`, with the reason; `sent`, with the number of bytes.
 fn answer(call: &Call<'_>) -> Result<Value> {
     let outcome = call.text(1)?;
     let answer = match outcome.as_str() {
         "there" => Answer::There,
         "absent" => Answer::Absent,
         "failed" => Answer::Failed(call.text(2)?),
-        "refused" => Answer::Refused(call.text(2)?),
         "sent" => Answer::Sent(call.number(2)? as u64),
         _ => Answer::Silent,
     };
     tier::answer(call.number(0)? as u64, answer);
     js::undefined(call.env)
-}
-
-/// What `remotePack` gives, without the bytes.
-fn received_of(call: &Call<'_>, index: usize) -> Result<Received> {
-    let (env, object) = (call.env, call.argument(index));
-    let number = |name: &str| js::number_of(env, js::get(env, object, name)?);
-    let text = |name: &str| js::text_of(env, js::get(env, object, name)?);
-    Ok(Received {
-        hash: hash_of(&text("hash")?)?,
-        label: label_of(env, object)?,
-        image_len: number("imageBytes")? as u64,
-        meta_len: number("metaBytes")? as u64,
-        digest: hash_of(&text("digest")?)?,
-    })
 }
 
 /// `(key)`: an artifact, packed, with what a receiver has to know. `null` if there is none.

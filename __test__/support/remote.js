@@ -58,7 +58,7 @@ const reader = ({ url, env }, { publicKey }) => ({
 })
 const writer = (remote, keys) => ({ ...reader(remote, keys), WASM_COMPILE_CACHE_REMOTE_SIGN: keys.privateKey })
 
-const MAGIC = 'wasm-compile-cache object 1\n'
+const MAGIC = 'wasm-compile-cache object 2\n'
 
 /** The parts of an object, taken apart other than the package does: {manifest, signature, payload}. */
 function open(object) {

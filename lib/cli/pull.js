@@ -41,16 +41,13 @@ async function fetchOne(remote, known, { key, source, hash, bytes }, partition) 
     const present = known.get(key)
     const object = present === undefined ? await remote.get(key) : undefined
     if (present === undefined && object === undefined) return told('absent')
-    if (object !== undefined) native.remoteUnpack(object.about, object.bytes)
+    const unpacked = object === undefined ? undefined : native.remoteUnpack(key, object, remote.trusted)
     if (bytes !== undefined) {
-      judge(
-        { outcome: 'known', hash, artifactBytes: present?.bytes ?? object.about.imageBytes },
-        { bytes, name: source, partition }
-      )
+      judge({ outcome: 'known', hash, artifactBytes: present?.bytes ?? unpacked }, { bytes, name: source, partition })
     }
-    return object === undefined ? told('present') : told('stored', { bytes: object.bytes.length })
-  } catch ({ message, reason }) {
-    return told('failed', { reason: reason ?? message })
+    return object === undefined ? told('present') : told('stored', { bytes: object.length })
+  } catch ({ message }) {
+    return told('failed', { reason: message })
   }
 }
 

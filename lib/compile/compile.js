@@ -44,7 +44,7 @@ function bytesToCompile(source, where) {
 }
 
 /** Who is to know of a module that is not in the cache, before it is compiled; undefined where nobody is. */
-const missed = () => (started.environment.WASM_COMPILE_CACHE_REMOTE ? require('../remote/start.js').starter() : undefined)
+const missed = () => (started.environment.WASM_COMPILE_CACHE_REMOTE ? require('../remote/start.js').starterForMissing() : undefined)
 
 /** "Compile a WebAssembly module" on this thread. */
 function compileNow(source, given, where) {

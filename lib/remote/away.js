@@ -10,16 +10,17 @@ const FAILURES = 3
 const MINUTE = 60_000
 
 class Away {
-  #file
+  /** Undefined where there is no cache. */
+  file
 
   /** @param {string | null} root the cache's directory */
   constructor(root) {
-    this.#file = root === null ? undefined : path.join(root, 'remote.json')
+    this.file = root === null ? undefined : path.join(root, 'remote.json')
   }
 
   #read() {
     try {
-      const { failures, at } = JSON.parse(fs.readFileSync(this.#file, 'utf8'))
+      const { failures, at } = JSON.parse(fs.readFileSync(this.file, 'utf8'))
       const age = Date.now() - at
       // A clock that was set back must not keep it away.
       return Number.isSafeInteger(failures) && age >= 0 && age < MINUTE ? failures : 0
@@ -28,16 +29,16 @@ class Away {
     }
   }
 
-  isAway = () => this.#file !== undefined && this.#read() >= FAILURES
+  isAway = () => this.file !== undefined && this.#read() >= FAILURES
 
   /** Whether it is left alone from now on. */
   failed() {
-    if (this.#file === undefined) return false
+    if (this.file === undefined) return false
     const failures = this.#read() + 1
-    const temporary = `${this.#file}.${process.pid}.tmp`
+    const temporary = `${this.file}.${process.pid}.tmp`
     try {
       fs.writeFileSync(temporary, JSON.stringify({ failures, at: Date.now() }), { mode: 0o600 })
-      fs.renameSync(temporary, this.#file)
+      fs.renameSync(temporary, this.file)
     } catch {
       return false
     }
@@ -45,7 +46,7 @@ class Away {
   }
 
   succeeded() {
-    if (this.#file !== undefined) fs.rmSync(this.#file, { force: true })
+    if (this.file !== undefined) fs.rmSync(this.file, { force: true })
   }
 }
 

@@ -6,6 +6,7 @@
 // no machine asks for any more.
 
 const { version } = require('../../package.json')
+const { folderOf } = require('./direct.js')
 const { open, within } = require('./storage.js')
 
 // How long a server may take, in ms, to answer a question, to give an object, to take one. Programs run their baseline meanwhile,
@@ -18,8 +19,8 @@ const PUT = 120_000
 
 const read = (reader, kind, place) => (place.includes('-----BEGIN ') ? reader(`the ${kind} key`, place) : reader(place))
 
-/** Where objects are made and verified; loaded with the first of them, for most programs find none. */
-const objects = () => require('./object.js')
+/** A public key as native code takes it: its 32 bytes, in hexadecimal digits. */
+const rawKey = (key) => Buffer.from(key.export({ format: 'jwk' }).x, 'base64url').toString('hex')
 
 class Remote {
   #address
@@ -34,11 +35,10 @@ class Remote {
     this.#native = native
     this.#settings = { keys, sign, trust }
     this.storage = open(url, environment)
-    const engine = native.hashOf(Buffer.from(JSON.stringify(native.engineFingerprint())))
-    this.#folder = `${version}/${engine.slice(0, 16)}`
+    this.#folder = folderOf(native)
   }
 
-  /** The keys, read: `signer`, and `trusted`, one of which must have signed what comes; without it, everything is trusted. */
+  /** The keys, read: `signer`, and `trusted`, one of which must have signed what comes; null: everything is trusted. */
   get #keys() {
     if (this.#read !== undefined) return this.#read
     const crypto = require('node:crypto')
@@ -48,8 +48,13 @@ class Remote {
     const trusted = keys.map((key) => read(readPublicKey, 'public', key))
     // What this machine signs it may read.
     if (signer !== undefined) trusted.push(crypto.createPublicKey(signer))
-    this.#read = { signer, trusted: trust ? undefined : trusted }
+    this.#read = { signer, trusted: trust ? null : trusted.map(rawKey) }
     return this.#read
+  }
+
+  /** The keys one of which must have signed an object, for native code. */
+  get trusted() {
+    return this.#keys.trusted
   }
 
   #place = (key) => `${this.#folder}/${key}`
@@ -64,13 +69,20 @@ class Remote {
   claimOf = (key) => `${this.#place(key)}.claim`
 
   /**
-   * The object of a key, verified; undefined if there is none.
+   * The object of a key, not looked into; undefined if there is none.
    *
-   * @returns {Promise<{about: object, bytes: Buffer} | undefined>}
+   * @param {string} key
+   * @param {() => void} [there] is called when it is known that there is one
+   * @returns {Promise<Buffer | undefined>}
    */
-  async get(key) {
-    const object = await within(GET, this.#address, (signal) => this.storage.read(this.#place(key), signal))
-    return object === undefined ? undefined : objects().decode(object, key, this.#keys.trusted)
+  async get(key, there = () => {}) {
+    await within(START, this.#address, this.storage.ready)
+    return within(ASK, this.#address, (signal, give) =>
+      this.storage.read(this.#place(key), signal, () => {
+        give(GET)
+        there()
+      })
+    )
   }
 
   /** Whether there is an object of this key. */
@@ -89,7 +101,8 @@ class Remote {
     if (!replaces && (await this.has(key))) return 0
     const packed = this.#native.remotePack(key)
     if (packed === null) return 0
-    const object = objects().encode(this.#keys.signer, packed, version, key)
+    const { encode } = require('./object.js')
+    const object = encode(this.#keys.signer, packed, version, key)
     const isNew = await within(PUT, this.#address, (signal) =>
       this.storage.write(this.#place(key), object, { exclusive: !replaces, signal })
     )

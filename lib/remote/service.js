@@ -18,7 +18,6 @@ try {
 const native = require('../process/addon.js')
 const { Away } = require('./away.js')
 const { Claims } = require('./claims.js')
-const { Refused } = require('./object.js')
 const { Remote } = require('./remote.js')
 
 const { settings, environment, owner } = workerData
@@ -51,14 +50,12 @@ const refused = new Set()
 const receive = ({ id, key }, object) => {
   away.succeeded()
   if (object === undefined) native.remoteAnswer(id, 'absent')
-  else if (!native.remoteReceive(id, object.about, object.bytes)) refused.add(key)
+  else if (!native.remoteReceive(id, object, remote.trusted)) refused.add(key)
 }
 
 const TASKS = {
   async get(order) {
-    const isThere = await remote.has(order.key)
-    if (isThere) native.remoteAnswer(order.id, 'there')
-    receive(order, isThere ? await remote.get(order.key) : undefined)
+    receive(order, await remote.get(order.key, () => native.remoteAnswer(order.id, 'there')))
   },
 
   async claim(order) {
@@ -83,7 +80,7 @@ const TASKS = {
 }
 
 async function run(order) {
-  const { id, task, key } = order
+  const { id, task } = order
   if (away.isAway()) {
     native.remoteAnswer(id, 'silent')
     return
@@ -91,11 +88,6 @@ async function run(order) {
   try {
     await TASKS[task](order)
   } catch (error) {
-    if (error instanceof Refused) {
-      refused.add(key)
-      native.remoteAnswer(id, 'refused', error.reason)
-      return
-    }
     const isLast = away.failed()
     native.remoteAnswer(id, 'failed', isLast ? `${error.message}; it is left alone for a minute` : error.message)
   }

@@ -1,7 +1,8 @@
 'use strict'
 
 // Has the process use a remote cache: its settings, and the thread that reaches it (./service.js), which starts with the first
-// module that is not in the cache, or at once where the cache has nothing.
+// module that is not in the cache, or at once where the cache has nothing; where native code reads the remote itself, with the
+// first thing that it leaves to the thread.
 
 const crypto = require('node:crypto')
 const fs = require('node:fs')
@@ -9,6 +10,7 @@ const path = require('node:path')
 
 const { environment } = require('../process/started.js')
 const { Away } = require('./away.js')
+const { directOf } = require('./direct.js')
 const { environmentOf } = require('./settings.js')
 
 const SERVICE = path.join(__dirname, 'remote-service.js')
@@ -17,6 +19,7 @@ const SERVICE = path.join(__dirname, 'remote-service.js')
 const OWNER = 'WASM_COMPILE_CACHE_REMOTE_OWNER'
 
 let settings
+let isDirect = false
 let isRunning = false
 
 /** Says what keeps the service from its work, once. */
@@ -63,15 +66,22 @@ function isEmpty(root) {
  */
 function use(native, given, root) {
   // A process that begins while it is left alone has nothing of it to pay for.
-  if (new Away(root).isAway() || !native.remoteUse(given.writes, start)) return
+  const away = new Away(root)
+  if (away.isAway()) return
+  const direct = directOf(given, native, environment, away.file)
+  if (!native.remoteUse(given.writes, start, direct)) return
+  isDirect = direct !== undefined
   settings = given
   // Processes that are left behind have it, too.
   Object.assign(environment, environmentOf(given))
   environment[OWNER] ??= crypto.randomUUID()
-  if (isEmpty(root)) start()
+  if (!isDirect && isEmpty(root)) start()
 }
 
-/** What is called when a module is missing and this thread has no time for its event loop; undefined if it is not needed. */
+/** Starts the thread, for a process that waits for it without its event loop; undefined if it is not needed. */
 const starter = () => (settings === undefined || isRunning ? undefined : start)
 
-module.exports = { starter, use }
+/** The same for who waits for a module that is missing. */
+const starterForMissing = () => (isDirect ? undefined : starter())
+
+module.exports = { starter, starterForMissing, use }

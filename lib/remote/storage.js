@@ -5,7 +5,7 @@
 //
 // A storage has
 //
-//   read(name, signal)                      a Buffer; undefined if there is none
+//   read(name, signal, there)               a Buffer; undefined if there is none. there() is called before its bytes come
 //   write(name, bytes, {exclusive, signal}) whether it was written; with `exclusive` only if there was none
 //   exists(name, signal)
 //   remove(name)
@@ -22,6 +22,7 @@ const fs = require('node:fs/promises')
 const path = require('node:path')
 const { fileURLToPath } = require('node:url')
 
+const { aroundName, authorizationOf } = require('./direct.js')
 const { findPackage, shown } = require('./settings.js')
 
 const isMissing = ({ code }) => code === 'ENOENT' || code === 'ENOTDIR'
@@ -32,12 +33,13 @@ const LARGEST = 512 * 2 ** 20
 const tooLarge = (size) => new Error(`it has ${size} bytes, more than the ${LARGEST} that are read`)
 
 /** The bytes of a regular file: a pipe would never end. */
-async function readFile(file) {
+async function readFile(file, there = () => {}) {
   const handle = await fs.open(file, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0))
   try {
     const stat = await handle.stat()
     if (!stat.isFile()) throw new Error('it is not a regular file')
     if (stat.size > LARGEST) throw tooLarge(stat.size)
+    there()
     const bytes = Buffer.allocUnsafeSlow(stat.size)
     const { bytesRead } = await handle.read(bytes, 0, stat.size, 0)
     return bytes.subarray(0, bytesRead)
@@ -57,7 +59,7 @@ function folder(address) {
   return {
     ready: async () => {},
     isExclusive: () => true,
-    read: (name) => readFile(place(name)).catch(missing()),
+    read: (name, _signal, there) => readFile(place(name), there).catch(missing()),
     exists: (name) => fs.access(place(name)).then(() => true, missing(false)),
     remove: (name) => fs.rm(place(name), { force: true }),
     list: (name) => fs.readdir(place(name)).catch(missing([])),
@@ -84,13 +86,16 @@ function folder(address) {
 const REDIRECTS = [301, 302, 303, 307, 308]
 const MOST_REDIRECTS = 5
 
-/** One request; `{status, bytes}`. Node's own client: the first fetch() of a process takes 100 ms longer. */
-function send(url, { method, headers, body, signal }) {
+const isGood = (status) => status >= 200 && status < 300
+
+/** One request; `{status, bytes}`; `there` is called before the bytes of a good answer come. Node's own client: the first fetch() of a process takes 100 ms longer. */
+function send(url, { method, headers, body, signal, there = () => {} }) {
   const { request } = url.protocol === 'https:' ? require('node:https') : require('node:http')
   return new Promise((resolve, reject) => {
     const sent = request(url, { method, headers, signal }, (response) => {
       const chunks = []
       let size = 0
+      if (isGood(response.statusCode)) there()
       response.on('data', (chunk) => {
         chunks.push(chunk)
         size += chunk.length
@@ -108,11 +113,11 @@ function send(url, { method, headers, body, signal }) {
 }
 
 /** A web server: GET and PUT, as WebDAV has them. */
-function web(address, { WASM_COMPILE_CACHE_REMOTE_TOKEN: token }) {
+function web(address, environment) {
   const base = new URL(address)
-  const basic = () => Buffer.from(`${decodeURIComponent(base.username)}:${decodeURIComponent(base.password)}`).toString('base64')
-  const authorization = base.username === '' ? token && `Bearer ${token}` : `Basic ${basic()}`
-  const place = (name) => new URL(`${base.origin}${base.pathname.replace(/\/$/, '')}/${name}${base.search}`)
+  const authorization = authorizationOf(base, environment)
+  const { prefix, suffix } = aroundName(base)
+  const place = (name) => new URL(`${prefix}${name}${suffix}`)
   const request = async (method, name, { headers, ...options } = {}, accepted = []) => {
     let url = place(name)
     for (let left = MOST_REDIRECTS; ; left--) {
@@ -120,7 +125,7 @@ function web(address, { WASM_COMPILE_CACHE_REMOTE_TOKEN: token }) {
       const own = authorization && url.origin === base.origin ? { authorization } : {}
       const answer = await send(url, { method, headers: { ...headers, ...own }, ...options })
       const { status, said, location } = answer
-      if ((status >= 200 && status < 300) || accepted.includes(status)) return answer
+      if (isGood(status) || accepted.includes(status)) return answer
       const isRedirect = REDIRECTS.includes(status) && location !== undefined && left > 0
       if (!isRedirect) throw new Error(`the server answered ${status} ${said}`)
       url = new URL(location, url)
@@ -133,8 +138,8 @@ function web(address, { WASM_COMPILE_CACHE_REMOTE_TOKEN: token }) {
     ready: async () => {},
     // Servers that do not know the condition ignore it.
     isExclusive: () => false,
-    async read(name, signal) {
-      const answer = await request('GET', name, { signal }, NONE)
+    async read(name, signal, there) {
+      const answer = await request('GET', name, { signal, there }, NONE)
       return isThere(answer) ? answer.bytes : undefined
     },
     exists: async (name, signal) => isThere(await request('HEAD', name, { signal }, NONE)),
@@ -247,7 +252,13 @@ function others(address) {
   return {
     ready: opendal.capabilities,
     isExclusive: async () => (await opendal.capabilities()).isExclusive,
-    read: async (name) => (await call({ action: 'read', name, largest: LARGEST }, { expected: { NotFound: {} } })).bytes,
+    async read(name, signal, there) {
+      if (there !== undefined) {
+        if (!(await this.exists(name))) return undefined
+        there()
+      }
+      return (await call({ action: 'read', name, largest: LARGEST }, { expected: { NotFound: {} } })).bytes
+    },
     exists: async (name) => (await call({ action: 'exists', name })).found,
     remove: (name) => call({ action: 'remove', name }),
     async list(name) {
@@ -274,24 +285,30 @@ function open(address, environment) {
 /** A thread that gets no processor is late for each of them, and must not take that for a server's silence. */
 const SLICE = 100 // ms
 
-/** Fails when it takes longer than `limit` (ms), as this thread counts. */
+/** Fails when it takes longer than `limit` (ms), as this thread counts; `action` may give itself another one, from then on. */
 async function within(limit, address, action) {
   const controller = new AbortController()
   let timer
+  let left = limit
   const late = new Promise((_, reject) => {
-    const wait = (left) => {
+    const wait = () => {
       timer = setTimeout(() => {
-        if (left > SLICE) {
-          wait(left - SLICE)
+        left -= SLICE
+        if (left > 0) {
+          wait()
           return
         }
         reject(new Error(`${shown(address)} has not answered within ${limit / 1000} s`))
         controller.abort()
       }, SLICE)
     }
-    wait(limit)
+    wait()
   })
-  const acting = action(controller.signal)
+  const give = (more) => {
+    limit = more
+    left = more
+  }
+  const acting = action(controller.signal, give)
   acting.catch(() => {})
   try {
     return await Promise.race([acting, late])

@@ -75,6 +75,14 @@ pub enum CacheError {
         /// What the system said.
         source: io::Error,
     },
+    /// What was to be written cannot be read; the cache is as it was.
+    #[error("what was to be written to {} cannot be read: {source}", path.display())]
+    Contents {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// No space, or the quota is used up.
     #[error("no space left to write {} in the compile cache: {source}. Free some, or set WASM_COMPILE_CACHE", path.display())]
     Full {
@@ -126,6 +134,7 @@ impl CacheError {
             Self::SealKey { .. } => "ERR_WASM_CACHE_SEAL_KEY",
             Self::Read { .. } => "ERR_WASM_CACHE_READ",
             Self::Write { .. } => "ERR_WASM_CACHE_WRITE",
+            Self::Contents { .. } => "ERR_WASM_CACHE_CONTENTS",
             Self::Full { .. } => "ERR_WASM_CACHE_FULL",
             Self::TooLarge { .. } => "ERR_WASM_CACHE_TOO_LARGE",
             Self::Lock { .. } => "ERR_WASM_CACHE_LOCK",
@@ -145,6 +154,7 @@ impl CacheError {
             | Self::SealKey { path, .. }
             | Self::Read { path, .. }
             | Self::Write { path, .. }
+            | Self::Contents { path, .. }
             | Self::Full { path, .. }
             | Self::TooLarge { path, .. }
             | Self::Lock { path, .. }

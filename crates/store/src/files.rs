@@ -191,9 +191,17 @@ impl Pending {
 
     /// Gives it its name.
     pub fn finish(self, durability: Durability, existing: Existing) -> io::Result<()> {
-        if durability == Durability::Durable {
-            self.temp.as_file().sync_all()?;
+        if durability == Durability::Cheap {
+            return self.name(existing);
         }
+        self.temp.as_file().sync_all()?;
+        let path = self.path.clone();
+        self.name(existing)?;
+        sync_name(&path)
+    }
+
+    /// As [`Pending::finish`], when it is to survive no crash of the machine.
+    pub fn name(self, existing: Existing) -> io::Result<()> {
         match existing {
             Existing::Replace => match self.temp.persist(&self.path) {
                 // A folder in a file's place would make every write fail. One that is not empty is not ours to delete.
@@ -207,13 +215,13 @@ impl Pending {
             },
             Existing::Keep => self.temp.persist_noclobber(&self.path)?,
         };
-        if durability == Durability::Durable
-            && let Some(folder) = self.path.parent()
-        {
-            sync_folder(folder)?;
-        }
         Ok(())
     }
+}
+
+/// Makes a file's name survive a crash of the machine.
+pub(super) fn sync_name(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), sync_folder)
 }
 
 /// Writes `parts` one after the other to a [`Pending`] file, then gives it its name.

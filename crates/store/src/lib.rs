@@ -79,7 +79,7 @@ pub use lock::{Claim, Flight};
 pub use resources::{MAX_POLICY_LEN, Resource, Resources};
 pub use spool::{Spool, Spooled};
 pub use stat_index::StatIndex;
-pub use store::{Settings, Staged, Store, Usage};
+pub use store::{Contents, Named, Settings, Staged, Store, Usage};
 pub use sweep::Swept;
 pub use wasm_files::WasmFiles;
 

@@ -1,7 +1,7 @@
 //! One user's cache: opened, written to, kept below its limit.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ use super::counters::{Counters, Counts, Remote};
 use super::error::CacheError;
 use super::file_stat::FileStat;
 use super::files::{self, Durability, Existing, Pending};
-use super::footer::Footer;
+use super::footer::{self, Footer};
 use super::heads::Heads;
 use super::inventory::{self, Item};
 use super::key::{ArtifactKey, ModuleHash};
@@ -62,6 +62,50 @@ impl Staged {
             is_due: false,
         })
     }
+}
+
+/// An artifact that has its name, and may be lost with it when the machine crashes.
+pub struct Named {
+    file: File,
+    path: PathBuf,
+    key: ArtifactKey,
+    module: ModuleHash,
+}
+
+/// What an artifact is made of.
+pub struct Contents<'a> {
+    /// Bytes of the image.
+    pub image_len: u64,
+    /// Bytes of the metadata.
+    pub meta_len: u64,
+    /// The one, and then the other.
+    pub bytes: &'a mut dyn Read,
+}
+
+/// So much is read, hashed and written at a time, while it is in the processor's cache.
+const PART: usize = 256 << 10;
+
+/// Gives `take` the next `length` bytes, of what becomes `path`.
+fn copy(
+    path: &Path,
+    bytes: &mut dyn Read,
+    length: u64,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> Result<(), CacheError> {
+    let mut part = vec![0; PART];
+    let mut left = length;
+    while left > 0 {
+        let part = &mut part[..left.min(PART as u64) as usize];
+        bytes
+            .read_exact(part)
+            .map_err(|source| CacheError::Contents {
+                path: path.to_owned(),
+                source,
+            })?;
+        take(part).map_err(|error| CacheError::write(path, error))?;
+        left -= part.len() as u64;
+    }
+    Ok(())
 }
 
 /// One user's cache directory. Cheap to clone; every method may be called from any thread.
@@ -237,50 +281,71 @@ impl Store {
         meta: &[u8],
         label: &Label,
     ) -> Result<Entry, CacheError> {
-        self.keep(self.stage(key, module, image, meta, label)?)
+        let contents = Contents {
+            image_len: image.len() as u64,
+            meta_len: meta.len() as u64,
+            bytes: &mut image.chain(meta),
+        };
+        self.keep(self.stage(key, module, contents, label)?)
     }
 
     /// The first half of [`Store::write`]: writes all of an artifact, which has no name yet, and can be mapped already.
     ///
     /// # Errors
-    /// [`CacheError::Full`], [`CacheError::TooLarge`], [`CacheError::Write`].
+    /// [`CacheError::Full`], [`CacheError::TooLarge`], [`CacheError::Write`], [`CacheError::Contents`].
     pub fn stage(
         &self,
         key: &ArtifactKey,
         module: ModuleHash,
-        image: &[u8],
-        meta: &[u8],
+        contents: Contents<'_>,
         label: &Label,
     ) -> Result<Staged, CacheError> {
-        self.stage_uncounted(key, module, image, meta, label)
-            .inspect_err(|_| self.counters.write_failed())
+        self.stage_uncounted(key, module, contents, label)
+            .inspect_err(|error| {
+                if !matches!(error, CacheError::Contents { .. }) {
+                    self.counters.write_failed();
+                }
+            })
     }
 
     fn stage_uncounted(
         &self,
         key: &ArtifactKey,
         module: ModuleHash,
-        image: &[u8],
-        meta: &[u8],
+        contents: Contents<'_>,
         label: &Label,
     ) -> Result<Staged, CacheError> {
         let path = self.entry_path(key);
         let label = label.encode();
-        CacheError::check_len(&path, "image", image.len(), MAX_IMAGE_LEN)?;
-        CacheError::check_len(&path, "metadata", meta.len(), MAX_META_LEN)?;
+        let Contents {
+            image_len,
+            meta_len,
+            bytes,
+        } = contents;
+        CacheError::check_len(&path, "image", image_len as usize, MAX_IMAGE_LEN)?;
+        CacheError::check_len(&path, "metadata", meta_len as usize, MAX_META_LEN)?;
         CacheError::check_len(&path, "label", label.len(), label::MAX_LEN)?;
         let footer = Footer {
             key: *key,
             module,
-            image_len: image.len() as u64,
-            meta_len: meta.len() as u64,
+            image_len,
+            meta_len,
             label_len: label.len() as u32,
         };
+        let length = image_len + meta_len + (label.len() + footer::LEN) as u64;
+        let mut pending = self.reserve(&path, length as usize)?;
         let mut hasher = self.seals.entry();
-        let footer = footer.seal(hasher.update(image).update(meta).update(&label));
-        let parts = [image, meta, &label, &footer];
-        let mut pending = self.reserve(&path, parts.iter().map(|part| part.len()).sum())?;
-        let written = pending.write(&parts).and_then(|()| {
+        let mut meta = Vec::with_capacity(meta_len as usize);
+        copy(&path, bytes, image_len, |part| {
+            hasher.update(part);
+            pending.write(&[part])
+        })?;
+        copy(&path, bytes, meta_len, |part| {
+            meta.extend_from_slice(part);
+            Ok(())
+        })?;
+        let footer = footer.seal(hasher.update(&meta).update(&label));
+        let written = pending.write(&[&meta, &label, &footer]).and_then(|()| {
             // Opened now: its name may be evicted at once.
             let file = pending.reopen()?;
             limits::mark_mapped(&file);
@@ -293,8 +358,8 @@ impl Store {
             path,
             key: *key,
             module,
-            image_len: image.len() as u64,
-            meta: meta.to_vec(),
+            image_len,
+            meta,
         })
     }
 
@@ -303,19 +368,6 @@ impl Store {
     /// # Errors
     /// [`CacheError::Write`], and [`CacheError::Invalid`] if what is read back is not what was written.
     pub fn keep(&self, staged: Staged) -> Result<Entry, CacheError> {
-        let key = staged.key;
-        let kept = self.keep_uncounted(staged);
-        match &kept {
-            Ok(entry) => {
-                self.counters.wrote(entry.image_len);
-                self.spool.succeeded(&key);
-            }
-            Err(_) => self.counters.write_failed(),
-        }
-        kept
-    }
-
-    fn keep_uncounted(&self, staged: Staged) -> Result<Entry, CacheError> {
         let Staged {
             pending,
             file,
@@ -324,10 +376,81 @@ impl Store {
             module,
             ..
         } = staged;
-        let finished = pending
-            .finish(Durability::Durable, Existing::Replace)
-            .and_then(|()| file.metadata());
-        let metadata = finished.map_err(|error| CacheError::write(&path, error))?;
+        let finished = pending.finish(Durability::Durable, Existing::Replace);
+        let finished = finished.map_err(|error| CacheError::write(&path, error));
+        let named = Named {
+            file,
+            path,
+            key,
+            module,
+        };
+        self.counted(&key, finished.and_then(|()| self.look_back(named)))
+    }
+
+    /// The first half of [`Store::keep`] for what can be had again: it can be found now, and whoever finds it hashes it.
+    ///
+    /// # Errors
+    /// [`CacheError::Write`].
+    pub fn name(&self, staged: Staged) -> Result<Named, CacheError> {
+        let Staged {
+            pending,
+            file,
+            path,
+            key,
+            module,
+            ..
+        } = staged;
+        match pending.name(Existing::Replace) {
+            Ok(()) => Ok(Named {
+                file,
+                path,
+                key,
+                module,
+            }),
+            Err(error) => {
+                self.counters.write_failed();
+                Err(CacheError::write(&path, error))
+            }
+        }
+    }
+
+    /// The second half: makes it survive a crash of the machine.
+    ///
+    /// # Errors
+    /// As [`Store::keep`].
+    pub fn settle(&self, named: Named) -> Result<Entry, CacheError> {
+        let key = named.key;
+        let synced = named.file.sync_all();
+        let synced = synced.and_then(|()| files::sync_name(&named.path));
+        let synced = synced.map_err(|error| CacheError::write(&named.path, error));
+        self.counted(&key, synced.and_then(|()| self.look_back(named)))
+    }
+
+    fn counted(
+        &self,
+        key: &ArtifactKey,
+        kept: Result<Entry, CacheError>,
+    ) -> Result<Entry, CacheError> {
+        match &kept {
+            Ok(entry) => {
+                self.counters.wrote(entry.image_len);
+                self.spool.succeeded(key);
+            }
+            Err(_) => self.counters.write_failed(),
+        }
+        kept
+    }
+
+    /// Reads back what was written, and remembers that it is whole.
+    fn look_back(&self, named: Named) -> Result<Entry, CacheError> {
+        let Named {
+            file,
+            path,
+            key,
+            module,
+        } = named;
+        let metadata = file.metadata();
+        let metadata = metadata.map_err(|error| CacheError::write(&path, error))?;
         let tick = FileStat::of(&metadata).and_then(|stat| {
             let probe = Pending::new(&path).ok()?;
             verified::tick_after(&probe, &stat)

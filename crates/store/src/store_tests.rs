@@ -596,15 +596,36 @@ fn hashing_again_finds_what_the_note_hides() {
     assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
 }
 
+/// The files that are not complete.
+fn temporaries(store: &Store) -> Vec<String> {
+    let names = fs::read_dir(store.directory()).unwrap();
+    names
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".tmp-"))
+        .collect()
+}
+
+fn stage(store: &Store, image: &[u8], meta: &[u8]) -> Result<Staged, CacheError> {
+    let contents = Contents {
+        image_len: image.len() as u64,
+        meta_len: meta.len() as u64,
+        bytes: &mut image.chain(meta),
+    };
+    store.stage(&KEY, MODULE, contents, &label())
+}
+
 #[test]
 fn what_is_staged_is_whole_and_found_only_once_it_is_kept() {
     let (_dir, store) = store();
-    let staged = store.stage(&KEY, MODULE, b"image", b"meta", &label());
-    let staged = staged.unwrap();
+    let staged = stage(&store, b"image", b"meta").unwrap();
     assert_eq!(image(staged.entry().unwrap()), b"image");
     assert!(matches!(store.lookup(&KEY, MODULE), Lookup::Miss));
     let early = staged.entry().unwrap();
-    store.keep(staged).unwrap();
+    let named = store.name(staged).unwrap();
+    let found = hit(store.lookup(&KEY, MODULE));
+    assert!(!found.remembered, "nobody has read it back");
+    assert_eq!(image(found), b"image");
+    store.settle(named).unwrap();
     assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"image");
     assert_eq!(image(early), b"image", "who has it open keeps it");
     let counts = store.counts().0;
@@ -612,17 +633,26 @@ fn what_is_staged_is_whole_and_found_only_once_it_is_kept() {
 }
 
 #[test]
+fn what_ends_early_is_not_staged() {
+    let (_dir, store) = store();
+    let contents = Contents {
+        image_len: 6,
+        meta_len: 4,
+        bytes: &mut &b"image"[..],
+    };
+    let staged = store.stage(&KEY, MODULE, contents, &label());
+    assert!(matches!(staged, Err(CacheError::Contents { .. })));
+    assert_eq!(store.counts().0.write_failures, 0);
+    assert_eq!(temporaries(&store), Vec::<String>::new());
+}
+
+#[test]
 fn what_is_staged_and_not_kept_never_was() {
     let (_dir, store) = store();
     write(&store, b"before", b"").unwrap();
-    drop(store.stage(&KEY, MODULE, b"after", b"", &label()).unwrap());
+    drop(stage(&store, b"after", b"").unwrap());
     assert_eq!(image(hit(store.lookup(&KEY, MODULE))), b"before");
-    let names = fs::read_dir(store.directory()).unwrap();
-    let left: Vec<_> = names
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.starts_with(".tmp-"))
-        .collect();
-    assert_eq!(left, Vec::<String>::new());
+    assert_eq!(temporaries(&store), Vec::<String>::new());
 }
 
 #[test]

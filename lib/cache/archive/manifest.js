@@ -24,8 +24,8 @@ const isWellFormed = (value) => isText(value) && value.isWellFormed()
 const isHex = (value) => isText(value) && HEX.test(value)
 const isAmount = (value) => Number.isSafeInteger(value) && value >= 0
 
-/** What each field of an entry must be, wherever it is described. */
-const COMMON = {
+/** What each field of an entry must be. */
+const FIELDS = {
   key: [isHex, '64 hexadecimal digits'],
   hash: [isHex, '64 hexadecimal digits'],
   partition: [isWellFormed, 'a well-formed string'],
@@ -34,10 +34,6 @@ const COMMON = {
   wasmBytes: [isAmount, 'a number of bytes'],
   created: [isAmount, 'a number of milliseconds'],
   head: [(value) => value === '' || isHex(value), "64 hexadecimal digits, or ''"],
-}
-
-/** What those of an archive have, too. */
-const FIELDS = {
   image: [isObject, 'an object'],
   meta: [isObject, 'an object'],
 }
@@ -54,7 +50,7 @@ function shareable(source) {
 
 const memberOf = ({ key }, part) => `${key}.${part}`
 
-/** @param {object[]} entries see COMMON and FIELDS */
+/** @param {object[]} entries see FIELDS */
 function encodeManifest(entries, version) {
   const text = JSON.stringify({ type: TYPE, format: FORMAT, package: version, entries }, null, 2)
   return Buffer.from(`${text}\n`)
@@ -93,16 +89,16 @@ function parse(bytes, refuse) {
   }
 }
 
-/** Fails unless an entry has all that describes one, and `more`. */
-function checkEntry(entry, refuse, more) {
+/** Fails unless an entry has all that describes one. */
+function checkEntry(entry, refuse) {
   if (!isObject(entry)) throw refuse('is no object')
-  for (const [name, [isGood, expected]] of Object.entries({ ...COMMON, ...more })) {
+  for (const [name, [isGood, expected]] of Object.entries(FIELDS)) {
     if (!isGood(entry[name])) throw refuse(`must have ${expected} for "${name}"`)
   }
 }
 
 function checkMembers(entry, refuse) {
-  checkEntry(entry, refuse, FIELDS)
+  checkEntry(entry, refuse)
   for (const [part, limit] of Object.entries(PARTS)) {
     const { bytes, sha256 } = entry[part]
     if (!isAmount(bytes)) throw refuse(`must have a number of bytes for "${part}.bytes"`)
@@ -116,12 +112,8 @@ module.exports = {
   MAX_MANIFEST,
   PARTS: Object.keys(PARTS),
   SIGNATURE,
-  checkEntry,
   decodeManifest,
   encodeManifest,
-  isAmount,
-  isHex,
-  isObject,
   memberOf,
   shareable,
 }

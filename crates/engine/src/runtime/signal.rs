@@ -47,8 +47,8 @@ mod linux {
     use crate::runtime::stack::is_native_code;
 
     /// The code of a signal that we send to ourselves. The kernel lets a process give any negative one, and nobody else's
-    /// functions give this (`sigaction(2)`).
-    const OURS: c_int = c_int::from_be_bytes(*b"\xffwcc");
+    /// functions give this (`sigaction(2)`). In 16 bits, which is what qemu-user passes on of it.
+    const OURS: c_int = -(u16::from_be_bytes(*b"wc") as c_int);
 
     fn thread() -> i32 {
         // SAFETY: always succeeds. The C library's function for it is a young one.

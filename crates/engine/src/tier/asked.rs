@@ -2,15 +2,17 @@
 //!
 //! What arrives is published first, and stored then. The first who waits for it has it.
 
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use wasm_compile_cache_store::{ArtifactKey, Flight, Remote as Outcome, Staged, Store};
 
 use super::loading::{self, LoadedEntry};
+use super::object::{Received, Trusted};
 use super::options::CompileOptions;
-use super::packing::{self, Received};
+use super::packing;
 use super::storage;
 use crate::panics;
 use crate::trace::{Field, Span};
@@ -25,6 +27,11 @@ pub(super) struct Asked {
     span: Span,
     since: Instant,
     state: Mutex<State>,
+    is_answered: Condvar,
+    /// It is read without the service.
+    pub is_direct: AtomicBool,
+    /// How much of it is here, if it is.
+    coming: Mutex<Option<Coming>>,
     /// It is not there, as was said in time.
     absent: AtomicBool,
     /// It is here, and on its way into the cache.
@@ -72,6 +79,33 @@ impl There {
     }
 }
 
+/// An artifact that is on its way.
+struct Coming {
+    since: Instant,
+    received: u64,
+    /// 0: nobody knows.
+    length: u64,
+}
+
+impl Coming {
+    /// How long it takes from now on, if it goes on as it did.
+    fn left(&self) -> Duration {
+        let elapsed = self.since.elapsed();
+        if self.received == 0 || self.length == 0 {
+            return Duration::MAX;
+        }
+        let whole = self.length as f64 / self.received as f64;
+        Duration::try_from_secs_f64(elapsed.as_secs_f64() * (whole - 1.0)).unwrap_or(Duration::MAX)
+    }
+}
+
+/// What a baseline takes for a byte of its module, at least: who waits no longer than that for an artifact loses nothing. Seen:
+/// 8 to 11 ns on two processors.
+const BASELINE: Duration = Duration::from_nanos(8);
+
+/// The share of that within which a remote that is near has answered.
+const NEAR: u32 = 8;
+
 /// What an [`Asked`] is told.
 pub(super) enum Found {
     Arrived(Box<LoadedEntry>),
@@ -103,6 +137,9 @@ impl Asked {
             span: Span::start(),
             since: Instant::now(),
             state: Mutex::new(State::Open(Vec::new())),
+            is_answered: Condvar::new(),
+            is_direct: AtomicBool::new(false),
+            coming: Mutex::new(None),
             absent: AtomicBool::new(false),
             arriving: AtomicBool::new(false),
             there: There::default(),
@@ -149,6 +186,43 @@ impl Asked {
         self.there.when(Box::new(then));
     }
 
+    /// Blocks while it is likelier than not to be here before a baseline would be.
+    pub fn wait_while_near(&self) {
+        if !self.is_direct.load(Ordering::Relaxed) {
+            return;
+        }
+        let baseline = BASELINE.saturating_mul(u32::try_from(self.size).unwrap_or(u32::MAX));
+        let step = baseline / NEAR;
+        // As long again to unpack it.
+        let end = Instant::now() + baseline * 2;
+        let mut state = self.state.lock();
+        while matches!(*state, State::Open(_)) {
+            self.is_answered.wait_for(&mut state, step);
+            let left = self.coming.lock().as_ref().map(Coming::left);
+            if left.is_none_or(|left| left > baseline) || Instant::now() >= end {
+                return;
+            }
+        }
+    }
+
+    /// So much of it is here.
+    pub(super) fn is_coming(&self, received: u64, length: u64) {
+        let mut coming = self.coming.lock();
+        let since = coming
+            .as_ref()
+            .map_or_else(Instant::now, |coming| coming.since);
+        let is_first = coming.is_none();
+        *coming = Some(Coming {
+            since,
+            received,
+            length,
+        });
+        drop(coming);
+        if is_first {
+            self.is_there();
+        }
+    }
+
     /// Blocks until it is stored, or will not be.
     pub fn wait(&self) {
         let mut over = self.over.lock();
@@ -168,8 +242,10 @@ impl Asked {
             && let Some(loaded) = found
         {
             *state = State::Arrived(loaded);
+            self.is_answered.notify_all();
             return;
         }
+        self.is_answered.notify_all();
         drop(state);
         let mut found = found;
         for then in waiting {
@@ -194,9 +270,9 @@ impl Asked {
     }
 
     /// What was there is not to be used.
-    pub(super) fn refuse(&self, reason: String) {
+    pub(super) fn refuse(&self, reason: String, length: u64) {
         self.emit("remoteInvalid", vec![("reason", reason.into())]);
-        self.end(Outcome::Failure, 0);
+        self.end(Outcome::Failure, length);
     }
 
     /// There is none.
@@ -228,28 +304,40 @@ impl Asked {
     }
 
     /// Unpacks what has come, and loads it.
-    fn load(&self, received: &Received, bytes: &[u8]) -> Result<(LoadedEntry, Staged), String> {
-        let staged = packing::stage(&self.store, Some(&self.key), received, bytes)?;
+    fn load(&self, object: &mut (dyn Read + Send), trusted: &Trusted) -> Result<Loaded, String> {
+        let (staged, received) = packing::stage(&self.store, &self.key, object, trusted)?;
         let entry = staged.entry().map_err(|error| error.to_string())?;
         let loaded = loading::load_entry(entry, self.hash);
-        Ok((loaded.map_err(|unloadable| unloadable.reason())?, staged))
+        Ok(Loaded {
+            entry: loaded.map_err(|unloadable| unloadable.reason())?,
+            staged,
+            received,
+        })
     }
 
-    /// Publishes what has come, then stores it; whether it is to be used.
-    pub(super) fn receive(&self, received: &Received, bytes: &[u8]) -> bool {
+    /// Publishes what has come, and stores it.
+    ///
+    /// # Errors
+    /// Why it is not to be used; then nothing has happened.
+    pub(super) fn receive(
+        &self,
+        object: &mut (dyn Read + Send),
+        trusted: &Trusted,
+    ) -> Result<(), String> {
         self.arriving.store(true, Ordering::Relaxed);
-        let length = bytes.len() as u64;
-        let load = || self.load(received, bytes);
+        let mut object = Counted {
+            bytes: object,
+            read: 0,
+        };
+        let load = || self.load(&mut object, trusted);
         let loaded = panics::catch("what the remote sent", load)
             .unwrap_or_else(|panicked| Err(panicked.to_string()));
-        let (loaded, staged) = match loaded {
-            Ok(loaded) => loaded,
-            Err(reason) => {
-                self.emit("remoteInvalid", vec![("reason", reason.into())]);
-                self.end(Outcome::Failure, length);
-                return false;
-            }
-        };
+        let Loaded {
+            entry,
+            staged,
+            received,
+        } = loaded.inspect_err(|_| self.arriving.store(false, Ordering::Relaxed))?;
+        let length = object.read;
         self.emit(
             "remoteHit",
             vec![
@@ -257,15 +345,37 @@ impl Asked {
                 ("artifactBytes", received.image_len.into()),
             ],
         );
-        self.tell(Some(Box::new(loaded)));
-        if let Err(error) = packing::keep(&self.store, staged, received) {
+        // Before it is published: whoever has the flight next finds it.
+        let named = packing::name(&self.store, staged, &received);
+        self.tell(Some(Box::new(entry)));
+        if let Err(error) = named.and_then(|named| self.store.settle(named)) {
             storage::tell_failure(&self.options, &error);
         }
-        // Others of this machine find it now.
         drop(self.flight.lock().take());
         self.end(Outcome::Hit, length);
-        true
+        Ok(())
     }
+}
+
+/// How much was read of it.
+struct Counted<'a> {
+    bytes: &'a mut (dyn Read + Send),
+    read: u64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.bytes.read(buffer)?;
+        self.read += read as u64;
+        Ok(read)
+    }
+}
+
+/// What came, and can be run.
+struct Loaded {
+    entry: LoadedEntry,
+    staged: Staged,
+    received: Received,
 }
 
 #[cfg(test)]

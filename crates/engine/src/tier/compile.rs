@@ -107,6 +107,13 @@ impl Making {
         options: &CompileOptions,
     ) -> Result<Arc<Module>, Refused> {
         let began = self.span.clone();
+        if let Asking::Asked(asked) = &self.asking {
+            asked.wait_while_near();
+        }
+        let bytes = match self.arrived() {
+            None => bytes,
+            Some(loaded) => return Ok(self.loaded(loaded, &Arc::new(bytes), options)),
+        };
         let baseline = Baseline::whole(options.baseline);
         let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
         self.finish(baseline, ingested, options, &began)
@@ -125,17 +132,9 @@ impl Making {
             // A function that comes earlier in the module is the error to report.
             Err(Refused { error, bytes }) => return Err(refuse(baseline.refuse(error), bytes)),
         };
-        if let Asking::Asked(asked) = &self.asking
-            && let Some(LoadedEntry {
-                declaration, code, ..
-            }) = asked.arrived()
-        {
+        if let Some(loaded) = self.arrived() {
             baseline.cancel();
-            let module = Module::new(declaration, code);
-            keep_wire(&module, options, || Arc::clone(&ingested.bytes));
-            self.building.done(&module);
-            announce(&module, options, &self.span);
-            return Ok(module);
+            return Ok(self.loaded(loaded, &ingested.bytes, options));
         }
         let compiled = match baseline.finish(&ingested) {
             Ok(compiled) => compiled,
@@ -158,6 +157,27 @@ impl Making {
         self.building.done(&module);
         announce(&module, options, &self.span);
         Ok(module)
+    }
+
+    /// What has come of the machines that share a cache.
+    fn arrived(&self) -> Option<LoadedEntry> {
+        match &self.asking {
+            Asking::Asked(asked) => asked.arrived(),
+            Asking::Not | Asking::Elsewhere => None,
+        }
+    }
+
+    fn loaded(
+        self,
+        loaded: LoadedEntry,
+        bytes: &Arc<Vec<u8>>,
+        options: &CompileOptions,
+    ) -> Arc<Module> {
+        let module = Module::new(loaded.declaration, loaded.code);
+        keep_wire(&module, options, || Arc::clone(bytes));
+        self.building.done(&module);
+        announce(&module, options, &self.span);
+        module
     }
 }
 

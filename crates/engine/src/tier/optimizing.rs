@@ -194,6 +194,11 @@ impl Job {
         if asked.is_some_and(|asked| !asked.is_absent()) {
             return false;
         }
+        // Whoever had the flight may have been done with it before this one waited.
+        let stored = |store: Store| store.entry_path(&self.key()).exists();
+        if self.flights().is_some_and(stored) {
+            return false;
+        }
         let flight = self.flight.lock().take();
         match remote::claim(self.key(), self.hash, self.size(), &self.options, flight) {
             Ok(asked) => {

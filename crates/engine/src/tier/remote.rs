@@ -8,6 +8,7 @@
 //! Of a machine's processes, the one that has a module's flight asks; the others wait for that flight.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
@@ -15,8 +16,9 @@ use parking_lot::Mutex;
 use wasm_compile_cache_store::{ArtifactKey, Flight, Remote as Outcome, Store};
 
 use super::asked::Asked;
+use super::direct::{self, Direct, Wanted};
+use super::object::Trusted;
 use super::options::{CacheMode, CompileOptions};
-use super::packing::Received;
 use super::storage;
 use crate::trace::{EventQueue, Field, Span};
 
@@ -55,8 +57,6 @@ pub enum Answer {
     Absent,
     /// The service could not be reached, or did not answer in time.
     Failed(String),
-    /// What was there is not to be used.
-    Refused(String),
     /// The remote is left alone for a while, as was said when that began; or there is nothing to say.
     Silent,
     /// It was given so many bytes.
@@ -88,6 +88,8 @@ struct Broker {
     fetch: Option<Box<dyn FnOnce(Vec<Order>) + Send>>,
     /// There was one, and is no more.
     has_ended: bool,
+    /// Reads what the service is not needed for.
+    direct: Option<Arc<Direct>>,
     /// Starts a service.
     start: Option<Box<dyn FnOnce() + Send>>,
     idle: Vec<Box<dyn FnOnce() + Send>>,
@@ -97,13 +99,14 @@ static BROKER: LazyLock<Mutex<Broker>> = LazyLock::new(Mutex::default);
 
 /// The process has a remote from now on; `start`, which starts its service, is called once, when something is to be done.
 /// The first call counts: whether this is it.
-pub fn use_remote(writes: bool, start: Box<dyn FnOnce() + Send>) -> bool {
+pub fn use_remote(writes: bool, direct: Option<Direct>, start: Box<dyn FnOnce() + Send>) -> bool {
     let mut broker = BROKER.lock();
     if broker.writes.is_some() {
         return false;
     }
     broker.writes = Some(writes);
     broker.start = Some(start);
+    broker.direct = direct.map(Arc::new);
     true
 }
 
@@ -140,21 +143,34 @@ pub(super) fn is_used() -> bool {
 }
 
 fn order(task: Task, key: ArtifactKey, size: u64, waiting: Waiting) {
+    if let Some(id) = enter(waiting) {
+        give(Order {
+            id,
+            task,
+            key,
+            size,
+        });
+    }
+}
+
+/// Something is to be done; what names it. `None`: nothing will be.
+fn enter(waiting: Waiting) -> Option<u64> {
     let mut broker = BROKER.lock();
     if broker.has_ended {
         drop(broker);
         waiting.end(Answer::Silent);
-        return;
+        return None;
     }
     broker.last += 1;
     let id = broker.last;
-    broker.orders.push(Order {
-        id,
-        task,
-        key,
-        size,
-    });
     broker.under_way.insert(id, waiting);
+    Some(id)
+}
+
+/// The service is to do it.
+fn give(order: Order) {
+    let mut broker = BROKER.lock();
+    broker.orders.push(order);
     if let Some(fetch) = broker.fetch.take() {
         let orders = std::mem::take(&mut broker.orders);
         drop(broker);
@@ -162,6 +178,39 @@ fn order(task: Task, key: ArtifactKey, size: u64, waiting: Waiting) {
     } else if let Some(start) = broker.start.take() {
         drop(broker);
         start();
+    }
+}
+
+/// Reads it here, if that can be, or has the service do it.
+fn get(key: ArtifactKey, size: u64, asked: &Arc<Asked>) {
+    let Some(id) = enter(Waiting::Asked(Arc::clone(asked))) else {
+        return;
+    };
+    let order = Order {
+        id,
+        task: Task::Get,
+        key,
+        size,
+    };
+    let direct = BROKER.lock().direct.clone();
+    let Some(direct) = direct else {
+        give(order);
+        return;
+    };
+    let unclear = order.clone();
+    let then = move |outcome| match outcome {
+        direct::Outcome::Stored => done(id),
+        direct::Outcome::Absent => answer(id, Answer::Absent),
+        direct::Outcome::Unclear => give(unclear),
+    };
+    let wanted = Wanted {
+        key,
+        asked: Arc::clone(asked),
+        then: Box::new(then),
+    };
+    match direct.read(wanted) {
+        Ok(()) => asked.is_direct.store(true, Ordering::Relaxed),
+        Err(_) => give(order),
     }
 }
 
@@ -255,7 +304,10 @@ fn begin(task: Task, key: ArtifactKey, size: u64, asked: Asked) -> Arc<Asked> {
         broker.asked.retain(|_, asked| asked.strong_count() > 0);
         broker.asked.insert(key, Arc::downgrade(&asked));
     }
-    order(task, key, size, Waiting::Asked(Arc::clone(&asked)));
+    match task {
+        Task::Get => get(key, size, &asked),
+        _ => order(task, key, size, Waiting::Asked(Arc::clone(&asked))),
+    }
     asked
 }
 
@@ -321,7 +373,6 @@ impl Waiting {
         match self {
             Self::Asked(asked) => match answer {
                 Answer::Failed(reason) => asked.fail(reason),
-                Answer::Refused(reason) => asked.refuse(reason),
                 Answer::Absent => asked.miss(),
                 Answer::Silent | Answer::There | Answer::Sent(_) => asked.over(),
             },
@@ -337,7 +388,7 @@ impl Waiting {
                         fields.push(("transferBytes", bytes.into()));
                         ("remoteStored", Outcome::Write, bytes)
                     }
-                    Answer::Failed(reason) | Answer::Refused(reason) => {
+                    Answer::Failed(reason) => {
                         fields.push(("reason", reason.into()));
                         ("remoteFailed", Outcome::Failure, 0)
                     }
@@ -381,17 +432,26 @@ pub fn answer(id: u64, answer: Answer) {
     }
 }
 
-/// The service's answer, if it has the artifact. Its signature was checked: its code will be run. `false` if it is not to be
-/// used.
-pub fn receive(id: u64, received: &Received, bytes: &[u8]) -> bool {
+/// The service's answer, if it has the artifact. `false` if it is not to be used.
+pub fn receive(id: u64, mut object: &[u8], trusted: &Trusted) -> bool {
     // Taken out when it is stored: until then it is under way.
     let Some(asked) = asked(id) else {
         return true;
     };
-    let is_used = asked.receive(received, bytes);
+    let length = object.len() as u64;
+    let received = asked.receive(&mut object, trusted);
+    let is_used = received.is_ok();
+    if let Err(reason) = received {
+        asked.refuse(reason, length);
+    }
+    done(id);
+    is_used
+}
+
+/// It was stored, or will not be.
+fn done(id: u64) {
     waiting_for(id);
     tell_idle();
-    is_used
 }
 
 /// Gets an artifact, or the right to make it, for who has time: whether it is in the cache now.
