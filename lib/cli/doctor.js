@@ -53,6 +53,7 @@ function engine({ native }) {
 const PROVEN = {
   'x86_64-unknown-linux-gnu': 'every change is tested',
   'x86_64-unknown-linux-musl': 'tested',
+  'aarch64-unknown-linux-gnu': 'tested on an emulated processor',
 }
 
 function platform({ native }) {

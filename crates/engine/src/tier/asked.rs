@@ -30,6 +30,8 @@ pub(super) struct Asked {
     is_answered: Condvar,
     /// It is read without the service.
     pub is_direct: AtomicBool,
+    /// A baseline was made.
+    for_later: AtomicBool,
     /// How much of it is here, if it is.
     coming: Mutex<Option<Coming>>,
     /// It is not there, as was said in time.
@@ -139,6 +141,7 @@ impl Asked {
             state: Mutex::new(State::Open(Vec::new())),
             is_answered: Condvar::new(),
             is_direct: AtomicBool::new(false),
+            for_later: AtomicBool::new(false),
             coming: Mutex::new(None),
             absent: AtomicBool::new(false),
             arriving: AtomicBool::new(false),
@@ -203,6 +206,16 @@ impl Asked {
                 return;
             }
         }
+    }
+
+    /// The program begins without it.
+    pub fn begin_without(&self) {
+        self.for_later.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the program began without it.
+    pub(super) fn is_for_later(&self) -> bool {
+        self.for_later.load(Ordering::Relaxed)
     }
 
     /// So much of it is here.

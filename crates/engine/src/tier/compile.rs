@@ -110,10 +110,12 @@ impl Making {
         if let Asking::Asked(asked) = &self.asking {
             asked.wait_while_near();
         }
-        let bytes = match self.arrived() {
-            None => bytes,
-            Some(loaded) => return Ok(self.loaded(loaded, &Arc::new(bytes), options)),
-        };
+        if let Some(loaded) = self.arrived() {
+            return Ok(self.loaded(loaded, &Arc::new(bytes), options));
+        }
+        if let Asking::Asked(asked) = &self.asking {
+            asked.begin_without();
+        }
         let baseline = Baseline::whole(options.baseline);
         let ingested = Ingest::whole(bytes, &mut |chunk| baseline.submit(chunk));
         self.finish(baseline, ingested, options, &began)

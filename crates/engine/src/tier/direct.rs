@@ -18,6 +18,7 @@ use wasm_compile_cache_store::ArtifactKey;
 
 use super::asked::Asked;
 use super::object::Trusted;
+use super::scheduler;
 use crate::panics;
 
 /// As the service's (`lib/remote/storage.js`, `lib/remote/remote.js`).
@@ -192,6 +193,7 @@ impl Direct {
             read: 0,
             length,
             asked,
+            is_behind: false,
             failed: None,
         };
         let received = match trusted {
@@ -212,12 +214,18 @@ struct Watched<'a, R> {
     read: u64,
     length: u64,
     asked: &'a Asked,
+    /// Nobody waits: the program and its compilers go first.
+    is_behind: bool,
     /// How reading has failed.
     failed: Option<io::ErrorKind>,
 }
 
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.is_behind && self.asked.is_for_later() {
+            scheduler::lower_priority();
+            self.is_behind = true;
+        }
         let read = self.bytes.read(buffer);
         let read = read.inspect_err(|error| self.failed = Some(error.kind()))?;
         self.read += read as u64;

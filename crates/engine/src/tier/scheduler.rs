@@ -156,13 +156,13 @@ pub fn compile_aside(task: impl FnOnce() + Send + 'static) -> io::Result<()> {
 /// Lets the program's own threads go first. Best effort: where it is refused, compiling merely
 /// competes.
 #[cfg(target_os = "linux")]
-fn lower_priority() {
+pub(super) fn lower_priority() {
     // `setpriority(PRIO_PROCESS, 0)` means the calling thread on Linux.
     let _ = rustix::process::nice(5);
 }
 
 #[cfg(not(target_os = "linux"))]
-fn lower_priority() {}
+pub(super) fn lower_priority() {}
 
 #[cfg(test)]
 mod tests {
