@@ -85,12 +85,16 @@ mod linux {
         sent == 0
     }
 
+    /// The last signals, which qemu-user takes handlers for and cannot send: it has some for itself.
+    const LAST: usize = 4;
+
     /// The signal, once our handler is there for it; from the end, because others begin at the beginning.
     fn signal() -> Option<c_int> {
         static SIGNAL: OnceLock<Option<c_int>> = OnceLock::new();
         *SIGNAL.get_or_init(|| {
             (libc::SIGRTMIN()..=libc::SIGRTMAX())
                 .rev()
+                .skip(LAST)
                 .find(|signal| install(*signal))
         })
     }
