@@ -104,7 +104,11 @@ impl Packing<'_> {
                 defect: None,
             };
             let taken = take(&mut unpacked);
-            let Unpacked { defect, .. } = unpacked;
+            let Unpacked {
+                receivers, defect, ..
+            } = unpacked;
+            // Whoever still unpacks, and whoever reads for that, waits for nobody.
+            drop(receivers);
             reading
                 .join()
                 .unwrap_or_else(|_| Err("packing: it cannot be read".to_owned()))?;
@@ -307,19 +311,26 @@ fn pack_all(mut contents: impl Read, length: u64) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn unpacked(mut packed: &[u8], digest: &[u8], length: usize) -> Result<Vec<u8>, String> {
+    fn unpacked(packed: &[u8], digest: &[u8], length: usize) -> Result<Vec<u8>, String> {
+        unpacked_by(packed, digest, length, |bytes| {
+            let mut all = vec![0; length];
+            bytes.read_exact(&mut all).map(|()| all)
+        })
+        .map(|all| all.expect("is whole"))
+    }
+
+    fn unpacked_by<T>(
+        mut packed: &[u8],
+        digest: &[u8],
+        length: usize,
+        take: impl FnOnce(&mut Unpacked) -> T,
+    ) -> Result<T, String> {
         let packing = Packing {
             bytes: &mut packed,
             length: length as u64,
             digest: *blake3::hash(digest).as_bytes(),
         };
-        let mut all = vec![0; length];
-        packing
-            .unpacked(|bytes| bytes.read_exact(&mut all).is_ok())
-            .map(|is_whole| {
-                assert!(is_whole);
-                all
-            })
+        packing.unpacked(take)
     }
 
     fn contents(length: usize) -> Vec<u8> {
@@ -350,6 +361,19 @@ mod tests {
             let reason = unpacked(&one, &packed, length).unwrap_err();
             assert!(reason.starts_with("digest:"), "{reason}");
         }
+    }
+
+    #[test]
+    fn who_takes_no_more_keeps_nobody() {
+        let length = 100 * BLOCK;
+        let packed = pack_all(&*contents(length), length as u64).expect("is read");
+        assert_eq!(unpacked_by(&packed, &packed, length, |_| 7), Ok(7));
+        let mut defective = packed.clone();
+        // The first block's first bytes.
+        let first = 4 + 100 * 4;
+        defective[first..first + 9].fill(0xff);
+        let reason = unpacked(&defective, &defective, length).unwrap_err();
+        assert!(reason.starts_with("packing:"), "{reason}");
     }
 
     #[test]
