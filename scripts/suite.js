@@ -81,13 +81,13 @@ class Suite {
     return this.#tests(title, readNextest, command, all, { env: { ...env, NEXTEST_EXPERIMENTAL_LIBTEST_JSON: '1' } })
   }
 
-  /** JavaScript's tests: all files by default, all tests but those whose titles match `without`, where `*` is any text. */
-  async ava(title, { node = process.execPath, files = [], env = {}, without }) {
+  /** JavaScript's tests: all files by default, all tests but those whose titles match one of `without`, where `*` is any text. */
+  async ava(title, { node = process.execPath, files = [], env = {}, without = [] }) {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-times-'))
     const times = path.join(folder, 'times')
     try {
       const read = (stdout) => readTap(stdout, times)
-      return await this.#tests(title, read, node, [AVA, '--tap', ...(without ? ['--match', `!${without}`] : []), ...files], {
+      return await this.#tests(title, read, node, [AVA, '--tap', ...without.flatMap((one) => ['--match', `!${one}`]), ...files], {
         env: { ...env, TEST_TIMES: times },
       })
     } finally {

@@ -64,8 +64,10 @@ function platform({ native }) {
     : good(`${target}: ${proven}`)
 }
 
-const guards = ({ native }) =>
-  native.hostGuardsMemories()
+function guards({ native }) {
+  // Where no handler of Node's says so, it looks at memories when it is loaded.
+  require('../api/memory.js')
+  return native.hostGuardsMemories()
     ? good('V8 guards its memories')
     : bad(
         'V8 does not guard its memories: modules go to the built-in engine, or those with a memory are refused',
@@ -73,6 +75,7 @@ const guards = ({ native }) =>
           ? 'on ARM64, Node 22 and newer do'
           : 'run Node without --disable-wasm-trap-handler, and without a limit of the address space (ulimit -v)'
       )
+}
 
 /** What relies on something that does not hold here. */
 function features({ native }) {
