@@ -5,6 +5,7 @@
 const { execFile } = require('node:child_process')
 const fs = require('node:fs')
 const path = require('node:path')
+const { pathToFileURL } = require('node:url')
 const { promisify } = require('node:util')
 const test = require('ava')
 
@@ -99,6 +100,29 @@ test('without the permission to write there, what is there is used and left as i
   t.true(told.events.includes('moduleCacheHit'))
   t.is(stderr, '')
   t.deepEqual(snapshot(cache), before)
+})
+
+test('a shared folder is read with the permission to read there, and not without', async (t) => {
+  const shared = path.join(folder(t), 'shared')
+  const remote = { WASM_COMPILE_CACHE_REMOTE: pathToFileURL(shared).href, WASM_COMPILE_CACHE_REMOTE_TRUST: '1' }
+  const cpu = { WASM_COMPILE_CACHE_CPU: 'x86-64-v2' }
+  const given = ['warm', '--directory', folder(t), '--remote', remote.WASM_COMPILE_CACHE_REMOTE, '--trust', SQL]
+  const cli = path.join(ROOT, 'dist/cli.js')
+  await promisify(execFile)(process.execPath, [cli, ...given], { env: environment(process.arch === 'x64' ? cpu : {}) })
+  const net = process.allowedNodeEnvironmentFlags.has('--allow-net') ? ['--allow-net'] : []
+  for (const [more, hits] of [
+    [[], 0],
+    [[`--allow-fs-read=${shared}/*`], 1],
+  ]) {
+    const cache = path.join(folder(t), 'cache')
+    const own = [`--allow-fs-read=${cache}/*`, `--allow-fs-write=${cache}/*`, '--allow-worker', '--allow-child-process']
+    const { told } = await program('permission.js', [SQL, 'optimized'], {
+      flags: allow(SQL, ...own, ...net, ...more),
+      env: { ...remote, ...(process.arch === 'x64' ? cpu : {}), WASM_COMPILE_CACHE: cache },
+    })
+    t.is(told.events.filter((name) => name === 'remoteHit').length, hits)
+    t.is(told.events.filter((name) => name === 'remoteStored').length, 0)
+  }
 })
 
 test('without the permission to read there, the cache is not used', async (t) => {

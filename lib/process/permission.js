@@ -10,7 +10,7 @@ const path = require('node:path')
 const has = (scope, reference) => process.permission === undefined || process.permission.has(scope, reference)
 
 /**
- * What may be done with the cache: 0 nothing, 1 look up, 2 look up and store (as native's option `cache`).
+ * What may be done with a cache in a folder: 0 nothing, 1 look up, 2 look up and store (as native's option `cache`).
  *
  * @param {string | null} directory null: not known yet
  */
@@ -34,4 +34,7 @@ function checkReadable(file) {
 /** Whether the network may be used. Nodes without that permission do not limit it. */
 const mayFetch = () => !process.allowedNodeEnvironmentFlags.has('--allow-net') || has('net')
 
-module.exports = { cacheAccess, checkReadable, mayFetch, mayHandOff }
+/** Whether native code may reach what it is told to, which Node would not see. */
+const isUnlimited = () => process.permission === undefined
+
+module.exports = { cacheAccess, checkReadable, isUnlimited, mayFetch, mayHandOff }

@@ -7,7 +7,9 @@
 const crypto = require('node:crypto')
 const fs = require('node:fs')
 const path = require('node:path')
+const { fileURLToPath } = require('node:url')
 
+const { cacheAccess, isUnlimited } = require('../process/permission.js')
 const { environment } = require('../process/started.js')
 const { Away } = require('./away.js')
 const { directOf } = require('./direct.js')
@@ -59,16 +61,25 @@ function isEmpty(root) {
   }
 }
 
+/** What the program may do with the remote; undefined: nothing. Threads have not its limits in all versions of Node. */
+function permitted(given) {
+  const { protocol } = new URL(given.url)
+  const access = protocol === 'file:' ? cacheAccess(fileURLToPath(given.url)) : 2
+  return access === 0 ? undefined : { ...given, writes: given.writes && access === 2 }
+}
+
 /**
  * @param {object} native
- * @param {object} given of ./settings.js
+ * @param {object} asked of ./settings.js
  * @param {string | null} root where the cache is
  */
-function use(native, given, root) {
+function use(native, asked, root) {
+  const given = permitted(asked)
+  if (given === undefined) return
   // A process that begins while it is left alone has nothing of it to pay for.
   const away = new Away(root)
   if (away.isAway()) return
-  const direct = directOf(given, native, environment, away.file)
+  const direct = isUnlimited() ? directOf(given, native, environment, away.file) : undefined
   if (!native.remoteUse(given.writes, start, direct)) return
   isDirect = direct !== undefined
   settings = given
