@@ -201,11 +201,19 @@ impl Asked {
         let mut state = self.state.lock();
         while matches!(*state, State::Open(_)) {
             self.is_answered.wait_for(&mut state, step);
+            // `None`, too, where it is the service's by now.
             let left = self.coming.lock().as_ref().map(Coming::left);
             if left.is_none_or(|left| left > baseline) || Instant::now() >= end {
                 return;
             }
         }
+    }
+
+    /// It is the service's now.
+    pub(super) fn is_left(&self) {
+        *self.coming.lock() = None;
+        let _state = self.state.lock();
+        self.is_answered.notify_all();
     }
 
     /// The program begins without it.

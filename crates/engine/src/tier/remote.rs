@@ -197,11 +197,14 @@ fn get(key: ArtifactKey, size: u64, asked: &Arc<Asked>) {
         give(order);
         return;
     };
-    let unclear = order.clone();
+    let (unclear, left) = (order.clone(), Arc::clone(asked));
     let then = move |outcome| match outcome {
         direct::Outcome::Stored => done(id),
         direct::Outcome::Absent => answer(id, Answer::Absent),
-        direct::Outcome::Unclear => give(unclear),
+        direct::Outcome::Unclear => {
+            left.is_left();
+            give(unclear);
+        }
     };
     let wanted = Wanted {
         key,
