@@ -48,6 +48,17 @@ pub struct Staged {
 }
 
 impl Staged {
+    /// What gets its name, and what is to be had then.
+    fn split(self) -> (Pending, Named) {
+        let named = Named {
+            file: self.file,
+            path: self.path,
+            key: self.key,
+            module: self.module,
+        };
+        (self.pending, named)
+    }
+
     /// What a lookup would give: to be loaded while the disk is slow.
     ///
     /// # Errors
@@ -368,22 +379,10 @@ impl Store {
     /// # Errors
     /// [`CacheError::Write`], and [`CacheError::Invalid`] if what is read back is not what was written.
     pub fn keep(&self, staged: Staged) -> Result<Entry, CacheError> {
-        let Staged {
-            pending,
-            file,
-            path,
-            key,
-            module,
-            ..
-        } = staged;
+        let (pending, named) = staged.split();
         let finished = pending.finish(Durability::Durable, Existing::Replace);
-        let finished = finished.map_err(|error| CacheError::write(&path, error));
-        let named = Named {
-            file,
-            path,
-            key,
-            module,
-        };
+        let finished = finished.map_err(|error| CacheError::write(&named.path, error));
+        let key = named.key;
         self.counted(&key, finished.and_then(|()| self.look_back(named)))
     }
 
@@ -392,26 +391,12 @@ impl Store {
     /// # Errors
     /// [`CacheError::Write`].
     pub fn name(&self, staged: Staged) -> Result<Named, CacheError> {
-        let Staged {
-            pending,
-            file,
-            path,
-            key,
-            module,
-            ..
-        } = staged;
-        match pending.name(Existing::Replace) {
-            Ok(()) => Ok(Named {
-                file,
-                path,
-                key,
-                module,
-            }),
-            Err(error) => {
-                self.counters.write_failed();
-                Err(CacheError::write(&path, error))
-            }
+        let (pending, named) = staged.split();
+        if let Err(error) = pending.name(Existing::Replace) {
+            self.counters.write_failed();
+            return Err(CacheError::write(&named.path, error));
         }
+        Ok(named)
     }
 
     /// The second half: makes it survive a crash of the machine.
