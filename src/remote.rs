@@ -110,13 +110,14 @@ fn direct_of(call: &Call<'_>, index: usize) -> Result<Option<Direct>> {
             authorization: text("authorization")?,
         },
     };
-    let keys = texts_of(env, js::get(env, object, "keys")?)?;
+    let keys = keys_of(env, js::get(env, object, "keys")?)?;
     let failures = text("failures")?.map(Into::into);
     Ok(Some(Direct::new(place, keys, failures)))
 }
 
-fn texts_of(env: Env, array: Value) -> Result<Option<Vec<String>>> {
-    if is_absent(env, array)? {
+/// The texts of keys; `None` for `null` alone: what was forgotten must not trust everybody.
+fn keys_of(env: Env, array: Value) -> Result<Option<Vec<String>>> {
+    if js::kind(env, array)? == ValueType::napi_null {
         return Ok(None);
     }
     let texts = js::elements(env, array)?;
@@ -126,7 +127,7 @@ fn texts_of(env: Env, array: Value) -> Result<Option<Vec<String>>> {
 
 /// Public keys in hexadecimal digits, or `null`: whatever comes is trusted.
 fn trusted_of(call: &Call<'_>, index: usize) -> Result<Trusted> {
-    let Some(keys) = texts_of(call.env, call.argument(index))? else {
+    let Some(keys) = keys_of(call.env, call.argument(index))? else {
         return Ok(Trusted::All);
     };
     let keys = keys

@@ -86,15 +86,14 @@ mod linux {
     }
 
     /// The last signals, which qemu-user takes handlers for and cannot send: it has some for itself.
-    const LAST: usize = 4;
+    const LAST: c_int = 4;
 
     /// The signal, once our handler is there for it; from the end, because others begin at the beginning.
     fn signal() -> Option<c_int> {
         static SIGNAL: OnceLock<Option<c_int>> = OnceLock::new();
         *SIGNAL.get_or_init(|| {
-            (libc::SIGRTMIN()..=libc::SIGRTMAX())
+            (libc::SIGRTMIN()..=libc::SIGRTMAX() - LAST)
                 .rev()
-                .skip(LAST)
                 .find(|signal| install(*signal))
         })
     }

@@ -1,6 +1,7 @@
 //! A module that the remote was asked for: who waits for it, and what becomes of what comes.
 //!
-//! What arrives is published first, and stored then. The first who waits for it has it.
+//! What arrives has its name in the cache first, is published, and then made to survive a crash of the machine. The first who waits
+//! for it has it.
 
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
