@@ -299,6 +299,13 @@ test('what is wrong with the settings is said', async (t) => {
   t.is(warnings.length, 1)
   t.regex(warnings[0].message, /there is no service for ftp:/)
   t.false(warnings[0].message.includes('secret'))
+  // What shows only when it is to be reached, too.
+  for (const url of ['file://elsewhere/shared', 'file:///tmp/a%2Fb', 'http://us%er:secret@127.0.0.1:1/']) {
+    const env = { WASM_COMPILE_CACHE_REMOTE: url, WASM_COMPILE_CACHE_REMOTE_TRUST: '1' }
+    const one = await run(job(made.file), { cache: folder(t), env })
+    t.deepEqual(results(one), made.right, url)
+    t.true(named(one, 'remoteFailed').length > 0, url)
+  }
 })
 
 test('a program names it, with the texts of keys', async (t) => {

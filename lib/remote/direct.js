@@ -16,7 +16,7 @@ function folderOf(native) {
 
 /** The header that a server is sent; undefined if there is none. */
 function authorizationOf({ username, password }, { WASM_COMPILE_CACHE_REMOTE_TOKEN: token }) {
-  if (username === '') return token && `Bearer ${token}`
+  if (username === '') return token ? `Bearer ${token}` : undefined
   return `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`
 }
 

@@ -63,9 +63,24 @@ function isEmpty(root) {
 
 /** What the program may do with the remote; undefined: nothing. Threads have not its limits in all versions of Node. */
 function permitted(given) {
-  const { protocol } = new URL(given.url)
-  const access = protocol === 'file:' ? cacheAccess(fileURLToPath(given.url)) : 2
+  if (isUnlimited() || new URL(given.url).protocol !== 'file:') return given
+  let access
+  try {
+    access = cacheAccess(fileURLToPath(given.url))
+  } catch {
+    // It is no address of a folder, which the thread says.
+    return given
+  }
   return access === 0 ? undefined : { ...given, writes: given.writes && access === 2 }
+}
+
+/** What native code has to know; undefined where it is left to the thread, which says what is wrong with an address. */
+function directly(given, native, failures) {
+  try {
+    return isUnlimited() ? directOf(given, native, environment, failures) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /**
@@ -79,7 +94,7 @@ function use(native, asked, root) {
   // A process that begins while it is left alone has nothing of it to pay for.
   const away = new Away(root)
   if (away.isAway()) return
-  const direct = isUnlimited() ? directOf(given, native, environment, away.file) : undefined
+  const direct = directly(given, native, away.file)
   if (!native.remoteUse(given.writes, start, direct)) return
   isDirect = direct !== undefined
   settings = given
