@@ -2,12 +2,91 @@
 // Exceptions in their older form: "Legacy Exception Handling", an addendum to the core specification. The specification's own
 // scripts and generated modules are in ../spec.test.js and ../difference.test.js; here is the border to JavaScript.
 
+const { subscribe, unsubscribe } = require('node:diagnostics_channel')
 const test = require('ava')
-const { W, builtin, ours } = require('../support/engine.js')
+const { W, assemble, builtin, ours } = require('../support/engine.js')
 const { caught, throwing, times } = require('../support/exception-modules.js')
 const { compileInTiers, tiers } = require('../support/tiers.js')
 
+const TYPES = ['i32', 'i64', 'f32', 'f64', 'externref', 'funcref']
+const INNER = 4
+
+// Of each type: what is given back or, with a flag, thrown, called in every way from within a `try`, with a value below it. Where
+// the type is no float, all but what takes one is Singlepass'.
+const nothing = (type) => (type.endsWith('ref') ? `(ref.null ${type.slice(0, -3)})` : `(${type}.const 0)`)
+const imported = (type) => `
+    (type $${type} (func (param ${type} f64 i32 ${type}) (result ${type})))
+    (import "e" "f_${type}" (func $imported_${type} (type $${type})))`
+const ofType = (type) => `
+    (tag $${type} (param ${type}))
+    ${['returned', 'thrown', 'result'].map((name) => `(global $${name}_${type} (export "${name}_${type}") (mut ${type}) ${nothing(type)})`).join('')}
+    (func $own_${type} (export "own_${type}") (type $${type})
+      (if (local.get 2) (then (throw $${type} (local.get 3))))
+      (local.get 0))
+    (func $plain_${type} (param i32)
+      (if (local.get 0) (then (throw $${type} (global.get $thrown_${type}))))
+      (global.set $result_${type} (global.get $returned_${type})))
+    ${[
+      ['plain', `(call $plain_${type} (local.get 0)) (global.get $result_${type})`],
+      ['local', `(call $own_${type} (global.get $returned_${type}) (f64.const 0.5) (local.get 0) (global.get $thrown_${type}))`],
+      [
+        'imported',
+        `(call $imported_${type} (global.get $returned_${type}) (f64.const 0.5) (local.get 0) (global.get $thrown_${type}))`,
+      ],
+      [
+        'indirect',
+        `(call_indirect (type $${type})
+           (global.get $returned_${type}) (f64.const 0.5) (local.get 0) (global.get $thrown_${type}) (local.get 1))`,
+      ],
+    ]
+      .map(
+        ([how, call]) => `
+    (func (export "${how}_${type}") (param i32 i32) (result i64 i32) (local i32)
+      (i64.const 1234567890123)
+      (try (result ${type})
+        (do ${call})
+        (catch $${type} (local.set 2 (i32.const 1)))
+        (catch_all (local.set 2 (i32.const 2)) (global.get $returned_${type})))
+      (global.set $result_${type})
+      (local.get 2))`
+      )
+      .join('')}`
+
 const texts = {
+  types: `${TYPES.map(imported).join('')} (table ${TYPES.length} funcref)
+    ${TYPES.map(ofType).join('')}
+    (elem (i32.const 0) func ${TYPES.map((type) => `$own_${type}`).join(' ')})`,
+  // Out of handlers, bodies and what is delegated, by branches of every kind; a handler in a handler throws what the outer one has.
+  ways: `(import "e" "f" (func $f)) (import "e" "t" (tag $t (param i32))) (import "e" "u" (tag $u))
+    (func (export "branch") (param i32) (result i32)
+      (block $two (block $one (block $zero
+        (try
+          (do (loop $again
+            (call $f)
+            (br_table $zero $one $two $again (local.get 0))))
+          (catch $t
+            (br_table $zero $one $two (i32.sub (i32.const 4))))
+          (catch_all
+            (block (br_if $two (i32.eqz (local.get 0)))) (return (i32.const 9)))))
+        (return (i32.const 0))) (return (i32.const 1))) (i32.const 2))
+    (func $mixed (param f32 i32 f32 i32))
+    (func (export "inner") (param i32) (result i32) (local $turns i32)
+      (try $outer (result i32)
+        (do (call $f) (i32.const -1))
+        (catch $t
+          (try (result i32)
+            (do
+              (loop $l
+                (local.set $turns (i32.add (local.get $turns) (i32.const 1)))
+                (try (do (throw $u)) (catch $u))
+                (br_if $l (i32.lt_u (local.get $turns) (i32.const ${INNER}))))
+              (call $mixed (f32.const 1) (local.get 0) (f32.const 2) (i32.const 3))
+              (if (local.get 0) (then (rethrow $outer)))
+              (try (do (call $f)) (delegate 0))
+              (i32.const -2))
+            (catch $t (i32.add (local.get $turns)))
+            (catch_all (i32.const -3)))
+          (i32.add))))`,
   handlers: `(import "e" "f" (func $f)) (import "e" "t" (tag $t (param i32 externref)))
     (func (export "catch") (result i32 externref)
       (try (result i32 externref) (do (call $f) (i32.const 0) (ref.null extern)) (catch $t)))
@@ -114,6 +193,70 @@ for (const tier of tiers) {
     t.deepEqual([exported.catchAll(), exported.skipped(), exported.outside()], [0, 0, 0])
   })
 
+  here('values of every type are as they were, given back or thrown, however a function is called', (t) => {
+    const values = {
+      i32: [1, -2],
+      i64: [1n << 40n, -(1n << 62n)],
+      f32: [1.5, Math.fround(-1e30)],
+      f64: [Math.PI, -1e300],
+      externref: [{}, Symbol('thrown')],
+    }
+    const imports = {}
+    for (const type of TYPES) imports[`f_${type}`] = (...args) => imports[`f_${type}`].body(...args)
+    const exported = start('types', imports)
+    values.funcref = [exported.own_i32, exported.own_f64]
+    for (const [index, type] of TYPES.entries()) {
+      imports[`f_${type}`].body = exported[`own_${type}`]
+      const [returned, thrown] = values[type]
+      exported[`returned_${type}`].value = returned
+      exported[`thrown_${type}`].value = thrown
+      const call = (how, flag, place = index) => [...exported[`${how}_${type}`](flag, place), exported[`result_${type}`].value]
+      for (const how of ['plain', 'local', 'imported', 'indirect']) {
+        t.deepEqual(call(how, 0), [1234567890123n, 0, returned], `${how}, ${type}`)
+        t.deepEqual(call(how, 1), [1234567890123n, 1, thrown], `${how}, ${type}`)
+      }
+      imports[`f_${type}`].body = throwing(new Error('another'))
+      t.deepEqual(call('imported', 0), [1234567890123n, 2, returned])
+      t.throws(() => call('indirect', 0, index === 0 ? 1 : 0), { instanceOf: W.RuntimeError }, 'a trap')
+    }
+  })
+
+  here(
+    'branches lead out of bodies and handlers, and an exception is what its handler has, whatever others have meanwhile',
+    (t) => {
+      const f = late()
+      const [tag, u] = [new W.Tag({ parameters: ['i32'] }), new W.Tag({ parameters: [] })]
+      const { branch, inner } = start('ways', { f, t: tag, u })
+      const carrying = (value) => new W.Exception(tag, [value])
+      f.body = () => {}
+      t.deepEqual([0, 1, 2].map(branch), [0, 1, 2])
+      t.is(inner(0), -1)
+      for (const [value, end] of [4, 5, 6].entries()) {
+        f.body = throwing(carrying(end))
+        t.is(branch(0), value)
+      }
+      f.body = throwing(new W.Exception(u, []))
+      t.deepEqual([branch(0), branch(1)], [2, 9])
+      let turns = 0
+      f.body = () => {
+        if (turns++ === 3) throw carrying(100)
+      }
+      t.is(branch(3), 2, 'at the third turn of a loop')
+      f.body = throwing(carrying(1000))
+      // Its own value, and that of the one that was thrown again; or of the next.
+      t.is(inner(1), 2000 + INNER)
+      let calls = 0
+      f.body = () => {
+        throw carrying(++calls)
+      }
+      t.is(inner(0), 3 + INNER)
+      f.body = () => {
+        throw calls++ === 2 ? carrying(5) : new W.Exception(u, [])
+      }
+      t.is(inner(0), 2)
+    }
+  )
+
   here('JavaScript values are caught by catch_all only, and leave as they are', (t) => {
     const f = late()
     const exported = start('handlers', { f, t: new W.Tag({ parameters: ['i32', 'externref'] }) })
@@ -206,6 +349,19 @@ for (const tier of tiers) {
     t.is(catchAll(), 1)
   })
 }
+
+ours('what throws and catches is compiled by the fast one of the baseline compilers', async (t) => {
+  // But what takes floats: the two bytes of $mixed.
+  for (const [name, rest] of Object.entries({ ways: 2, unwinds: 0 })) {
+    const bytes = assemble(texts[name])
+    const compiled = []
+    const listener = (event) => event.bytes === bytes.length && compiled.push(event.craneliftBytes)
+    subscribe('wasm-compile-cache:baselineReady', listener)
+    await W.compile(bytes, { optimize: false, cache: false, baseline: 'eager' })
+    unsubscribe('wasm-compile-cache:baselineReady', listener)
+    t.deepEqual(compiled, [rest], name)
+  }
+})
 
 // (func try end) and (func try_table end)
 const BOTH = Uint8Array.of(

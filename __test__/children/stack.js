@@ -61,12 +61,16 @@ const FLOATS = `
 const LEGACY = `
   (import "m" "f" (func $imported))
   (tag $t (param i32))
+  (table 1 funcref)
   (func $plain (nop) (unreachable))
   (func $thrower (nop) (throw $t (i32.const 1)))
   (func $traps (param i32)
     (nop)
     (if (i32.eq (local.get 0) (i32.const 0)) (then (unreachable)))
     (try (do
+        (if (i32.eq (local.get 0) (i32.const 6)) (then (call $plain)))
+        (if (i32.eq (local.get 0) (i32.const 7)) (then (call_indirect (i32.const 0))))
+        (if (i32.eq (local.get 0) (i32.const 8)) (then (call $imported)))
         (try (do (if (i32.eq (local.get 0) (i32.const 1)) (then (unreachable))) (call $thrower)) (delegate 0))
         (nop))
       (catch $t
@@ -85,7 +89,7 @@ const cases = {
   async 'exceptions in their older form'() {
     const module = await compile(`(module ${LEGACY})`)
     const { run, behind } = instantiate(module, { m: { f: throwing } })
-    return [0, 1, 2, 3, 4, 5].map((where) => caught(() => run(where)).stack).concat(caught(behind).stack)
+    return [0, 1, 2, 3, 4, 5, 6, 7, 8].map((where) => caught(() => run(where)).stack).concat(caught(behind).stack)
   },
   'calls with floats': () => call(`(module ${FLOATS})`, { name: 'direct' }),
   'floats for an empty element': () => call(`(module ${FLOATS})`, { name: 'empty' }),

@@ -60,20 +60,20 @@ pub(super) fn may_try(body: &[u8]) -> bool {
 
 /// The opcode of `try`.
 pub(super) const TRY: u8 = 0x06;
-const CATCH: u8 = 0x07;
+pub(super) const CATCH: u8 = 0x07;
 const DELEGATE: u8 = 0x18;
 const CATCH_ALL: u8 = 0x19;
 
 /// A `try` of a body.
 #[derive(Default)]
-struct Try {
-    clauses: Vec<Clause>,
+pub(super) struct Try {
+    pub(super) clauses: Vec<Clause>,
     /// It ends in a `delegate` of this depth.
-    delegate: Option<u32>,
+    pub(super) delegate: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
-struct Clause {
+pub(super) struct Clause {
     /// `None` for `catch_all`.
     tag: Option<u32>,
     /// Something in the handler throws the exception again.
@@ -194,19 +194,10 @@ impl<'a> Legacy<'a> {
                 }
                 Instruction::ThrowRef.encode(&mut bytes);
             }
-            Operator::Br { relative_depth } => {
-                Instruction::Br(self.label(*relative_depth)).encode(&mut bytes);
+            _ => {
+                let is_branch = branch(operator, |depth| self.label(depth), &mut bytes)?;
+                return Ok(is_branch.then_some(bytes));
             }
-            Operator::BrIf { relative_depth } => {
-                Instruction::BrIf(self.label(*relative_depth)).encode(&mut bytes);
-            }
-            Operator::BrTable { targets } => {
-                let labels = targets.targets().collect::<Result<Vec<_>, _>>()?;
-                let labels: Vec<_> = labels.into_iter().map(|depth| self.label(depth)).collect();
-                let default = self.label(targets.default());
-                Instruction::BrTable(labels.into(), default).encode(&mut bytes);
-            }
-            _ => return Ok(None),
         }
         Ok(Some(bytes))
     }
@@ -365,8 +356,29 @@ impl<'a> Legacy<'a> {
     }
 }
 
+/// A branch, with the depths that `label` gives for its own; whether it is one.
+pub(super) fn branch(
+    operator: &Operator<'_>,
+    label: impl Fn(u32) -> u32,
+    bytes: &mut Vec<u8>,
+) -> Result<bool, BinaryReaderError> {
+    match operator {
+        Operator::Br { relative_depth } => Instruction::Br(label(*relative_depth)).encode(bytes),
+        Operator::BrIf { relative_depth } => {
+            Instruction::BrIf(label(*relative_depth)).encode(bytes);
+        }
+        Operator::BrTable { targets } => {
+            let labels = targets.targets().collect::<Result<Vec<_>, _>>()?;
+            let labels: Vec<_> = labels.into_iter().map(&label).collect();
+            Instruction::BrTable(labels.into(), label(targets.default())).encode(bytes);
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
 /// The tries of a body, in the order in which they begin.
-fn tries(mut operators: OperatorsReader<'_>) -> Result<Vec<Try>, BinaryReaderError> {
+pub(super) fn tries(mut operators: OperatorsReader<'_>) -> Result<Vec<Try>, BinaryReaderError> {
     let mut tries: Vec<Try> = Vec::new();
     // By the blocks that are open, the try that it is.
     let mut open = vec![None];
@@ -422,7 +434,7 @@ fn single(ty: Type) -> wasm_encoder::BlockType {
 }
 
 /// A block type of the module's.
-fn named(ty: BlockType, types: &mut Types) -> wasm_encoder::BlockType {
+pub(super) fn named(ty: BlockType, types: &mut Types) -> wasm_encoder::BlockType {
     match ty {
         BlockType::Empty => wasm_encoder::BlockType::Empty,
         BlockType::FuncType(ty) => wasm_encoder::BlockType::FunctionType(types.name(ty)),
@@ -433,10 +445,10 @@ fn named(ty: BlockType, types: &mut Types) -> wasm_encoder::BlockType {
 }
 
 /// A block type that the module may not have.
-fn anonymous(ty: FunctionType, types: &mut Types) -> wasm_encoder::BlockType {
+pub(super) fn anonymous(ty: FunctionType, types: &mut Types) -> wasm_encoder::BlockType {
     match (ty.params(), ty.results()) {
         ([], []) => wasm_encoder::BlockType::Empty,
         ([], [result]) => single(*result),
-        _ => wasm_encoder::BlockType::FunctionType(types.name_block(ty)),
+        _ => wasm_encoder::BlockType::FunctionType(types.name_other(ty)),
     }
 }

@@ -1,4 +1,4 @@
-//! A function body on its way to the baseline tier: validated, then lowered when it is compiled.
+//! A (validated) function body on its way to a compiler: lowered.
 //!
 //! A donor holds some of the module's functions and nothing else, so a body may not name
 //! another local function by index. `call f` becomes `i32.const f; call_indirect` through the
@@ -9,81 +9,21 @@ use std::ops::Range;
 
 use wasm_encoder::{Encode, Instruction};
 use wasmer_compiler::wasmparser::{
-    BinaryReader, BinaryReaderError, BlockType, FuncToValidate, FuncValidatorAllocations, Operator,
-    OperatorsReader, TryTable, ValType, ValidatorResources,
+    BinaryReaderError, BlockType, Operator, OperatorsReader, TryTable, ValType,
 };
-
 use wasmer_types::Type;
 
+use super::adapter::Adapter;
+use super::adapter_body::{as_integer, narrow};
+use super::catching::{self, Catching, Target};
+use super::check::{BodyTier, reader};
 use super::compared;
-use super::legacy::{Growth, Legacy, TRY, may_try};
+use super::legacy::{Legacy, may_try};
 use super::origin::{BodyOrigin, BodyOriginBuilder};
 use super::signature::as_integers;
 use super::skeleton::Skeleton;
 use super::temporaries::Temporaries;
 use super::types::Types;
-use crate::error::CompileError;
-
-/// The compiler a body's baseline code must come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyTier {
-    /// Singlepass can compile it and its slot's convention is the common one.
-    Singlepass,
-    /// SIMD, exceptions, or a signature that the two compilers pass differently.
-    Cranelift,
-}
-
-/// What validation finds out about a body.
-#[derive(Clone, Copy)]
-pub struct CheckedBody {
-    /// Where it must be compiled.
-    pub tier: BodyTier,
-    /// Which handlers of exceptions it has.
-    pub handlers: Handlers,
-}
-
-/// The forms of exceptions' handlers that are there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Handlers {
-    /// `try`, of the older form.
-    pub legacy: bool,
-    /// `try_table` or `throw_ref`.
-    pub standard: bool,
-}
-
-impl Handlers {
-    /// Whether there are any.
-    pub fn any(self) -> bool {
-        self.legacy || self.standard
-    }
-
-    /// Those of both.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            legacy: self.legacy || other.legacy,
-            standard: self.standard || other.standard,
-        }
-    }
-
-    /// V8 14 refuses a module with both forms, older ones run it: what becomes of it is up to the engine of Node.
-    ///
-    /// # Errors
-    /// There are both.
-    pub fn check(self) -> Result<Self, CompileError> {
-        if self.legacy && self.standard {
-            let text = "legacy and new exception handling instructions in one module";
-            return Err(CompileError::unsupported(text));
-        }
-        Ok(self)
-    }
-
-    fn of(operator: &Operator<'_>) -> Self {
-        Self {
-            legacy: matches!(operator, Operator::Try { .. }),
-            standard: matches!(operator, Operator::TryTable { .. } | Operator::ThrowRef),
-        }
-    }
-}
 
 /// So many of the functions that a body calls are remembered.
 const CALLEES: usize = 64;
@@ -98,63 +38,6 @@ pub struct LoweredBody {
     pub callees: Vec<u32>,
     /// The adapters that it calls.
     pub adapters: Vec<u32>,
-}
-
-/// Validates one body.
-///
-/// `offset` is the position of `body` in the module, for error messages.
-///
-/// # Errors
-/// The validator's error, with the offset in the module; a function that would grow out of bounds when it is lowered.
-pub fn check_body(
-    skeleton: &Skeleton,
-    to_validate: FuncToValidate<ValidatorResources>,
-    allocations: FuncValidatorAllocations,
-    body: &[u8],
-    offset: u64,
-) -> Result<(CheckedBody, FuncValidatorAllocations), CompileError> {
-    let type_index = to_validate.ty;
-    let mut validator = to_validate.into_validator(allocations);
-    let mut reader = reader(body, offset);
-    let mut singlepass = skeleton.is_plain_type(type_index);
-    for _ in 0..reader.read_var_u32()? {
-        let at = reader.original_position();
-        let count = reader.read_var_u32()?;
-        let ty: ValType = reader.read()?;
-        validator.define_locals(at, count, ty)?;
-        singlepass &= singlepass_value(ty);
-    }
-    let mut handlers = Handlers::default();
-    let mut growth = Growth::default();
-    while !reader.eof() {
-        let at = reader.original_position();
-        let opcode = body[(at - offset) as usize];
-        growth.operator(opcode);
-        let mut questionable = None;
-        if matches!(opcode, TRY | THROW_REF | TRY_TABLE) || singlepass && is_questionable(opcode) {
-            questionable = Some(reader.peek_operator(&validator.visitor(at))?);
-        }
-        // Without an `Operator` between reading and validating, which takes as long as either.
-        reader.visit_operator(&mut validator.visitor(at))??;
-        if let Some(operator) = questionable {
-            singlepass = singlepass && singlepass_operator(skeleton, &operator, opcode);
-            handlers = handlers.and(Handlers::of(&operator));
-        }
-    }
-    reader.finish_expression(&validator.visitor(reader.original_position()))?;
-    let tier = if singlepass {
-        BodyTier::Singlepass
-    } else {
-        BodyTier::Cranelift
-    };
-    if !growth.is_bounded(body.len()) {
-        return Err(CompileError::Unsupported {
-            feature: "a function with so many handlers of exceptions around each other".to_owned(),
-            offset: Some(offset),
-        });
-    }
-    let checked = CheckedBody { tier, handlers };
-    Ok((checked, validator.into_allocations()))
 }
 
 /// Lowers the body of a valid local function for a compiler; `offset` is its position in the module.
@@ -172,8 +55,14 @@ pub fn lower_body(
     let mut lowering = Lowering::new(skeleton, types, local);
     lowering.donor = true;
     lowering.adapts = tier == BodyTier::Singlepass;
-    let legacy = tier == BodyTier::Cranelift && may_try(body);
-    lowering.lower(legacy, body, offset)
+    let exceptions = match tier {
+        BodyTier::Cranelift if may_try(body) => Exceptions::Cranelift,
+        BodyTier::Singlepass if lowering.throws() && catching::may_throw(body) => {
+            Exceptions::Singlepass
+        }
+        _ => Exceptions::None,
+    };
+    lowering.lower(exceptions, body, offset)
 }
 
 /// Whether [`lower_whole`] changes a body with this operator.
@@ -192,83 +81,39 @@ pub(super) fn lower_whole(
     body: &[u8],
     offset: u64,
 ) -> Result<LoweredBody, BinaryReaderError> {
-    Lowering::new(skeleton, types, local).lower(may_try(body), body, offset)
+    let exceptions = if may_try(body) {
+        Exceptions::Cranelift
+    } else {
+        Exceptions::None
+    };
+    Lowering::new(skeleton, types, local).lower(exceptions, body, offset)
 }
 
-/// The body of the adapter to a type, for calls through a table: see [`Skeleton::adapter`].
-pub fn adapter_body(skeleton: &Skeleton, types: &mut Types, ty: u32, table: u32) -> Vec<u8> {
-    let (parameters, results) = skeleton.values(ty);
-    // No locals.
-    let mut body = vec![0];
-    for (index, ty) in (0..).zip(&parameters) {
-        Instruction::LocalGet(index).encode(&mut body);
-        if let Some((_, back)) = as_integer(*ty) {
-            back.encode(&mut body);
-        }
-    }
-    Instruction::LocalGet(parameters.len() as u32).encode(&mut body);
-    Instruction::CallIndirect {
-        type_index: types.name(ty),
-        table_index: table,
-    }
-    .encode(&mut body);
-    for ty in results {
-        if let Some((to, _)) = as_integer(ty) {
-            to.encode(&mut body);
-        }
-    }
-    Instruction::End.encode(&mut body);
-    body
+/// For which compiler exceptions in their older form are rewritten, if there may be some.
+enum Exceptions {
+    None,
+    Cranelift,
+    Singlepass,
 }
 
-/// The integer with the bits of a float; how it becomes one, and how it becomes the float again.
-fn as_integer(ty: Type) -> Option<(Instruction<'static>, Instruction<'static>)> {
-    match ty {
-        Type::F32 => Some((
-            Instruction::I32ReinterpretF32,
-            Instruction::F32ReinterpretI32,
-        )),
-        Type::F64 => Some((
-            Instruction::I64ReinterpretF64,
-            Instruction::F64ReinterpretI64,
-        )),
-        _ => None,
-    }
-}
-
-fn reader(body: &[u8], offset: u64) -> BinaryReader<'_> {
-    let mut reader = BinaryReader::new(body, offset);
-    reader.set_features(super::wasm_features());
-    reader
-}
-
-/// Whether a valid body has a handler of exceptions.
-///
-/// # Errors
-/// The body is not valid.
-pub fn has_handler(body: &[u8]) -> Result<bool, BinaryReaderError> {
-    let mut reader = reader(body, 0);
-    for _ in 0..reader.read_var_u32()? {
-        reader.read_var_u32()?;
-        reader.read::<ValType>()?;
-    }
-    let mut operators = OperatorsReader::new(reader);
-    while !operators.eof() {
-        if Handlers::of(&operators.read()?).any() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// What is called.
+#[derive(Clone, Copy)]
+enum Callee {
+    Local(u32),
+    Import,
+    /// What lies on the stack says where in a table.
+    Table,
 }
 
 enum Replacement {
     /// A local function and its type, as the donor names it.
     Call(u32, u32),
-    /// A call of an adapter. What is called lies on the stack, unless it is a local function.
+    /// A call of an adapter to what is of that type; where exceptions go on that it catches.
     Adapted {
+        adapter: Adapter,
         ty: u32,
-        adapter: u32,
-        local: Option<u32>,
+        callee: Callee,
+        target: Option<Target>,
     },
     Ref(u32),
     /// What lies behind an opcode of one byte: a type.
@@ -307,6 +152,7 @@ struct Lowering<'a> {
     /// Calls of what has floats in its type go through adapters.
     adapts: bool,
     temporaries: Temporaries,
+    catching: Option<Catching<'a>>,
     callees: Vec<u32>,
     adapters: Vec<u32>,
 }
@@ -320,15 +166,20 @@ impl<'a> Lowering<'a> {
             donor: false,
             adapts: false,
             temporaries: Temporaries::new(skeleton.parameter_count(local)),
+            catching: None,
             callees: Vec::new(),
             adapters: Vec::new(),
         }
     }
 
-    /// `legacy`: there may be exceptions in their older form.
+    /// Whether there are adapters for exceptions.
+    fn throws(&self) -> bool {
+        self.skeleton.adapter(Adapter::Throws).is_some()
+    }
+
     fn lower(
         mut self,
-        legacy: bool,
+        exceptions: Exceptions,
         body: &[u8],
         offset: u64,
     ) -> Result<LoweredBody, BinaryReaderError> {
@@ -339,11 +190,14 @@ impl<'a> Lowering<'a> {
         }
         let mut operators = OperatorsReader::new(reader);
         let declared = (operators.original_position() - offset) as usize;
-        let mut legacy = if legacy {
-            Legacy::of(self.skeleton, operators.clone())?
-        } else {
-            None
-        };
+        let mut legacy = None;
+        match exceptions {
+            Exceptions::None => {}
+            Exceptions::Cranelift => legacy = Legacy::of(self.skeleton, operators.clone())?,
+            Exceptions::Singlepass => {
+                self.catching = Some(Catching::of(self.skeleton, operators.clone())?);
+            }
+        }
         let mut code = Vec::with_capacity(body.len() + body.len() / 4);
         let mut copied = declared;
         let mut replaced = Vec::new();
@@ -358,9 +212,10 @@ impl<'a> Lowering<'a> {
             origin.operator(start, &operator, body[start]);
             let end = (operators.original_position() - offset) as usize;
             let (types, temporaries) = (&mut *self.types, &mut self.temporaries);
-            let instructions = match &mut legacy {
-                Some(legacy) => legacy.replacement(&operator, types, temporaries)?,
-                None => None,
+            let instructions = match (&mut legacy, &mut self.catching) {
+                (Some(legacy), _) => legacy.replacement(&operator, types, temporaries)?,
+                (None, Some(catching)) => catching.replacement(&operator, types, temporaries)?,
+                (None, None) => None,
             };
             let replacement = instructions.map(Replacement::Instructions);
             if let Some(replacement) = replacement.or_else(|| self.replacement(&operator)) {
@@ -377,6 +232,9 @@ impl<'a> Lowering<'a> {
         origin.replaced(0, declared, locals.len());
         for (kept, old, new) in replaced {
             origin.replaced(kept, old, new);
+        }
+        if let Some(catching) = self.catching {
+            self.adapters.extend(catching.adapters);
         }
         Ok(LoweredBody {
             bytes: [locals, code].concat(),
@@ -402,13 +260,23 @@ impl<'a> Lowering<'a> {
             Operator::Call { function_index } => {
                 let ty = skeleton.function_type_index(function_index);
                 let Some(local) = skeleton.local_index(function_index) else {
-                    self.types.call_import(function_index);
-                    return None;
+                    let Some(target) = self.target() else {
+                        self.types.call_import(function_index);
+                        return None;
+                    };
+                    return Some(Replacement::Adapted {
+                        adapter: Adapter::CatchesImport {
+                            function: function_index,
+                        },
+                        ty,
+                        callee: Callee::Import,
+                        target: Some(target),
+                    });
                 };
                 if self.callees.len() < CALLEES && !self.callees.contains(&local) {
                     self.callees.push(local);
                 }
-                let adapted = self.adapted(ty, skeleton.hidden_table(), Some(local));
+                let adapted = self.adapted(ty, skeleton.hidden_table(), Callee::Local(local));
                 Some(adapted.unwrap_or_else(|| Replacement::Call(local, self.types.name(ty))))
             }
             Operator::RefFunc { function_index } => {
@@ -418,7 +286,7 @@ impl<'a> Lowering<'a> {
                 type_index,
                 table_index,
             } => {
-                if let Some(adapted) = self.adapted(type_index, table_index, None) {
+                if let Some(adapted) = self.adapted(type_index, table_index, Callee::Table) {
                     return Some(adapted);
                 }
                 let name = self.types.name(type_index);
@@ -437,9 +305,26 @@ impl<'a> Lowering<'a> {
         }
     }
 
-    fn adapted(&self, ty: u32, table: u32, local: Option<u32>) -> Option<Replacement> {
-        let adapter = self.skeleton.adapter(ty, table).filter(|_| self.adapts)?;
-        Some(Replacement::Adapted { ty, adapter, local })
+    /// Where exceptions go on that a call throws here, if that is in this function.
+    fn target(&self) -> Option<Target> {
+        self.catching.as_ref().and_then(Catching::target)
+    }
+
+    fn adapted(&self, ty: u32, table: u32, callee: Callee) -> Option<Replacement> {
+        let target = self.target();
+        let adapter = match target {
+            Some(_) => Adapter::Catches { ty, table },
+            None if self.adapts && self.skeleton.is_adaptable_type(ty) => {
+                Adapter::Floats { ty, table }
+            }
+            None => return None,
+        };
+        Some(Replacement::Adapted {
+            adapter,
+            ty,
+            callee,
+            target,
+        })
     }
 
     fn encode(&mut self, replacement: &Replacement, bytes: &mut Vec<u8>) {
@@ -453,9 +338,12 @@ impl<'a> Lowering<'a> {
                 }
                 .encode(bytes);
             }
-            Replacement::Adapted { ty, adapter, local } => {
-                self.encode_adapted(ty, adapter, local, bytes)
-            }
+            Replacement::Adapted {
+                adapter,
+                ty,
+                callee,
+                target,
+            } => self.encode_adapted(adapter, ty, callee, target, bytes),
             Replacement::Ref(local) => {
                 Instruction::I32Const(local as i32).encode(bytes);
                 Instruction::TableGet(hidden).encode(bytes);
@@ -469,122 +357,56 @@ impl<'a> Lowering<'a> {
     }
 
     /// Floats on the stack become integers: all above the first one are kept in locals meanwhile.
-    fn encode_adapted(&mut self, ty: u32, adapter: u32, local: Option<u32>, bytes: &mut Vec<u8>) {
+    fn encode_adapted(
+        &mut self,
+        adapter: Adapter,
+        ty: u32,
+        callee: Callee,
+        target: Option<Target>,
+        bytes: &mut Vec<u8>,
+    ) {
         let (parameters, results) = self.skeleton.values(ty);
-        let first = parameters
-            .iter()
-            .position(|ty| as_integer(*ty).is_some())
-            .unwrap_or(parameters.len());
-        let moved = &parameters[first..];
-        let mut kept = as_integers(moved);
-        kept.extend(local.is_none().then_some(Type::I32));
-        let temporaries = self.temporaries.take(&kept);
-        if let (None, Some(index)) = (local, temporaries.last()) {
-            Instruction::LocalSet(*index).encode(bytes);
-        }
-        for (ty, temporary) in moved.iter().zip(&temporaries).rev() {
-            if let Some((to, _)) = as_integer(*ty) {
-                to.encode(bytes);
+        let float = |ty: &Type| as_integer(*ty).is_some();
+        if let Some(first) = parameters.iter().position(float) {
+            let moved = &parameters[first..];
+            let mut kept = as_integers(moved);
+            let place = matches!(callee, Callee::Table);
+            kept.extend(place.then_some(Type::I32));
+            let temporaries = self.temporaries.take(&kept);
+            if let (true, Some(index)) = (place, temporaries.last()) {
+                Instruction::LocalSet(*index).encode(bytes);
             }
-            Instruction::LocalSet(*temporary).encode(bytes);
+            for (ty, temporary) in moved.iter().zip(&temporaries).rev() {
+                if let Some((to, _)) = as_integer(*ty) {
+                    to.encode(bytes);
+                }
+                Instruction::LocalSet(*temporary).encode(bytes);
+            }
+            for temporary in &temporaries {
+                Instruction::LocalGet(*temporary).encode(bytes);
+            }
         }
-        for temporary in &temporaries {
-            Instruction::LocalGet(*temporary).encode(bytes);
-        }
-        if let Some(local) = local {
+        if let Callee::Local(local) = callee {
             Instruction::I32Const(local as i32).encode(bytes);
         }
-        if !self.adapters.contains(&adapter) {
-            self.adapters.push(adapter);
+        catching::call(
+            self.skeleton,
+            adapter,
+            self.types,
+            &mut self.adapters,
+            bytes,
+        );
+        if let (Some(catching), Some(target)) = (&self.catching, target) {
+            catching.check(target, bytes);
+            for ty in results {
+                narrow(ty, bytes);
+            }
+            return;
         }
-        let entry = self.skeleton.local_function_count() as u32 + adapter;
-        Instruction::I32Const(entry as i32).encode(bytes);
-        Instruction::CallIndirect {
-            type_index: self.types.name_adapter(ty),
-            table_index: self.skeleton.hidden_table(),
-        }
-        .encode(bytes);
         for ty in results {
             if let Some((_, back)) = as_integer(ty) {
                 back.encode(bytes);
             }
         }
-    }
-}
-
-/// Singlepass (wasmer 7.4) has no v128 and no exception references.
-fn singlepass_value(ty: ValType) -> bool {
-    match ty {
-        ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64 => true,
-        ValType::V128 => false,
-        ValType::Ref(ty) => ty.is_extern_ref() || ty.is_func_ref(),
-    }
-}
-
-fn singlepass_block(skeleton: &Skeleton, ty: BlockType) -> bool {
-    match ty {
-        BlockType::Empty => true,
-        BlockType::Type(ty) => singlepass_value(ty),
-        BlockType::FuncType(index) => skeleton.is_scalar_type(index),
-    }
-}
-
-const THROW_REF: u8 = 0x0a;
-const TRY_TABLE: u8 = 0x1f;
-const F64_PROMOTE_F32: u8 = 0xbb;
-const SIMD_PREFIX: u8 = 0xfd;
-const ATOMICS_PREFIX: u8 = 0xfe;
-
-/// Whether Singlepass may have nothing for an operator with this first byte: [`singlepass_operator`] knows.
-fn is_questionable(opcode: u8) -> bool {
-    match opcode {
-        // Blocks, exceptions, calls, a typed select, globals, a null reference.
-        2..=4 | TRY | 8 | THROW_REF | TRY_TABLE | 0x10 | 0x11 | 0x1c | 0x23 | 0x24 | 0xd0 => true,
-        SIMD_PREFIX | ATOMICS_PREFIX => true,
-        F64_PROMOTE_F32 => cfg!(target_arch = "aarch64"),
-        _ => false,
-    }
-}
-
-/// The proposals behind these prefixes and opcodes are those that Singlepass answers with "not
-/// yet implemented", and the atomic operators; the calls are those whose signature it would pass
-/// in its own convention, and no adapter can.
-///
-/// Singlepass 7.4.2 on x86-64 gets atomic operators wrong: it pushes a register over operands that
-/// lie on the stack, retries a read-modify-write with the modified operand, reads and writes
-/// narrow constants unmasked, and stores and fences without ordering (`__test__/atomics.test.js`).
-/// On ARM64 it stores the lower half of a promoted float (`__test__/operators.test.js`).
-fn singlepass_operator(skeleton: &Skeleton, operator: &Operator<'_>, opcode: u8) -> bool {
-    if matches!(opcode, SIMD_PREFIX | ATOMICS_PREFIX | F64_PROMOTE_F32) {
-        return false;
-    }
-    match *operator {
-        Operator::Try { .. }
-        | Operator::TryTable { .. }
-        | Operator::Throw { .. }
-        | Operator::ThrowRef => false,
-        Operator::Block { blockty } | Operator::Loop { blockty } | Operator::If { blockty } => {
-            singlepass_block(skeleton, blockty)
-        }
-        Operator::Call { function_index } => {
-            let ty = skeleton.function_type_index(function_index);
-            // Imports are called through Singlepass' import trampolines, which convert.
-            match skeleton.local_index(function_index) {
-                Some(_) => skeleton.is_plain_type(ty) || skeleton.is_adaptable_type(ty),
-                None => skeleton.is_importable_type(ty),
-            }
-        }
-        Operator::CallIndirect { type_index, .. } => {
-            skeleton.is_plain_type(type_index) || skeleton.is_adaptable_type(type_index)
-        }
-        Operator::GlobalGet { global_index } | Operator::GlobalSet { global_index } => {
-            skeleton.is_scalar_global(global_index)
-        }
-        Operator::TypedSelect { ty } => singlepass_value(ty),
-        Operator::RefNull { hty } => {
-            use wasmer_compiler::wasmparser::HeapType;
-            hty == HeapType::EXTERN || hty == HeapType::FUNC
-        }
-        _ => true,
     }
 }

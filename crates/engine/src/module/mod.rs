@@ -4,6 +4,10 @@
 //! lowering of a function body for the baseline tier, the donors' and the optimizing tier's
 //! bytes. May not know: engines, instances, Node.
 
+mod adapter;
+mod adapter_body;
+mod catching;
+mod check;
 mod compared;
 mod declaration;
 mod element;
@@ -21,17 +25,18 @@ mod temporaries;
 mod types;
 mod whole;
 
+pub use adapter::Adapter;
+pub use adapter_body::View;
+pub use check::{BodyTier, CheckedBody, Handlers, check_body, has_handler};
 pub use declaration::{Declaration, Extern, ExternType};
 pub use element::{ActiveElements, ElementItem, SplitElements, split_elements};
 pub use features::{LOWERING_VERSION, wasm_features, wasmer_features};
 pub use ingested::{ELEMENT_SECTION, Ingested};
-pub use lower::{
-    BodyTier, CheckedBody, Handlers, LoweredBody, adapter_body, check_body, has_handler, lower_body,
-};
+pub use lower::{LoweredBody, lower_body};
 pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
 pub use signature::{encoded, is_plain, letter, signature_text, type_of_letter};
-pub use skeleton::{Skeleton, SkeletonBuilder};
+pub use skeleton::{Globals, Skeleton, SkeletonBuilder};
 pub use types::Types;
 pub use whole::Whole;

@@ -92,3 +92,23 @@ pub fn is_plain(ty: &FunctionType) -> bool {
         && results.len() <= 2
         && results != [Type::I32, Type::I32]
 }
+
+/// The same rule as [`is_plain`], in the validator's types.
+pub(super) fn is_plain_func(ty: &FuncType) -> bool {
+    ty.params().iter().chain(ty.results()).all(is_plain_value)
+        && ty.results().len() <= 2
+        && ty.results() != [ValType::I32, ValType::I32]
+}
+
+pub(super) fn is_plain_value(ty: &ValType) -> bool {
+    is_scalar(ty) && !matches!(ty, ValType::F32 | ValType::F64)
+}
+
+/// Whether Singlepass knows such values.
+pub(super) fn is_scalar(ty: &ValType) -> bool {
+    match ty {
+        ValType::V128 => false,
+        ValType::Ref(ty) => ty.is_extern_ref() || ty.is_func_ref(),
+        _ => true,
+    }
+}

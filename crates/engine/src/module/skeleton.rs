@@ -2,7 +2,8 @@
 //!
 //! Invariant: the `VMContext` layout (`VMOffsets`) of a donor, of the shell from which the
 //! instance's `ModuleInfo` is made, and of the optimizing tier's module are equal, because all
-//! three carry the same imports, tables (the hidden one included), memories, globals and tags.
+//! three carry the same imports, tables (the hidden one included), memories, globals and tags;
+//! donors' compilers are told of the globals ([`Skeleton::globals`]).
 //!
 //! Invariant: no table of a lowered module is a fixed funcref table (`minimum == maximum`).
 //! wasmer keeps inline copies of anyfuncs for those, which a swap would have to chase and which
@@ -10,27 +11,36 @@
 //! [`Skeleton::tables`] and given to the `VMTable` itself, so growth is still refused.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use wasm_encoder::{CodeSection, Encode, Module as Encoder, RawSection, SectionId};
 use wasmer_compiler::wasmparser::{
     BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit, TypeRef, ValType,
 };
-use wasmer_types::{FunctionType, TableType, Type, WasmResult};
+use wasmer_compiler::wptype_to_type;
+use wasmer_types::entity::PrimaryMap;
+use wasmer_types::{
+    FunctionType, GlobalIndex, GlobalType, Mutability, TableType, Type, WasmResult,
+};
 
+use super::adapter::{Adapter, Adapters};
 use super::import::Import;
-use super::signature::{as_integers, encoded, function_type};
+use super::signature::{encoded, function_type, is_plain_func, is_plain_value, is_scalar};
 use super::types::{Declared, Types};
+
+/// What bodies can be told of globals.
+pub type Globals = Arc<PrimaryMap<GlobalIndex, GlobalType>>;
 
 /// See the module head.
 #[derive(Default)]
 pub struct Skeleton {
     types: Vec<Option<FuncType>>,
     plain: Vec<bool>,
-    /// Types that there are adapters to, ascending.
-    adaptable: Vec<u32>,
+    adapters: Adapters,
     functions: Vec<u32>,
     imported_functions: u32,
     globals: Vec<ValType>,
+    global_types: Globals,
     /// The tables' real types, imports first, without the hidden one.
     pub tables: Vec<TableType>,
     imported_tables: u32,
@@ -45,12 +55,6 @@ pub struct Skeleton {
     tags: Vec<u32>,
     imported_tags: usize,
 }
-
-/// There are adapters to so many types at most, and to those of modules with so many tables: each instance has a record for each
-/// adapter. What calls other functions with floats is compiled by Cranelift.
-const ADAPTABLE_TYPES: usize = 1024;
-const ADAPTABLE_PARAMETERS: usize = 16;
-const ADAPTABLE_TABLES: u32 = 8;
 
 /// See [`Skeleton::weight`].
 const TRAMPOLINE: usize = 133;
@@ -91,12 +95,7 @@ impl SkeletonBuilder {
                             CompositeInnerType::Func(ty) => Some(ty),
                             _ => None,
                         };
-                        let is_plain = ty.as_ref().is_some_and(is_plain_func);
-                        let has_room = skeleton.adaptable.len() < ADAPTABLE_TYPES;
-                        if has_room && !is_plain && ty.as_ref().is_some_and(is_adaptable) {
-                            skeleton.adaptable.push(skeleton.types.len() as u32);
-                        }
-                        skeleton.plain.push(is_plain);
+                        skeleton.plain.push(ty.as_ref().is_some_and(is_plain_func));
                         skeleton.types.push(ty);
                     }
                 }
@@ -163,7 +162,17 @@ impl SkeletonBuilder {
 
     /// The finished declaration; the builder is empty afterwards.
     pub fn finish(&mut self) -> Skeleton {
-        self.skeleton.take().unwrap_or_default()
+        let mut skeleton = self.skeleton.take().unwrap_or_default();
+        skeleton.adapters = Adapters::new(
+            &skeleton.types,
+            skeleton.tables.len() + 1,
+            skeleton.imported_functions as usize,
+            &skeleton.tags,
+        );
+        let globals = skeleton.globals.iter();
+        let globals = globals.map(|ty| GlobalType::new(value_type(ty), Mutability::Var));
+        skeleton.global_types = Arc::new(globals.collect());
+        skeleton
     }
 }
 
@@ -180,19 +189,9 @@ fn table_type(ty: &wasmer_compiler::wasmparser::TableType) -> TableType {
     )
 }
 
-/// The same rule as [`super::is_plain`], in the validator's types.
-fn is_plain_func(ty: &FuncType) -> bool {
-    ty.params().iter().chain(ty.results()).all(is_plain)
-        && ty.results().len() <= 2
-        && ty.results() != [ValType::I32, ValType::I32]
-}
-
-/// With floats, few parameters, and not more than one result: what both compilers pass alike if the floats are integers. Where code
-/// is unreachable, a call of many parameters takes two bytes, and its adapter would take kilobytes.
-fn is_adaptable(ty: &FuncType) -> bool {
-    ty.params().iter().chain(ty.results()).all(is_scalar)
-        && ty.params().len() <= ADAPTABLE_PARAMETERS
-        && ty.results().len() <= 1
+/// A (validated) value's type. Modules with what wasmer does not know are refused before anything is compiled.
+fn value_type(ty: &ValType) -> Type {
+    wptype_to_type(*ty).unwrap_or(Type::I32)
 }
 
 /// How many parameters, floats among them, Singlepass' trampolines of imports take: all that a function may have, but on ARM64.
@@ -201,18 +200,6 @@ const CONVERTIBLE_PARAMETERS: usize = if cfg!(target_arch = "aarch64") {
 } else {
     1000
 };
-
-fn is_plain(ty: &ValType) -> bool {
-    is_scalar(ty) && !matches!(ty, ValType::F32 | ValType::F64)
-}
-
-fn is_scalar(ty: &ValType) -> bool {
-    match ty {
-        ValType::V128 => false,
-        ValType::Ref(ty) => ty.is_extern_ref() || ty.is_func_ref(),
-        _ => true,
-    }
-}
 
 impl Skeleton {
     /// The number of functions the module defines.
@@ -254,45 +241,36 @@ impl Skeleton {
         (ty.params().to_vec(), ty.results().to_vec())
     }
 
-    /// Whether there are adapters to a type: the compilers pass its floats differently, and nothing else of it.
+    /// Whether the compilers pass floats of a type differently, and nothing else of it: there are adapters to it.
     pub fn is_adaptable_type(&self, ty: u32) -> bool {
-        self.has_adapters() && self.adaptable.binary_search(&ty).is_ok()
+        self.adapters.has_floats(ty)
     }
 
-    fn has_adapters(&self) -> bool {
-        self.hidden_table() < ADAPTABLE_TABLES
+    /// Whether Singlepass' code can call a type and catch what that throws.
+    pub fn is_catchable_type(&self, ty: u32) -> bool {
+        self.adapters.is_caught(ty)
     }
 
-    /// The number of the adapter to a type, for calls through a table: a function that Cranelift compiles for what Singlepass
-    /// compiled. It takes integers for floats, and what is called last: its place in the table.
-    pub fn adapter(&self, ty: u32, table: u32) -> Option<u32> {
-        let position = self.adaptable.binary_search(&ty).ok()? as u32;
-        self.has_adapters()
-            .then_some(position * (self.hidden_table() + 1) + table)
+    /// Whether Singlepass' code can throw exceptions of the (validated) tag, and catch them.
+    pub fn is_catchable_tag(&self, tag: u32) -> bool {
+        let ty = self.tag_type_index(tag);
+        let carried = self.func_type(ty).map_or(0, |ty| ty.params().len());
+        self.is_catchable_type(ty) && carried <= 1
+    }
+
+    /// The number of an adapter: the one behind those of the local functions, in the hidden table. `None` if there is no such adapter.
+    pub fn adapter(&self, adapter: Adapter) -> Option<u32> {
+        self.adapters.number(adapter)
     }
 
     /// How many numbers of adapters there are.
     pub fn adapter_count(&self) -> u32 {
-        if self.has_adapters() {
-            self.adaptable.len() as u32 * (self.hidden_table() + 1)
-        } else {
-            0
-        }
+        self.adapters.count()
     }
 
-    /// What the adapter of that number is to: a type and a table.
-    pub fn adapted(&self, adapter: u32) -> (u32, u32) {
-        let tables = self.hidden_table() + 1;
-        let ty = self.adaptable[(adapter / tables) as usize];
-        (ty, adapter % tables)
-    }
-
-    /// The type of the adapters to a type.
-    pub fn adapter_type(&self, ty: u32) -> FunctionType {
-        let (parameters, results) = self.values(ty);
-        let mut parameters = as_integers(&parameters);
-        parameters.push(Type::I32);
-        FunctionType::new(parameters, as_integers(&results))
+    /// The adapter of that number.
+    pub fn adapted(&self, number: u32) -> Adapter {
+        self.adapters.adapter(number)
     }
 
     /// What a donor without bodies declares.
@@ -333,14 +311,13 @@ impl Skeleton {
     ///
     /// It is parsed anew in every donor, and there is a trampoline for each of its types and imported
     /// functions: some 20 µs, in which Singlepass compiles the bytes of [`TRAMPOLINE`]. Opencascade's
-    /// 1,255 types and duckdb's 24,000 globals took more time than all bodies did.
+    /// 1,255 types took more time than all bodies did.
     pub fn weight(&self) -> usize {
         let sections = [
             &self.type_section,
             &self.import_section,
             &self.memory_section,
             &self.tag_section,
-            &self.global_section,
         ];
         let bytes: usize = sections.iter().map(|section| section.len()).sum();
         bytes + TRAMPOLINE * (self.types.len() + self.imported_functions as usize)
@@ -375,12 +352,17 @@ impl Skeleton {
     /// more parameters than there are registers: see [`Self::donor`].
     pub fn is_importable_type(&self, ty: u32) -> bool {
         self.func_type(ty).is_some_and(|ty| {
-            let converts = !ty.params().iter().all(is_plain);
+            let converts = !ty.params().iter().all(is_plain_value);
             ty.params().iter().all(is_scalar)
                 && (!converts || ty.params().len() <= CONVERTIBLE_PARAMETERS)
                 && ty.results().len() <= 1
-                && ty.results().iter().all(is_plain)
+                && ty.results().iter().all(is_plain_value)
         })
+    }
+
+    /// The types of the globals, imports first; all of them as if they could be changed, which compilers do not ask.
+    pub fn globals(&self) -> &Globals {
+        &self.global_types
     }
 
     /// Whether the (validated) global holds a value that Singlepass knows.
@@ -439,12 +421,13 @@ impl Skeleton {
     ) -> (Vec<u8>, usize) {
         let mut module = Encoder::new();
         raw(&mut module, SectionId::Type, &self.type_section(types));
-        self.declare_behind_types(
+        self.declare_between(
             &mut module,
             &self.import_section,
             &self.function_section,
             &self.tag_section,
         );
+        raw(&mut module, SectionId::Global, &self.global_section);
         for (id, data) in before {
             module.section(&RawSection { id: *id, data });
         }
@@ -467,6 +450,8 @@ impl Skeleton {
     /// A donor, for Singlepass or for Cranelift, which declares no types but those that its bodies name, and what is imported and not called as of a
     /// type without parameters and results. So does Singlepass' declare tags that have what it does not know, which its bodies
     /// neither throw nor catch: on ARM64 it makes trampolines for every type.
+    ///
+    /// No donor declares globals of its own, of which there may be thousands: compilers know them from [`Self::globals`].
     ///
     /// `functions` are their types, as they are named, and their lowered bodies.
     pub fn donor<'a>(
@@ -532,7 +517,7 @@ impl Skeleton {
         } else {
             &imports
         };
-        self.declare_behind_types(&mut module, imports, &payload(&declared), &tags);
+        self.declare_between(&mut module, imports, &payload(&declared), &tags);
         if !code.is_empty() {
             module.section(&code);
         }
@@ -543,8 +528,7 @@ impl Skeleton {
         for ty in types.used() {
             let ty = match ty {
                 Declared::Module(ty) => self.function_type(*ty),
-                Declared::Adapter(ty) => self.adapter_type(*ty),
-                Declared::Block(ty) => ty.clone(),
+                Declared::Other(ty) => ty.clone(),
             };
             let values = |types: &[Type]| types.iter().copied().map(encoded).collect::<Vec<_>>();
             section
@@ -569,19 +553,13 @@ impl Skeleton {
         section
     }
 
-    fn declare_behind_types(
-        &self,
-        module: &mut Encoder,
-        imports: &[u8],
-        functions: &[u8],
-        tags: &[u8],
-    ) {
+    /// What is between types and globals.
+    fn declare_between(&self, module: &mut Encoder, imports: &[u8], functions: &[u8], tags: &[u8]) {
         raw(module, SectionId::Import, imports);
         raw(module, SectionId::Function, functions);
         module.section(&self.table_section());
         raw(module, SectionId::Memory, &self.memory_section);
         raw(module, SectionId::Tag, tags);
-        raw(module, SectionId::Global, &self.global_section);
     }
 }
 

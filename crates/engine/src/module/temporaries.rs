@@ -11,7 +11,13 @@ pub(super) struct Temporaries {
     first: u32,
     /// How many groups of locals the function declares.
     groups: u32,
-    types: Vec<Type>,
+    locals: Vec<Local>,
+}
+
+struct Local {
+    ty: Type,
+    /// It is somebody's all along.
+    is_kept: bool,
 }
 
 impl Temporaries {
@@ -20,7 +26,7 @@ impl Temporaries {
         Self {
             first: parameters,
             groups: 0,
-            types: Vec::new(),
+            locals: Vec::new(),
         }
     }
 
@@ -30,30 +36,41 @@ impl Temporaries {
         self.groups += 1;
     }
 
-    /// Locals of these types, no two the same.
+    /// Locals of these types, no two the same, which whoever asks next gets, too.
     pub(super) fn take(&mut self, wanted: &[Type]) -> Vec<u32> {
         let mut taken = Vec::with_capacity(wanted.len());
         for ty in wanted {
-            let mut known = (0..).zip(&self.types);
-            let free = known.find(|(index, known)| *known == ty && !taken.contains(index));
-            let index = free.map_or(self.types.len() as u32, |(index, _)| index);
-            if index as usize == self.types.len() {
-                self.types.push(*ty);
-            }
+            let mut known = (0..).zip(&self.locals);
+            let free = known
+                .find(|(index, local)| local.ty == *ty && !local.is_kept && !taken.contains(index));
+            let index = match free {
+                Some((index, _)) => index,
+                None => self.add(*ty, false),
+            };
             taken.push(index);
         }
         taken.iter().map(|index| self.first + index).collect()
     }
 
+    /// A local that nobody else gets.
+    pub(super) fn keep(&mut self, ty: Type) -> u32 {
+        self.first + self.add(ty, true)
+    }
+
+    fn add(&mut self, ty: Type, is_kept: bool) -> u32 {
+        self.locals.push(Local { ty, is_kept });
+        self.locals.len() as u32 - 1
+    }
+
     /// The declaration of all locals; `declared` is the function's own.
     pub(super) fn declare(&self, declared: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(declared.len());
-        (self.groups + self.types.len() as u32).encode(&mut bytes);
+        (self.groups + self.locals.len() as u32).encode(&mut bytes);
         let count = declared.iter().take_while(|byte| *byte & 0x80 != 0);
         bytes.extend_from_slice(&declared[count.count() + 1..]);
-        for ty in &self.types {
+        for local in &self.locals {
             bytes.push(1);
-            encoded(*ty).encode(&mut bytes);
+            encoded(local.ty).encode(&mut bytes);
         }
         bytes
     }

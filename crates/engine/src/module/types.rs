@@ -10,10 +10,8 @@ use wasmer_types::FunctionType;
 pub(super) enum Declared {
     /// The module's.
     Module(u32),
-    /// That of the adapters to a type of the module's ([`Skeleton::adapter`](super::Skeleton::adapter)).
-    Adapter(u32),
-    /// A block's, that the module may not have.
-    Block(FunctionType),
+    /// A block's or an adapter's, that the module may not have.
+    Other(FunctionType),
 }
 
 /// The types and the imported functions that lowered bodies name. A declaration may have hundreds, and compilers make
@@ -25,9 +23,7 @@ pub struct Types {
     first: u32,
     /// What is declared because it is named.
     used: Vec<Declared>,
-    /// By the module's index of their type, adapters' types.
-    adapters: HashMap<u32, u32>,
-    blocks: HashMap<FunctionType, u32>,
+    others: HashMap<FunctionType, u32>,
     /// The imported functions that are called.
     imports: Vec<bool>,
 }
@@ -51,8 +47,7 @@ impl Types {
             names,
             first,
             used: Vec::new(),
-            adapters: HashMap::new(),
-            blocks: HashMap::new(),
+            others: HashMap::new(),
             imports: vec![false; imports],
         }
     }
@@ -64,18 +59,11 @@ impl Types {
         *name.get_or_insert_with(|| declare(first, used, Declared::Module(ty)))
     }
 
-    /// The donor's index of the type of the adapters to a type of the module.
-    pub fn name_adapter(&mut self, ty: u32) -> u32 {
+    /// The lowered module's index of a type that the module may not have.
+    pub fn name_other(&mut self, ty: FunctionType) -> u32 {
         let (first, used) = (self.first, &mut self.used);
-        let adapters = self.adapters.entry(ty);
-        *adapters.or_insert_with(|| declare(first, used, Declared::Adapter(ty)))
-    }
-
-    /// The lowered module's index of a block's type.
-    pub(super) fn name_block(&mut self, ty: FunctionType) -> u32 {
-        let (first, used) = (self.first, &mut self.used);
-        let blocks = self.blocks.entry(ty.clone());
-        *blocks.or_insert_with(|| declare(first, used, Declared::Block(ty)))
+        let others = self.others.entry(ty.clone());
+        *others.or_insert_with(|| declare(first, used, Declared::Other(ty)))
     }
 
     /// What is declared because it is named.

@@ -22,7 +22,7 @@ use super::options::BaselineMode;
 use super::piece::{self, Piece, attempt};
 use super::{engine, scheduler, stubs};
 use crate::error::CompileError;
-use crate::module::{BodyTier, Handlers, Ingested, Skeleton};
+use crate::module::{BodyTier, Handlers, Ingested, Skeleton, View};
 use crate::panics;
 use crate::stream::Chunk;
 
@@ -293,8 +293,8 @@ fn code(skeleton: &Skeleton, info: Arc<ModuleInfo>, kits: &[Arc<Kit>], made: Mad
         bodies: made.bodies,
         adapters: made.adapters,
         adapter_signatures: (0..skeleton.adapter_count())
-            .map(|adapter| {
-                let ty = skeleton.adapter_type(skeleton.adapted(adapter).0);
+            .map(|number| {
+                let ty = skeleton.adapted(number).type_for(View::Callers, skeleton);
                 VMSignatureHash::new(ty.signature_hash())
             })
             .collect(),

@@ -11,8 +11,8 @@ use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
 use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
 use wasmer_types::target::Target;
 
-use super::{cpu, turn};
-use crate::module::wasmer_features;
+use super::{cpu, declared, turn};
+use crate::module::{Globals, wasmer_features};
 
 fn build(config: Box<dyn CompilerConfig>, target: Target) -> Engine {
     EngineBuilder::new(config)
@@ -26,9 +26,18 @@ fn build(config: Box<dyn CompilerConfig>, target: Target) -> Engine {
 pub const SINGLEPASS: bool =
     cfg!(feature = "singlepass") && !cfg!(all(target_vendor = "apple", target_arch = "aarch64"));
 
+/// A compiler of donors of a module with these globals.
+fn donors(compiler: impl CompilerConfig + 'static, globals: &Globals) -> Engine {
+    let config = declared::Config {
+        compiler: Box::new(compiler),
+        globals: Arc::clone(globals),
+    };
+    build(Box::new(config), cpu::native())
+}
+
 /// Singlepass, for one donor.
 #[cfg(feature = "singlepass")]
-pub fn singlepass() -> Engine {
+pub fn singlepass(globals: &Globals) -> Engine {
     use wasmer_compiler_singlepass::Singlepass;
     // Made once: it reads how many cores the system grants.
     static CONFIG: LazyLock<Singlepass> = LazyLock::new(Singlepass::new);
@@ -42,7 +51,7 @@ pub fn singlepass() -> Engine {
         compiler: Box::new(config),
         instead: Box::new(cranelift_baseline_config()),
     };
-    build(Box::new(config), cpu::native())
+    donors(config, globals)
 }
 
 fn cranelift() -> Cranelift {
@@ -51,9 +60,13 @@ fn cranelift() -> Cranelift {
     CONFIG.clone()
 }
 
-/// Cranelift without optimizations: the baseline of what Singlepass cannot compile, and all
-/// trampolines.
-pub fn cranelift_baseline() -> Engine {
+/// Cranelift without optimizations: the baseline of what Singlepass cannot compile.
+pub fn cranelift_baseline(globals: &Globals) -> Engine {
+    donors(cranelift_baseline_config(), globals)
+}
+
+/// The same for trampolines, which know no globals.
+pub fn cranelift_trampolines() -> Engine {
     build(Box::new(cranelift_baseline_config()), cpu::native())
 }
 

@@ -122,7 +122,7 @@ pub(super) fn kits(wanted: &[(FunctionType, bool)]) -> Result<Vec<Arc<Kit>>, Com
 fn make(
     wanted: Vec<(&FunctionType, bool)>,
 ) -> Result<HashMap<&FunctionType, Arc<Kit>>, CompileError> {
-    let engine = engine::cranelift_baseline();
+    let engine = engine::cranelift_trampolines();
     let artifact = Artifact::new(&engine, &importer(&wanted), &BaseTunables::new(), None)
         .map_err(|error| CompileError::unsupported(error.to_string()))?;
     let loaded = Loaded::new(&artifact, engine, None, None);

@@ -22,11 +22,13 @@ use crate::error::CompileError;
 use crate::module::{BodyTier, Declaration, Skeleton};
 use crate::panics;
 
-/// Bytes of bodies (for Singlepass) that are compiled together with what is called: about as many as take as long as a compile of
-/// nothing.
-const GROUP: usize = 4 << 10;
-/// Bytes of bodies that are compiled ahead at once: a call of one of them waits for all.
-const AHEAD: usize = 16 << 10;
+/// So many bytes of bodies (for Singlepass) take as long as a compile of nothing: as many are compiled together with what is
+/// called.
+const NOTHING: usize = 4 << 10;
+/// So many times that is compiled ahead at once: a call of one of them waits for all.
+const AHEAD: usize = 4;
+/// So many adapters are worth a compile of their own.
+const ADAPTERS: usize = 8;
 
 /// Who has the slots.
 pub(super) trait Slots: Send + Sync {
@@ -73,6 +75,8 @@ struct State {
     donors: Vec<Arc<Loaded>>,
     /// What may be called next, the likeliest last.
     likely: Vec<u32>,
+    /// Adapters that compiled functions name, by the numbers behind those of the functions.
+    named: Vec<u32>,
     /// A thread compiles ahead.
     is_ahead: bool,
 }
@@ -111,6 +115,7 @@ impl Lazy {
                 functions,
                 donors: Vec::new(),
                 likely: Vec::new(),
+                named: Vec::new(),
                 is_ahead: false,
             }),
             changed: Condvar::new(),
@@ -182,10 +187,10 @@ impl Lazy {
     /// Compiles what is called: on a thread that has the stack for it.
     fn compile_aside(self: &Arc<Self>, local: u32) {
         let lazy = Arc::clone(self);
-        let task = move || lazy.compile(&[local], GROUP);
+        let task = move || lazy.compile(&[local], true);
         // Out of threads, the caller's stack will have to do.
         if let Err(_refused) = scheduler::compile_aside(task) {
-            self.compile(&[local], GROUP);
+            self.compile(&[local], true);
         }
     }
 
@@ -196,7 +201,8 @@ impl Lazy {
                 let chosen = if self.retired.load(Ordering::Relaxed) {
                     Vec::new()
                 } else {
-                    state.choose(&self.bodies)
+                    let room = AHEAD * self.nothing(BodyTier::Singlepass);
+                    state.choose(&self.bodies, room)
                 };
                 state.is_ahead = !chosen.is_empty();
                 chosen
@@ -204,25 +210,30 @@ impl Lazy {
             if chosen.is_empty() {
                 return;
             }
-            self.compile(&chosen, 0);
+            self.compile(&chosen, false);
         }
     }
 
-    /// Compiles functions that this thread has taken, and so many bytes of what they call.
-    fn compile(&self, taken: &[u32], more: usize) {
+    /// How many bytes of bodies (for Singlepass) take as long as a compile of nothing: with trampolines for each import.
+    fn nothing(&self, tier: BodyTier) -> usize {
+        let imports = self.skeleton.imported_function_types().len();
+        NOTHING + piece::weight(tier, imports * piece::TRAMPOLINE)
+    }
+
+    /// Compiles what this thread has taken; `with_more`: and something of what that calls.
+    fn compile(&self, taken: &[u32], with_more: bool) {
         let compiled = panics::catch("the lazy baseline", || {
-            if let [number] = *taken
-                && number >= self.count()
-            {
-                self.compile_adapter(number);
-                return;
+            let (functions, adapters): (Vec<u32>, Vec<u32>) =
+                taken.iter().partition(|number| **number < self.count());
+            if !adapters.is_empty() {
+                self.compile_adapters(adapters, with_more);
             }
             for tier in [BodyTier::Singlepass, BodyTier::Cranelift] {
-                let of_tier = taken.iter().copied();
+                let of_tier = functions.iter().copied();
                 let of_tier = of_tier.filter(|local| self.bodies[*local as usize].tier == tier);
                 let of_tier: Vec<_> = of_tier.collect();
                 if !of_tier.is_empty() {
-                    self.compile_piece(tier, of_tier, more);
+                    self.compile_piece(tier, of_tier, with_more);
                 }
             }
         });
@@ -231,17 +242,33 @@ impl Lazy {
         }
     }
 
-    fn compile_adapter(&self, number: u32) {
-        match piece::compile_adapters(&self.skeleton, &[number - self.count()]) {
+    /// `with_more`: and all others that compiled functions name.
+    fn compile_adapters(&self, adapters: Vec<u32>, with_more: bool) {
+        let mut claim = Claim {
+            lazy: self,
+            functions: adapters,
+        };
+        if with_more {
+            claim.functions.extend(self.state.lock().take_named());
+        }
+        let numbers = claim.functions.iter().map(|number| number - self.count());
+        let numbers: Vec<_> = numbers.collect();
+        match piece::compile_adapters(&self.skeleton, &numbers) {
             Ok(Compiled { bodies, loaded }) => {
                 let mut state = self.state.lock();
-                for (_, body) in bodies {
-                    state.functions[number as usize] = Function::Ready(body, Box::default());
+                for (number, body) in bodies {
+                    let number = (self.count() + number) as usize;
+                    state.functions[number] = Function::Ready(body, Box::default());
                 }
                 state.donors.push(loaded);
-                self.changed.notify_all();
             }
-            Err(error) => self.fail(&[number], &error),
+            // One of them is the cause.
+            Err(_) if claim.functions.len() > 1 => {
+                for number in std::mem::take(&mut claim.functions) {
+                    self.compile_adapters(vec![number], false);
+                }
+            }
+            Err(error) => self.fail(&claim.functions, &error),
         }
     }
 
@@ -257,28 +284,31 @@ impl Lazy {
         self.changed.notify_all();
     }
 
-    fn compile_piece(&self, tier: BodyTier, functions: Vec<u32>, more: usize) {
+    fn compile_piece(&self, tier: BodyTier, functions: Vec<u32>, with_more: bool) {
         let mut claim = Claim {
             lazy: self,
             functions,
         };
         let mut piece = Piece::new(&self.skeleton, tier);
         let mut callees = Vec::new();
+        let mut adapters = Vec::new();
         let mut next = 0;
-        let mut room = more;
+        let mut room = if with_more { self.nothing(tier) } else { 0 };
         let lowered = loop {
             let Some(local) = claim.functions.get(next) else {
                 break Ok(());
             };
             let body = &self.bodies[*local as usize].range;
             let bytes = &self.bytes[body.start as usize..body.end as usize];
-            let calls = match piece.add(*local, bytes, body.start.into()) {
-                Ok(calls) => calls,
+            let body = match piece.add(*local, bytes, body.start.into()) {
+                Ok(body) => body,
                 Err(error) => break Err(error),
             };
-            if next == 0 && more > 0 {
+            adapters.extend(body.adapters.iter().map(|number| self.count() + number));
+            callees.push(body.callees.clone().into_boxed_slice());
+            if room > 0 {
                 let mut state = self.state.lock();
-                for callee in calls {
+                for callee in &body.callees {
                     let Body { tier: its, range } = &self.bodies[*callee as usize];
                     let function = &mut state.functions[*callee as usize];
                     let weight = piece::weight(tier, range.len());
@@ -289,7 +319,6 @@ impl Lazy {
                     }
                 }
             }
-            callees.push(Box::from(calls));
             next += 1;
         };
         match lowered.and_then(|()| piece.compile()) {
@@ -301,16 +330,18 @@ impl Lazy {
                 for ((local, body), callees) in bodies.into_iter().zip(callees) {
                     state.functions[local as usize] = Function::Ready(body, callees);
                 }
+                state.name(adapters);
                 state.donors.push(loaded);
             }
             // One of them is the cause.
             Err(_) if claim.functions.len() > 1 => {
                 for local in std::mem::take(&mut claim.functions) {
-                    self.compile_piece(tier, vec![local], 0);
+                    self.compile_piece(tier, vec![local], false);
                 }
             }
             Err(_) if tier == BodyTier::Singlepass => {
-                self.compile_piece(BodyTier::Cranelift, std::mem::take(&mut claim.functions), 0);
+                let functions = std::mem::take(&mut claim.functions);
+                self.compile_piece(BodyTier::Cranelift, functions, false);
             }
             Err(error) => self.fail(&claim.functions, &error),
         }
@@ -325,11 +356,40 @@ impl State {
         self.likely.extend(absent);
     }
 
-    /// Takes what is to be compiled ahead.
-    fn choose(&mut self, bodies: &[Body]) -> Vec<u32> {
+    fn name(&mut self, adapters: Vec<u32>) {
+        for number in adapters {
+            let is_absent = matches!(self.functions[number as usize], Function::Absent);
+            if is_absent && !self.named.contains(&number) {
+                self.named.push(number);
+            }
+        }
+    }
+
+    /// Takes the adapters that functions name.
+    fn take_named(&mut self) -> Vec<u32> {
+        let mut taken = std::mem::take(&mut self.named);
+        taken.retain(|number| {
+            let function = &mut self.functions[*number as usize];
+            let is_absent = matches!(function, Function::Absent);
+            if is_absent {
+                *function = Function::Compiling;
+            }
+            is_absent
+        });
+        taken
+    }
+
+    /// Takes what is to be compiled ahead: for Singlepass, `room` bytes.
+    fn choose(&mut self, bodies: &[Body], room: usize) -> Vec<u32> {
+        if self.named.len() >= ADAPTERS || self.likely.is_empty() {
+            let named = self.take_named();
+            if !named.is_empty() {
+                return named;
+            }
+        }
         let mut chosen = Vec::new();
         let mut taken = 0;
-        while taken < AHEAD
+        while taken < room
             && let Some(local) = self.likely.pop()
         {
             let function = &mut self.functions[local as usize];

@@ -8,6 +8,7 @@ mod baseline;
 mod code;
 mod compile;
 mod cpu;
+mod declared;
 mod direct;
 mod engine;
 mod exit;

@@ -9,11 +9,14 @@ use super::engine;
 use super::loaded::Loaded;
 use super::positions::Positions;
 use crate::error::CompileError;
-use crate::module::{BodyTier, LoweredBody, Skeleton, Types, adapter_body, lower_body};
+use crate::module::{BodyTier, Globals, LoweredBody, Skeleton, Types, View, lower_body};
 use crate::panics;
 
 /// Cranelift takes so many times as long as Singlepass for the same bytes.
 pub(super) const CRANELIFT: usize = 8;
+
+/// The trampoline of an imported function, which compilers make whenever they compile something, takes as long as so many bytes.
+pub(super) const TRAMPOLINE: usize = 16;
 
 /// How many bytes for Singlepass take as long as so many of a function's.
 pub(super) fn weight(tier: BodyTier, bytes: usize) -> usize {
@@ -59,22 +62,22 @@ impl<'module> Piece<'module> {
         }
     }
 
-    /// Adds a valid function, whose body begins at `offset` of the module. The local functions that it calls.
+    /// Adds a valid function, whose body begins at `offset` of the module.
     pub(super) fn add(
         &mut self,
         local: u32,
         body: &[u8],
         offset: u64,
-    ) -> Result<&[u32], CompileError> {
+    ) -> Result<&LoweredBody, CompileError> {
         let skeleton = self.skeleton;
         let body = lower_body(skeleton, &mut self.types, self.tier, local, body, offset)?;
         let ty = self.types.name(skeleton.local_type_index(local));
-        self.functions.push(Function {
+        let function = Function {
             number: local,
             ty,
             body,
-        });
-        Ok(self.functions.last().map_or(&[], |last| &last.body.callees))
+        };
+        Ok(&self.functions.push_mut(function).body)
     }
 
     /// The adapters that its functions call.
@@ -96,7 +99,7 @@ impl<'module> Piece<'module> {
     }
 
     fn compile_or_panic(self) -> Result<Compiled, CompileError> {
-        let engine = engine(self.tier);
+        let engine = engine(self.tier, self.skeleton.globals());
         let bodies = self.functions.iter();
         let mut bodies = bodies.map(|function| (function.ty, function.body.bytes.as_slice()));
         let donor = self
@@ -126,14 +129,17 @@ pub(super) fn compile_adapters(
     attempt(|| {
         let mut types = skeleton.no_types();
         let bodies = numbers.iter().map(|number| {
-            let (ty, table) = skeleton.adapted(*number);
-            let body = adapter_body(skeleton, &mut types, ty, table);
-            (types.name_adapter(ty), body)
+            let adapter = skeleton.adapted(*number);
+            let body = adapter.body(skeleton, &mut types);
+            (
+                types.name_other(adapter.type_for(View::Own, skeleton)),
+                body,
+            )
         });
         let bodies: Vec<_> = bodies.collect();
         let mut bodies = bodies.iter().map(|(ty, body)| (*ty, body.as_slice()));
         let donor = skeleton.donor(false, types, &mut bodies);
-        let engine = engine::cranelift_baseline();
+        let engine = engine::cranelift_baseline(skeleton.globals());
         let artifact = Artifact::new(&engine, &donor, &BaseTunables::new(), None)
             .map_err(|error| CompileError::unsupported(error.to_string()))?;
         let bodies = artifact.finished_functions().values().copied();
@@ -143,13 +149,13 @@ pub(super) fn compile_adapters(
     })
 }
 
-fn engine(tier: BodyTier) -> Engine {
+fn engine(tier: BodyTier, globals: &Globals) -> Engine {
     #[cfg(feature = "singlepass")]
     if tier == BodyTier::Singlepass {
-        return engine::singlepass();
+        return engine::singlepass(globals);
     }
     let _ = tier;
-    engine::cranelift_baseline()
+    engine::cranelift_baseline(globals)
 }
 
 /// A panicking compiler must not take the process along.
