@@ -788,8 +788,8 @@ declare namespace wasm {
       /** Whether the artifact was hashed now, or relied on because it is the file that was hashed before. */
       readonly verified: 'now' | 'before'
       /**
-       * Whether the pages of the code are the file's, which all processes share, or a copy of this process' own: V8's code, on macOS
-       * and Windows, on a file system from which nothing may be executed (`noexec`), and when no further file can be opened.
+       * Whether the pages of the code are the file's, which all processes share, or a copy of this process' own: V8's code, on macOS,
+       * on a file system from which nothing may be executed (`noexec`), and when no further file can be opened.
        */
       readonly pages: 'shared' | 'private'
       /** How much of `dur` it took to map or copy the artifact, in milliseconds. */

@@ -1,7 +1,7 @@
 'use strict'
 
 // node --require wasm-compile-cache/register, or --import: the whole program on our namespace. A program that cannot have
-// it runs on Node's own engine, or without any, as it would without us.
+// it runs on Node's own engine, or without any, as it would without us: on Windows, which has no addon, every program.
 //
 // Promise: until the program touches WebAssembly, this file is all that is loaded. What stands in the place of
 // globalThis.WebAssembly until then is the namespace that ./lib/api/namespace.js fills; its members are accessors.
@@ -10,8 +10,6 @@ const { apply, defineProperty, getOwnPropertyDescriptor, ownKeys } = Reflect
 
 const STARTED = Symbol.for('wasm-compile-cache.started')
 const REALM = Symbol.for('wasm-compile-cache.realm')
-
-const SEPARATOR = process.platform === 'win32' ? '\\' : '/'
 
 // As in ./lib/api/namespace.js: what is ours, and what is left out. The rest is the built-in's.
 const REPLACED = [
@@ -161,7 +159,7 @@ function watch(isInstalled, isAuto) {
     if (main) isMain = true
     const name = typeof request === 'string' && request.startsWith('node:') ? request.slice(5) : request
     // Not for what is loaded by that.
-    if (names.has(name) && parent?.path !== `${__dirname}${SEPARATOR}dist`) hook(name)
+    if (names.has(name) && parent?.path !== `${__dirname}/dist`) hook(name)
     if (names.size === 0 && Module._load === _load) Module._load = original
     return apply(original, this, arguments)
   }
@@ -179,7 +177,7 @@ if (process[STARTED] === undefined) {
   defineProperty(process, STARTED, { value: { environment, directory } })
 }
 
-if (typeof builtin === 'object' && builtin !== null) {
+if (typeof builtin === 'object' && builtin !== null && process.platform !== 'win32') {
   const choice = wanted()
   // A trace is to be of everything.
   if (process.env.WASM_COMPILE_CACHE_TRACE || globalThis[REALM] !== undefined || !isNodes(builtin) || Module._load === undefined) {

@@ -138,3 +138,20 @@ test('an addon that is missing, or broken, is told as what it is, and the progra
   fs.rmSync(path.join(into, 'binding.js'))
   t.is((await thrown(t, [], into)).code, 'ERR_WASM_NO_ADDON')
 })
+
+test('on Windows, which has no addon, register does nothing, nothing is built, and who uses the package is told', async (t) => {
+  const into = copy(t)
+  const fake = path.join(folder(t), 'windows.js')
+  fs.writeFileSync(fake, "Object.defineProperty(process, 'platform', { value: 'win32' })")
+  const program = "console.log(WebAssembly.Module.tier, Object.keys(require.cache).filter((name) => name.includes('dist')))"
+  const registered = await node(['--require', fake, '--require', path.join(into, 'register.js'), '-e', program], ALONE)
+  t.deepEqual(registered, { code: 0, stdout: 'undefined []\n', warnings: [], stderr: '' })
+  const { code, message } = await thrown(t, ['--require', fake], into)
+  t.is(code, 'ERR_WASM_NO_ADDON')
+  t.regex(message, /no native addon for Windows/)
+  const installed = await node(['--require', fake, path.join(ROOT, 'scripts/install.js')], {
+    WASM_COMPILE_CACHE_BUILD_FLAGS: '--no-default-features',
+  })
+  t.like(installed, { code: 0, stderr: '' })
+  t.regex(installed.stdout, /^.*there is no addon for Windows.*\n$/)
+})

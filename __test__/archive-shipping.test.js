@@ -280,55 +280,53 @@ const page = fs.readFileSync(path.join(ROOT, 'docs/shipping.md'), 'utf8')
 /** The page's block in this language. */
 const blockOf = (language) => new RegExp(`^\`\`\`${language}\\n([^]*?)^\`\`\`$`, 'm').exec(page)[1]
 
-if (process.platform !== 'win32') {
-  test('docs/shipping.md: a job of CI warms and exports, an image imports, its program starts hot', async (t) => {
-    const at = folder(t)
-    const [ci, image, bin] = ['ci', 'image', 'bin'].map((name) => path.join(at, name))
-    const { privateKey, publicKey } = keyPair(at)
-    fs.mkdirSync(path.join(ci, 'node_modules/@jsquash'), { recursive: true })
-    fs.mkdirSync(bin)
-    fs.writeFileSync(
-      path.join(bin, 'npx'),
-      `#!/bin/sh\nshift\nexec ${JSON.stringify(process.execPath)} ${JSON.stringify(MAIN)} "$@"\n`,
-      { mode: 0o755 }
-    )
-    fs.cpSync(path.join(ROOT, 'node_modules/@jsquash/webp'), path.join(ci, 'node_modules/@jsquash/webp'), { recursive: true })
-    // Without the checkout's node_modules, which no installation has.
-    const installed = path.join(ci, 'node_modules/wasm-compile-cache')
-    fs.mkdirSync(installed)
-    fs.copyFileSync(path.join(ROOT, 'package.json'), path.join(installed, 'package.json'))
-    for (const file of ['index.js', 'register.js']) fs.symlinkSync(path.join(ROOT, file), path.join(installed, file))
-    // The modules come from the project's packages, as in the driver.
-    fs.writeFileSync(path.join(ci, 'app.js'), `require(${JSON.stringify(DRIVER)})`)
-    fs.copyFileSync(publicKey, path.join(ci, 'public.pem'))
+test('docs/shipping.md: a job of CI warms and exports, an image imports, its program starts hot', async (t) => {
+  const at = folder(t)
+  const [ci, image, bin] = ['ci', 'image', 'bin'].map((name) => path.join(at, name))
+  const { privateKey, publicKey } = keyPair(at)
+  fs.mkdirSync(path.join(ci, 'node_modules/@jsquash'), { recursive: true })
+  fs.mkdirSync(bin)
+  fs.writeFileSync(
+    path.join(bin, 'npx'),
+    `#!/bin/sh\nshift\nexec ${JSON.stringify(process.execPath)} ${JSON.stringify(MAIN)} "$@"\n`,
+    { mode: 0o755 }
+  )
+  fs.cpSync(path.join(ROOT, 'node_modules/@jsquash/webp'), path.join(ci, 'node_modules/@jsquash/webp'), { recursive: true })
+  // Without the checkout's node_modules, which no installation has.
+  const installed = path.join(ci, 'node_modules/wasm-compile-cache')
+  fs.mkdirSync(installed)
+  fs.copyFileSync(path.join(ROOT, 'package.json'), path.join(installed, 'package.json'))
+  for (const file of ['index.js', 'register.js']) fs.symlinkSync(path.join(ROOT, file), path.join(installed, file))
+  // The modules come from the project's packages, as in the driver.
+  fs.writeFileSync(path.join(ci, 'app.js'), `require(${JSON.stringify(DRIVER)})`)
+  fs.copyFileSync(publicKey, path.join(ci, 'public.pem'))
 
-    const shell = (command, cwd, env) => {
-      const all = environment({
-        WASM_COMPILE_CACHE: undefined,
-        XDG_CACHE_HOME: undefined,
-        ...env,
-        PATH: `${bin}:${process.env.PATH}`,
-      })
-      return promisify(execFile)('bash', ['-e', '-o', 'pipefail', '-c', command], { cwd, env: all })
-    }
-    const commands = (text, pattern) => [...text.matchAll(pattern)].map(([, command]) => command)
-    const steps = commands(blockOf('yaml'), /^ *- run: (npx wasm-compile-cache .*)$/gm)
-    t.is(steps.length, 2)
-    for (const step of steps) {
-      await shell(step, ci, { HOME: path.join(at, 'runner'), SIGNING_KEY: fs.readFileSync(privateKey, 'utf8') })
-    }
+  const shell = (command, cwd, env) => {
+    const all = environment({
+      WASM_COMPILE_CACHE: undefined,
+      XDG_CACHE_HOME: undefined,
+      ...env,
+      PATH: `${bin}:${process.env.PATH}`,
+    })
+    return promisify(execFile)('bash', ['-e', '-o', 'pipefail', '-c', command], { cwd, env: all })
+  }
+  const commands = (text, pattern) => [...text.matchAll(pattern)].map(([, command]) => command)
+  const steps = commands(blockOf('yaml'), /^ *- run: (npx wasm-compile-cache .*)$/gm)
+  t.is(steps.length, 2)
+  for (const step of steps) {
+    await shell(step, ci, { HOME: path.join(at, 'runner'), SIGNING_KEY: fs.readFileSync(privateKey, 'utf8') })
+  }
 
-    // COPY . .
-    fs.cpSync(ci, image, { recursive: true, verbatimSymlinks: true })
-    const dockerfile = blockOf('dockerfile')
-    const runs = commands(dockerfile, /^RUN (npx wasm-compile-cache .*)$/gm)
-    t.is(runs.length, 1)
-    const home = { HOME: path.join(at, 'node') }
-    for (const command of runs) await shell(command, image, home)
-    const [node, ...args] = JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)[1])
-    t.is(node, 'node')
-    const env = environment({ WASM_COMPILE_CACHE: undefined, XDG_CACHE_HOME: undefined, ...home, ...ONLY })
-    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: image, env })
-    t.is(JSON.parse(stdout).digest, (await program(DRIVER, [])).told.digest)
-  })
-}
+  // COPY . .
+  fs.cpSync(ci, image, { recursive: true, verbatimSymlinks: true })
+  const dockerfile = blockOf('dockerfile')
+  const runs = commands(dockerfile, /^RUN (npx wasm-compile-cache .*)$/gm)
+  t.is(runs.length, 1)
+  const home = { HOME: path.join(at, 'node') }
+  for (const command of runs) await shell(command, image, home)
+  const [node, ...args] = JSON.parse(/^CMD (\[.*\])$/m.exec(dockerfile)[1])
+  t.is(node, 'node')
+  const env = environment({ WASM_COMPILE_CACHE: undefined, XDG_CACHE_HOME: undefined, ...home, ...ONLY })
+  const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: image, env })
+  t.is(JSON.parse(stdout).digest, (await program(DRIVER, [])).told.digest)
+})

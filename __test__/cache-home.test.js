@@ -11,8 +11,8 @@ const { ROOT, UNDER, endure, subject } = require('./support/hostile.js')
 
 const made = subject(test)
 
-// On macOS and Windows the user's cache directory is another, which no variable moves.
-const onUnix = ['darwin', 'win32'].includes(process.platform) ? undefined : test.serial
+// On macOS the user's cache directory is another, which no variable moves.
+const onUnix = process.platform === 'darwin' ? undefined : test.serial
 // What another user may do is a question only root can ask.
 const asRoot = ROOT ? onUnix : undefined
 const NOBODY = 65534

@@ -227,30 +227,28 @@ test('run and trace end as the script does', async (t) => {
   }
 })
 
-if (process.platform !== 'win32') {
-  test('run: a script that ends by a signal', async (t) => {
-    for (const signal of ['SIGKILL', 'SIGTERM', 'SIGABRT']) {
-      const ended = await cli(['run', script(t, `process.kill(process.pid, '${signal}'); setInterval(() => {}, 1000)`)])
-      t.like(ended, { code: null, signal }, signal)
-    }
-  })
+test('run: a script that ends by a signal', async (t) => {
+  for (const signal of ['SIGKILL', 'SIGTERM', 'SIGABRT']) {
+    const ended = await cli(['run', script(t, `process.kill(process.pid, '${signal}'); setInterval(() => {}, 1000)`)])
+    t.like(ended, { code: null, signal }, signal)
+  }
+})
 
-  test('run: a signal to the command is one to the script, whose answer counts', async (t) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
-      const file = script(
-        t,
-        `
-        setInterval(() => {}, 1000)
-        process.on('${signal}', () => process.exit(9))
-        console.log('ready')`
-      )
-      const { child, ended } = startCli(['run', file], { detached: true })
-      await once(child.stdout, 'data')
-      child.kill(signal)
-      t.like(await ended, { code: 9, signal: null }, signal)
-    }
-  })
-}
+test('run: a signal to the command is one to the script, whose answer counts', async (t) => {
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT', 'SIGUSR2']) {
+    const file = script(
+      t,
+      `
+      setInterval(() => {}, 1000)
+      process.on('${signal}', () => process.exit(9))
+      console.log('ready')`
+    )
+    const { child, ended } = startCli(['run', file], { detached: true })
+    await once(child.stdout, 'data')
+    child.kill(signal)
+    t.like(await ended, { code: 9, signal: null }, signal)
+  }
+})
 
 if (linux) {
   test('run: what is typed at the terminal reaches the script once, even if its standard input is none', async (t) => {

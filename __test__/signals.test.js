@@ -45,8 +45,6 @@ async function equal(t, name, job, flags = []) {
 
 const FAULTS = ['SIGFPE', 'SIGILL', 'SIGSEGV', 'SIGBUS']
 
-// What a process sends itself is another thing on Windows.
-const testSignal = process.platform === 'win32' ? test.skip : test
 const testLinux = linux ? test : test.skip
 
 for (const name of FAULTS) {
@@ -57,13 +55,13 @@ for (const name of FAULTS) {
     worker: 'a worker',
     workerInside: "a worker's import",
   })) {
-    testSignal(`${name} that is sent ends a process that is in ${where}`, async (t) => {
+    test(`${name} that is sent ends a process that is in ${where}`, async (t) => {
       const { signal } = await equal(t, name, job)
       t.is(signal, name)
     })
   }
 
-  testSignal(`a program that listens to ${name} gets it, and WebAssembly's traps stay errors`, async (t) => {
+  test(`a program that listens to ${name} gets it, and WebAssembly's traps stay errors`, async (t) => {
     // V8's own traps need the handler that such a program has replaced, and never end then.
     const file = await moduleFile(t, MODULE)
     const { code, stdout } = await run(file, name, 'listening', ['--require', REGISTER])
@@ -75,7 +73,7 @@ for (const name of FAULTS) {
     if (name !== 'SIGSEGV') await equal(t, name, 'listening')
   })
 
-  testSignal(`a program that no longer listens to ${name} is ended by it, and WebAssembly's traps stay errors`, async (t) => {
+  test(`a program that no longer listens to ${name} is ended by it, and WebAssembly's traps stay errors`, async (t) => {
     const file = await moduleFile(t, MODULE)
     for (const job of ['unlistened', 'workerUnlistened']) {
       const { stdout, signal } = await run(file, name, job, ['--require', REGISTER])
@@ -98,7 +96,7 @@ testLinux('the signal that ends loops of workers ends a process to which another
   }
 })
 
-testSignal('a fault outside of WebAssembly ends the process', async (t) => {
+test('a fault outside of WebAssembly ends the process', async (t) => {
   for (const job of ['overflow', 'overflowInside']) {
     const { signal } = await equal(t, 'SIGSEGV', job, ['--stack-size=1000000'])
     t.is(signal, 'SIGSEGV')

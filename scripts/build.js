@@ -22,7 +22,7 @@ const BINARY = 'wasm-compile-cache'
 const LOADER = path.join(ROOT, 'binding.js')
 const NAPI_CLI = path.join(ROOT, 'node_modules', '@napi-rs', 'cli', 'dist', 'cli.js')
 
-/** The platform's name as napi spells it: linux-x64-gnu, darwin-arm64, win32-x64-msvc, … */
+/** The platform's name as napi spells it: linux-x64-gnu, darwin-arm64, … */
 function platformName(triple) {
   if (triple !== undefined) return PLATFORMS[triple] ?? triple
   const { platform, arch } = process
@@ -31,7 +31,7 @@ function platformName(triple) {
     const glibc = process.report.getReport().header.glibcVersionRuntime
     return `${platform}-${arch}-${glibc ? 'gnu' : 'musl'}`
   }
-  return platform === 'win32' ? `${platform}-${arch}-msvc` : `${platform}-${arch}`
+  return `${platform}-${arch}`
 }
 
 /** Where the built addon for this platform is kept. */
@@ -44,7 +44,6 @@ const PLATFORMS = {
   'aarch64-unknown-linux-musl': 'linux-arm64-musl',
   'x86_64-apple-darwin': 'darwin-x64',
   'aarch64-apple-darwin': 'darwin-arm64',
-  'x86_64-pc-windows-msvc': 'win32-x64-msvc',
 }
 
 /** What asks for one of napi's cross compilers. */

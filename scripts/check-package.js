@@ -12,15 +12,7 @@ const { BUNDLES } = require('./bundle.js')
 const { npm } = require('./run.js')
 
 const ROOT = path.join(__dirname, '..')
-const PLATFORMS = [
-  'linux-x64-gnu',
-  'linux-x64-musl',
-  'linux-arm64-gnu',
-  'linux-arm64-musl',
-  'darwin-x64',
-  'darwin-arm64',
-  'win32-x64-msvc',
-]
+const PLATFORMS = ['linux-x64-gnu', 'linux-x64-musl', 'linux-arm64-gnu', 'linux-arm64-musl', 'darwin-x64', 'darwin-arm64']
 /** Binary interfaces of the Nodes that are supported, each of which has an addon of its own for V8's code. */
 const ABIS = [115, 127, 137, 147]
 const LICENCES = ['LICENSE-MIT', 'LICENSE-APACHE', 'LICENSE-SINGLEPASS']

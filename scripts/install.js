@@ -23,6 +23,11 @@ function loadable() {
 const OF_FLAVOUR = name.endsWith('-permissive') ? ['--no-default-features'] : []
 
 async function main() {
+  if (process.platform === 'win32') {
+    // The compilers' crates refuse to be compiled for it.
+    console.log('wasm-compile-cache: there is no addon for Windows; with register, programs run as without it.')
+    return
+  }
   const flags = (process.env.WASM_COMPILE_CACHE_BUILD_FLAGS ?? '').split(/\s+/).filter(Boolean)
   if (flags.length === 0 && loadable()) return
   const reason =

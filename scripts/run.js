@@ -32,14 +32,13 @@ const lastLine = (text) => {
 function run(title, command, args, options = {}) {
   const { cwd, env, limit, log = console.log } = options
   const started = Date.now()
-  const windows = process.platform === 'win32'
   return new Promise((resolve) => {
     const child = spawn(command, args, {
       cwd,
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       // A group of its own, so that `limit` also reaches what the child has started.
-      detached: !windows,
+      detached: true,
     })
     let output = ''
     let stdout = ''
@@ -58,8 +57,7 @@ function run(title, command, args, options = {}) {
     const every = setInterval(progress, PROGRESS_EVERY)
     const stop = () => {
       try {
-        if (windows) child.kill()
-        else process.kill(-child.pid, 'SIGKILL')
+        process.kill(-child.pid, 'SIGKILL')
       } catch {
         // It has ended by itself meanwhile.
       }
@@ -119,7 +117,7 @@ async function step(title, command, args, options = {}) {
 function npm(args) {
   const cli = process.env.npm_execpath
   if (cli && /npm-cli\.[cm]?js$/.test(cli)) return [process.execPath, [cli, ...args]]
-  return process.platform === 'win32' ? ['cmd.exe', ['/d', '/c', 'npm', ...args]] : ['npm', args]
+  return ['npm', args]
 }
 
 module.exports = { run, step, npm, seconds }

@@ -45,7 +45,6 @@ const shimPath = (addon, abi) =>
  * @returns {string[]} why there are none, if so
  */
 function build(addon) {
-  if (process.platform === 'win32') return ['V8 gives no code here: src/v8.cc is not built on Windows']
   const compiler = process.env.CXX ?? 'c++'
   const found = new Map(nodes().map((node) => [abiOf(headersOf(node)), headersOf(node)]))
   found.delete(undefined)

@@ -40,7 +40,11 @@ function addon(found) {
     found.native = require('../process/native.js').native
     return good(platform)
   } catch (error) {
-    return bad(`${platform}: ${error.message}`, WITHOUT_ADDON[error.code] ?? 'npm rebuild wasm-compile-cache')
+    return bad(
+      `${platform}: ${error.message}`,
+      WITHOUT_ADDON[error.code] ??
+        (process.platform === 'win32' ? "programs run there on Node's own engine" : 'npm rebuild wasm-compile-cache')
+    )
   }
 }
 
@@ -119,9 +123,8 @@ function environment() {
 
 const octal = (mode) => (mode & 0o7777).toString(8).padStart(4, '0')
 
-/** What in the directory others own, or could write to. Windows has no such modes. */
+/** What in the directory others own, or could write to. */
 function strangers(root) {
-  if (process.platform === 'win32') return []
   const names = ['', ...fs.readdirSync(root)]
   return names
     .map((name) => path.join(root, name))
@@ -218,7 +221,7 @@ function removeLeftovers(root) {
 }
 
 /** Whether processes share the code's pages, unless something is in the way. */
-const MAPPABLE = !['darwin', 'win32'].includes(process.platform)
+const MAPPABLE = process.platform !== 'darwin'
 
 /** One process stores, another one maps and runs. */
 async function roundTrip({ root }, _options, aborted) {

@@ -20,15 +20,15 @@ function hasTerminal() {
   }
 }
 
-// What a terminal sends to the script as well (Ctrl-C, Ctrl-\), as the console of Windows does.
-const TYPED = process.platform === 'win32' ? ['SIGINT', 'SIGBREAK', 'SIGHUP'] : ['SIGINT', 'SIGQUIT']
+// What a terminal sends to the script as well (Ctrl-C, Ctrl-\).
+const TYPED = ['SIGINT', 'SIGQUIT']
 // What means the script, where it is sent to us alone.
-const PASSED_ON = process.platform === 'win32' ? [] : ['SIGTERM', 'SIGHUP', 'SIGUSR2']
+const PASSED_ON = ['SIGTERM', 'SIGHUP', 'SIGUSR2']
 
 function passSignals(child) {
   const pass = (signal) => child.kill(signal)
   const stay = () => {}
-  const isTyped = process.platform === 'win32' || hasTerminal()
+  const isTyped = hasTerminal()
   const handlers = [...PASSED_ON.map((signal) => [signal, pass]), ...TYPED.map((signal) => [signal, isTyped ? stay : pass])]
   for (const [signal, handler] of handlers) process.on(signal, handler)
   return () => {

@@ -21,13 +21,10 @@ const NAME = 'wasm-compile-cache'
 /** As the native side has it (crates/store/src/folder.rs); undefined where the system names no folder. */
 function defaultFolder() {
   const os = require('node:os')
-  const { HOME, LOCALAPPDATA, XDG_CACHE_HOME } = started.environment
+  const { HOME, XDG_CACHE_HOME } = started.environment
   const home = HOME || os.homedir()
-  const cache = {
-    win32: () => LOCALAPPDATA || path.join(home, 'AppData', 'Local'),
-    darwin: () => path.join(home, 'Library', 'Caches'),
-  }[process.platform]
-  const folder = cache?.() ?? (path.isAbsolute(XDG_CACHE_HOME ?? '') ? XDG_CACHE_HOME : path.join(home, '.cache'))
+  const named = path.isAbsolute(XDG_CACHE_HOME ?? '') ? XDG_CACHE_HOME : path.join(home, '.cache')
+  const folder = process.platform === 'darwin' ? path.join(home, 'Library', 'Caches') : named
   return path.isAbsolute(folder) ? path.join(folder, NAME) : undefined
 }
 

@@ -22,7 +22,10 @@ function areDisabled() {
 /** What was found, and cannot be loaded: `{file, message}`. */
 let unloadable
 
+const NONE = 'wasm-compile-cache has no native addon for Windows: the compilers that it is made of do not exist there'
+
 function missing(error) {
+  if (process.platform === 'win32') return NONE
   const platform = `${process.platform}-${process.arch}`
   const broken = unloadable ?? [...causes(error)].find(({ message }) => !message.startsWith('Cannot find module'))
   let found = broken === undefined ? 'it is not installed' : broken.message.split('\n')[0]

@@ -7,12 +7,7 @@ const { environment } = require('./started.js')
 
 const { arch, platform } = process
 
-const NAMES = {
-  linux: [`linux-${arch}-gnu`, `linux-${arch}-musl`],
-  win32: [`win32-${arch}-msvc`],
-}
-
-const names = NAMES[platform] ?? [`${platform}-${arch}`]
+const names = platform === 'linux' ? [`linux-${arch}-gnu`, `linux-${arch}-musl`] : [`${platform}-${arch}`]
 
 /** The file that the user names; undefined where there is none. */
 const named = environment.NAPI_RS_NATIVE_LIBRARY_PATH || undefined

@@ -52,7 +52,6 @@ function startDetached(file, list, env, isLater = false) {
     detached: true,
     env: { ...detachedEnvironment(), ...env },
     stdio: 'ignore',
-    windowsHide: true,
   })
   child.on('error', () => {})
   child.unref()

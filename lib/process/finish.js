@@ -25,7 +25,7 @@ function giveUp([first, ...others]) {
     if (!KEY.test(first)) require('node:fs').rmSync(first, { force: true })
     if (others.length === 0) return
     const { spawn } = require('node:child_process')
-    spawn(process.execPath, [__filename, ...others], { detached: true, stdio: 'ignore', windowsHide: true })
+    spawn(process.execPath, [__filename, ...others], { detached: true, stdio: 'ignore' })
   } finally {
     process.kill(process.pid, 'SIGKILL')
   }

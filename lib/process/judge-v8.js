@@ -77,7 +77,7 @@ function supervise(native, child, needed) {
 /** @returns {Promise<{tag?: string, ms?: number, called?: string, problem?: string, wasEnded?: boolean, needed?: number, out: string}>} */
 async function run(native, what, { file, facts }, folder, profile, needed) {
   const list = [COMPILER, what, file, folder, `${process.pid}`, profile, ...facts.flags]
-  const child = spawn(process.execPath, list, { stdio: ['ignore', 'pipe', 'ignore'], windowsHide: true })
+  const child = spawn(process.execPath, list, { stdio: ['ignore', 'pipe', 'ignore'] })
   let out = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (out += text))
   const ended = supervise(native, child, needed)

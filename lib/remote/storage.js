@@ -195,7 +195,6 @@ function startOpendal(address) {
     // What signs is nothing that reaches a service.
     env: { ...detachedEnvironment(), WASM_COMPILE_CACHE_REMOTE_SIGN: undefined, WASM_ARCHIVE_PASSPHRASE: undefined },
     stdio: ['pipe', 'pipe', 'ignore'],
-    windowsHide: true,
   })
   const asked = new Map()
   let ended
