@@ -56,7 +56,6 @@ fn what_was_least_recently_used_makes_room_in_every_version() {
     assert!(tight.usage().bytes <= used);
 }
 
-#[cfg(unix)]
 #[test]
 fn what_is_mapped_goes_last_and_stays_whole() {
     let (_dir, store) = store();
@@ -72,7 +71,6 @@ fn what_is_mapped_goes_last_and_stays_whole() {
     assert_eq!(image_of(mapped), vec![1; 1000]);
 }
 
-#[cfg(unix)]
 fn image_of(mut entry: Entry) -> Vec<u8> {
     let mut bytes = Vec::new();
     entry.file.read_to_end(&mut bytes).unwrap();

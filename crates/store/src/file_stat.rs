@@ -23,28 +23,19 @@ impl FileStat {
     /// Bytes of [`FileStat::encode`].
     pub const ENCODED_LEN: usize = 56;
 
-    /// The stat in `metadata`; `None` where the platform has no inode and change time to tell a changed file by
-    /// (Windows): there nothing is remembered about files, and everything is read.
-    #[cfg(unix)]
-    pub fn of(metadata: &Metadata) -> Option<Self> {
+    /// The stat in `metadata`.
+    pub fn of(metadata: &Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
         let ns = |seconds: i64, nanoseconds: i64| {
             i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
         };
-        Some(Self {
+        Self {
             dev: metadata.dev(),
             ino: metadata.ino(),
             size: metadata.size(),
             mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
             ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
-        })
-    }
-
-    /// The stat in `metadata`; `None` where the platform has no inode and change time to tell a changed file by
-    /// (Windows): there nothing is remembered about files, and everything is read.
-    #[cfg(not(unix))]
-    pub fn of(_metadata: &Metadata) -> Option<Self> {
-        None
+        }
     }
 
     /// The last change, in ns.
@@ -74,13 +65,14 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// Stats an open file; `None` as in [`FileStat::of`].
+    /// Stats an open file.
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn of(file: &File) -> io::Result<Option<Self>> {
+    pub fn of(file: &File) -> io::Result<Self> {
         let at = SystemTime::now();
-        Ok(FileStat::of(&file.metadata()?).map(|stat| Self { stat, at }))
+        let stat = FileStat::of(&file.metadata()?);
+        Ok(Self { stat, at })
     }
 
     /// Whether the file had last changed at least `window` before it was seen, so that any change after that moment

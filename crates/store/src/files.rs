@@ -36,7 +36,6 @@ pub(super) fn open_private(path: &Path) -> Result<Option<(File, Metadata)>, Inva
 }
 
 /// Makes `options` refuse a symbolic link as the last component, and return at once from a pipe.
-#[cfg(unix)]
 pub(super) fn no_follow(options: &mut OpenOptions) {
     use std::os::unix::fs::OpenOptionsExt;
     options
@@ -44,30 +43,11 @@ pub(super) fn no_follow(options: &mut OpenOptions) {
         .mode(0o600);
 }
 
-/// Makes `options` open a link itself, which then is not a regular file.
-#[cfg(windows)]
-pub(super) fn no_follow(options: &mut OpenOptions) {
-    use std::os::windows::fs::OpenOptionsExt;
-    const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
-    options.custom_flags(FILE_FLAG_OPEN_REPARSE_POINT);
-}
-
-/// No such thing here.
-#[cfg(not(any(unix, windows)))]
-pub(super) fn no_follow(_options: &mut OpenOptions) {}
-
 /// Whether opening failed because of what the file is: a link (ELOOP), a socket (ENXIO).
-#[cfg(unix)]
 fn is_special(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ELOOP | libc::ENXIO))
 }
 
-#[cfg(not(unix))]
-fn is_special(_error: &io::Error) -> bool {
-    false
-}
-
-#[cfg(unix)]
 fn check_owner_and_mode(metadata: &Metadata) -> Result<(), InvalidReason> {
     use std::os::unix::fs::MetadataExt;
     if metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -76,12 +56,6 @@ fn check_owner_and_mode(metadata: &Metadata) -> Result<(), InvalidReason> {
     if metadata.mode() & 0o022 != 0 {
         return Err(InvalidReason::UnsafeMode);
     }
-    Ok(())
-}
-
-/// The access list of the user's profile is what protects the cache here.
-#[cfg(not(unix))]
-fn check_owner_and_mode(_metadata: &Metadata) -> Result<(), InvalidReason> {
     Ok(())
 }
 
@@ -179,8 +153,8 @@ impl Pending {
         options.open(self.temp.path())
     }
 
-    /// `None` as in [`FileStat::of`].
-    pub fn stat(&self) -> io::Result<Option<FileStat>> {
+    /// What is known of it.
+    pub fn stat(&self) -> io::Result<FileStat> {
         Ok(FileStat::of(&self.temp.as_file().metadata()?))
     }
 
@@ -246,7 +220,6 @@ pub(super) fn replace(
 }
 
 /// Makes a folder's names durable. File systems that cannot (some network ones say EINVAL) are taken at their word.
-#[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
         Err(error)
@@ -259,12 +232,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
         }
         result => result,
     }
-}
-
-/// Folders cannot be flushed here.
-#[cfg(not(unix))]
-fn sync_folder(_folder: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// Calls `visit` with everything in `dir` that has a printable name; what cannot be read is skipped.
@@ -327,7 +294,6 @@ mod tests {
         )
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"xyz");
-        #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(
@@ -363,7 +329,6 @@ mod tests {
         assert_eq!(text, "old");
     }
 
-    #[cfg(unix)]
     #[test]
     fn only_regular_private_files_of_ours_are_opened() {
         use std::os::unix::fs::{PermissionsExt, symlink};

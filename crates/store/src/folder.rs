@@ -75,7 +75,6 @@ pub(super) fn prepare(path: &Path) -> Result<(), CacheError> {
 fn create(path: &Path) -> Result<(), CacheError> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
     {
         use std::os::unix::fs::DirBuilderExt;
         builder.mode(0o700);
@@ -85,7 +84,6 @@ fn create(path: &Path) -> Result<(), CacheError> {
         .map_err(|source| CacheError::create(path, source))
 }
 
-#[cfg(unix)]
 fn check(path: &Path) -> Result<(), CacheError> {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::fs::OpenOptionsExt;
@@ -131,38 +129,16 @@ fn check(path: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
-#[cfg(not(unix))]
-fn check(path: &Path) -> Result<(), CacheError> {
-    let metadata = std::fs::symlink_metadata(path).map_err(|source| CacheError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    if metadata.is_symlink() {
-        return Err(CacheError::Symlink {
-            path: path.to_owned(),
-        });
-    }
-    if !metadata.is_dir() {
-        return Err(CacheError::NotDirectory {
-            path: path.to_owned(),
-        });
-    }
-    Ok(())
-}
-
 /// Links that are followed on the way to the cache; Linux follows as many.
-#[cfg(unix)]
 const MAX_LINKS: u32 = 40;
 
 /// Checks every directory and link that leads to `path` and exists: whoever may rename one of them can put another
 /// directory in the place of the cache, at any time.
-#[cfg(unix)]
 fn check_way(path: &Path) -> Result<(), CacheError> {
     let mut links = MAX_LINKS;
     path.parent().map_or(Ok(()), |way| lead(way, &mut links))
 }
 
-#[cfg(unix)]
 fn lead(way: &Path, links: &mut u32) -> Result<(), CacheError> {
     use std::os::unix::fs::MetadataExt;
     for part in way.ancestors() {
@@ -222,15 +198,9 @@ fn is_known(user: u32) -> bool {
     })
 }
 
-#[cfg(all(unix, not(target_os = "linux")))]
+#[cfg(not(target_os = "linux"))]
 fn is_known(_user: u32) -> bool {
     true
-}
-
-/// The access lists of the user's profile are what protects it here.
-#[cfg(not(unix))]
-fn check_way(_path: &Path) -> Result<(), CacheError> {
-    Ok(())
 }
 
 #[cfg(test)]
@@ -278,7 +248,6 @@ mod tests {
         assert!(error.to_string().contains("/proc/self/cache"));
     }
 
-    #[cfg(unix)]
     #[test]
     fn directories_are_made_private() {
         use std::os::unix::fs::PermissionsExt;
@@ -294,7 +263,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn links_strangers_and_open_doors_are_refused() {
         use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -342,7 +310,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn whoever_could_move_the_cache_away_is_refused_wherever_on_the_way() {
         use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
@@ -396,7 +363,6 @@ mod tests {
         assert!(real.join("home/cache").is_dir());
     }
 
-    #[cfg(unix)]
     #[test]
     fn links_that_lead_in_a_circle_come_to_an_end() {
         let dir = tempfile::tempdir().unwrap();

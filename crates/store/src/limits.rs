@@ -50,14 +50,8 @@ impl Default for Limits {
 }
 
 /// Bytes that this user may still write to the file system of `path`; where the system does not say, as many as you like.
-#[cfg(unix)]
 fn free_disk(path: &Path) -> u64 {
     rustix::fs::statvfs(path).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-#[cfg(not(unix))]
-fn free_disk(_path: &Path) -> u64 {
-    u64::MAX
 }
 
 /// Why something is stored. The order is that of eviction.

@@ -90,12 +90,9 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         // Removed before it is unlocked: whoever locks this file later sees that it lost its name, and starts over.
-        #[cfg(unix)]
         if still_named(&self.file.0, &self.path).unwrap_or_default() {
             let _ = std::fs::remove_file(&self.path);
         }
-        #[cfg(not(unix))]
-        let _ = (&self.path, &self.file);
     }
 }
 
@@ -194,21 +191,13 @@ fn open(path: &Path, create: bool) -> io::Result<File> {
 }
 
 /// Whether it is the file system that has no locks.
-#[cfg(unix)]
 fn has_no_locks(error: &io::Error) -> bool {
     use libc::{EINVAL, ENOLCK, ENOSYS, EOPNOTSUPP};
     let code = error.raw_os_error();
     matches!(code, Some(EINVAL | ENOLCK | ENOSYS | EOPNOTSUPP))
 }
 
-/// Lock files are not removed here.
-#[cfg(not(unix))]
-fn has_no_locks(_error: &io::Error) -> bool {
-    false
-}
-
 /// Whether `path` still names this file, so that others would lock the same.
-#[cfg(unix)]
 fn still_named(file: &File, path: &Path) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
     let ours = file.metadata()?;
@@ -217,12 +206,6 @@ fn still_named(file: &File, path: &Path) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// Lock files are not removed here.
-#[cfg(not(unix))]
-fn still_named(_file: &File, _path: &Path) -> io::Result<bool> {
-    Ok(true)
 }
 
 #[cfg(test)]
@@ -247,7 +230,6 @@ mod tests {
         drop(flight);
         assert!(!Flight::is_held(dir.path(), &KEY));
         assert!(Flight::try_acquire(dir.path(), &KEY).unwrap().is_some());
-        #[cfg(unix)]
         assert_eq!(
             std::fs::read_dir(dir.path()).unwrap().count(),
             0,
@@ -291,7 +273,6 @@ mod tests {
     }
 
     /// A process that has the flight of [`KEY`] until it is killed.
-    #[cfg(unix)]
     fn holder(dir: &Path) -> std::process::Child {
         use std::process::{Command, Stdio};
         let mut child = Command::new("sh")
@@ -324,7 +305,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_killed_process_frees_its_flight() {
         let dir = tempfile::tempdir().unwrap();
@@ -388,7 +368,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_link_in_the_locks_place_is_an_error_and_not_followed() {
         let dir = tempfile::tempdir().unwrap();

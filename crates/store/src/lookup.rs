@@ -64,7 +64,7 @@ impl Store {
         trust: Trust,
     ) -> Result<Entry, InvalidReason> {
         self.examine(file, self.entry_path(key), key, &module, trust)
-            .inspect_err(|reason| self.reject(key, FileStat::of(metadata), *reason))
+            .inspect_err(|reason| self.reject(key, Some(FileStat::of(metadata)), *reason))
     }
 
     /// What [`Store::lookup`] would find; nothing is counted, and what is defective stays where it is.
@@ -129,19 +129,19 @@ impl Store {
         file.read_exact(&mut meta).map_err(io)?;
 
         let note = self.note_path(key);
-        let subject = seen.as_ref().map(|seen| Subject {
+        let subject = Subject {
             stat: &seen.stat,
             footer: &bytes,
             meta: &meta,
-        });
+        };
         let (used, tick) = match trust {
             Trust::Noted { used } => (used, None),
             Trust::Written(tick) => (true, tick),
             Trust::Nothing => (false, None),
         };
-        let noted = subject
-            .filter(|_| !matches!(trust, Trust::Nothing))
-            .and_then(|subject| subject.noted(&note, &self.seals, now, used));
+        let noted = (!matches!(trust, Trust::Nothing))
+            .then(|| subject.noted(&note, &self.seals, now, used))
+            .flatten();
         if noted.is_none() {
             let mut label = vec![0; label_len as usize];
             file.read_exact(&mut label).map_err(io)?;
@@ -149,12 +149,7 @@ impl Store {
             let mut hasher = self.seals.entry();
             hash(&mut file, image_len, &mut hasher).map_err(io)?;
             footer::verify(&bytes, hasher.update(&meta).update(&label))?;
-            if let Some(subject) = subject
-                && self.writable
-                && seen
-                    .as_ref()
-                    .is_some_and(|seen| verified::can_be_noted(seen, tick))
-            {
+            if self.writable && verified::can_be_noted(&seen, tick) {
                 subject.write_note(&note, &self.seals, now, used);
             }
         }
@@ -176,7 +171,7 @@ impl Store {
             let path = self.entry_path(key);
             let now = std::fs::symlink_metadata(&path)
                 .ok()
-                .and_then(|metadata| FileStat::of(&metadata));
+                .map(|metadata| FileStat::of(&metadata));
             // Else a writer has put a new one there meanwhile.
             if stat.is_none() || now == stat {
                 // What is no file of ours is not worth keeping, nor could it be.
@@ -230,7 +225,7 @@ impl Store {
         match checked {
             Ok(_) => Ok(()),
             Err(reason) => {
-                self.reject(key, FileStat::of(&metadata), reason);
+                self.reject(key, Some(FileStat::of(&metadata)), reason);
                 Err(CacheError::Invalid { path, reason })
             }
         }

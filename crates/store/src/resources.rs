@@ -279,7 +279,6 @@ mod tests {
         assert_eq!(age(), Duration::ZERO);
         lookup(&resources, URL, "").unwrap();
         assert!(age() >= Duration::from_secs(599));
-        #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
             let before = fs::metadata(&path).unwrap().ino();

@@ -110,7 +110,6 @@ fn read(path: &Path) -> Result<Option<[u8; 32]>, InvalidReason> {
     let Some((file, metadata)) = files::open_private(path)? else {
         return Ok(None);
     };
-    #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
         if metadata.mode() & 0o077 != 0 {
@@ -186,7 +185,6 @@ mod tests {
         );
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_key_that_others_could_read_is_replaced() {
         use std::os::unix::fs::{PermissionsExt, symlink};

@@ -312,7 +312,6 @@ mod tests {
         assert_eq!(reason(spool.take(&other)), "wrong-key");
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_link_is_removed_and_not_followed() {
         let (dir, spool) = spool();

@@ -436,10 +436,9 @@ impl Store {
         } = named;
         let metadata = file.metadata();
         let metadata = metadata.map_err(|error| CacheError::write(&path, error))?;
-        let tick = FileStat::of(&metadata).and_then(|stat| {
-            let probe = Pending::new(&path).ok()?;
-            verified::tick_after(&probe, &stat)
-        });
+        let stat = FileStat::of(&metadata);
+        let probe = Pending::new(&path).ok();
+        let tick = probe.and_then(|probe| verified::tick_after(&probe, &stat));
         let trust = verified::Trust::Written(tick);
         self.look_into(file, &metadata, &key, module, trust)
             .map_err(|reason| CacheError::Invalid { path, reason })

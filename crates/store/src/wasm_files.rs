@@ -133,7 +133,6 @@ mod tests {
         }
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_link_is_removed_and_not_followed() {
         let (dir, files, module) = files();

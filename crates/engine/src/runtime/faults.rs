@@ -9,26 +9,9 @@
 //! longer does. A fault of compiled code would then be executed again for ever, or end the process, so [`retake`] is
 //! called after either.
 
-#[cfg(not(unix))]
-pub(super) use elsewhere::install;
-#[cfg(not(unix))]
-pub use elsewhere::retake;
-#[cfg(unix)]
 pub use signals::retake;
-#[cfg(unix)]
 pub(super) use signals::{end_by, install};
 
-#[cfg(not(unix))]
-mod elsewhere {
-    pub fn install() {
-        wasmer_vm::init_traps();
-    }
-
-    /// There are no signals.
-    pub fn retake(_signal: i32) {}
-}
-
-#[cfg(unix)]
 mod signals {
     use std::mem::MaybeUninit;
     use std::ptr;

@@ -29,7 +29,7 @@ use super::libcall;
 use super::member::{Anyfuncs, Host, Part, Region, Retired, Unit, UnitId};
 use super::reference::References;
 use super::tunables::limited;
-use super::unwind::{self, CATCHES, InFlight};
+use super::unwind::{self, InFlight};
 use super::vacant::Vacancies;
 use crate::tier::Mutator;
 
@@ -308,10 +308,8 @@ impl Group {
 
     /// Whether code of the group has handlers, so that what its imports throw is of interest to it.
     pub fn catches(&self) -> bool {
-        CATCHES
-            && self
-                .members()
-                .any(|member| member.module.declaration.catches)
+        self.members()
+            .any(|member| member.module.declaration.catches)
             && unwind::works()
     }
 

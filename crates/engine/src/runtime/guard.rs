@@ -53,7 +53,6 @@ fn are_apart(bases: &mut [usize]) -> bool {
     bases.len() > 1 && bases.windows(2).all(|pair| pair[1] - pair[0] >= APART)
 }
 
-#[cfg(unix)]
 fn host_handler() -> Handler {
     let signal = if cfg!(target_vendor = "apple") {
         libc::SIGBUS
@@ -77,12 +76,6 @@ fn host_handler() -> Handler {
             return Handler::Node;
         }
     }
-    Handler::Somebody
-}
-
-/// V8's handler is a vectored one there, which cannot be asked for.
-#[cfg(not(unix))]
-fn host_handler() -> Handler {
     Handler::Somebody
 }
 

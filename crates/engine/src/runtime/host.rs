@@ -67,10 +67,8 @@ pub(super) fn host_data() -> Box<dyn Any> {
 /// As [`enter`].
 #[unsafe(naked)]
 unsafe extern "C" fn entry(context: *mut VMDynamicFunctionContext<Host>, values: *mut RawValue) {
-    #[cfg(all(target_arch = "x86_64", not(windows)))]
+    #[cfg(target_arch = "x86_64")]
     std::arch::naked_asm!("mov rdx, rbp", "jmp {enter}", enter = sym enter);
-    #[cfg(all(target_arch = "x86_64", windows))]
-    std::arch::naked_asm!("mov r8, rbp", "jmp {enter}", enter = sym enter);
     #[cfg(target_arch = "aarch64")]
     std::arch::naked_asm!("mov x2, x29", "b {enter}", enter = sym enter);
 }

@@ -21,9 +21,6 @@ use wasmer_vm::StoreObjects;
 use super::callee::Raised;
 use crate::features;
 
-/// Whether WebAssembly handlers catch anything: wasmer unwinds on Unix only.
-pub const CATCHES: bool = cfg!(unix);
-
 /// An exception on its way from the host to WebAssembly's handlers.
 #[derive(Clone, Copy, Debug)]
 pub struct InFlight {
@@ -51,7 +48,7 @@ impl InFlight {
     /// # Safety
     /// On the WebAssembly stack of a call into the exception's group, with no destructor in the
     /// frames up to WebAssembly's.
-    #[cfg(all(unix, not(direct_throw)))]
+    #[cfg(not(direct_throw))]
     unsafe fn throw(self) -> ! {
         // SAFETY: the group, which owns the store, is alive while one of its functions runs.
         let store = unsafe { self.store.as_ref() };
@@ -63,23 +60,22 @@ impl InFlight {
 /// Whether exceptions that imports throw can reach handlers; asked of the first trampoline there is.
 pub(super) fn works() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
-    cfg!(unix)
-        && *WORKS.get_or_init(|| {
-            let refused = crate::tier::kit(&FunctionType::new([], []))
-                .map_err(|error| error.to_string())
-                .and_then(|kit| {
-                    let code = kit.dynamic_trampoline().cast::<[u8; PROLOGUE.len()]>();
-                    // SAFETY: compiled code that the kit keeps; no trampoline is shorter.
-                    begins_with_record(&unsafe { code.read_unaligned() })
-                });
-            if let Err(reason) = &refused {
-                features::off(
-                    "catching in WebAssembly what imports throw",
-                    reason.as_str(),
-                );
-            }
-            refused.is_ok()
-        })
+    *WORKS.get_or_init(|| {
+        let refused = crate::tier::kit(&FunctionType::new([], []))
+            .map_err(|error| error.to_string())
+            .and_then(|kit| {
+                let code = kit.dynamic_trampoline().cast::<[u8; PROLOGUE.len()]>();
+                // SAFETY: compiled code that the kit keeps; no trampoline is shorter.
+                begins_with_record(&unsafe { code.read_unaligned() })
+            });
+        if let Err(reason) = &refused {
+            features::off(
+                "catching in WebAssembly what imports throw",
+                reason.as_str(),
+            );
+        }
+        refused.is_ok()
+    })
 }
 
 /// `push rbp; mov rbp, rsp`
@@ -139,7 +135,6 @@ pub(super) struct Frame {
 
 pub(super) use landing::{forget, throw_behind};
 
-#[cfg(unix)]
 mod landing {
     use std::arch::naked_asm;
     use std::cell::Cell;
@@ -257,23 +252,6 @@ mod landing {
         // SAFETY: called in the place of an import's, on the WebAssembly stack of a group whose
         // exception it is, with no destructor left in this frame.
         unsafe { exception.throw() }
-    }
-}
-
-/// Where wasmer cannot unwind, no handler sees anything, so nothing is thrown at a call site.
-#[cfg(not(unix))]
-mod landing {
-    use super::{Frame, InFlight};
-
-    /// Never called: [`super::CATCHES`].
-    pub fn raise(_: InFlight) {}
-
-    /// As above.
-    pub fn forget() {}
-
-    /// As above.
-    pub unsafe fn throw_behind(_: *mut Frame) {
-        std::process::abort()
     }
 }
 

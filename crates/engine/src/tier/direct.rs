@@ -258,7 +258,6 @@ fn is_missing(error: &io::Error) -> bool {
 fn open(path: PathBuf) -> io::Result<(File, u64)> {
     let mut options = OpenOptions::new();
     options.read(true);
-    #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY);

@@ -19,17 +19,14 @@ static LAST: Mutex<Vec<fn()>> = Mutex::new(Vec::new());
 
 extern "C" fn on_exit() {
     *CALLED.write() = true;
-    // Elsewhere the other threads are gone by now, and who had a lock has it for ever.
-    if cfg!(unix) {
-        let last = std::mem::take(&mut *LAST.lock());
-        for work in last {
-            // Nothing may unwind out of here.
-            let _ = catch_unwind(work);
-        }
+    let last = std::mem::take(&mut *LAST.lock());
+    for work in last {
+        // Nothing may unwind out of here.
+        let _ = catch_unwind(work);
     }
 }
 
-/// Has `work` done when `exit` was called, while the other threads are there (Unix only), if code was loaded.
+/// Has `work` done when `exit` was called, while the other threads are there, if code was loaded.
 pub(super) fn when_called(work: fn()) {
     LAST.lock().push(work);
 }

@@ -29,7 +29,7 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
         .then(|| storage::store(options))
         .flatten();
     let before = Observation::of(&file).map_err(failed)?;
-    if let (Some(store), Some(before)) = (&store, &before)
+    if let Some(store) = &store
         && let Some(hash) = store.stat_index().lookup(&canonical, &before.stat)
     {
         // Without its artifact the record is of no use: what is compiled is what is read below.
@@ -44,11 +44,10 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
     let after = file.metadata().map_err(failed)?;
     let stored = options.stores(bytes.len() as u64);
     let module = compile::compile_bytes(bytes, options)?;
-    if let (true, Some(store), Some(before), Some(after)) =
-        (stored, &store, &before, FileStat::of(&after))
-    {
+    if let (true, Some(store)) = (stored, &store) {
+        let after = FileStat::of(&after);
         let hash = ModuleHash::from_bytes(module.declaration.hash);
-        let recorded = store.stat_index().record(&canonical, before, &after, hash);
+        let recorded = store.stat_index().record(&canonical, &before, &after, hash);
         if let Err(error) = recorded {
             storage::tell_failure(options, &error);
         }
@@ -60,7 +59,6 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
 pub(super) fn read_regular(path: &str) -> Result<Vec<u8>, CompileError> {
     let mut options = File::options();
     options.read(true);
-    #[cfg(unix)]
     {
         use std::os::unix::fs::OpenOptionsExt;
         options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);

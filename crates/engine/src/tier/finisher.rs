@@ -66,7 +66,6 @@ fn at_exit() {
 }
 
 impl Finisher {
-    #[cfg(unix)]
     fn start(&self, spools: &[PathBuf]) -> std::io::Result<()> {
         use std::io::{Error, ErrorKind};
         use std::os::unix::process::CommandExt;
@@ -92,12 +91,6 @@ impl Finisher {
         unsafe { command.pre_exec(detach) };
         command.spawn().map(drop)
     }
-
-    /// See `exit.rs`.
-    #[cfg(not(unix))]
-    fn start(&self, _spools: &[PathBuf]) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What `lib/process/orphans.js` knows a finisher by, which may be another version's.
@@ -106,12 +99,9 @@ const NAME: &std::ffi::CStr = c"wasm-finisher";
 
 /// Takes notice of the end of a finisher that was given to this process, so that it goes.
 pub fn wait_for(process: i32) {
-    #[cfg(unix)]
     if let Some(process) = rustix::process::Pid::from_raw(process) {
         let _ = rustix::process::waitpid(Some(process), rustix::process::WaitOptions::NOHANG);
     }
-    #[cfg(not(unix))]
-    let _ = process;
 }
 
 /// Has the process that was left behind be known by that name; for its main thread.

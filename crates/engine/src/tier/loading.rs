@@ -176,7 +176,7 @@ impl Unloadable {
     ) {
         tell_invalid(hash, &self.reason, options, span);
         let stat = |metadata: std::io::Result<Metadata>| {
-            metadata.ok().and_then(|metadata| FileStat::of(&metadata))
+            metadata.ok().map(|metadata| FileStat::of(&metadata))
         };
         // Else a writer has put another one there meanwhile.
         let is_there = || stat(self.file.metadata()) == stat(std::fs::symlink_metadata(&self.path));

@@ -509,8 +509,8 @@ fn pending() -> Vec<Arc<Job>> {
     jobs.into_iter().filter(|job| job.options.finish).collect()
 }
 
-/// So many bytes of paths are given to one process: Windows takes 32 kB of arguments, Linux 128 kB at least.
-const MAX_PATHS: usize = if cfg!(windows) { 24 << 10 } else { 96 << 10 };
+/// So many bytes of paths are given to one process: Linux takes 128 kB of arguments at least.
+const MAX_PATHS: usize = 96 << 10;
 
 /// The process ends: writes what a detached process needs to finish each unfinished module, and returns the paths, in the
 /// order in which to take them, one list for each process to start. Modules that another process has in flight are left out.

@@ -127,7 +127,7 @@ mod some {
     }
 }
 
-#[cfg(all(unix, target_arch = "x86_64"))]
+#[cfg(target_arch = "x86_64")]
 mod x86_64 {
     use std::arch::naked_asm;
 
