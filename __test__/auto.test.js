@@ -261,7 +261,7 @@ if (linux) {
   // The second needs most of what there is.
   for (const [limit, request] of [
     [256, 'sql.js/dist/sql-wasm.wasm'],
-    [192, '@resvg/resvg-wasm/index_bg.wasm'],
+    [208, '@resvg/resvg-wasm/index_bg.wasm'],
   ]) {
     test(`where there is room in it, the artifact appears: ${request} in ${limit} MiB`, async (t) => {
       const found = await contained(t, limit * MIB, require.resolve(request))

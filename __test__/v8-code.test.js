@@ -448,9 +448,13 @@ if (linux) {
       const sizeOf = (pid) => Number(/^VmRSS:\\s*(\\d+) kB/m.exec(fs.readFileSync('/proc/' + pid + '/status', 'utf8'))?.[1])
       // Once it is at work, which must not be over before the memory is taken.
       const timer = setInterval(() => {
-        const compilers = childrenOf(child.pid).filter((pid) => sizeOf(pid) > 90 * 1024)
-        for (const pid of compilers) process.kill(pid, 'SIGSTOP')
-        if (compilers.length > 0) take(${40 * 2 ** 20})
+        try {
+          const compilers = childrenOf(child.pid).filter((pid) => sizeOf(pid) > 90 * 1024)
+          for (const pid of compilers) process.kill(pid, 'SIGSTOP')
+          if (compilers.length > 0) take(${40 * 2 ** 20})
+        } catch {
+          // One has ended between two of these: the next time others are seen.
+        }
       }, 5)
       child.ref()`
     const { told, seen: left, verdicts: found } = await auto(code, { cache: folder(t), env: BUILTIN, group })
