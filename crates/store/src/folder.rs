@@ -73,13 +73,10 @@ pub(super) fn prepare(path: &Path) -> Result<(), CacheError> {
 }
 
 fn create(path: &Path) -> Result<(), CacheError> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    {
-        use std::os::unix::fs::DirBuilderExt;
-        builder.mode(0o700);
-    }
-    builder
+    use std::os::unix::fs::DirBuilderExt;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
         .create(path)
         .map_err(|source| CacheError::create(path, source))
 }

@@ -107,14 +107,12 @@ impl fmt::Debug for Seals {
 }
 
 fn read(path: &Path) -> Result<Option<[u8; 32]>, InvalidReason> {
+    use std::os::unix::fs::MetadataExt;
     let Some((file, metadata)) = files::open_private(path)? else {
         return Ok(None);
     };
-    {
-        use std::os::unix::fs::MetadataExt;
-        if metadata.mode() & 0o077 != 0 {
-            return Err(InvalidReason::UnsafeMode);
-        }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(InvalidReason::UnsafeMode);
     }
     files::read_opened(&file, &metadata).map(Some)
 }

@@ -10,6 +10,7 @@ use wasm_encoder::{AbstractHeapType, BlockType, Catch, Encode, HeapType, Instruc
 use wasmer_types::{FunctionType, Type};
 
 use super::adapter::Adapter;
+use super::legacy::single;
 use super::signature::{as_integers, encoded};
 use super::skeleton::Skeleton;
 use super::types::Types;
@@ -186,10 +187,6 @@ fn matching(tag: u32, skeleton: &Skeleton, body: &mut Vec<u8>) {
         nothing(*ty, body);
     }
     Instruction::I32Const(0).encode(body);
-}
-
-fn single(ty: Type) -> BlockType {
-    BlockType::Result(encoded(ty))
 }
 
 fn through(ty: u32, table_index: u32, types: &mut Types) -> Instruction<'static> {

@@ -22,7 +22,7 @@ use wasmer_types::{FunctionType, Type};
 
 use super::adapter::Adapter;
 use super::adapter_body::{View, as_integer, narrow};
-use super::legacy::{Try, anonymous, branch, named, tries};
+use super::legacy::{THROW, TRY, Try, anonymous, branch, named, tries};
 use super::skeleton::Skeleton;
 use super::temporaries::Temporaries;
 use super::types::Types;
@@ -76,7 +76,7 @@ pub(super) struct Catching<'a> {
 
 /// Whether a body can throw or catch an exception: a quick look.
 pub(super) fn may_throw(body: &[u8]) -> bool {
-    body.iter().any(|byte| matches!(byte, 0x06 | 0x08))
+    body.iter().any(|byte| matches!(*byte, TRY | THROW))
 }
 
 impl<'a> Catching<'a> {

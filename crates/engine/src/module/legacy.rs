@@ -61,6 +61,7 @@ pub(super) fn may_try(body: &[u8]) -> bool {
 /// The opcode of `try`.
 pub(super) const TRY: u8 = 0x06;
 pub(super) const CATCH: u8 = 0x07;
+pub(super) const THROW: u8 = 0x08;
 const DELEGATE: u8 = 0x18;
 const CATCH_ALL: u8 = 0x19;
 
@@ -429,7 +430,8 @@ pub(super) fn tries(mut operators: OperatorsReader<'_>) -> Result<Vec<Try>, Bina
     Ok(tries)
 }
 
-fn single(ty: Type) -> wasm_encoder::BlockType {
+/// The type of a block that has one result.
+pub(super) fn single(ty: Type) -> wasm_encoder::BlockType {
     wasm_encoder::BlockType::Result(encoded(ty))
 }
 

@@ -57,12 +57,11 @@ pub fn compile_file(path: &str, options: &CompileOptions) -> Result<Arc<Module>,
 
 /// Reads the module's file at `path`, which has to be a file itself, and no link or pipe.
 pub(super) fn read_regular(path: &str) -> Result<Vec<u8>, CompileError> {
+    use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
-    options.read(true);
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    }
+    options
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
     let failed = |error: std::io::Error| CompileError::read(&error, path);
     let mut file = options.open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {
