@@ -33,6 +33,8 @@ const WITHOUT_ADDON = {
   ERR_WASM_ADDONS_DISABLED: 'run Node without --no-addons; node --permission needs --allow-addons',
 }
 
+const OTHERWISE = process.platform === 'win32' ? "programs run there on Node's own engine" : 'npm rebuild wasm-compile-cache'
+
 /** The addon; without it nothing else can be looked at. */
 function addon(found) {
   const platform = `${process.platform}-${process.arch}`
@@ -40,11 +42,7 @@ function addon(found) {
     found.native = require('../process/native.js').native
     return good(platform)
   } catch (error) {
-    return bad(
-      `${platform}: ${error.message}`,
-      WITHOUT_ADDON[error.code] ??
-        (process.platform === 'win32' ? "programs run there on Node's own engine" : 'npm rebuild wasm-compile-cache')
-    )
+    return bad(`${platform}: ${error.message}`, WITHOUT_ADDON[error.code] ?? OTHERWISE)
   }
 }
 

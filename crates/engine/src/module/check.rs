@@ -6,7 +6,7 @@ use wasmer_compiler::wasmparser::{
 };
 
 use super::adapter::Adapter;
-use super::legacy::{CATCH, Growth, TRY};
+use super::legacy::{CATCH, Growth, THROW, TRY};
 use super::skeleton::Skeleton;
 use crate::error::CompileError;
 
@@ -182,19 +182,9 @@ const ATOMICS_PREFIX: u8 = 0xfe;
 /// Whether Singlepass may have nothing for an operator with this first byte: [`singlepass_operator`] knows.
 fn is_questionable(opcode: u8) -> bool {
     match opcode {
-        // Blocks, exceptions, calls, a typed select, globals, a null reference.
-        2..=4
-        | TRY
-        | CATCH
-        | 8
-        | THROW_REF
-        | TRY_TABLE
-        | 0x10
-        | 0x11
-        | 0x1c
-        | 0x23
-        | 0x24
-        | 0xd0 => true,
+        TRY | CATCH | THROW | THROW_REF | TRY_TABLE => true,
+        // Blocks, calls, a typed select, globals, a null reference.
+        2..=4 | 0x10 | 0x11 | 0x1c | 0x23 | 0x24 | 0xd0 => true,
         SIMD_PREFIX | ATOMICS_PREFIX => true,
         F64_PROMOTE_F32 => cfg!(target_arch = "aarch64"),
         _ => false,
