@@ -12,7 +12,7 @@ const { LATER, TAKE, auto, change, judged, seen, verdicts, warm, withoutShim } =
 const { folder } = require('./support/commands.js')
 const { memoryGroup } = require('./support/limits.js')
 const { linux } = require('./support/processes.js')
-const { ROOT } = require('./support/programs.js')
+const { REGISTER, ROOT } = require('./support/programs.js')
 const { answer, machine, padded } = require('./support/wat.js')
 const { assemble } = require('./children/modules.js')
 
@@ -123,19 +123,54 @@ if (linux) {
     const cache = folder(t)
     const kills = `${run()}; process.kill(process.pid, 'SIGKILL')`
     await t.throwsAsync(auto(kills, { cache, env: JUDGED }), { message: /SIGKILL/ })
-    const [left] = seen(cache)
-    t.deepEqual(seen(cache), [left], 'the module alone')
-    t.deepEqual(fs.readFileSync(path.join(cache, 'seen', left)), fs.readFileSync(file))
+    const [word] = seen(cache)
+    t.deepEqual(seen(cache), [word], 'a word of the module, of which V8 had the bytes')
+    t.like(JSON.parse(fs.readFileSync(path.join(cache, 'seen', word))), { size: SIZE })
     // While it is new, another process may be about to take it up.
     await auto(run(), { cache, env: JUDGED })
-    t.deepEqual(seen(cache), [left])
+    t.deepEqual(seen(cache), [word])
     const old = Date.now() / 1000 - 120
-    fs.utimesSync(path.join(cache, 'seen', left), old, old)
+    fs.utimesSync(path.join(cache, 'seen', word), old, old)
     // This one is killed, too.
     await t.throwsAsync(auto(kills, { cache, env: JUDGED }), { message: /SIGKILL/ })
     await judged(cache)
     t.deepEqual(seen(cache), [])
     t.like(verdicts(cache), [{ engine: 'ours' }])
+  })
+
+  test('a module that the program does not have any more at its end is left at once by the next run', async (t) => {
+    const cache = folder(t)
+    // After some seconds, in which V8 compiled little, it is the program's alone.
+    const drops = `
+      ${LATER}
+      process.cpuUsage = () => ({ user: 0, system: 0 })
+      new WebAssembly.Module(${read(file)})
+      later()
+      delete process.cpuUsage
+      process.cpuUsage = () => ({ user: 1e9, system: 0 })
+      setTimeout(() => { gc(); tell(0) }, 1)`
+    const flags = ['--expose-gc', '--require', REGISTER]
+    const first = await auto(drops, { cache, flags })
+    t.deepEqual([first.seen.length, first.verdicts], [1, []])
+    const next = await auto(run(), { cache, env: JUDGED })
+    t.deepEqual(next.seen, [])
+    t.like(next.verdicts, [{ engine: 'ours' }])
+  })
+
+  test('what a process that ends has written for it, its parent does not wait for', async (t) => {
+    const cache = folder(t)
+    const code = `process.cpuUsage = () => ({ user: 1e9, system: 0 });${run()}
+      process.on('exit', () => {
+        // The child has nothing of its parent's, from the moment on in which it has another name.
+        const [child] = fs.readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8').split(' ').filter(Boolean)
+        const of = (what) => fs.readFileSync('/proc/' + child + '/' + what, 'utf8').trim()
+        while (of('comm') !== 'sh');
+        const open = fs.readdirSync('/proc/' + child + '/fd').map((fd) => fs.readlinkSync('/proc/' + child + '/fd/' + fd))
+        tell([open.filter((name) => name !== '/dev/null'), of('stat').split(' ')[5] === child, fs.readlinkSync('/proc/' + child + '/cwd')])
+      })`
+    const { told, verdicts: found } = await auto(code, { cache })
+    t.deepEqual(told, [[], true, '/'])
+    t.like(found, [{ engine: 'ours' }])
   })
 
   test('a worker thread leaves its modules before the process ends, of which nothing tells it', async (t) => {
@@ -172,15 +207,12 @@ if (linux) {
   test('what waits for its turn is what the system ends first, out of memory', async (t) => {
     const code = `
       process.cpuUsage = () => ({ user: 1e9, system: 0 })
-      const processes = require('node:child_process')
-      const { spawn } = processes
-      let child
-      processes.spawn = (...list) => (child = spawn(...list))
       new WebAssembly.Module(${read(file)})
       process.on('exit', () => {
-        const of = (what) => fs.readFileSync('/proc/' + child.pid + '/' + what, 'utf8').trim()
+        const [child] = fs.readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8').split(' ').filter(Boolean)
+        const of = (what) => fs.readFileSync('/proc/' + child + '/' + what, 'utf8').trim()
         // Until the shell becomes something else.
-        while (of('oom_score_adj') !== '1000' && of('comm') === 'sh');
+        while (of('comm') !== 'sh' || of('oom_score_adj') !== '1000');
         tell([of('comm'), of('oom_score_adj')])
       })`
     t.deepEqual((await auto(code, { cache: folder(t) })).told, ['sh', '1000'])
@@ -427,7 +459,7 @@ test('the same command that takes no less time is one, after some runs; one that
     }
   )
   /** A run that took so long. */
-  const lasting = (ms) => `performance.now = () => ${ms}; ${run()}`
+  const lasting = (ms) => `process.uptime = () => ${ms / 1e3}; ${run()}`
   const builtin = { run: { wall: 100, cpu: 100, main: 10, argv } }
 
   const cache = await known(t)

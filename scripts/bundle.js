@@ -49,7 +49,7 @@ const BUNDLES = [
     name: 'choice.js',
     has: [
       ...['folder', 'memory', 'run', 'sample', 'seen', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
-      ...['addons', 'permission', 'started'].map((file) => `process/${file}.js`),
+      ...['addons', 'permission', 'started', 'thread'].map((file) => `process/${file}.js`),
       'code/host.js',
     ],
     isClosed: true,

@@ -1,6 +1,7 @@
-// What V8's public headers alone can do: take the code of a module out of V8, and put it in again. An addon of its own for
-// each version of Node's binary interface, because that is what these headers are bound to; all else is in lib/code/ and
-// src/v8.rs. It verifies nothing: whoever calls `revive` has made sure that V8 made the code, of these bytes.
+// What V8's public headers alone can do: take the code of a module out of V8, and put it in again; and have the bytes of a
+// module, which V8 keeps, written by a process of their own. An addon for each version of Node's binary interface, because that
+// is what these headers are bound to; all else is in lib/code/ and src/v8.rs. It verifies nothing: whoever calls `revive` has
+// made sure that V8 made the code, of these bytes.
 //
 // Before V8 14 there is no function for it, but WebAssembly.compileStreaming, whose callback (Node's own:
 // node::wasm_web_api::StartStreamingCompilation) gets the object that takes code. So that callback is replaced for as long as
@@ -9,7 +10,17 @@
 
 #include <cstring>
 #include <memory>
+#include <string>
 #include <variant>
+#include <vector>
+
+#ifdef __linux__
+#include <cerrno>
+#include <csignal>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include <node.h>
 #include <v8-wasm.h>
@@ -17,9 +28,11 @@
 
 namespace {
 
+using v8::Array;
 using v8::ArrayBuffer;
 using v8::ArrayBufferView;
 using v8::CompiledWasmModule;
+using v8::Context;
 using v8::Function;
 using v8::FunctionCallbackInfo;
 using v8::Isolate;
@@ -54,14 +67,32 @@ Bytes BytesOf(Local<Value> value) {
   return bytes;
 }
 
-// (module) => ArrayBuffer | undefined: the optimised code that V8 has of a module; undefined if that is none.
+// (module, most?) => ArrayBuffer | undefined: the optimised code that V8 has of a module; undefined if that is none. Of more
+// than `most` bytes, the last ones.
 void Serialize(const FunctionCallbackInfo<Value>& info) {
   if (!info[0]->IsWasmModuleObject()) return;
   OwnedBuffer code = info[0].As<WasmModuleObject>()->GetCompiledModule().Serialize();
   if (code.size == 0) return;
-  Local<ArrayBuffer> buffer = ArrayBuffer::New(info.GetIsolate(), code.size);
-  std::memcpy(buffer->GetBackingStore()->Data(), code.buffer.get(), code.size);
+  size_t size = code.size;
+  if (info[1]->IsUint32() && info[1].As<v8::Uint32>()->Value() < size) size = info[1].As<v8::Uint32>()->Value();
+  Local<ArrayBuffer> buffer = ArrayBuffer::New(info.GetIsolate(), size);
+  std::memcpy(buffer->GetBackingStore()->Data(), code.buffer.get() + (code.size - size), size);
   info.GetReturnValue().Set(buffer);
+}
+
+// (module) => ArrayBuffer: the bytes that it was made of, as V8 has them. They are not to be changed.
+void Wire(const FunctionCallbackInfo<Value>& info) {
+  if (!info[0]->IsWasmModuleObject()) return;
+  auto* module = new CompiledWasmModule(info[0].As<WasmModuleObject>()->GetCompiledModule());
+  const auto wire = module->GetWireBytesRef();
+  auto* data = const_cast<uint8_t*>(wire.data());
+  const auto release = [](void*, size_t, void* kept) { delete static_cast<CompiledWasmModule*>(kept); };
+  info.GetReturnValue().Set(ArrayBuffer::New(info.GetIsolate(), ArrayBuffer::NewBackingStore(data, wire.size(), release, module)));
+}
+
+// () => number: V8's version, flags and processor, as `v8.cachedDataVersionTag()` gives them.
+void Tag(const FunctionCallbackInfo<Value>& info) {
+  info.GetReturnValue().Set(v8::ScriptCompiler::CachedDataVersionTag());
 }
 
 // The code is not needed any more: as an ArrayBuffer it goes at once, not when it is collected.
@@ -197,9 +228,135 @@ void Revive(const FunctionCallbackInfo<Value>& info) {
 
 #endif
 
+#ifdef __linux__
+
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+namespace {
+
+// A file that the child writes: under another name first, so that it is whole as soon as its own name exists.
+struct Part {
+  std::string file;
+  std::string aside;
+  Bytes bytes;
+};
+
+// What the child does, made before it is there: it must not allocate.
+struct Plan {
+  std::vector<Part> parts;
+  std::vector<std::string> command;
+  std::vector<std::string> environment;
+  std::vector<char*> argv;
+  std::vector<char*> envp;
+};
+
+bool StringAt(Local<Context> context, Local<Array> list, uint32_t index, std::string* text) {
+  Local<Value> value;
+  if (!list->Get(context, index).ToLocal(&value) || !value->IsString()) return false;
+  const String::Utf8Value utf8(v8::Isolate::GetCurrent(), value);
+  if (*utf8 == nullptr) return false;
+  text->assign(*utf8, utf8.length());
+  return true;
+}
+
+bool StringsOf(Local<Context> context, Local<Value> value, std::vector<std::string>* texts, std::vector<char*>* pointers) {
+  if (!value->IsArray()) return false;
+  Local<Array> list = value.As<Array>();
+  texts->resize(list->Length());
+  for (uint32_t index = 0; index < list->Length(); index++) {
+    if (!StringAt(context, list, index, &(*texts)[index])) return false;
+    pointers->push_back((*texts)[index].data());
+  }
+  pointers->push_back(nullptr);
+  return !texts->empty();
+}
+
+bool PartOf(Local<Context> context, Local<Value> value, Part* part) {
+  if (!value->IsArray()) return false;
+  Local<Array> list = value.As<Array>();
+  Local<Value> source;
+  if (!StringAt(context, list, 0, &part->file) || !StringAt(context, list, 1, &part->aside)) return false;
+  if (!list->Get(context, 2).ToLocal(&source)) return false;
+  part->bytes = BytesOf(source);
+  return part->bytes.data != nullptr;
+}
+
+// From here to `BecomePlan`: in the child, which has one thread of many, so only what POSIX has for signal handlers.
+bool Write(int fd, const uint8_t* data, size_t size) {
+  while (size > 0) {
+    const ssize_t written = write(fd, data, size);
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    data += written;
+    size -= written;
+  }
+  return true;
+}
+
+bool WritePart(const Part& part) {
+  const int fd = open(part.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return false;
+  const bool is_written = Write(fd, part.bytes.data, part.bytes.size);
+  const bool is_closed = close(fd) == 0;
+  if (is_written && is_closed && rename(part.aside.c_str(), part.file.c_str()) == 0) return true;
+  unlink(part.aside.c_str());
+  return false;
+}
+
+[[noreturn]] void BecomePlan(const Plan& plan, const sigset_t& nothing) {
+  // Whoever waits for the end of the parent's pipes does not wait for this.
+  syscall(SYS_close_range, 0U, ~0U, 0U);
+  bool is_ready = open("/dev/null", O_RDWR) == 0 && dup2(0, 1) == 1 && dup2(0, 2) == 2 && setsid() > 0 && chdir("/") == 0;
+  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+  sigprocmask(SIG_SETMASK, &nothing, nullptr);
+  for (const Part& part : plan.parts) is_ready = is_ready && WritePart(part);
+  if (is_ready) execve(plan.argv[0], plan.argv.data(), plan.envp.data());
+  _exit(127);
+}
+
+// ([[file, aside, bytes], …], [program, …], ['NAME=value', …]) => number | undefined: a process that writes the files,
+// one after the other, and becomes the program, if that went well. For a process that ends: it pays for a fork, and for no
+// more. Undefined where there can be no process.
+void Leave(const FunctionCallbackInfo<Value>& info) {
+  Local<Context> context = info.GetIsolate()->GetCurrentContext();
+  if (!info[0]->IsArray()) return;
+  Local<Array> parts = info[0].As<Array>();
+  Plan plan;
+  plan.parts.resize(parts->Length());
+  for (uint32_t index = 0; index < parts->Length(); index++) {
+    Local<Value> part;
+    if (!parts->Get(context, index).ToLocal(&part) || !PartOf(context, part, &plan.parts[index])) return;
+  }
+  if (!StringsOf(context, info[1], &plan.command, &plan.argv)) return;
+  if (!StringsOf(context, info[2], &plan.environment, &plan.envp)) return;
+  // A handler of this process's must not run in the child: it writes to a pipe that both have.
+  sigset_t all, before, nothing;
+  sigfillset(&all);
+  sigemptyset(&nothing);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  const pid_t child = fork();
+  if (child == 0) BecomePlan(plan, nothing);
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (child > 0) info.GetReturnValue().Set(static_cast<double>(child));
+}
+
+// Where a sandbox or an old kernel does not have it, the child would keep what the parent has open.
+bool CanLeave() { return syscall(SYS_close_range, ~0U, ~0U, 0U) == 0; }
+
+}  // namespace
+
+#endif
+
 NODE_MODULE_INIT() {
   (void)module;
   (void)context;
   NODE_SET_METHOD(exports, "serialize", Serialize);
   NODE_SET_METHOD(exports, "revive", Revive);
+  NODE_SET_METHOD(exports, "tag", Tag);
+  NODE_SET_METHOD(exports, "wire", Wire);
+#ifdef __linux__
+  if (CanLeave()) NODE_SET_METHOD(exports, "leave", Leave);
+#endif
 }

@@ -7,7 +7,7 @@ const path = require('node:path')
 
 const { addonPath } = require('../../scripts/build.js')
 const { environment, folder } = require('./commands.js')
-const { mentioning, over } = require('./processes.js')
+const { given, over } = require('./processes.js')
 const { REGISTER, ROOT } = require('./programs.js')
 
 /** What a program has for its tests: `tell` prints its result, `loaded` what of this package is there. */
@@ -60,20 +60,8 @@ async function auto(code, { cache, env = {}, flags = ['--require', REGISTER], ar
   return { told: JSON.parse(stdout.trimEnd().split('\n').at(-1)), stderr, verdicts: verdicts(cache), seen: seen(cache) }
 }
 
-/** The processes that find out about modules for a cache, by the file that they run. */
-function judgesOf(cache, file = path.join(ROOT, 'dist/judge.js')) {
-  const own = (pid) => {
-    try {
-      return fs.readFileSync(`/proc/${pid}/environ`, 'utf8').includes(`WASM_COMPILE_CACHE=${cache}\0`)
-    } catch {
-      return false
-    }
-  }
-  return mentioning(file).filter(own)
-}
-
-/** Waits for them. */
-const judged = (cache, file) => over(judgesOf(cache, file))
+/** Waits for what programs that have ended have left behind for a cache, whatever it is about to become. */
+const judged = (cache) => over(given(`WASM_COMPILE_CACHE=${cache}`))
 
 const filesOf = (cache, folder) => {
   const at = path.join(cache, folder)
@@ -124,4 +112,4 @@ const shimFile = () =>
     path.basename(addonFile()).replace(/^wasm-compile-cache\./, `wasm-compile-cache.v8-${process.versions.modules}.`)
   )
 
-module.exports = { LATER, TAKE, addonFile, auto, change, judged, judgesOf, seen, shimFile, verdicts, warm, withoutShim }
+module.exports = { LATER, TAKE, addonFile, auto, change, judged, seen, shimFile, verdicts, warm, withoutShim }

@@ -44,6 +44,22 @@ const mentioning = (text) =>
     .filter((name) => /^\d+$/.test(name) && read(name, 'cmdline')?.includes(text))
     .map(Number)
 
+/** The processes that were given a variable with its value. */
+const given = (variable) =>
+  fs
+    .readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && environmentOf(name).includes(variable))
+    .map(Number)
+
+/** Nothing of a process that is not ours to look at. */
+function environmentOf(pid) {
+  try {
+    return list(read(pid, 'environ') ?? '')
+  } catch {
+    return []
+  }
+}
+
 /** Who holds a file's lock, and who waits for it: process ids, as the system says (proc_locks(5)). */
 function locks(file) {
   const inode = fs.statSync(file, { throwIfNoEntry: false })?.ino
@@ -92,4 +108,4 @@ function inspect(pid) {
   }
 }
 
-module.exports = { inspect, linux, locks, mappings, mentioning, over, switches, until }
+module.exports = { given, inspect, linux, locks, mappings, mentioning, over, switches, until }

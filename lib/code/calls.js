@@ -17,8 +17,8 @@ const MOST = 1024 * 1024 // bytes: of the budgets of so many functions the other
  * @returns {Uint8Array | undefined}
  */
 function budgetsOf(shim, module) {
-  const code = shim.serialize(module)
-  return code === undefined ? undefined : new Uint8Array(code.slice(Math.max(0, code.byteLength - MOST)))
+  const code = shim.serialize(module, MOST)
+  return code === undefined ? undefined : new Uint8Array(code)
 }
 
 /** How many functions a module has beside those that it imports (core specification, binary format, "function section"). */

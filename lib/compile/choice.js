@@ -25,7 +25,7 @@ function emit({ engine, reason }, size, source) {
   events.emit({ name: 'verdict', dur: 0, source, bytes: size, engine, reason })
 }
 
-const leave = (choice, bytes, options) => leaveBytes(choice, bytes, options.native, options.native)
+const leave = (choice, bytes, { native }, isKept) => leaveBytes(choice, bytes, native, native, isKept)
 
 /**
  * @param {Uint8Array} bytes
@@ -40,7 +40,7 @@ function optionsForOurs(bytes, options) {
   const choice = choose(bytes, native, engine === 'builtin' || undefined)
   emit(choice, bytes.length, native.source)
   if (choice.engine === 'ours') return { ...options, native: { ...native, cachedOnly: true } }
-  if (choice.isAsked) leave(choice, bytes, options)
+  if (choice.isAsked) leave(choice, bytes, options, true)
   return undefined
 }
 
@@ -61,7 +61,7 @@ function revived(bytes, { engine, native, standard }) {
 function missed(bytes, options) {
   const choice = choose(bytes, options.native)
   forget(choice.name)
-  leave(choice, bytes, options)
+  leave(choice, bytes, options, false)
 }
 
 /** Notes a module of the built-in's own. */

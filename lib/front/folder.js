@@ -3,7 +3,7 @@
 // Where the cache is, for what is asked before native code is loaded: the folders in it that JavaScript writes.
 //
 //   <cache>/seen/<name>.wasm       a module that ran on the built-in engine and is not known; for ../process/judge.js
-//   <cache>/seen/<name>.json       what is known of the run
+//   <cache>/seen/<name>.json       what is known of the run; before it ends, by itself, that somebody will leave the module
 //   <cache>/seen/<name>.calls.tmp  which of its functions were called (../code/calls.js)
 //   <cache>/verdicts/<name>.json   which engine is the better one for it, and why
 //
@@ -63,10 +63,13 @@ function belongsToOthers(root) {
   return process.geteuid !== undefined && (found.uid !== process.geteuid() || (found.mode & 0o022) !== 0)
 }
 
+/** Where a file is written, until it is whole. */
+const asideOf = (file) => `${file}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`
+
 /** Makes a file whole, as soon as its name exists. Throws what the file system does. */
 function replace(file, data) {
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
-  const aside = `${file}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`
+  const aside = asideOf(file)
   try {
     fs.writeFileSync(aside, data, { flag: 'wx', mode: 0o600 })
     fs.renameSync(aside, file)
@@ -79,6 +82,7 @@ function replace(file, data) {
 const inFolder = (folder, name) => path.join(locate().root, folder, name)
 
 module.exports = {
+  asideOf,
   locate,
   move,
   replace,

@@ -27,14 +27,21 @@ function reclaimable() {
   return 0
 }
 
+/** No machine has so many bytes: what Node says where there is no limit. */
+const NO_LIMIT = 2 ** 60
+
 /** Bytes; with the limit of a container. Node counts what was read of files as taken. */
 function available() {
-  const os = require('node:os')
   /* eslint-disable n/no-unsupported-features/node-builtins -- undefined where they are not there */
-  const free = process.availableMemory?.() ?? os.freemem()
+  const given = process.availableMemory?.()
   const limit = process.constrainedMemory?.() ?? 0
   /* eslint-enable n/no-unsupported-features/node-builtins */
-  if (limit === 0 || limit >= os.totalmem()) return free
+  const isLimited = limit > 0 && limit < NO_LIMIT
+  // Loading it takes longer than to ask.
+  if (given !== undefined && !isLimited) return given
+  const os = require('node:os')
+  const free = given ?? os.freemem()
+  if (!isLimited || limit >= os.totalmem()) return free
   try {
     return Math.min(limit, os.freemem(), free + reclaimable())
   } catch {

@@ -71,9 +71,10 @@ function makerOf(source, options) {
   const choice = verdicts().choose(bytes, DEFAULTS)
   if (choice.engine === 'ours') return engage() ? 'ours' : 'builtin'
   require('./tell.js').tell(choice, bytes.length, '')
-  if (choice.isAsked) seen().leaveBytes(choice, bytes, ABOUT, DEFAULTS)
   // The standard's own options shape the code.
-  return (choice.hasCode || choice.isNoted) && !isObject(options) ? choice : 'builtin'
+  const isPlain = !isObject(options)
+  if (choice.isAsked) seen().leaveBytes(choice, bytes, ABOUT, DEFAULTS, isPlain)
+  return (choice.hasCode || choice.isNoted) && isPlain ? choice : 'builtin'
 }
 
 /** A module of the built-in's, of V8's own code; undefined where V8 has to compile. */

@@ -1,9 +1,12 @@
 'use strict'
 
-// Modules of which nothing is known yet, and the process that finds it out (../process/judge.js): left at once, in the page
-// cache, taken up when this process ends, or after some seconds.
+// Modules of which nothing is known yet, and the process that finds it out (../process/judge.js): left and taken up when this
+// process ends, or after some seconds.
 //
-// Promise: never throws. It costs a copy of the module into a file, once, and the start of a process at the end.
+// V8 has the bytes for as long as it has the module. Where the end of this process will be heard of, only a word is left at
+// once, by which the next one sees that this one was killed; else the bytes are (`put`).
+//
+// Promise: never throws. It costs the start of a process at the end, which writes the bytes itself.
 
 const fs = require('node:fs')
 
@@ -13,6 +16,7 @@ const { littleIn, runOf } = require('./run.js')
 const { readCurrent, withoutMore, write } = require('./verdicts.js')
 const host = require('../code/host.js')
 const started = require('../process/started.js')
+const { isMainThread } = require('../process/thread.js')
 
 const SOON = 5000 // ms: no command any more
 const RETRY = 60 * 1000 // ms: then nobody takes up what was left
@@ -26,14 +30,17 @@ const isWanted = started.environment.WASM_COMPILE_CACHE_FINISH === 'now'
 
 const estimate = (size) => BASE + FACTOR * size
 
-/** Name -> what is said of the module, in this process, and how much memory was free then. */
+/**
+ * Name -> {facts, room, isKept, module}: what is said of the module, in this process; how much memory was free then; whether V8
+ * has the bytes, and by which module.
+ */
 const left = new Map()
 
 /** Names of modules that this thread has left: once is enough. */
 const everLeft = new Set()
 
-/** So long, in ms, a process that was started has not looked yet for what there is. */
-const STARTING = 1000
+/** So long, in s, a process that was started has not looked yet for what there is. */
+const STARTING = 1
 let lastStart = -Infinity
 
 let timer
@@ -51,23 +58,27 @@ const writtenAt = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeM
  * @param {object} facts {size, source, partition, names, isBuiltin} `names`: under which it is to be known; `isBuiltin`: by V8's
  *   code alone
  * @param {{cache: number, finish: boolean}} options
+ * @param {boolean} [isKept] whether {@link note} will be called, with a module of which V8 has the bytes
  */
-function leave(name, put, facts, options) {
+function leave(name, put, facts, options, isKept = false) {
   if (everLeft.has(name) || !options.finish || !mayLeave(options)) return
   try {
-    const file = seenModule(name)
-    const written = writtenAt(file)
+    const [file, word] = [seenModule(name), seenRun(name)]
+    const at = writtenAt(file)
+    const written = at ?? writtenAt(word)
     // Somebody else has left it, and it is about to be taken up.
     if (written !== undefined && Date.now() - written < RETRY) return
     // Where there is no room, nobody would get to its end.
     const room = available()
     if (isTooLarge(name, facts, room)) return
-    if (written === undefined) put(file)
+    const mayWait = written === undefined && isMainThread && isKept && host.isThere()
+    if (mayWait) replace(word, JSON.stringify(facts))
+    else if (at === undefined) put(file)
     everLeft.add(name)
-    left.set(name, { facts, room })
+    left.set(name, { facts, room, isKept: mayWait, module: undefined })
     // Whoever left it was killed, and so may this process be. A worker thread is not told of the end of the process, and may
     // never come back to its event loop; what V8 has of a module that is known is there at the end only.
-    if (written === undefined && (isMainThread() || readCurrent(name) !== undefined)) wait()
+    if (written === undefined && (isMainThread || readCurrent(name) !== undefined)) wait()
     else {
       fs.utimesSync(file, new Date(), new Date())
       takeUp({ isEarly: true })
@@ -99,13 +110,17 @@ function isTooLarge(name, facts, room, taken = 0) {
  * @param {Uint8Array} bytes
  * @param {{source: string, partition: string}} about
  * @param {{cache: number, finish: boolean}} options
+ * @param {boolean} isKept
  */
-function leaveBytes({ name, isBuiltin }, bytes, { source, partition }, options) {
-  leave(name, (file) => replace(file, bytes), { size: bytes.length, source, partition, names: [name], isBuiltin }, options)
+function leaveBytes({ name, isBuiltin }, bytes, { source, partition }, options, isKept) {
+  const facts = { size: bytes.length, source, partition, names: [name], isBuiltin }
+  leave(name, (file) => replace(file, bytes), facts, options, isKept)
 }
 
-/** The module that was made of what was left: V8 knows which of its functions are called. */
+/** The module that was made of what was left: V8 knows which of its functions are called, and may have the only copy of it. */
 function note(name, module) {
+  const entry = left.get(name)
+  if (entry?.isKept) entry.module = module
   made.set(name, new WeakRef(module))
 }
 
@@ -117,8 +132,6 @@ function budgetsOf(name) {
   const shim = module === undefined ? undefined : host.load()
   return shim === undefined ? undefined : require('../code/calls.js').budgetsOf(shim, module)
 }
-
-const isMainThread = () => require('node:worker_threads').isMainThread
 
 function wait() {
   if (timer !== undefined) return
@@ -138,7 +151,10 @@ function takeUp({ isEarly = false, isLate = false }) {
     const run = isEarly ? undefined : runOf()
     const little = run === undefined || isWanted ? undefined : littleIn(run)
     // It may become more.
-    if (little !== undefined && !isLate) return
+    if (little !== undefined && !isLate) {
+      for (const entry of left.values()) entry.module = undefined
+      return
+    }
     if (little === undefined) hand(run, isLate)
     else forgo(little, run)
   } catch {
@@ -153,18 +169,24 @@ function takeUp({ isEarly = false, isLate = false }) {
 function withdraw() {
   for (const name of left.keys()) {
     try {
-      fs.rmSync(seenModule(name), { force: true })
+      remove(name)
     } catch {
       // It is taken up when it is old.
     }
   }
 }
 
+/** Also the word. */
+function remove(name) {
+  fs.rmSync(seenModule(name), { force: true })
+  fs.rmSync(seenRun(name), { force: true })
+}
+
 /** The program may have taken the room meanwhile. */
 function dropTooLarge() {
   for (const [name, { facts, room }] of left) {
     if (!isTooLarge(name, facts, room, Math.max(0, room - available()))) continue
-    fs.rmSync(seenModule(name), { force: true })
+    remove(name)
     left.delete(name)
   }
 }
@@ -172,7 +194,7 @@ function dropTooLarge() {
 function forgo(little, run) {
   for (const [name, { facts }] of left) {
     say(name, facts, little, run)
-    fs.rmSync(seenModule(name), { force: true })
+    remove(name)
   }
 }
 
@@ -194,22 +216,46 @@ function v8() {
   return { tag: host.isThere() ? host.tag() : undefined, flags: given.filter((flag) => flag.startsWith('--')) }
 }
 
-/** @param {boolean} isLate whether the memory of this process is about to be free */
+/** Takes what only V8 has the bytes of from it. Where it has them no more, the next run leaves them at once. */
+function fetchKept() {
+  for (const [name, entry] of left) {
+    if (!entry.isKept) continue
+    const module = entry.module ?? made.get(name)?.deref()
+    const shim = module === undefined ? undefined : host.load()
+    if (shim !== undefined) entry.bytes = new Uint8Array(shim.wire(module))
+    else {
+      fs.utimesSync(seenRun(name), 0, 0)
+      left.delete(name)
+    }
+  }
+}
+
+/** What is written of a module: [file, data]; the module itself, which makes it a task, last. */
+function partsOf([name, { facts, bytes }], run) {
+  const budgets = budgetsOf(name)
+  return [
+    ...(budgets === undefined ? [] : [[seenBudgets(name), budgets]]),
+    [seenRun(name), JSON.stringify({ ...facts, run, isWanted, ...v8() })],
+    ...(bytes === undefined ? [] : [[seenModule(name), bytes]]),
+  ]
+}
+
+/** @param {boolean} isLate whether this process ends: its memory is about to be free, and what it starts may write for it */
 function hand(run, isLate) {
-  const { mayJudge, startJudge } = require('../process/judging.js')
+  const { leaveToJudge, mayJudge, startJudge } = require('../process/judging.js')
   if (!mayJudge()) {
     withdraw()
     return
   }
   if (!isLate) dropTooLarge()
+  fetchKept()
   if (left.size === 0) return
-  for (const [name, { facts }] of left) {
-    const budgets = budgetsOf(name)
-    if (budgets !== undefined) replace(seenBudgets(name), budgets)
-    replace(seenRun(name), JSON.stringify({ ...facts, run, isWanted, ...v8() }))
-  }
-  const now = performance.now()
-  if (!isWanted && now - lastStart < STARTING) return
+  const parts = [...left].flatMap((one) => partsOf(one, run))
+  const now = process.uptime()
+  const isStarted = !isWanted && now - lastStart < STARTING
+  if (isLate && !isStarted && leaveToJudge(host.load(), parts)) return
+  for (const [file, data] of parts) replace(file, data)
+  if (isStarted) return
   lastStart = now
   startJudge()
 }

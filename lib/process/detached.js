@@ -34,18 +34,28 @@ const LATER =
 const SHELL = '/bin/sh'
 
 /**
+ * @param {string} file
+ * @param {string[]} list its arguments
+ * @param {boolean} isLater not at once, where there is a shell
+ * @returns {string[]} a program, and its arguments
+ */
+function detachedCommand(file, list, isLater) {
+  const command = [process.execPath, file, ...list]
+  return isLater && fs.existsSync(SHELL) ? [SHELL, '-c', LATER, ...command] : command
+}
+
+/**
  * Starts one.
  *
  * @param {string} file
  * @param {string[]} list its arguments
  * @param {object} env what it gets beside {@link detachedEnvironment}
- * @param {boolean} [isLater] not at once, where there is a shell
+ * @param {boolean} [isLater] as {@link detachedCommand} has it
  * @returns {number | undefined} its id
  */
 function startDetached(file, list, env, isLater = false) {
   const { spawn } = require('node:child_process')
-  const command = [process.execPath, file, ...list]
-  const [program, ...rest] = isLater && fs.existsSync(SHELL) ? [SHELL, '-c', LATER, ...command] : command
+  const [program, ...rest] = detachedCommand(file, list, isLater)
   const child = spawn(program, rest, {
     // Not the caller's folder: it may be about to be removed.
     cwd: path.parse(process.execPath).root,
@@ -58,4 +68,4 @@ function startDetached(file, list, env, isLater = false) {
   return child.pid
 }
 
-module.exports = { detachedEnvironment, plugAndPlay, startDetached }
+module.exports = { detachedCommand, detachedEnvironment, plugAndPlay, startDetached }
