@@ -38,6 +38,6 @@ async function leavesNothing(t, many, env) {
   t.true(least(made) < 300 * many, `RSS grew by ${least(made)} bytes or more in every round`)
 }
 
-test.serial('instances with closures over themselves are collected', (t) => leavesNothing(t, count(2000, 10_000), {}))
+test.serial('instances with closures over themselves are collected', (t) => leavesNothing(t, count(1000, 10_000), {}))
 
-test.serial('so are instances with a memory of their own', (t) => leavesNothing(t, count(500, 2000), { MEMORY: '1' }))
+test.serial('so are instances with a memory of their own', (t) => leavesNothing(t, count(250, 2000), { MEMORY: '1' }))

@@ -16,7 +16,7 @@ const { count } = require('./support/stress.js')
 const COMMAND = path.join(__dirname, 'children/killed.js')
 const FINISH = path.join(__dirname, '../dist/finish.js')
 
-const KILLS = count(60, 2000)
+const KILLS = count(20, 2000)
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)
 const LANES = 4
 const MODULES = 16

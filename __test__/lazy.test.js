@@ -88,7 +88,7 @@ const WORKER = path.join(__dirname, 'children/lazy-worker.js')
 
 test('threads that are ended while they and others wait for functions of one module', async (t) => {
   t.timeout(5 * 60 * 1000)
-  for (let round = 0; round < count(4, 100); round++) {
+  for (let round = 0; round < count(2, 100); round++) {
     const start = (isEnded) => new Worker(WORKER, { workerData: { round, isEnded } })
     const [stays, ...ended] = [false, true, true].map(start)
     const exits = [stays, ...ended].map((worker) => once(worker, 'exit'))

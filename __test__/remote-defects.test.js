@@ -32,7 +32,7 @@ test('none of them is run, and each has its reason', async (t) => {
   t.log(`SEED=${seed}`)
   const given = {
     seed,
-    cases: count(150, 1000),
+    cases: count(50, 1000),
     file: made.file,
     right: made.right[0],
     good: one,

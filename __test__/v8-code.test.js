@@ -299,7 +299,7 @@ test('nothing that was damaged reaches V8', async (t) => {
   fs.writeFileSync(other, padded(await machine(), SIZE + 64))
   const { cache: elsewhere } = await kept(t, other)
   const [entry] = entries(cache)
-  const rounds = count(60, 2000)
+  const rounds = count(20, 2000)
   // In one process: the file is replaced, as a restored backup or a broken disk would have it, and looked up.
   const code = `
     const { createHash } = require('node:crypto')
@@ -492,7 +492,7 @@ const environmentOf = (pid) => fs.readFileSync(`/proc/${pid}/environ`, 'utf8')
 
 test('workers that begin and end at any time, while code is taken and Node streams', async (t) => {
   const { cache, told } = await kept(t)
-  const rounds = count(12, 500)
+  const rounds = count(4, 500)
   const code = `${PRELUDE}
     const { Worker } = require('node:worker_threads')
     const text = \`

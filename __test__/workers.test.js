@@ -13,7 +13,7 @@ const register = path.join(__dirname, '../register.js')
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-workers-'))
 test.after.always(() => fs.rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
 
-const rounds = `${count(40, 500)}`
+const rounds = `${count(12, 500)}`
 
 function workers(env) {
   return new Promise((resolve, reject) => {

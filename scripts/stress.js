@@ -69,6 +69,12 @@ async function stress(suite, nextest, share) {
       await suite.ava(`Node ${major}`, { node, files, env: { ...whole, ...env } })
     }
   }
+  if (share === 1) {
+    const permissive = await build(suite, BUILDS.permissive)
+    const { path: node } = prepare.otherNodes().at(-1) ?? { path: process.execPath }
+    const settings = { node, files: testFiles(['packages']), env: { ...permissive, ...env } }
+    if (permissive !== undefined) await suite.ava('packages without Singlepass', settings)
+  }
   const shipped = suite.note('build of the addon as it is shipped', await prepare.addon())
   const files = testFiles(share < 1 ? SHIPPED : SHIPPED_AT_NIGHT)
   if (shipped) await suite.ava('the addon as it is shipped', { files, env })

@@ -372,7 +372,7 @@ for (const tier of tiers) {
 
   // More than are made before the first sweep, and than there are words that look like one on a stack.
   const MANY = 20_000
-  const PARTS = stress.count(2, 5)
+  const PARTS = stress.count(1, 5)
 
   here('an exception that is held stays, however many others are thrown', (t) => {
     const tag = new W.Tag({ parameters: ['i32'] })
