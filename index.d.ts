@@ -63,7 +63,9 @@ declare namespace wasm {
     /**
      * When the baseline tier compiles: `'lazy'`, a function when it is called first; `'eager'`, all of them before the module is
      * ready; `'auto'`, modules with 4 MiB of code lazily (functions with SIMD, atomics or `try_table` count eight times), and
-     * smaller ones eagerly. While the bytes of a module arrive, its functions are compiled in any case. Elsewhere than on x86-64 with Linux or macOS it is always eager. Default: `'auto'`.
+     * smaller ones eagerly. While the bytes of a module arrive, its functions are compiled in any case. Elsewhere than on x86-64
+     * with Linux or macOS, and on ARM64 with Linux, it is always eager. What is asked to be eager has no calls counted: no function
+     * of it is optimized before the rest. Default: `'auto'`.
      */
     baseline?: 'auto' | 'lazy' | 'eager'
     /**
@@ -778,9 +780,9 @@ declare namespace wasm {
     compiledModule: ModuleEvent<'compiledModule'>
     /**
      * The optimizing tier's code has taken over in every instance. `from` says whether this process compiled it or mapped
-     * what another one has stored.
+     * what another one has stored; `early` of how many functions it had taken over before, because they were called often.
      */
-    optimizedReady: ModuleEvent<'optimizedReady'> & { readonly from: 'compiler' | 'cache' | 'remote' }
+    optimizedReady: ModuleEvent<'optimizedReady'> & { readonly from: 'compiler' | 'cache' | 'remote'; readonly early: number }
     /** The artifact has been stored. */
     cachedModule: ArtifactEvent<'cachedModule'>
     /** The artifact was found and mapped, or else copied: nothing is compiled. */

@@ -1,8 +1,11 @@
 'use strict'
-// Real packages whose glue code is like that of one in packages.test.js: the engine is the same on every Node.
+// Real packages, one of each kind of glue code: the engine is the same on every Node.
 
 const { gives } = require('./support/packages.js')
 
+gives('esbuild-cli', { cached: 1, command: true })
+gives('rollup', { cached: 1 })
+gives('webp', { cached: 2 })
 gives('esbuild-api', { cached: 1, slow: true })
 gives('esbuild-browser', { cached: 1, slow: true })
 gives('swc', { cached: 1, slow: true })

@@ -16,7 +16,7 @@ initial('fleets are tested where their servers can be had', (t) => {
   t.is(linux, process.platform === 'linux')
 })
 
-const MANY = count(4, 50)
+const MANY = count(6, 50)
 
 /** Services that write only what is not there. */
 const CERTAIN = [sharedFolder, s3]

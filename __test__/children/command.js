@@ -144,7 +144,7 @@ async function main() {
     fs.readSync(0, Buffer.alloc(1))
   }
   const kept = []
-  if (job.busy) kept.push(await W.compile(fs.readFileSync(LARGE), { cache: false }))
+  if (job.busy) kept.push(await W.compile(fs.readFileSync(LARGE), { cache: false, baseline: 'eager' }))
   if (job.at === 'once') kept.push(...(await Promise.all(job.modules.map(compile))))
   else {
     for (const [index, module] of job.modules.entries()) {

@@ -5,6 +5,7 @@
 // Lines of JSON go to stdout: what is about to begin, each difference, and at the end what happened how often.
 
 const { execFileSync } = require('node:child_process')
+const diagnostics = require('node:diagnostics_channel')
 const { once } = require('node:events')
 const { readFileSync, writeSync } = require('node:fs')
 const path = require('node:path')
@@ -82,7 +83,8 @@ async function difference(name, bytes, seed, { expected, count }) {
 }
 
 async function runAll({ generator, args }) {
-  const sums = { modules: 0 }
+  const sums = { modules: 0, early: 0 }
+  diagnostics.subscribe('wasm-compile-cache:optimizedReady', ({ early }) => (sums.early += early))
   for (const { seed, bytes } of generated(generator, args)) {
     tell({ began: { seed, mode: 'the built-in' } })
     const wanted = reference(bytes, seed)

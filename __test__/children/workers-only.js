@@ -8,7 +8,7 @@ const { Worker, isMainThread, parentPort, workerData } = require('node:worker_th
 
 async function work([large, file]) {
   const W = require('../../index.js')
-  await W.compile(fs.readFileSync(large), { cache: false })
+  await W.compile(fs.readFileSync(large), { cache: false, baseline: 'eager' })
   await W.compile(fs.readFileSync(file))
   parentPort.postMessage('compiled')
 }

@@ -25,20 +25,33 @@ async function baseline({ module, live, check }) {
 const LIVES = 5
 
 async function swapped({ module, live, check, at }) {
+  // From now on it does not wait.
+  const optimized = W.Module.optimized(module)
   const across = live()
   for (let step = 0; step < at; step++) across.next()
   for (let lives = 0; lives < LIVES && W.Module.tier(module) === 'baseline'; lives++) check(finish(live()), 'during the swap')
-  await W.Module.optimized(module)
+  await optimized
   ofTier(module, 'optimized')
   check(finish(across), 'across the swap')
   check(finish(live()), 'after the swap')
+}
+
+/** What is called often is optimized by itself, at any moment of a life. */
+async function hot({ module, live, check, at }) {
+  const across = live()
+  for (let step = 0; step < at; step++) across.next()
+  for (let lives = 0; lives < LIVES; lives++) check(finish(live()), 'while functions are optimized')
+  check(finish(across), 'across their swap')
+  await W.Module.optimized(module)
 }
 
 const MODES = {
   'eager baseline': { options: { optimize: false, baseline: 'eager' }, run: baseline },
   'lazy baseline': { options: { optimize: false, baseline: 'lazy' }, run: baseline },
   swapped: { options: { baseline: 'lazy' }, run: swapped },
+  hot: { options: { baseline: 'lazy' }, run: hot },
   'in two workers': { options: { baseline: 'lazy' }, run: ({ share }) => share('swapped') },
+  'hot in two workers': { options: { baseline: 'lazy' }, run: ({ share }) => share('hot') },
 }
 
 /** Throws if a life's transcript is not the expected one. */

@@ -15,8 +15,9 @@ use wasmer_types::{FunctionIndex, ModuleInfo, SignatureIndex};
 use wasmer_vm::{FunctionBodyPtr, VMSignatureHash, VMTrampoline};
 
 use super::code::{Bodies, Code, Tier};
+use super::hot::Hot;
 use super::kit::{Kit, kits};
-use super::lazy::{Body, Lazy};
+use super::lazy::{Body, Functions, Lazy};
 use super::loaded::Loaded;
 use super::options::BaselineMode;
 use super::piece::{self, Piece, attempt};
@@ -42,6 +43,9 @@ struct Shared {
 /// Modules whose code has fewer bytes are compiled whole: on two processors that takes no longer than compiling half of it, one
 /// function after the other.
 const LARGE: u64 = 4 << 20;
+
+/// Modules whose code has fewer bytes are optimized in a tenth of a second.
+const COUNTED: u64 = 64 << 10;
 
 /// Compilers make trampolines for each imported function whenever they compile something, some 3 µs each.
 const MANY_IMPORTS: usize = 1000;
@@ -179,9 +183,11 @@ impl Baseline {
 
     /// All was submitted, and what of `ingested` does not belong to a function is valid: waits for all chunks.
     ///
+    /// `optimizes`: the optimizing tier follows, and wants to know what is called often.
+    ///
     /// # Errors
     /// The error with the lowest offset.
-    pub fn finish(self, ingested: &Ingested) -> Result<Compiled, CompileError> {
+    pub fn finish(self, ingested: &Ingested, optimizes: bool) -> Result<Compiled, CompileError> {
         let shared = &self.0;
         let mut state = shared.state.lock();
         while state.checking > 0 {
@@ -210,17 +216,31 @@ impl Baseline {
             // There was no function.
             Trampolines::None | Trampolines::Making => attempt(|| trampolines(&ingested.skeleton))?,
         };
-        let lazy = if state.bodies.iter().any(Option::is_none) {
-            let bodies = bodies(ingested, &state.tiers)?;
-            let (skeleton, bytes) = (Arc::clone(&ingested.skeleton), Arc::clone(&ingested.bytes));
-            let lazy = Lazy::new(skeleton, bytes, bodies, &state.bodies);
-            Some(lazy.ok_or_else(|| CompileError::unsupported("there is no memory for stubs"))?)
+        let is_lazy = state.bodies.iter().any(Option::is_none);
+        let is_counted = optimizes && shared.counts(weight);
+        let functions = if is_lazy || is_counted {
+            Some(Arc::new(functions(ingested, &state.tiers)?))
         } else {
             None
         };
+        let lazy = functions.clone().filter(|_| is_lazy);
+        let lazy = lazy.map(|functions| {
+            let lazy = Lazy::new(functions, &state.bodies);
+            lazy.ok_or_else(|| CompileError::unsupported("there is no memory for stubs"))
+        });
+        let lazy = lazy.transpose()?;
+        let hot = functions.filter(|_| is_counted).and_then(Hot::new);
         let stub = |number: u32| lazy.as_ref().map(|lazy| lazy.stub(number));
+        let count = |local, body| match &hot {
+            Some(hot) => hot.count(local, body),
+            None => body,
+        };
         let bodies = (0..).zip(&state.bodies);
-        let bodies = Bodies::new(bodies.filter_map(|(local, body)| body.or_else(|| stub(local))));
+        let bodies = bodies.filter_map(|(local, body)| match body {
+            Some(body) => Some(count(local, *body)),
+            None => stub(local),
+        });
+        let bodies = Bodies::new(bodies);
         let mut adapters = vec![None; ingested.skeleton.adapter_count() as usize];
         let called: Vec<_> = std::mem::take(&mut state.adapters).into_iter().collect();
         if !called.is_empty() {
@@ -239,6 +259,7 @@ impl Baseline {
             bodies,
             donors: std::mem::take(&mut state.donors),
             lazy: lazy.clone(),
+            hot,
         };
         let info = Arc::new(info);
         let code = code(&ingested.skeleton, Arc::clone(&info), &kits, made);
@@ -258,10 +279,11 @@ struct Made {
     adapters: Bodies,
     donors: Vec<Arc<Loaded>>,
     lazy: Option<Arc<Lazy>>,
+    hot: Option<Arc<Hot>>,
 }
 
-/// Where the bodies of a valid module are.
-fn bodies(ingested: &Ingested, tiers: &[BodyTier]) -> Result<Box<[Body]>, CompileError> {
+/// The functions of a valid module.
+fn functions(ingested: &Ingested, tiers: &[BodyTier]) -> Result<Functions, CompileError> {
     let code = &ingested.code;
     let reader = BinaryReader::new(&ingested.bytes[code.clone()], code.start as u64);
     let bodies = CodeSectionReader::new(reader)?.into_iter().zip(tiers);
@@ -272,7 +294,11 @@ fn bodies(ingested: &Ingested, tiers: &[BodyTier]) -> Result<Box<[Body]>, Compil
             range: range.start as u32..range.end as u32,
         })
     });
-    bodies.collect()
+    Ok(Functions {
+        skeleton: Arc::clone(&ingested.skeleton),
+        bytes: Arc::clone(&ingested.bytes),
+        bodies: bodies.collect::<Result<_, CompileError>>()?,
+    })
 }
 
 /// Puts the pieces together.
@@ -305,6 +331,7 @@ fn code(skeleton: &Skeleton, info: Arc<ModuleInfo>, kits: &[Arc<Kit>], made: Mad
         trampolines: trampolines.into(),
         _bodies: made.donors,
         lazy: made.lazy,
+        hot: made.hot,
     }
 }
 
@@ -351,6 +378,15 @@ impl Shared {
             BaselineMode::Eager => false,
         };
         wanted && stubs::STUBS
+    }
+
+    /// Whether calls are counted: of a small module everything is optimized as soon.
+    fn counts(&self, weight: u64) -> bool {
+        match self.mode {
+            BaselineMode::Auto => weight >= COUNTED,
+            BaselineMode::Lazy => true,
+            BaselineMode::Eager => false,
+        }
     }
 
     /// Checks a chunk, unless an error that was found before it is reported anyway.

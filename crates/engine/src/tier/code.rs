@@ -9,6 +9,7 @@ use wasmer_types::entity::{BoxedSlice, PrimaryMap};
 use wasmer_types::{FunctionIndex, LocalFunctionIndex, ModuleInfo, SignatureIndex, VMOffsets};
 use wasmer_vm::{FunctionBodyPtr, VMFunctionBody, VMSignatureHash, VMTrampoline};
 
+use super::hot::Hot;
 use super::lazy::Lazy;
 use super::loaded::Loaded;
 use super::positions::Positions;
@@ -56,6 +57,8 @@ pub struct Code {
     pub(super) _bodies: Vec<Arc<Loaded>>,
     /// Where functions are compiled when they are called.
     pub(super) lazy: Option<Arc<Lazy>>,
+    /// Where their calls are counted.
+    pub(super) hot: Option<Arc<Hot>>,
 }
 
 /// The bodies that new instances get: those of a lazy baseline change.
@@ -192,6 +195,7 @@ impl Code {
             adapter_signatures: Box::default(),
             _bodies: vec![loaded],
             lazy: None,
+            hot: None,
         }
     }
 }

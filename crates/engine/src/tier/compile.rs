@@ -138,7 +138,7 @@ impl Making {
             baseline.cancel();
             return Ok(self.loaded(loaded, &ingested.bytes, options));
         }
-        let compiled = match baseline.finish(&ingested) {
+        let compiled = match baseline.finish(&ingested, options.optimize) {
             Ok(compiled) => compiled,
             Err(error) => return Err(refuse(error, ingested.bytes)),
         };

@@ -223,7 +223,7 @@ struct Watched<'a, R> {
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.is_behind && self.asked.is_for_later() {
-            scheduler::lower_priority();
+            scheduler::lower_priority(scheduler::NICE);
             self.is_behind = true;
         }
         let read = self.bytes.read(buffer);

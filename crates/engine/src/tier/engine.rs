@@ -65,7 +65,14 @@ pub fn cranelift_baseline(globals: &Globals) -> Engine {
     donors(cranelift_baseline_config(), globals)
 }
 
-/// The same for trampolines, which know no globals.
+/// The optimizing tier's compiler, for functions that are called often.
+pub fn optimizing_donors(globals: &Globals) -> Engine {
+    let mut config = optimizing_config(NonZero::<usize>::MIN);
+    config.experimental_artifact(false);
+    donors(config, globals)
+}
+
+/// Cranelift without optimizations for trampolines, which know no globals.
 pub fn cranelift_trampolines() -> Engine {
     build(Box::new(cranelift_baseline_config()), cpu::native())
 }

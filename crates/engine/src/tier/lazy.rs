@@ -40,7 +40,15 @@ pub(super) trait Slots: Send + Sync {
     fn declaration(&self) -> Weak<Declaration>;
 }
 
-/// A valid function.
+/// The functions of a module, which are valid.
+pub(super) struct Functions {
+    pub(super) skeleton: Arc<Skeleton>,
+    pub(super) bytes: Arc<Vec<u8>>,
+    /// All that are its own.
+    pub(super) bodies: Box<[Body]>,
+}
+
+/// One of them.
 pub(super) struct Body {
     pub(super) tier: BodyTier,
     /// Where it is in the module.
@@ -49,9 +57,7 @@ pub(super) struct Body {
 
 /// The functions of a module that are compiled when they are called.
 pub struct Lazy {
-    skeleton: Arc<Skeleton>,
-    bytes: Arc<Vec<u8>>,
-    bodies: Box<[Body]>,
+    functions: Arc<Functions>,
     stubs: OnceLock<Stubs>,
     slots: OnceLock<Weak<dyn Slots>>,
     /// There is better code.
@@ -90,29 +96,24 @@ unsafe impl Send for State {}
 pub struct NotCompiled(CompileError);
 
 impl Lazy {
-    /// `None` where there are no stubs. `bodies` are of all local functions, in the module's `bytes`; `compiled` are those that
-    /// have code already.
+    /// `None` where there are no stubs. `compiled` are those of the functions that have code already.
     pub(super) fn new(
-        skeleton: Arc<Skeleton>,
-        bytes: Arc<Vec<u8>>,
-        bodies: Box<[Body]>,
+        functions: Arc<Functions>,
         compiled: &[Option<FunctionBodyPtr>],
     ) -> Option<Arc<Self>> {
-        let count = bodies.len() + skeleton.adapter_count() as usize;
+        let count = functions.bodies.len() + functions.skeleton.adapter_count() as usize;
         let compiled = compiled.iter();
-        let mut functions: Vec<_> = compiled
+        let mut states: Vec<_> = compiled
             .map(|body| body.map_or(Function::Absent, Function::Called))
             .collect();
-        functions.resize_with(count, || Function::Absent);
+        states.resize_with(count, || Function::Absent);
         let lazy = Arc::new(Self {
-            skeleton,
-            bytes,
-            bodies,
+            functions,
             stubs: OnceLock::new(),
             slots: OnceLock::new(),
             retired: AtomicBool::new(false),
             state: Mutex::new(State {
-                functions,
+                functions: states,
                 donors: Vec::new(),
                 likely: Vec::new(),
                 named: Vec::new(),
@@ -128,7 +129,7 @@ impl Lazy {
 
     /// How many functions there are. Adapters have the numbers behind them.
     pub(super) fn count(&self) -> u32 {
-        self.bodies.len() as u32
+        self.functions.bodies.len() as u32
     }
 
     /// What is in the slots of functions and adapters that were not called.
@@ -202,7 +203,7 @@ impl Lazy {
                     Vec::new()
                 } else {
                     let room = AHEAD * self.nothing(BodyTier::Singlepass);
-                    state.choose(&self.bodies, room)
+                    state.choose(&self.functions.bodies, room)
                 };
                 state.is_ahead = !chosen.is_empty();
                 chosen
@@ -216,7 +217,7 @@ impl Lazy {
 
     /// How many bytes of bodies (for Singlepass) take as long as a compile of nothing: with trampolines for each import.
     fn nothing(&self, tier: BodyTier) -> usize {
-        let imports = self.skeleton.imported_function_types().len();
+        let imports = self.functions.skeleton.imported_function_types().len();
         NOTHING + piece::weight(tier, imports * piece::TRAMPOLINE)
     }
 
@@ -230,7 +231,8 @@ impl Lazy {
             }
             for tier in [BodyTier::Singlepass, BodyTier::Cranelift] {
                 let of_tier = functions.iter().copied();
-                let of_tier = of_tier.filter(|local| self.bodies[*local as usize].tier == tier);
+                let of_tier =
+                    of_tier.filter(|local| self.functions.bodies[*local as usize].tier == tier);
                 let of_tier: Vec<_> = of_tier.collect();
                 if !of_tier.is_empty() {
                     self.compile_piece(tier, of_tier, with_more);
@@ -253,7 +255,7 @@ impl Lazy {
         }
         let numbers = claim.functions.iter().map(|number| number - self.count());
         let numbers: Vec<_> = numbers.collect();
-        match piece::compile_adapters(&self.skeleton, &numbers) {
+        match piece::compile_adapters(&self.functions.skeleton, &numbers) {
             Ok(Compiled { bodies, loaded }) => {
                 let mut state = self.state.lock();
                 for (number, body) in bodies {
@@ -289,7 +291,7 @@ impl Lazy {
             lazy: self,
             functions,
         };
-        let mut piece = Piece::new(&self.skeleton, tier);
+        let mut piece = Piece::new(&self.functions.skeleton, tier);
         let mut callees = Vec::new();
         let mut adapters = Vec::new();
         let mut next = 0;
@@ -298,8 +300,8 @@ impl Lazy {
             let Some(local) = claim.functions.get(next) else {
                 break Ok(());
             };
-            let body = &self.bodies[*local as usize].range;
-            let bytes = &self.bytes[body.start as usize..body.end as usize];
+            let body = &self.functions.bodies[*local as usize].range;
+            let bytes = &self.functions.bytes[body.start as usize..body.end as usize];
             let body = match piece.add(*local, bytes, body.start.into()) {
                 Ok(body) => body,
                 Err(error) => break Err(error),
@@ -309,7 +311,7 @@ impl Lazy {
             if room > 0 {
                 let mut state = self.state.lock();
                 for callee in &body.callees {
-                    let Body { tier: its, range } = &self.bodies[*callee as usize];
+                    let Body { tier: its, range } = &self.functions.bodies[*callee as usize];
                     let function = &mut state.functions[*callee as usize];
                     let weight = piece::weight(tier, range.len());
                     if *its == tier && weight <= room && matches!(function, Function::Absent) {

@@ -17,6 +17,7 @@ mod file;
 mod fingerprint;
 mod finisher;
 mod host;
+mod hot;
 mod judge;
 mod keeping;
 mod kit;
@@ -40,6 +41,7 @@ mod singlepass;
 mod storage;
 mod streaming;
 mod stubs;
+mod tally;
 mod turn;
 mod v8;
 

@@ -6,6 +6,7 @@ use parking_lot::{Condvar, Mutex};
 use wasmer_vm::FunctionBodyPtr;
 
 use super::code::{Code, Misfit, Tier};
+use super::hot::{self, Hot};
 use super::lazy::{Lazy, Slots};
 use super::publish::Registered;
 use crate::module::Declaration;
@@ -64,6 +65,16 @@ impl Slots for Module {
     }
 }
 
+impl hot::Owner for Module {
+    fn replace(&self, of: &Hot, local: u32, body: FunctionBodyPtr) {
+        self.registered.replace(of, local, body);
+    }
+
+    fn declaration(&self) -> Weak<Declaration> {
+        Arc::downgrade(&self.declaration)
+    }
+}
+
 impl Module {
     pub(super) fn new(declaration: Declaration, code: Code) -> Arc<Self> {
         let optimizing = match code.tier {
@@ -72,7 +83,7 @@ impl Module {
         };
         let declaration = Arc::new(declaration);
         code.belongs_to(&Arc::downgrade(&declaration));
-        let lazy = code.lazy.clone();
+        let (lazy, hot) = (code.lazy.clone(), code.hot.clone());
         let module = Arc::new(Self {
             token: OnceLock::new(),
             wire: OnceLock::new(),
@@ -83,9 +94,12 @@ impl Module {
             wanted: OnceLock::new(),
             optimizing_changed: Condvar::new(),
         });
+        let weak = Arc::downgrade(&module);
         if let Some(lazy) = lazy {
-            let module = Arc::downgrade(&module);
-            lazy.belongs_to(module);
+            lazy.belongs_to(weak.clone());
+        }
+        if let Some(hot) = hot {
+            hot.belongs_to(weak);
         }
         module
     }

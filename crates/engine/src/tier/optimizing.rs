@@ -45,8 +45,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So long a module waits for the remote, whose service has limits of its own: for a machine that has no time for that.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Modules of fewer bytes do not wait: they are optimized in a second or less, by which a program that is not over then gains.
+/// Modules of fewer bytes are optimized in a second or less, by which a program that is not over then gains: they wait until
+/// what is called most is optimized, or not at all.
 const LIGHT: u64 = 1 << 20;
+const LITTLE_PATIENCE: Duration = Duration::from_millis(300);
 
 /// A module on its way through the optimizing tier.
 struct Job {
@@ -134,17 +136,21 @@ pub(super) fn schedule(
             });
         }
     }
-    if job.size() < LIGHT {
+    let patience = if job.size() >= LIGHT {
+        PATIENCE
+    } else if module.code().hot.is_some() {
+        LITTLE_PATIENCE
+    } else {
         job.is_time();
         return;
-    }
+    };
     let waiting = Arc::downgrade(&job);
     module.when_wanted(Box::new(move || {
         if let Some(job) = waiting.upgrade() {
             job.is_time();
         }
     }));
-    scheduler::later(PATIENCE, Box::new(move || job.is_time()));
+    scheduler::later(patience, Box::new(move || job.is_time()));
 }
 
 impl Job {
@@ -346,9 +352,11 @@ impl Job {
     }
 
     fn publish(&self, module: &Arc<Module>, code: Code, from: &str) -> Result<(), Misfit> {
+        let early = module.code().hot.as_ref().map_or(0, |hot| hot.optimized());
         module.publish(code)?;
         let mut fields = self.options.fields(&self.hash, self.size());
         fields.push(("from", from.into()));
+        fields.push(("early", early.into()));
         let span = self.span.get_or_init(Span::start);
         module.listeners.emit(&span.event("optimizedReady", fields));
         Ok(())

@@ -30,6 +30,8 @@ pub(super) fn weight(tier: BodyTier, bytes: usize) -> usize {
 pub(super) struct Piece<'module> {
     skeleton: &'module Skeleton,
     tier: BodyTier,
+    /// By the optimizing tier's compiler.
+    is_optimizing: bool,
     types: Types,
     functions: Vec<Function>,
 }
@@ -57,8 +59,17 @@ impl<'module> Piece<'module> {
             } else {
                 BodyTier::Cranelift
             },
+            is_optimizing: false,
             types: skeleton.no_types(),
             functions: Vec::new(),
+        }
+    }
+
+    /// For the optimizing tier's compiler.
+    pub(super) fn optimizing(skeleton: &'module Skeleton) -> Self {
+        Self {
+            is_optimizing: true,
+            ..Self::new(skeleton, BodyTier::Cranelift)
         }
     }
 
@@ -99,7 +110,12 @@ impl<'module> Piece<'module> {
     }
 
     fn compile_or_panic(self) -> Result<Compiled, CompileError> {
-        let engine = engine(self.tier, self.skeleton.globals());
+        let globals = self.skeleton.globals();
+        let engine = if self.is_optimizing {
+            engine::optimizing_donors(globals)
+        } else {
+            engine(self.tier, globals)
+        };
         let bodies = self.functions.iter();
         let mut bodies = bodies.map(|function| (function.ty, function.body.bytes.as_slice()));
         let donor = self

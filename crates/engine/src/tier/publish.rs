@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use wasmer_vm::{FunctionBodyPtr, VMCallerCheckedAnyfunc, VMFunctionBody};
 
 use super::code::{Code, Tier};
+use super::hot::Hot;
 use super::lazy::Lazy;
 
 /// A thread that runs instances.
@@ -75,6 +76,21 @@ struct State {
     code: Arc<Code>,
     instances: HashMap<u64, LiveInstance>,
     next: u64,
+}
+
+impl State {
+    /// Writes the body of a function into all of its slots.
+    fn set(&self, number: u32, body: FunctionBodyPtr) {
+        self.code.bodies.set(number, body);
+        for instance in self.instances.values() {
+            instance.slots.set(number as usize, body);
+            let records = instance.dependents.iter();
+            for (_, record) in records.filter(|(dependent, _)| *dependent == number) {
+                // SAFETY: alive while the instance is registered (`depend`'s contract).
+                unsafe { store(*record, body.0) };
+            }
+        }
+    }
 }
 
 impl Registered {
@@ -175,19 +191,24 @@ impl Registered {
             }
             return body;
         }
-        if !is_current {
-            return code.bodies.get(number);
+        let there = code.bodies.get(number);
+        // Another thread that called it has, or there is better code.
+        if !is_current || there.0 != lazy.stub(number).0 {
+            return there;
         }
-        code.bodies.set(number, body);
-        for instance in registered.instances.values() {
-            instance.slots.set(number as usize, body);
-            let records = instance.dependents.iter();
-            for (_, record) in records.filter(|(dependent, _)| *dependent == number) {
-                // SAFETY: alive while the instance is registered (`depend`'s contract).
-                unsafe { store(*record, body.0) };
-            }
-        }
+        let hot = code.hot.as_deref();
+        let body = hot.map_or(body, |hot| hot.count(number, body));
+        registered.set(number, body);
         body
+    }
+
+    /// There is better code of a function of `hot`, unless that of all functions was published meanwhile.
+    pub(super) fn replace(&self, hot: &Hot, number: u32, body: FunctionBodyPtr) {
+        let registered = self.0.lock();
+        let current = registered.code.hot.as_deref();
+        if current.is_some_and(|current| std::ptr::eq(current, hot)) {
+            registered.set(number, body);
+        }
     }
 
     /// Puts `code` in the place of the baseline's, everywhere. The old code is freed once every
@@ -200,6 +221,9 @@ impl Registered {
             let old = std::mem::replace(&mut registered.code, Arc::clone(&code));
             if let Some(lazy) = &old.lazy {
                 lazy.retire();
+            }
+            if let Some(hot) = &old.hot {
+                hot.retire();
             }
             for instance in registered.instances.values() {
                 for local in 0..code.bodies.len() {

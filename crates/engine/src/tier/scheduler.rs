@@ -33,7 +33,7 @@ fn pool(
         let next = next.clone();
         let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
             if background {
-                lower_priority();
+                lower_priority(NICE);
             }
             work(next);
         });
@@ -153,16 +153,19 @@ pub fn compile_aside(task: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread.spawn(work).map(drop)
 }
 
+/// Of threads in the background.
+pub(super) const NICE: i32 = 5;
+
 /// Lets the program's own threads go first. Best effort: where it is refused, compiling merely
 /// competes.
 #[cfg(target_os = "linux")]
-pub(super) fn lower_priority() {
+pub(super) fn lower_priority(nice: i32) {
     // `setpriority(PRIO_PROCESS, 0)` means the calling thread on Linux.
-    let _ = rustix::process::nice(5);
+    let _ = rustix::process::nice(nice);
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn lower_priority() {}
+pub(super) fn lower_priority(_nice: i32) {}
 
 #[cfg(test)]
 mod tests {

@@ -16,10 +16,10 @@ use crate::support::host::{Gate, TestThread, body, body_of, code, compile_as, in
 
 /// So many functions, each too large to be compiled along with another.
 const FUNCTIONS: u32 = 6;
-const LARGE: usize = 8 << 10;
+const LARGE: usize = 12 << 10;
 
 /// Function `n` takes an i32 and gives it plus `n`; the last one calls the first one as well. All are exported.
-fn adders() -> Vec<u8> {
+pub fn adders() -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     let mut functions = FunctionSection::new();
@@ -53,13 +53,13 @@ fn lazily(bytes: &[u8], optimize: bool) -> Arc<Module> {
 }
 
 /// An instance, and the anyfuncs of its exports.
-fn instantiate(module: &Arc<Module>, imports: Vec<Import>) -> (Group, Vec<usize>) {
+pub fn instantiate(module: &Arc<Module>, imports: Vec<Import>) -> (Group, Vec<usize>) {
     let mut group = Group::new(Arc::new(TestThread::default()));
     let exports = instantiate_in(&mut group, module, imports);
     (group, exports)
 }
 
-fn instantiate_in(group: &mut Group, module: &Arc<Module>, imports: Vec<Import>) -> Vec<usize> {
+pub fn instantiate_in(group: &mut Group, module: &Arc<Module>, imports: Vec<Import>) -> Vec<usize> {
     let made = group.instantiate(module, imports, Vec::new(), |_| {});
     let exports = made.expect("links").exports.into_iter();
     let functions = exports.filter_map(|export| match export {
@@ -69,7 +69,7 @@ fn instantiate_in(group: &mut Group, module: &Arc<Module>, imports: Vec<Import>)
     functions.collect()
 }
 
-fn call(anyfunc: usize, argument: i32) -> i32 {
+pub fn call(anyfunc: usize, argument: i32) -> i32 {
     let mut values = [RawValue::from(argument)];
     invoke(anyfunc, &mut values).expect("does not trap");
     // SAFETY: the result is an i32.
@@ -127,7 +127,7 @@ fn a_function_that_many_threads_call_first_is_compiled_once() {
 }
 
 /// Calls the function that it imports.
-fn caller() -> Vec<u8> {
+pub fn caller() -> Vec<u8> {
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32], [ValType::I32]);
     let mut imports = ImportSection::new();

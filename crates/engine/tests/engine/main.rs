@@ -3,6 +3,7 @@
 mod cached_only;
 mod corruption;
 mod exit;
+mod hot;
 mod judge;
 mod lazy;
 mod support;
