@@ -18,6 +18,7 @@ const FINISH = path.join(__dirname, '../dist/finish.js')
 
 const KILLS = count(20, 2000)
 const SEED = Number(process.env.SEED ?? Date.now() % 1e6)
+const PHASES = ['stream', 'baseline', 'optimizing', 'finisher']
 const LANES = 4
 const MODULES = 16
 const HOUR = 60 * 60 * 1000
@@ -125,8 +126,11 @@ test(`${KILLS} processes are killed while they compile and write`, async (t) => 
       if (!isFinisher) t.is(one.said, 'right')
     }
   }
+  // However few are killed: some in each phase, and some while they write.
+  const isMissing = () =>
+    PHASES.some((phase) => counts[phase] === undefined) || !litter(cache).some((name) => name.includes('.tmp-'))
   const lane = async () => {
-    while (killed < KILLS) await round()
+    while (killed < KILLS || isMissing()) await round()
   }
   await Promise.all(Array.from({ length: LANES }, lane))
   const left = litter(cache)
@@ -134,8 +138,6 @@ test(`${KILLS} processes are killed while they compile and write`, async (t) => 
     ['.tmp-', '.lock', '.spool'].map((kind) => [kind, left.filter((name) => name.includes(kind)).length])
   )
   t.log(measured, 'killed after', counts, `${ended} ended before; left behind`, kinds)
-  for (const phase of ['stream', 'baseline', 'optimizing', 'finisher']) t.true(counts[phase] > 0, phase)
-  t.true(kinds['.tmp-'] > 0, 'some were killed while they wrote')
 
   // Every later run is right, with whatever has been left.
   for (const [index, file] of modules.entries()) {

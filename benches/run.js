@@ -85,7 +85,7 @@ function merged(names, before = [], now) {
   return names.flatMap((name) => all.filter((result) => (result.row ?? result.name) === name))
 }
 
-/** Writes what is measured so far, so that a run that is stopped leaves its rows. What ./week.js and ./remote.js measure stays. */
+/** Writes what is measured so far, so that a run that is stopped leaves its rows. What others measure stays. */
 function store(results, choice) {
   const about = machine()
   const file = path.join(output, 'results.json')
@@ -93,6 +93,7 @@ function store(results, choice) {
   const names = rows.map(({ name }) => name)
   const all = merged(names, found.results, results)
   const stored = {
+    ...found,
     machine: about,
     notes: rows.flatMap((row) => row.notes?.(all) ?? []),
     results: all,
@@ -101,8 +102,6 @@ function store(results, choice) {
       found.auto,
       choice
     ),
-    week: found.week,
-    remote: found.remote,
   }
   writeFileSync(file, JSON.stringify(stored, null, 2) + '\n')
   writeFileSync(path.join(output, 'results.svg'), chart(all, about))
