@@ -5,5 +5,9 @@ const { writeSync } = require('node:fs') // now: a command may patch it (esbuild
 
 process.on('exit', () => {
   const { maxRSS, userCPUTime, systemCPUTime } = process.resourceUsage()
-  writeSync(3, JSON.stringify({ rss: maxRSS * 1024, cpu: (userCPUTime + systemCPUTime) / 1000 }))
+  try {
+    writeSync(3, JSON.stringify({ rss: maxRSS * 1024, cpu: (userCPUTime + systemCPUTime) / 1000 }))
+  } catch {
+    // What a command starts has no such descriptor, and its other handlers are to run.
+  }
 })
