@@ -29,6 +29,7 @@ const EVERY_NODE = [
   'assumptions',
   'auto',
   'auto-linking',
+  'auto-memory',
   'beside',
   'contexts',
   'descriptors',
