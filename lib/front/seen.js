@@ -31,8 +31,8 @@ const isWanted = started.environment.WASM_COMPILE_CACHE_FINISH === 'now'
 const estimate = (size) => BASE + FACTOR * size
 
 /**
- * Name -> {facts, room, isKept, module}: what is said of the module, in this process; how much memory was free then; whether V8
- * has the bytes, and by which module.
+ * Name -> {facts, room, isKept, module, bytes}: what is said of the module, in this process; how much memory was free then; whether
+ * V8 has the bytes, and by which module; and those, once they are to be written.
  */
 const left = new Map()
 

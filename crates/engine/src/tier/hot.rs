@@ -27,8 +27,8 @@ use crate::panics;
 /// So many bytes of bodies are compiled together: as long as that takes, what is called now waits.
 const PIECE: usize = 32 << 10;
 
-/// A function is hot when it was called so often: to optimize it takes as long as that in the baseline, about. What is small
-/// is optimized sooner: once for as many bytes as the module has.
+/// A function is hot when it was called so often: to optimize it takes as long as that in the baseline, about. In a module with
+/// little code, as many calls are enough as that has so many bytes.
 const MOST: u64 = 8000;
 const BYTES: u64 = 1 << 10;
 

@@ -79,17 +79,18 @@ impl Tallies {
     /// How often a function was called, about; modulo 2³².
     pub(super) fn calls(&self, number: u32) -> u32 {
         let at = self.at(number, calls(self.data, self.count, number as usize));
-        // SAFETY: aligned (`at`), as long as `self`, and written by tallies alone, which write whole words.
+        // SAFETY: aligned and within the allocation (`at`), as long as `self`, and written by tallies alone, whose words are whole.
         unsafe { AtomicU32::from_ptr(at.cast_mut().cast()) }.load(Ordering::Relaxed)
     }
 
     fn body(&self, number: u32) -> &AtomicPtr<VMFunctionBody> {
         let at = self.at(number, body(self.data, number as usize));
-        // SAFETY: aligned (`at`), as long as `self`, and written through this alone.
+        // SAFETY: aligned and within the allocation (`at`), as long as `self`, and written through this alone.
         unsafe { AtomicPtr::from_ptr(at.cast_mut().cast()) }
     }
 
-    /// The address of what is so far behind the beginning.
+    /// The address of what a function has so far behind the beginning: first all addresses, from the beginning of a page on, then
+    /// all numbers, so each is aligned.
     fn at(&self, number: u32, offset: usize) -> *const u8 {
         assert!(
             (number as usize) < self.count,
