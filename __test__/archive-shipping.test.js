@@ -15,6 +15,7 @@ const { HOT, entries, environment, files, folder, run, story } = require('./supp
 const { program } = require('./support/programs.js')
 const { isStress } = require('./support/stress.js')
 const { machine, padded } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const ROOT = path.join(__dirname, '..')
 const MAIN = path.join(ROOT, require('../package.json').bin['wasm-compile-cache'])
@@ -33,7 +34,7 @@ test.before(async () => {
   await cliJson(['warm', module, '@jsquash/webp'], { cache: home, cwd: ROOT })
   await cliJson(['export', archive, '--sign', made.privateKey], { cache: home })
 })
-test.after.always(() => made && fs.rmSync(made.at, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => made && remove(made.at))
 
 /** The same, with a folder of the test's own. */
 const shipped = (t) => ({ ...made, at: folder(t) })

@@ -14,6 +14,7 @@ const { native } = require('../dist/engine.js').load('process/native.js')
 const { digest, forge, keyPair, pack, unpack } = require('./support/archives.js')
 const { folder, litter } = require('./support/commands.js')
 const { answer, machine } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const CACHE = process.env.WASM_COMPILE_CACHE
 
@@ -41,7 +42,7 @@ test.before(async () => {
   two = (await cache.export(within('two.tar'), { sign: keys.privateKey })).file
   for (const { key } of cache.entries()) originals.set(key, native.cacheRead(key))
 })
-test.after.always(() => at && fs.rmSync(at, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => at && remove(at))
 test.beforeEach(() => cache.clear())
 
 const signed = () => ({ key: keys.publicKey })

@@ -14,11 +14,12 @@ const { linux } = require('./support/processes.js')
 const { REGISTER, ROOT } = require('./support/programs.js')
 const { answer, machine, padded } = require('./support/wat.js')
 const { assemble } = require('./children/modules.js')
+const { remove } = require('./support/remove.js')
 
 const SIZE = 128 * 1024
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-auto-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 const file = path.join(root, 'machine.wasm')
 const refused = path.join(root, 'refused.wasm')
 const small = path.join(root, 'small.wasm')

@@ -9,6 +9,7 @@ const path = require('node:path')
 const test = require('ava')
 const { COLD, HOT, entries, environment, files, folder, litter, named, run, story } = require('./support/commands.js')
 const { answer, machine } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const ROOT = process.getuid?.() === 0
 const CALLS = [
@@ -18,7 +19,7 @@ const CALLS = [
 const FOOTER = 128 // bytes at the end of an artifact (crates/store/src/footer.rs)
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 const file = path.join(root, 'machine.wasm')
 const other = path.join(root, 'other.wasm')
 

@@ -21,6 +21,7 @@ const {
   warned,
 } = require('./support/commands.js')
 const { machine } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const ROOT = process.getuid?.() === 0
 const CALLS = [
@@ -29,7 +30,7 @@ const CALLS = [
 ]
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 const file = path.join(root, 'machine.wasm')
 
 let expected

@@ -23,6 +23,7 @@ const {
   together,
 } = require('./support/commands.js')
 const { answer, custom, machine, padded } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const THRESHOLD = 128 * 1024
 const CALLS = [
@@ -34,7 +35,7 @@ const LINUX = process.platform === 'linux'
 const MAPPABLE = process.platform !== 'darwin'
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 
 function write(name, bytes) {
   const file = path.join(root, name)

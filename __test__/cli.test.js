@@ -13,6 +13,7 @@ const { MAIN, cli, cliJson, startCli, startOnTerminal, startProgram } = require(
 const { entries, folder } = require('./support/commands.js')
 const { small } = require('./support/mounts.js')
 const { answer } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const ROOT = path.join(__dirname, '..')
 const WEBP = path.join(ROOT, 'node_modules/@jsquash/webp/codec')
@@ -30,7 +31,7 @@ test.before(async () => {
   await cliJson(['warm', DECODER], { cache: filled })
   await cliJson(['warm', ENCODER, '--partition', 'p'], { cache: filled })
 })
-test.after.always(() => filled && fs.rmSync(filled, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => filled && remove(filled))
 
 const script = (t, code) => {
   const file = path.join(folder(t), 'script.js')

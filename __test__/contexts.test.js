@@ -12,6 +12,7 @@ const initWabt = require('wabt')
 
 const { environment } = require('./support/commands.js')
 const { REGISTER } = require('./support/programs.js')
+const { remove } = require('./support/remove.js')
 
 const CHILDREN = path.join(__dirname, 'children')
 
@@ -49,7 +50,7 @@ const LINKER = `(module
   (func (export "raise") (param i32) (call $raise (local.get 0))))`
 
 const at = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-contexts-'))
-test.after.always(() => fs.rmSync(at, { recursive: true, maxRetries: 5 }))
+test.after.always(() => remove(at))
 
 let files
 async function told(flags, name = 'contexts.js') {

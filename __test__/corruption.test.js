@@ -11,6 +11,7 @@ const path = require('node:path')
 const test = require('ava')
 const { entries, files, folder, litter, named, run } = require('./support/commands.js')
 const { machine } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const CALLS = [
   ['run', 9],
@@ -23,7 +24,7 @@ const ARTIFACTS = 96
 const ROUNDS = ['bytes', 'sync', 'response', 'stream', 'bytes']
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 const file = path.join(root, 'machine.wasm')
 
 let expected

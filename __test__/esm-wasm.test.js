@@ -5,12 +5,13 @@
 // loader of .wasm was set up; whichever that was, the program must not notice.
 
 const { execFile } = require('node:child_process')
-const { mkdtempSync, rmSync } = require('node:fs')
+const { mkdtempSync } = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
 const { promisify } = require('node:util')
 const { pathToFileURL } = require('node:url')
 const test = require('ava')
+const { remove } = require('./support/remove.js')
 
 const major = Number(process.versions.node.split('.')[0])
 const register = path.join(__dirname, '../register.js')
@@ -25,7 +26,7 @@ let cache
 test.before(() => {
   cache = mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-esm-'))
 })
-test.after.always(() => rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(cache))
 
 /** Runs `program`, an ES module in this folder, in a process; gives what it wrote. */
 async function output(program, flags = []) {

@@ -13,12 +13,13 @@ const test = require('ava')
 const { compileStreaming } = require('../index.js')
 const { NAMES } = require('../dist/engine.js').load('events/events.js')
 const { WASM, answer, outcome, response, serve, webStream } = require('./fixtures/streaming.js')
+const { remove } = require('./support/remove.js')
 
 const run = promisify(execFile)
 const root = path.dirname(__dirname)
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-events-'))
-test.after.always(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(folder))
 let files = 0
 const temporary = (name = 'file') => path.join(folder, `${files++}-${name}`)
 

@@ -13,6 +13,7 @@ const { entries, environment } = require('./support/commands.js')
 const { install } = require('./support/installation.js')
 const { linux, until } = require('./support/processes.js')
 const { isStress } = require('./support/stress.js')
+const { remove } = require('./support/remove.js')
 
 const EXAMPLES = path.join(__dirname, '../examples')
 const projects = fs
@@ -21,7 +22,7 @@ const projects = fs
   .map((entry) => entry.name)
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-examples-'))
-test.after.always(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(folder))
 const home = path.join(folder, 'examples')
 
 // The Node under test is the one that scripts find, and the addon under test the one that was installed.

@@ -15,6 +15,7 @@ const { binary, functionType, importOf } = require('../dist/engine.js').load('ap
 const { environment } = require('./support/commands.js')
 const { padded } = require('./support/wat.js')
 const W = require('../index.js')
+const { remove } = require('./support/remove.js')
 
 const builtin = globalThis.WebAssembly
 const FALLBACK = { fallback: 'builtin' }
@@ -102,7 +103,7 @@ const events = []
 subscribe('wasm-compile-cache:fallback', (event) => events.push(event))
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-fallback-'))
-test.after.always(() => fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(folder))
 
 const response = (body) => new Response(body, { headers: { 'content-type': 'application/wasm' } })
 

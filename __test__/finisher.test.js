@@ -14,6 +14,7 @@ const { addonPath } = require('../scripts/build.js')
 const { HOT, entries, environment, files, folder, litter, named, run, start, story, together } = require('./support/commands.js')
 const { inspect, linux, mentioning, over, until } = require('./support/processes.js')
 const { answer, handler, machine, padded } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const test = linux ? initial.serial : initial.serial.skip
 initial('finishers are tested where processes can be looked at', (t) => {
@@ -29,7 +30,7 @@ const WORKERS_ONLY = path.join(__dirname, 'children/workers-only.js')
 const LARGE = require.resolve('sql.js/dist/sql-wasm.wasm')
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-initial.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+initial.after.always(() => remove(root))
 const file = path.join(root, 'module.wasm')
 const second = path.join(root, 'second.wasm')
 initial.before(async () => {

@@ -18,6 +18,7 @@ const { COLD, HOT, entries, environment, folder, litter, named, run, start, stor
 const { linux, locks, mappings, mentioning, over, switches, until } = require('./support/processes.js')
 const { count } = require('./support/stress.js')
 const { answer, padded } = require('./support/wat.js')
+const { remove } = require('./support/remove.js')
 
 const test = linux ? initial.serial : initial.serial.skip
 initial('many processes are tested where they can be looked at', (t) => {
@@ -36,7 +37,7 @@ const CALLS = [['run', 20]]
 const FOUND = ['baselineReady', 'moduleCacheHit', 'optimizedReady']
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-flight-'))
-initial.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+initial.after.always(() => remove(root))
 // A quarter of a second for the optimizing tier.
 const file = path.join(root, 'chain.wasm')
 const second = path.join(root, 'answer.wasm')

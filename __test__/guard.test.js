@@ -9,6 +9,7 @@ const path = require('node:path')
 const { promisify } = require('node:util')
 const test = require('ava')
 const { environment } = require('./support/commands.js')
+const { remove } = require('./support/remove.js')
 
 const FLAG = '--disable-wasm-trap-handler'
 const WITH_MEMORY = [
@@ -24,7 +25,7 @@ const WITH_MEMORY = [
 ]
 
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-guard-'))
-test.after.always(() => fs.rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(cache))
 
 const program = (how) => [path.join(__dirname, 'children/guard.js'), ...(how ? [how] : [])]
 

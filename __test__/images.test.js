@@ -15,6 +15,7 @@ const { images } = require('./support/images.js')
 const { install, succeed } = require('./support/installation.js')
 const { linux } = require('./support/processes.js')
 const { isStress } = require('./support/stress.js')
+const { remove } = require('./support/remove.js')
 
 const test = linux ? initial.serial : initial.serial.skip
 initial('images are built on Linux', (t) => {
@@ -41,7 +42,7 @@ async function installed(t, name) {
 }
 
 const at = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-images-'))
-initial.after.always(() => fs.rmSync(at, { recursive: true, force: true, maxRetries: 5 }))
+initial.after.always(() => remove(at))
 
 let made
 initial.before(async (t) => {

@@ -12,6 +12,7 @@ const { assemble, chain, variant } = require('./children/modules.js')
 const newRandom = require('./children/random.js')
 const { HOT, entries, environment, files, litter, run, story } = require('./support/commands.js')
 const { count } = require('./support/stress.js')
+const { remove } = require('./support/remove.js')
 
 const COMMAND = path.join(__dirname, 'children/killed.js')
 const FINISH = path.join(__dirname, '../dist/finish.js')
@@ -24,7 +25,7 @@ const MODULES = 16
 const HOUR = 60 * 60 * 1000
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-killed-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 
 const cache = path.join(root, 'cache')
 const random = newRandom(SEED)

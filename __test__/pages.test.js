@@ -25,6 +25,7 @@ const { cache, compile, Module } = require('..')
 const benchmark = require('../benches/report.js')
 const { keyPair } = require('./support/archives.js')
 const { PAGES, ROOT, anchorsOf, blocksOf, linksOf, textOf } = require('./support/pages.js')
+const { remove } = require('./support/remove.js')
 
 const APP = `(module
   (import "env" "log" (func $log (param i32)))
@@ -102,7 +103,7 @@ test.before(async () => {
 
 test.after.always(() => {
   server?.close()
-  for (const folder of folders) fs.rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
+  for (const folder of folders) remove(folder)
 })
 
 /** A process of Node, with what it printed. */

@@ -12,6 +12,7 @@ const undici = require('undici')
 
 const { compileStreaming, instantiateStreaming, Module } = require('../index.js')
 const { WASM, answer, builtin, get, outcome, response, serve, split, webStream } = require('./fixtures/streaming.js')
+const { remove } = require('./support/remove.js')
 
 const withBody = (body) => response(body)
 const streamOf = (...chunks) => webStream(chunks).stream
@@ -180,7 +181,7 @@ async function isAnswer(t, source) {
 
 const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-sources-')), 'a module.wasm')
 fs.writeFileSync(file, answer)
-test.after.always(() => fs.rmSync(path.dirname(file), { recursive: true, maxRetries: 5 }))
+test.after.always(() => remove(path.dirname(file)))
 
 function shared() {
   const buffer = new SharedArrayBuffer(answer.length + 8)

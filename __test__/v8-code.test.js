@@ -19,12 +19,13 @@ const { ROOT } = require('./support/programs.js')
 const { count } = require('./support/stress.js')
 const { machine, padded } = require('./support/wat.js')
 const { assemble } = require('./children/modules.js')
+const { remove } = require('./support/remove.js')
 
 const SIZE = 128 * 1024
 const MAJOR = Number.parseInt(process.versions.node, 10)
 
 const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-v8-'))
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 const file = path.join(root, 'machine.wasm')
 const refused = path.join(root, 'refused.wasm')
 test.before(async () => {

@@ -7,11 +7,12 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 const { count } = require('./support/stress.js')
+const { remove } = require('./support/remove.js')
 
 const register = path.join(__dirname, '../register.js')
 // Large enough to be cached, so that terminations meet lookups and writes as well.
 const cache = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-workers-'))
-test.after.always(() => fs.rmSync(cache, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(cache))
 
 const rounds = `${count(12, 500)}`
 

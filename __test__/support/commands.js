@@ -6,13 +6,14 @@ const { once } = require('node:events')
 const fs = require('node:fs')
 const os = require('node:os')
 const path = require('node:path')
+const { remove } = require('./remove.js')
 
 const COMMAND = path.join(__dirname, '../children/command.js')
 
 /** A temporary folder for as long as the test runs. */
 function folder(t) {
   const made = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-command-'))
-  t.teardown(() => fs.rmSync(made, { recursive: true, force: true, maxRetries: 5 }))
+  t.teardown(() => remove(made))
   return made
 }
 

@@ -7,6 +7,7 @@ const path = require('node:path')
 
 const { named, run, story, warned } = require('./commands.js')
 const { machine } = require('./wat.js')
+const { remove } = require('./remove.js')
 
 const CALLS = [
   ['run', 9],
@@ -21,7 +22,7 @@ const UNDER = ROOT ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all'] : []
 function subject(test) {
   const made = { file: '', expected: [] }
   const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-modules-'))
-  test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+  test.after.always(() => remove(root))
   test.before(async () => {
     // For programs of other users, too.
     fs.chmodSync(root, 0o755)

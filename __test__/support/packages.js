@@ -9,6 +9,7 @@ const path = require('node:path')
 const test = require('ava')
 const { BASELINE, CACHED_FROM, OPTIMIZED, modulesOf, readEvents } = require('../packages/events.js')
 const { isStress } = require('./stress.js')
+const { remove } = require('./remove.js')
 
 const register = path.join(__dirname, '../../register.js')
 const observe = path.join(__dirname, '../packages/observe.js')
@@ -18,7 +19,7 @@ let root
 test.before(() => {
   root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-packages-'))
 })
-test.after.always(() => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }))
+test.after.always(() => remove(root))
 
 /** Runs one driver; with a cache directory on our engine, without on the built-in one. */
 async function drive(name, { cache, loops = '1', finish = '0' }) {

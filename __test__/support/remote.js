@@ -9,6 +9,7 @@ const path = require('node:path')
 const { assemble, chain } = require('../children/modules.js')
 const { keyPair } = require('./archives.js')
 const { named } = require('./commands.js')
+const { remove } = require('./remove.js')
 
 /**
  * Modules of a known result, and a pair of keys, for the tests of a file.
@@ -37,7 +38,7 @@ async function material() {
     rightOfLarge: await right(large),
     keys: keyPair(root),
     other: keyPair(root),
-    remove: () => fs.rmSync(root, { recursive: true, force: true, maxRetries: 5 }),
+    remove: () => remove(root),
   }
 }
 

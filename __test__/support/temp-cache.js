@@ -10,6 +10,7 @@ const os = require('node:os')
 const path = require('node:path')
 const { fileURLToPath } = require('node:url')
 const test = require('ava')
+const { remove } = require('./remove.js')
 
 for (const name of Object.keys(process.env)) {
   if (/^WASM_(?:DISABLE_)?COMPILE_CACHE/.test(name)) delete process.env[name]
@@ -22,7 +23,7 @@ process.env.WASM_COMPILE_CACHE_FINISH = '0'
 process.env.WASM_COMPILE_CACHE_ENGINE = 'ours'
 
 // A thread that stores an artifact may be at it until the process is gone.
-process.on('exit', () => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
+process.on('exit', () => remove(directory))
 
 // A test's share of its file's time: tests that run at the same time are counted from where the last one ended.
 const times = process.env.TEST_TIMES
