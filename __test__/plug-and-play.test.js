@@ -64,10 +64,17 @@ test('a program, the command line, and the processes that are left behind', asyn
   const { privateKey, publicKey } = keyPair(folder(t))
   const remote = { WASM_COMPILE_CACHE_REMOTE: pathToFileURL(folder(t)).href, WASM_COMPILE_CACHE_CPU: 'x86-64-v2' }
   await yarn(['run', 'warm'], { ...remote, WASM_COMPILE_CACHE: folder(t), WASM_COMPILE_CACHE_REMOTE_SIGN: privateKey })
-  const other = { ...remote, WASM_COMPILE_CACHE: folder(t), WASM_COMPILE_CACHE_REMOTE_KEYS: publicKey }
-  t.is(await yarn(['run', 'start'], { ...left, ...other }), RIGHT)
-  await until(() => entries(other.WASM_COMPILE_CACHE).length === 1, 'the artifact of the remote')
-  // What it counts is written when it ends.
-  if (linux) await over(mentioning(home))
-  if (linux) t.like(JSON.parse(await yarn(['run', 'wasm-compile-cache', 'stats', '--json'], other)).total.remote, { hits: 1 })
+  // A program that ends before the remote has answered leaves its module to a process that compiles it, and one that ends while
+  // the answer is stored has counted before: neither is what is asked.
+  let hits = 0
+  for (let rounds = 10; hits === 0 && rounds > 0; rounds--) {
+    const other = { ...remote, WASM_COMPILE_CACHE: folder(t), WASM_COMPILE_CACHE_REMOTE_KEYS: publicKey }
+    t.is(await yarn(['run', 'start'], { ...left, ...other }), RIGHT)
+    await until(() => entries(other.WASM_COMPILE_CACHE).length === 1, 'the artifact of the remote')
+    if (!linux) return
+    // What it counts is written when it ends.
+    await over(mentioning(home))
+    ;({ hits } = JSON.parse(await yarn(['run', 'wasm-compile-cache', 'stats', '--json'], other)).total.remote)
+  }
+  t.is(hits, 1)
 })

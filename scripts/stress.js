@@ -8,11 +8,10 @@
 //            the other Nodes run only what npm test does not: the specification; and the shipped addon runs no packages.
 // --minutes  gives up (as a failure) when they are over; 180 by default
 
-const fs = require('node:fs')
 const path = require('node:path')
 const { parseArgs } = require('node:util')
 const prepare = require('./prepare.js')
-const { BUILDS, build, generator, testFiles } = require('./test.js')
+const { BUILDS, build, generator, testFiles, testFilesWithout } = require('./test.js')
 
 /** What reads STRESS (__test__/support/stress.js). */
 const LARGE = [
@@ -39,12 +38,7 @@ const SHIPPED = ['api/*', 'examples', 'package']
 const SHIPPED_AT_NIGHT = [...SHIPPED, 'packages', 'packages-once', 'pages']
 
 /** What every Node would take an hour for, and none changes. */
-const ONCE = testFiles(['auto-containers'])
-const others = () =>
-  fs
-    .readdirSync(path.join(prepare.ROOT, '__test__'), { recursive: true })
-    .map((name) => `__test__/${name}`)
-    .filter((file) => file.endsWith('.test.js') && !file.includes('node_modules') && !ONCE.includes(file))
+const ONCE = ['auto-containers']
 
 const FUZZING = 20 * 60
 
@@ -65,7 +59,7 @@ async function stress(suite, nextest, share) {
     await suite.ava('large counts', { files: testFiles(LARGE), env: { ...whole, ...env } })
     for (const { major, path: node } of prepare.otherNodes()) {
       if (major === Number(process.versions.node.split('.')[0])) continue
-      const files = share < 1 ? testFiles(['spec']) : others()
+      const files = share < 1 ? testFiles(['spec']) : testFilesWithout(ONCE)
       await suite.ava(`Node ${major}`, { node, files, env: { ...whole, ...env } })
     }
   }

@@ -83,7 +83,17 @@ const NEWEST_NODE = ['difference']
 /** What the baseline's compiler can change. */
 const EVERY_BASELINE = ['api/*', 'fallback', 'instances', 'interruption', 'lazy', 'spec', 'stack']
 
+/** What waits for what does not answer: npm run stress runs it, in its smallest share, too. */
+const STRESS_ONLY = ['remote-fleet']
+
 const testFiles = (names) => names.map((name) => `__test__/${name}.test.js`)
+
+/** Every file of tests but those of these names. */
+const testFilesWithout = (names) =>
+  fs
+    .readdirSync(path.join(ROOT, '__test__'), { recursive: true })
+    .map((name) => `__test__/${name}`)
+    .filter((file) => file.endsWith('.test.js') && !file.includes('node_modules') && !testFiles(names).includes(file))
 
 /** An addon for the tests: without link-time optimisation, which takes longer than it gives them. */
 async function build(suite, { folder, flags }) {
@@ -117,7 +127,7 @@ async function tests(suite, nextest) {
   const current = Number(process.versions.node.split('.')[0])
   const others = prepare.otherNodes().filter(({ major }) => major !== current)
   if (whole !== undefined) {
-    await suite.ava(`Node ${process.versions.node}`, { env: whole })
+    await suite.ava(`Node ${process.versions.node}`, { files: testFilesWithout(STRESS_ONLY), env: whole })
     for (const { major, path: node } of others) {
       const files = testFiles(major === others.at(-1).major ? [...EVERY_NODE, ...NEWEST_NODE] : BETWEEN)
       await suite.ava(`Node ${major}`, { node, files, env: whole })
@@ -131,7 +141,7 @@ async function tests(suite, nextest) {
   }
 }
 
-module.exports = { EVERY_NODE, build, generator, testFiles, BUILDS }
+module.exports = { EVERY_NODE, build, generator, testFiles, testFilesWithout, BUILDS }
 
 if (require.main === module) {
   const { values } = parseArgs({ options: { minutes: { type: 'string', default: '60' } } })

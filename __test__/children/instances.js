@@ -3,12 +3,15 @@
 // over the instance itself, drops them, and prints what is left of them.
 //
 // INSTANCES  how many a round (10,000)
+// RISE       in bytes: once RSS has risen by less in SPAN rounds, that is all (0)
 // MEMORY=1   each with a linear memory of its own
 
 const { assemble, small } = require('./modules.js')
 
 const total = Number(process.env.INSTANCES ?? 10_000)
-const ROUNDS = 10
+const rise = Number(process.env.RISE ?? 0)
+const ROUNDS = 60 // at most
+const SPAN = 5
 const memory = process.env.MEMORY === '1'
 const ours = globalThis.WebAssembly.Module.tier !== undefined
 const liveStores = () => (ours ? require('../../binding.js').liveStores() : 0)
@@ -51,7 +54,9 @@ async function main() {
   await collect(() => true)
   const before = liveStores()
   const rounds = []
-  for (let made = 0; made < ROUNDS; made++) rounds.push(await round(module, before))
+  do {
+    rounds.push(await round(module, before))
+  } while (rounds.length < ROUNDS && !(rounds.at(-1).rss - rounds.at(-1 - SPAN)?.rss < rise))
   console.log(JSON.stringify({ ours, before, rounds }))
 }
 
