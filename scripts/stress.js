@@ -5,7 +5,8 @@
 //   node scripts/stress.js [--share <0 to 1>] [--minutes <n>]
 //
 // --share    of the full counts (2,000 kills, 500 workers, 100,000 damages, 20 minutes of fuzzing); 1 by default. Below 1
-//            the other Nodes run only what npm test does not: the specification; and the shipped addon runs no packages.
+//            the other Nodes run only what npm test does not: the specification, and the newest the largest packages; and the
+//            shipped addon runs no packages.
 // --minutes  gives up (as a failure) when they are over; 180 by default
 
 const path = require('node:path')
@@ -57,9 +58,11 @@ async function stress(suite, nextest, share) {
   await generator(suite)
   if (whole !== undefined) {
     await suite.ava('large counts', { files: testFiles(LARGE), env: { ...whole, ...env } })
-    for (const { major, path: node } of prepare.otherNodes()) {
+    const nodes = prepare.otherNodes()
+    for (const { major, path: node } of nodes) {
       if (major === Number(process.versions.node.split('.')[0])) continue
-      const files = share < 1 ? testFiles(['spec']) : testFilesWithout(ONCE)
+      const few = major === nodes.at(-1).major ? ['spec', 'packages'] : ['spec']
+      const files = share < 1 ? testFiles(few) : testFilesWithout(ONCE)
       await suite.ava(`Node ${major}`, { node, files, env: { ...whole, ...env } })
     }
   }
