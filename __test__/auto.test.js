@@ -8,7 +8,7 @@ const os = require('node:os')
 const path = require('node:path')
 const test = require('ava')
 
-const { LATER, auto, change, judged, seen, verdicts, warm, withoutShim } = require('./support/auto.js')
+const { LATER, auto, change, judged, seen, shimFile, verdicts, warm, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { linux } = require('./support/processes.js')
 const { REGISTER, ROOT } = require('./support/programs.js')
@@ -68,7 +68,7 @@ test("a module that is not known is the built-in's own, and no native code is lo
     env: { WASM_COMPILE_CACHE_FINISH: '0' },
   })
   t.deepEqual(told, [
-    ['dist/choice.js', 'dist/front.js', 'register.js'].map(path.normalize),
+    ['dist/choice.js', 'dist/front.js', 'dist/judging.js', 'register.js'].map(path.normalize),
     'builtin',
     await plain(t),
     false,
@@ -155,6 +155,36 @@ if (linux) {
     const next = await auto(run(), { cache, env: JUDGED })
     t.deepEqual(next.seen, [])
     t.like(next.verdicts, [{ engine: 'ours' }])
+  })
+
+  test('what was read from a file beside the script that has it compiled is copied from there; another file of its size is not', async (t) => {
+    const script = (at, from) => {
+      const name = path.join(at, 'glue.js')
+      fs.writeFileSync(name, `new WebAssembly.Module(require('node:fs').readFileSync(${JSON.stringify(from)}))`)
+      return name
+    }
+    // As if V8 had not the bytes.
+    const code = (name) => `
+      process.cpuUsage = () => ({ user: 1e9, system: 0 })
+      require(${JSON.stringify(shimFile())}).wire = () => { throw new Error('it is asked for the bytes') }
+      require(${JSON.stringify(name)})
+      tell(Object.getOwnPropertyNames(Error).filter((name) => name.startsWith('prepare')))`
+    const [beside, elsewhere] = [folder(t), folder(t)]
+    const bytes = fs.readFileSync(file)
+    fs.writeFileSync(path.join(beside, 'b.wasm'), bytes)
+    for (const at of [beside, elsewhere]) fs.writeFileSync(path.join(at, 'a.wasm'), Buffer.alloc(bytes.length))
+    const { verdicts: found, told } = await auto(code(script(beside, path.join(beside, 'b.wasm'))), {
+      cache: folder(t),
+      env: JUDGED,
+    })
+    t.like(found, [{ engine: 'ours', size: SIZE }])
+    t.deepEqual(
+      told,
+      Object.getOwnPropertyNames(Error).filter((name) => name.startsWith('prepare')),
+      'nothing of it is left'
+    )
+    const other = await auto(code(script(elsewhere, file)), { cache: folder(t), env: JUDGED })
+    t.deepEqual([other.verdicts, other.seen], [[], []])
   })
 
   test('what a process that ends has written for it, its parent does not wait for', async (t) => {

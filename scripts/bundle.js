@@ -48,7 +48,7 @@ const BUNDLES = [
   {
     name: 'choice.js',
     has: [
-      ...['folder', 'memory', 'run', 'sample', 'seen', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
+      ...['folder', 'memory', 'run', 'sample', 'tell', 'verdicts'].map((file) => `front/${file}.js`),
       ...['addons', 'permission', 'started', 'thread'].map((file) => `process/${file}.js`),
       'code/host.js',
     ],
@@ -74,10 +74,15 @@ const BUNDLES = [
     start: "fromLib('remote/service.js')",
   },
   { name: 'remote-opendal.js', has: ['remote/opendal.js'], isClosed: true, start: "fromLib('remote/opendal.js')" },
-  { name: 'code.js', has: ['code/calls.js', 'code/revive.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
+  { name: 'code.js', has: ['code/revive.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   {
     name: 'judging.js',
-    has: ['detached', 'judging', 'orphans'].map((file) => `process/${file}.js`),
+    has: [
+      'front/seen.js',
+      'front/nearby.js',
+      'code/calls.js',
+      ...['detached', 'judging', 'orphans'].map((file) => `process/${file}.js`),
+    ],
     isClosed: true,
     start: 'module.exports = { load: fromLib }',
   },

@@ -8,6 +8,8 @@
 // one call of compileStreaming takes, in a vm context whose microtasks run before it returns, and whatever else arrives
 // meanwhile is passed on to Node's. The caller has made sure that Node's is the one that is set: there is no way to ask.
 
+#include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -17,8 +19,11 @@
 #ifdef __linux__
 #include <cerrno>
 #include <csignal>
+#include <ctime>
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #endif
 
@@ -31,6 +36,7 @@ namespace {
 using v8::Array;
 using v8::ArrayBuffer;
 using v8::ArrayBufferView;
+using v8::BackingStore;
 using v8::CompiledWasmModule;
 using v8::Context;
 using v8::Function;
@@ -46,7 +52,7 @@ using v8::WasmModuleObject;
 using v8::WasmStreaming;
 
 struct Bytes {
-  std::shared_ptr<v8::BackingStore> store;
+  std::shared_ptr<BackingStore> store;
   const uint8_t* data = nullptr;
   size_t size = 0;
 };
@@ -80,14 +86,59 @@ void Serialize(const FunctionCallbackInfo<Value>& info) {
   info.GetReturnValue().Set(buffer);
 }
 
-// (module) => ArrayBuffer: the bytes that it was made of, as V8 has them. They are not to be changed.
+// Those of modules' bytes that were given out.
+std::vector<std::weak_ptr<BackingStore>> wires;
+
+#ifdef __linux__
+
+// The child of `Leave`, for as long as it reads what V8 frees; 0 otherwise.
+std::atomic<pid_t> writer = 0;
+
+// How long, in ms, the parent waits for the child to write, and the child for the parent to end.
+constexpr int PATIENCE = 1000;
+constexpr timespec PAUSE = {0, 1'000'000};
+
+bool HasEnded(pid_t child) {
+  siginfo_t ended = {};
+  return waitid(P_PID, child, &ended, WEXITED | WNOWAIT | WNOHANG) != 0 || ended.si_pid != 0;
+}
+
+// Before bytes are freed that the child may be reading. It began before this process did all that is done at its end, and needs
+// a millisecond for 5 MB, so it is waited for where a disk is slow; and not for long.
+void AwaitWriter() {
+  const pid_t child = writer.load();
+  for (int count = 0; child != 0 && writer.load() == child; count++) {
+    if (HasEnded(child)) return;
+    if (count == PATIENCE) {
+      // It leaves no file under its own name.
+      kill(child, SIGKILL);
+      siginfo_t ended;
+      waitid(P_PID, child, &ended, WEXITED | WNOWAIT);
+      return;
+    }
+    nanosleep(&PAUSE, nullptr);
+  }
+}
+
+#else
+
+void AwaitWriter() {}
+
+#endif
+
+// (module) => ArrayBuffer: the bytes that it was made of, as V8 has them. They are not to be changed. In the main thread only.
 void Wire(const FunctionCallbackInfo<Value>& info) {
   if (!info[0]->IsWasmModuleObject()) return;
   auto* module = new CompiledWasmModule(info[0].As<WasmModuleObject>()->GetCompiledModule());
   const auto wire = module->GetWireBytesRef();
   auto* data = const_cast<uint8_t*>(wire.data());
-  const auto release = [](void*, size_t, void* kept) { delete static_cast<CompiledWasmModule*>(kept); };
-  info.GetReturnValue().Set(ArrayBuffer::New(info.GetIsolate(), ArrayBuffer::NewBackingStore(data, wire.size(), release, module)));
+  const auto release = [](void*, size_t, void* kept) {
+    AwaitWriter();
+    delete static_cast<CompiledWasmModule*>(kept);
+  };
+  const std::shared_ptr<BackingStore> store = ArrayBuffer::NewBackingStore(data, wire.size(), release, module);
+  wires.push_back(store);
+  info.GetReturnValue().Set(ArrayBuffer::New(info.GetIsolate(), store));
 }
 
 // () => number: V8's version, flags and processor, as `v8.cachedDataVersionTag()` gives them.
@@ -236,15 +287,21 @@ void Revive(const FunctionCallbackInfo<Value>& info) {
 
 namespace {
 
-// A file that the child writes: under another name first, so that it is whole as soon as its own name exists.
+// A file that the child writes: under another name first, so that it is whole as soon as its own name exists. What is in it is
+// in another file (`source`), a copy, or a module's.
 struct Part {
   std::string file;
   std::string aside;
-  Bytes bytes;
+  std::string source;
+  std::vector<uint8_t> own;
+  v8::Global<Value> shared;
+  const uint8_t* data = nullptr;
+  size_t size = 0;
 };
 
 // What the child does, made before it is there: it must not allocate.
 struct Plan {
+  pid_t parent;
   std::vector<Part> parts;
   std::vector<std::string> command;
   std::vector<std::string> environment;
@@ -273,21 +330,62 @@ bool StringsOf(Local<Context> context, Local<Value> value, std::vector<std::stri
   return !texts->empty();
 }
 
+bool IsWire(const std::shared_ptr<BackingStore>& store) {
+  return std::any_of(wires.begin(), wires.end(), [&](const auto& wire) { return wire.lock() == store; });
+}
+
 bool PartOf(Local<Context> context, Local<Value> value, Part* part) {
   if (!value->IsArray()) return false;
   Local<Array> list = value.As<Array>();
   Local<Value> source;
   if (!StringAt(context, list, 0, &part->file) || !StringAt(context, list, 1, &part->aside)) return false;
   if (!list->Get(context, 2).ToLocal(&source)) return false;
-  part->bytes = BytesOf(source);
-  return part->bytes.data != nullptr;
+  if (source->IsString()) return StringAt(context, list, 2, &part->source);
+  const Bytes bytes = BytesOf(source);
+  if (bytes.data == nullptr) return false;
+  part->data = bytes.data;
+  part->size = bytes.size;
+  if (IsWire(bytes.store)) {
+    part->shared.Reset(v8::Isolate::GetCurrent(), source);
+  } else {
+    part->own.assign(bytes.data, bytes.data + bytes.size);
+    part->data = part->own.data();
+  }
+  return true;
 }
 
-// From here to `BecomePlan`: in the child, which has one thread of many, so only what POSIX has for signal handlers.
-bool Write(int fd, const uint8_t* data, size_t size) {
+// From here to `BecomePlan`: in the child, which runs in the parent's memory, beside its threads. So there is nothing of the C
+// library in it: its functions have state, `errno` for one, that is the parent's.
+
+// A system call; what Linux returns, so errors are negative.
+long Call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
+#if defined(__x86_64__)
+  register long r10 __asm__("r10") = d;
+  register long r8 __asm__("r8") = e;
+  long result;
+  __asm__ volatile("syscall" : "=a"(result) : "0"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8) : "rcx", "r11", "memory");
+  return result;
+#elif defined(__aarch64__)
+  register long x8 __asm__("x8") = number;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  register long x3 __asm__("x3") = d;
+  register long x4 __asm__("x4") = e;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
+  return x0;
+#else
+  (void)number, (void)a, (void)b, (void)c, (void)d, (void)e;
+  return -ENOSYS;  // as CanLeave() sees
+#endif
+}
+
+long Address(const void* pointer) { return reinterpret_cast<long>(pointer); }
+
+bool Write(long fd, const uint8_t* data, size_t size) {
   while (size > 0) {
-    const ssize_t written = write(fd, data, size);
-    if (written < 0 && errno == EINTR) continue;
+    const long written = Call(SYS_write, fd, Address(data), size);
+    if (written == -EINTR) continue;
     if (written <= 0) return false;
     data += written;
     size -= written;
@@ -295,55 +393,91 @@ bool Write(int fd, const uint8_t* data, size_t size) {
   return true;
 }
 
+bool CopyInto(long fd, const std::string& source) {
+  const long from = Call(SYS_openat, AT_FDCWD, Address(source.c_str()), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (from < 0) return false;
+  long copied = 1;
+  while (copied > 0) copied = Call(SYS_sendfile, fd, from, 0, 1 << 30);
+  Call(SYS_close, from);
+  return copied == 0;
+}
+
 bool WritePart(const Part& part) {
-  const int fd = open(part.aside.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  const long aside = Address(part.aside.c_str());
+  const long fd = Call(SYS_openat, AT_FDCWD, aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) return false;
-  const bool is_written = Write(fd, part.bytes.data, part.bytes.size);
-  const bool is_closed = close(fd) == 0;
-  if (is_written && is_closed && rename(part.aside.c_str(), part.file.c_str()) == 0) return true;
-  unlink(part.aside.c_str());
+  const bool is_written = part.data == nullptr ? CopyInto(fd, part.source) : Write(fd, part.data, part.size);
+  const bool is_closed = Call(SYS_close, fd) == 0;
+  const long file = Address(part.file.c_str());
+  if (is_written && is_closed && Call(SYS_renameat2, AT_FDCWD, aside, AT_FDCWD, file) == 0) return true;
+  Call(SYS_unlinkat, AT_FDCWD, aside);
   return false;
 }
 
-[[noreturn]] void BecomePlan(const Plan& plan, const sigset_t& nothing) {
+// The kernel's sigset_t, and its struct sigaction, of which nothing but zeros is used: SIG_DFL.
+using KernelSet = uint64_t;
+struct alignas(8) KernelAction {
+  uint8_t zeros[64] = {};
+};
+
+int BecomePlan(void* given) {
+  const Plan& plan = *static_cast<const Plan*>(given);
   // Whoever waits for the end of the parent's pipes does not wait for this.
-  syscall(SYS_close_range, 0U, ~0U, 0U);
-  bool is_ready = open("/dev/null", O_RDWR) == 0 && dup2(0, 1) == 1 && dup2(0, 2) == 2 && setsid() > 0 && chdir("/") == 0;
-  for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
-  sigprocmask(SIG_SETMASK, &nothing, nullptr);
+  bool is_ready = Call(SYS_close_range, 0, ~0U) == 0;
+  is_ready = is_ready && Call(SYS_openat, AT_FDCWD, Address("/dev/null"), O_RDWR) == 0;
+  for (long fd = 1; fd <= 2; fd++) is_ready = is_ready && Call(SYS_dup3, 0, fd) == fd;
+  is_ready = is_ready && Call(SYS_setsid) > 0 && Call(SYS_chdir, Address("/")) == 0;
+  const KernelAction action;
+  for (int number = 1; number < NSIG; number++) Call(SYS_rt_sigaction, number, Address(&action), 0, sizeof(KernelSet));
+  const KernelSet nothing = 0;
+  Call(SYS_rt_sigprocmask, SIG_SETMASK, Address(&nothing), 0, sizeof(KernelSet));
   for (const Part& part : plan.parts) is_ready = is_ready && WritePart(part);
-  if (is_ready) execve(plan.argv[0], plan.argv.data(), plan.envp.data());
-  _exit(127);
+  writer.store(0);
+  // Whoever lets go of the memory last gives it back, which takes as long as all of this: the parent is waited for.
+  for (int count = 0; count < PATIENCE && Call(SYS_getppid) == plan.parent; count++) Call(SYS_nanosleep, Address(&PAUSE));
+  if (is_ready) Call(SYS_execve, Address(plan.argv[0]), Address(plan.argv.data()), Address(plan.envp.data()));
+  for (;;) Call(SYS_exit_group, 127);
 }
 
-// ([[file, aside, bytes], …], [program, …], ['NAME=value', …]) => number | undefined: a process that writes the files,
-// one after the other, and becomes the program, if that went well. For a process that ends: it pays for a fork, and for no
-// more. Undefined where there can be no process.
+// What the child has for a stack.
+constexpr size_t STACK = 64 * 1024;
+
+// ([[file, aside, bytes | file], …], [program, …], ['NAME=value', …]) => number | undefined: a process that writes the files,
+// one after the other, and becomes the program, if that went well. Undefined where there can be no process.
+//
+// For a process that ends, and only for one: it pays for no file, for no copy of its page tables, and not even for giving its
+// memory back, which the child has as well until it is another program (clone(2), CLONE_VM). So what the child uses is not
+// freed: the plan, its stack, and the bytes of modules, until they are written (`AwaitWriter`). This addon stays where it is, as
+// every addon of the main thread does.
 void Leave(const FunctionCallbackInfo<Value>& info) {
   Local<Context> context = info.GetIsolate()->GetCurrentContext();
-  if (!info[0]->IsArray()) return;
+  if (!info[0]->IsArray() || writer.load() != 0) return;
   Local<Array> parts = info[0].As<Array>();
-  Plan plan;
-  plan.parts.resize(parts->Length());
+  auto plan = std::make_unique<Plan>();
+  plan->parts.resize(parts->Length());
   for (uint32_t index = 0; index < parts->Length(); index++) {
     Local<Value> part;
-    if (!parts->Get(context, index).ToLocal(&part) || !PartOf(context, part, &plan.parts[index])) return;
+    if (!parts->Get(context, index).ToLocal(&part) || !PartOf(context, part, &plan->parts[index])) return;
   }
-  if (!StringsOf(context, info[1], &plan.command, &plan.argv)) return;
-  if (!StringsOf(context, info[2], &plan.environment, &plan.envp)) return;
-  // A handler of this process's must not run in the child: it writes to a pipe that both have.
-  sigset_t all, before, nothing;
+  plan->parent = getpid();
+  if (!StringsOf(context, info[1], &plan->command, &plan->argv)) return;
+  if (!StringsOf(context, info[2], &plan->environment, &plan->envp)) return;
+  auto stack = std::make_unique<char[]>(STACK);
+  // A handler of this process's must not run in the child.
+  sigset_t all, before;
   sigfillset(&all);
-  sigemptyset(&nothing);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  const pid_t child = fork();
-  if (child == 0) BecomePlan(plan, nothing);
+  // The kernel says who it is before it runs.
+  const pid_t child = clone(BecomePlan, stack.get() + STACK, CLONE_VM | CLONE_PARENT_SETTID | SIGCHLD, plan.get(), &writer);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  if (child > 0) info.GetReturnValue().Set(static_cast<double>(child));
+  if (child <= 0) return;
+  (void)plan.release();
+  (void)stack.release();
+  info.GetReturnValue().Set(static_cast<double>(child));
 }
 
 // Where a sandbox or an old kernel does not have it, the child would keep what the parent has open.
-bool CanLeave() { return syscall(SYS_close_range, ~0U, ~0U, 0U) == 0; }
+bool CanLeave() { return Call(SYS_close_range, ~0U, ~0U) == 0; }
 
 }  // namespace
 

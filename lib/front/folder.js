@@ -66,12 +66,21 @@ function belongsToOthers(root) {
 /** Where a file is written, until it is whole. */
 const asideOf = (file) => `${file}.${process.pid}.${Math.random().toString(36).slice(2)}.tmp`
 
-/** Makes a file whole, as soon as its name exists. Throws what the file system does. */
-function replace(file, data) {
+/**
+ * Makes a file whole, as soon as its name exists. Throws what the file system does.
+ *
+ * @param {string} file
+ * @param {string | Uint8Array | {file: string}} content
+ */
+function replace(file, content) {
   fs.mkdirSync(path.dirname(file), { recursive: true, mode: 0o700 })
   const aside = asideOf(file)
   try {
-    fs.writeFileSync(aside, data, { flag: 'wx', mode: 0o600 })
+    if (content.file === undefined) fs.writeFileSync(aside, content, { flag: 'wx', mode: 0o600 })
+    else {
+      fs.copyFileSync(content.file, aside, fs.constants.COPYFILE_EXCL)
+      fs.chmodSync(aside, 0o600)
+    }
     fs.renameSync(aside, file)
   } catch (error) {
     fs.rmSync(aside, { force: true })

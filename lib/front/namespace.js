@@ -70,11 +70,19 @@ function makerOf(source, options) {
   const bytes = bytesOf(source)
   const choice = verdicts().choose(bytes, DEFAULTS)
   if (choice.engine === 'ours') return engage() ? 'ours' : 'builtin'
-  require('./tell.js').tell(choice, bytes.length, '')
   // The standard's own options shape the code.
   const isPlain = !isObject(options)
-  if (choice.isAsked) seen().leaveBytes(choice, bytes, ABOUT, DEFAULTS, isPlain)
-  return (choice.hasCode || choice.isNoted) && isPlain ? choice : 'builtin'
+  return { ...choice, isPlain, hasCode: choice.hasCode && isPlain, isNoted: choice.isNoted && isPlain }
+}
+
+/** What is to be done about a choice, while V8 compiles in threads of its own where it does. */
+function attend(maker, source) {
+  if (maker === 'builtin') return
+  const bytes = bytesOf(source)
+  // What reads options may have taken them away.
+  if (!(bytes?.length >= DEFAULTS.minSize)) return
+  require('./tell.js').tell(maker, bytes.length, '')
+  if (maker.isAsked) seen().leaveBytes(maker, bytes, ABOUT, DEFAULTS, maker.isPlain)
 }
 
 /** A module of the built-in's, of V8's own code; undefined where V8 has to compile. */
@@ -160,9 +168,10 @@ const operations = {
     const maker = makerOf(bytes, options)
     if (maker === 'ours') return apply(ours().operations.compile, this, arguments)
     const module = revived(bytes, maker)
-    if (module !== undefined) return compiled(module, undefined, maker)
     const copy = smallOf(bytes)?.slice()
-    const promise = apply(builtin.compile, builtin, arguments)
+    const promise = module ?? apply(builtin.compile, builtin, arguments)
+    attend(maker, bytes)
+    if (module !== undefined) return compiled(module, undefined, maker)
     return copy === undefined && !maker.isNoted ? promise : compiled(promise, copy, maker)
   },
 
@@ -180,9 +189,10 @@ const operations = {
     if (maker === 'ours') return apply(ours().operations.instantiate, this, arguments)
     notFresh(importObject)
     const module = revived(source, maker)
-    if (module !== undefined) return instantiatedLater(module, importObject)
     const copy = smallOf(source)?.slice()
-    const promise = apply(builtin.instantiate, builtin, arguments)
+    const promise = module === undefined ? apply(builtin.instantiate, builtin, arguments) : instantiatedLater(module, importObject)
+    attend(maker, source)
+    if (module !== undefined) return promise
     return copy === undefined && !maker.isNoted ? promise : instantiated(promise, copy, maker)
   },
 }
@@ -240,6 +250,7 @@ const classes = {
       if (new.target === undefined) return apply(builtin.Module, undefined, arguments)
       const maker = makerOf(bytes, options)
       if (maker === 'ours') return ours().newModule(arguments, this)
+      attend(maker, bytes)
       const found = revived(bytes, maker)
       if (found !== undefined && new.target === classes.Module) return found
       // V8 has the code, if there was any.

@@ -3,15 +3,17 @@
 // Modules of which nothing is known yet, and the process that finds it out (../process/judge.js): left and taken up when this
 // process ends, or after some seconds.
 //
-// V8 has the bytes for as long as it has the module. Where the end of this process will be heard of, only a word is left at
-// once, by which the next one sees that this one was killed; else the bytes are (`put`).
+// V8 has the bytes for as long as it has the module, and a file has them that it was read from. Where the end of this process
+// will be heard of, only a word is left at once, by which the next one sees that this one was killed; else the bytes are
+// (`put`).
 //
-// Promise: never throws. It costs the start of a process at the end, which writes the bytes itself.
+// Promise: never throws. It costs the start of a process at the end, which writes the bytes itself, or copies the file.
 
 const fs = require('node:fs')
 
 const { locate, replace, seenBudgets, seenModule, seenRun } = require('./folder.js')
 const { available, shortage } = require('./memory.js')
+const { fileOf, foldersOfCallers } = require('./nearby.js')
 const { littleIn, runOf } = require('./run.js')
 const { readCurrent, withoutMore, write } = require('./verdicts.js')
 const host = require('../code/host.js')
@@ -31,8 +33,9 @@ const isWanted = started.environment.WASM_COMPILE_CACHE_FINISH === 'now'
 const estimate = (size) => BASE + FACTOR * size
 
 /**
- * Name -> {facts, room, isKept, module, bytes}: what is said of the module, in this process; how much memory was free then; whether
- * V8 has the bytes, and by which module; and those, once they are to be written.
+ * Name -> {facts, room, isKept, module, folders, content}: what is said of the module, in this process; how much memory was free
+ * then; whether V8 has the bytes, and by which module; where a file may have them; and once they are to be written, the bytes or
+ * {file}, whose bytes they are.
  */
 const left = new Map()
 
@@ -75,7 +78,7 @@ function leave(name, put, facts, options, isKept = false) {
     if (mayWait) replace(word, JSON.stringify(facts))
     else if (at === undefined) put(file)
     everLeft.add(name)
-    left.set(name, { facts, room, isKept: mayWait, module: undefined })
+    left.set(name, { facts, room, isKept: mayWait, module: undefined, folders: mayWait ? foldersOfCallers() : [] })
     // Whoever left it was killed, and so may this process be. A worker thread is not told of the end of the process, and may
     // never come back to its event loop; what V8 has of a module that is known is there at the end only.
     if (written === undefined && (isMainThread || readCurrent(name) !== undefined)) wait()
@@ -216,13 +219,15 @@ function v8() {
   return { tag: host.isThere() ? host.tag() : undefined, flags: given.filter((flag) => flag.startsWith('--')) }
 }
 
-/** Takes what only V8 has the bytes of from it. Where it has them no more, the next run leaves them at once. */
+/** Finds the bytes of what was not written. Where nobody has them any more, the next run leaves them at once. */
 function fetchKept() {
   for (const [name, entry] of left) {
     if (!entry.isKept) continue
+    const file = fileOf(entry.folders, { name, ...entry.facts })
     const module = entry.module ?? made.get(name)?.deref()
-    const shim = module === undefined ? undefined : host.load()
-    if (shim !== undefined) entry.bytes = new Uint8Array(shim.wire(module))
+    const shim = file !== undefined || module === undefined ? undefined : host.load()
+    if (file !== undefined) entry.content = { file }
+    else if (shim !== undefined) entry.content = new Uint8Array(shim.wire(module))
     else {
       fs.utimesSync(seenRun(name), 0, 0)
       left.delete(name)
@@ -230,13 +235,13 @@ function fetchKept() {
   }
 }
 
-/** What is written of a module: [file, data]; the module itself, which makes it a task, last. */
-function partsOf([name, { facts, bytes }], run) {
+/** What is written of a module: [file, content]; the module itself, which makes it a task, last. */
+function partsOf([name, { facts, content }], run) {
   const budgets = budgetsOf(name)
   return [
     ...(budgets === undefined ? [] : [[seenBudgets(name), budgets]]),
     [seenRun(name), JSON.stringify({ ...facts, run, isWanted, ...v8() })],
-    ...(bytes === undefined ? [] : [[seenModule(name), bytes]]),
+    ...(content === undefined ? [] : [[seenModule(name), content]]),
   ]
 }
 
@@ -254,7 +259,7 @@ function hand(run, isLate) {
   const now = process.uptime()
   const isStarted = !isWanted && now - lastStart < STARTING
   if (isLate && !isStarted && leaveToJudge(host.load(), parts)) return
-  for (const [file, data] of parts) replace(file, data)
+  for (const [file, content] of parts) replace(file, content)
   if (isStarted) return
   lastStart = now
   startJudge()

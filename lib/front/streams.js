@@ -10,7 +10,6 @@ const { locate, seenModule } = require('./folder.js')
 const ours = require('./ours.js')
 const { builtin, compiles } = require('../process/realm.js')
 const { sample, sampleAddress } = require('./sample.js')
-const { leave, note } = require('./seen.js')
 const { keep, state } = require('./state.js')
 const { tell } = require('./tell.js')
 const { choose, chooseByAddress, write } = require('./verdicts.js')
@@ -97,7 +96,7 @@ class Copy {
       write(names.slice(1), known)
       return undefined
     }
-    leave(
+    require('./seen.js').leave(
       name,
       (file) => fs.renameSync(this.#file, file),
       { size: this.#size, source: sourceOf(address), partition, names, isBuiltin: choice.isBuiltin },
@@ -175,7 +174,7 @@ async function stream(name, list, options, engage) {
   const { response, choice, left } = isResponse(source) ? await decide(source, options) : { response: source }
   if (state.isEngaged || (choice?.engine === 'ours' && engage())) return ours().operations[name](response, ...rest)
   const given = await made(name, response, rest, choice, options)
-  if (left?.name !== undefined) note(left.name, given.module ?? given)
+  if (left?.name !== undefined) require('./seen.js').note(left.name, given.module ?? given)
   return given
 }
 

@@ -29,13 +29,17 @@ function startJudge() {
  * The same from a process that ends, which does not wait for what is written.
  *
  * @param {{leave?: Function} | undefined} shim
- * @param {[string, string | Uint8Array][]} parts a file, and what is to be in it
+ * @param {[string, string | Uint8Array | {file: string}][]} parts a file, and what is to be in it
  * @returns {boolean} false where that cannot be
  */
 function leaveToJudge(shim, parts) {
   if (shim?.leave === undefined) return false
   const env = Object.entries({ ...detachedEnvironment(), ...place() }).filter(([, value]) => value !== undefined)
-  const files = parts.map(([file, data]) => [file, asideOf(file), typeof data === 'string' ? Buffer.from(data) : data])
+  const files = parts.map(([file, content]) => [
+    file,
+    asideOf(file),
+    typeof content === 'string' ? Buffer.from(content) : (content.file ?? content),
+  ])
   const all = env.map(([name, value]) => `${name}=${value}`)
   return shim.leave(files, detachedCommand(JUDGE, given, !isNow), all) !== undefined
 }
