@@ -187,6 +187,23 @@ if (linux) {
     t.deepEqual([other.verdicts, other.seen], [[], []])
   })
 
+  test('a process ends, whatever keeps the child that writes what it leaves', async (t) => {
+    const cache = folder(t)
+    const large = path.join(root, 'large.wasm')
+    fs.writeFileSync(large, padded(fs.readFileSync(file), 64 * 1024 * 1024))
+    // Whoever has written it nevertheless goes on in the end.
+    const code = `process.cpuUsage = () => ({ user: 1e9, system: 0 });${run(large)}
+      process.on('exit', () => {
+        const [child] = fs.readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8').split(' ').filter(Boolean)
+        process.kill(child, 'SIGSTOP')
+        const later = ['-c', 'sleep 5; kill -CONT ' + child]
+        require('node:child_process').spawn('sh', later, { detached: true, stdio: 'ignore', env: { PATH: process.env.PATH } })
+      })`
+    const { told, verdicts: found, seen: left } = await auto(code, { cache, env: JUDGED })
+    t.is(told[0], 'builtin')
+    if (found.length === 0) t.false(left.some((name) => name.endsWith('.wasm')))
+  })
+
   test('what a process that ends has written for it, its parent does not wait for', async (t) => {
     const cache = folder(t)
     const code = `process.cpuUsage = () => ({ user: 1e9, system: 0 });${run()}

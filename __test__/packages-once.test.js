@@ -3,7 +3,7 @@
 
 const { gives } = require('./support/packages.js')
 
-gives('esbuild-cli', { cached: 1, command: true })
+gives('esbuild-cli', { cached: 1, command: true, slow: true })
 gives('rollup', { cached: 1 })
 gives('webp', { cached: 2 })
 gives('esbuild-api', { cached: 1, slow: true })

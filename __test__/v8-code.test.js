@@ -224,7 +224,7 @@ const functions = () => {
 }
 
 test('functions that were called are kept, and those that other runs call are added', async (t) => {
-  const { unpack } = require('../dist/code.js').load('code/calls.js')
+  const { unpack } = require('../dist/judging.js').load('code/calls.js')
   const name = path.join(root, 'functions.wasm')
   fs.writeFileSync(name, padded(await functions(), SIZE))
   const cache = folder(t)

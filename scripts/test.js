@@ -119,18 +119,11 @@ async function tests(suite, nextest) {
   const whole = await build(suite, BUILDS.whole)
   const permissive = await build(suite, BUILDS.permissive)
   await generator(suite)
-  // Rust's lane links and compiles on one core for most of its time, while JavaScript's waits for processes for some of its own.
-  await Promise.all([rust(suite, nextest), javascript(suite, { whole, permissive })])
-}
-
-async function rust(suite, nextest) {
   // The whole workspace is built every time: a part of it may want other features of its dependencies, compiled once more.
   const engine = ['--cargo-profile', 'checks', '--workspace', '-E', 'package(wasm-compile-cache-engine)']
   await suite.nextest("the engine's tests", nextest, engine)
   await suite.nextest("the engine's tests without Singlepass", nextest, [...engine, '--no-default-features'])
-}
 
-async function javascript(suite, { whole, permissive }) {
   const current = Number(process.versions.node.split('.')[0])
   const others = prepare.otherNodes().filter(({ major }) => major !== current)
   if (whole !== undefined) {

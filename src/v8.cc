@@ -110,10 +110,8 @@ void AwaitWriter() {
   for (int count = 0; child != 0 && writer.load() == child; count++) {
     if (HasEnded(child)) return;
     if (count == PATIENCE) {
-      // It leaves no file under its own name.
+      // From here on it runs nothing that would give a file its own name, however long it is until it has ended.
       kill(child, SIGKILL);
-      siginfo_t ended;
-      waitid(P_PID, child, &ended, WEXITED | WNOWAIT);
       return;
     }
     nanosleep(&PAUSE, nullptr);

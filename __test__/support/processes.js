@@ -51,10 +51,22 @@ const given = (variable) =>
     .filter((name) => /^\d+$/.test(name) && environmentOf(name).includes(variable))
     .map(Number)
 
-/** Nothing of a process that is not ours to look at. */
+const isProgram = (pid) => {
+  try {
+    return fs.readlinkSync(`/proc/${pid}/exe`) !== ''
+  } catch {
+    return false
+  }
+}
+
+/** A process that becomes another program has no environment for a moment. Nothing of a process that is not ours to look at. */
 function environmentOf(pid) {
   try {
-    return list(read(pid, 'environ') ?? '')
+    for (let left = 50; ; left--) {
+      const text = read(pid, 'environ') ?? ''
+      if (text !== '' || left === 0 || !isProgram(pid)) return list(text)
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
+    }
   } catch {
     return []
   }
