@@ -44,6 +44,9 @@ function foldersOfCallers() {
   }
 }
 
+/** Whether the system has the file: yarn's Plug'n'Play has `node:fs` look into archives, of which no other process knows. */
+const isSystems = (fd) => process.platform !== 'linux' || fs.existsSync(`/proc/self/fd/${fd}`)
+
 /** Whether the file is of this name (./sample.js). */
 function isNamed(file, { name, size, partition }) {
   const found = fs.statSync(file)
@@ -55,7 +58,7 @@ function isNamed(file, { name, size, partition }) {
       fs.readSync(fd, bytes, 0, bytes.length, from)
       return bytes
     }
-    return sample(size, read, partition) === name
+    return isSystems(fd) && sample(size, read, partition) === name
   } finally {
     fs.closeSync(fd)
   }
