@@ -26,7 +26,7 @@ function startJudge() {
 }
 
 /**
- * The same from a process that ends, which does not wait for what is written.
+ * The same from a process that ends, which waits for nothing of what is written but bytes that are V8's.
  *
  * @param {{leave?: Function} | undefined} shim
  * @param {[string, string | Uint8Array | {file: string}][]} parts a file, and what is to be in it
