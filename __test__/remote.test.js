@@ -7,6 +7,7 @@ const path = require('node:path')
 const { pathToFileURL } = require('node:url')
 const initial = require('ava')
 
+const { judged } = require('./support/auto.js')
 const { cli } = require('./support/cli.js')
 const { HOT, entries, environment, folder, litter, named, run, start, story, together, warned } = require('./support/commands.js')
 const { close, job, material, objects, open, origins, reader, results, writer } = require('./support/remote.js')
@@ -245,7 +246,7 @@ test('the judge takes what is there, so that the second run of a program is hot'
       env: environment({ ...under, WASM_COMPILE_CACHE_FINISH: 'now' }),
     })
   t.is(Number(runs()), made.rightOfLarge[0])
-  await over(mentioning(path.join(__dirname, '../dist/judge.js')))
+  await judged(cache)
   t.is(entries(cache).length, 1)
   const { stdout } = await cli(['stats', '--json'], { cache })
   t.like(JSON.parse(stdout).total, { writes: 1, remote: { hits: 1, writes: 0 } })

@@ -14,7 +14,7 @@ const initWabt = require('wabt')
 const { LATER, TAKE, addonFile, auto, change, seen, shimFile, verdicts, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { memoryGroup } = require('./support/limits.js')
-const { linux, mappings, mentioning, over, until } = require('./support/processes.js')
+const { given, linux, mappings, mentioning, over, until } = require('./support/processes.js')
 const { ROOT } = require('./support/programs.js')
 const { count } = require('./support/stress.js')
 const { machine, padded } = require('./support/wat.js')
@@ -479,15 +479,7 @@ if (linux) {
   })
 }
 
-function isOf(pid, cache) {
-  try {
-    return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(cache) || environmentOf(pid).includes(cache)
-  } catch {
-    return false
-  }
-}
-
-const environmentOf = (pid) => fs.readFileSync(`/proc/${pid}/environ`, 'utf8')
+const isOf = (pid, cache) => ['cmdline', 'environ'].some((what) => given(pid, what).includes(cache))
 
 // ── Beside others ──────────────────────────────────────────────────────────────────────────────────────────────────────
 

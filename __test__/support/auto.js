@@ -7,7 +7,7 @@ const path = require('node:path')
 
 const { addonPath } = require('../../scripts/build.js')
 const { environment, folder } = require('./commands.js')
-const { given, over } = require('./processes.js')
+const { having, over } = require('./processes.js')
 const { REGISTER, ROOT } = require('./programs.js')
 
 /** What a program has for its tests: `tell` prints its result, `loaded` what of this package is there. */
@@ -61,7 +61,7 @@ async function auto(code, { cache, env = {}, flags = ['--require', REGISTER], ar
 }
 
 /** Waits for what programs that have ended have left behind for a cache, whatever it is about to become. */
-const judged = (cache) => over(given(`WASM_COMPILE_CACHE=${cache}`))
+const judged = (cache) => over(having(`WASM_COMPILE_CACHE=${cache}`))
 
 const filesOf = (cache, folder) => {
   const at = path.join(cache, folder)

@@ -37,19 +37,17 @@ async function until(met, what) {
 /** Waits for the end of processes that are not our children: nothing tells of it. */
 const over = (pids) => until(() => pids.every(isOver), `the end of ${pids}`)
 
-/** The processes that have `text` in their arguments. */
-const mentioning = (text) =>
+const processes = (are) =>
   fs
     .readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && read(name, 'cmdline')?.includes(text))
+    .filter((name) => /^\d+$/.test(name) && are(name))
     .map(Number)
 
-/** The processes that were given a variable with its value. */
-const given = (variable) =>
-  fs
-    .readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && environmentOf(name).includes(variable))
-    .map(Number)
+/** The processes that have `text` in their arguments. What is left to become another program still has its parent's. */
+const mentioning = (text) => processes((pid) => given(pid, 'cmdline').includes(text))
+
+/** The processes that have a variable with this value, which those that a program leaves behind have from it from the first. */
+const having = (variable) => processes((pid) => list(given(pid, 'environ')).includes(variable))
 
 const isProgram = (pid) => {
   try {
@@ -59,16 +57,16 @@ const isProgram = (pid) => {
   }
 }
 
-/** A process that becomes another program has no environment for a moment. Nothing of a process that is not ours to look at. */
-function environmentOf(pid) {
+/** What a process was given ('cmdline', 'environ'): one that becomes another program has nothing for a moment. Nothing of others'. */
+function given(pid, what) {
   try {
     for (let left = 50; ; left--) {
-      const text = read(pid, 'environ') ?? ''
-      if (text !== '' || left === 0 || !isProgram(pid)) return list(text)
+      const text = read(pid, what) ?? ''
+      if (text !== '' || left === 0 || !isProgram(pid)) return text
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1)
     }
   } catch {
-    return []
+    return ''
   }
 }
 
@@ -120,4 +118,4 @@ function inspect(pid) {
   }
 }
 
-module.exports = { given, inspect, linux, locks, mappings, mentioning, over, switches, until }
+module.exports = { given, having, inspect, linux, locks, mappings, mentioning, over, switches, until }
