@@ -21,7 +21,7 @@ const MARK = 'wasmer-compiler-singlepass'
 
 const succeed = ([command, ...args], options) => run(command, [command, args], options)
 
-/** An addon without Singlepass, as `npm test` has built it before. */
+/** An addon without Singlepass, as `npm run stress` has built it before. */
 async function permissiveAddon() {
   const { folder: into, flags } = BUILDS.permissive
   if (!fs.existsSync(addonPath(into))) {

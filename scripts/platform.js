@@ -202,6 +202,7 @@ const MUSL = {
     'instances',
     'killed',
     'lazy',
+    'packages',
     'spec',
     'workers',
   ],

@@ -1,7 +1,7 @@
 'use strict'
 
-// npm test: everything that has to hold before a change lands, from nothing: packages, npm run check, both builds, Rust's
-// tests, and JavaScript's on every supported Node. docs/development/testing.md says which test runs where, and why.
+// npm test: what has to hold before a change lands, from nothing: packages, npm run check, the build, Rust's tests, and
+// JavaScript's on every supported Node. docs/development/testing.md says which test runs where, and why.
 //
 //   node scripts/test.js [--minutes <n>]    gives up (as a failure) when n minutes are over; 60 by default
 
@@ -42,7 +42,6 @@ const EVERY_NODE = [
   'interruption',
   'misuse-api',
   'nesting',
-  'packages',
   'permission',
   'posting',
   'references',
@@ -80,11 +79,14 @@ const BETWEEN = [
 /** What needs the newest V8: it has the features of WebAssembly that older ones do not have. */
 const NEWEST_NODE = ['difference']
 
-/** What the baseline's compiler can change. */
-const EVERY_BASELINE = ['api/*', 'fallback', 'instances', 'interruption', 'lazy', 'spec', 'stack']
+/**
+ * What waits for what does not answer, unpacks a system, or installs packages anew: npm run stress runs it, in its smallest share,
+ * too.
+ */
+const STRESS_ONLY = ['flavours', 'images', 'plug-and-play', 'remote-fleet']
 
-/** What waits for what does not answer: npm run stress runs it, in its smallest share, too. */
-const STRESS_ONLY = ['remote-fleet']
+/** The engine's tests: the whole workspace is built every time, as a part may want other features of its dependencies. */
+const ENGINE = ['--cargo-profile', 'checks', '--workspace', '-E', 'package(wasm-compile-cache-engine)']
 
 const testFiles = (names) => names.map((name) => `__test__/${name}.test.js`)
 
@@ -117,12 +119,8 @@ async function tests(suite, nextest) {
   suite.note('the images of the tests', await prepare.images())
   await checks(suite, nextest)
   const whole = await build(suite, BUILDS.whole)
-  const permissive = await build(suite, BUILDS.permissive)
   await generator(suite)
-  // The whole workspace is built every time: a part of it may want other features of its dependencies, compiled once more.
-  const engine = ['--cargo-profile', 'checks', '--workspace', '-E', 'package(wasm-compile-cache-engine)']
-  await suite.nextest("the engine's tests", nextest, engine)
-  await suite.nextest("the engine's tests without Singlepass", nextest, [...engine, '--no-default-features'])
+  await suite.nextest("the engine's tests", nextest, ENGINE)
 
   const current = Number(process.versions.node.split('.')[0])
   const others = prepare.otherNodes().filter(({ major }) => major !== current)
@@ -134,14 +132,9 @@ async function tests(suite, nextest) {
     }
     if (others.length === 0) console.log(`  there are no other Nodes for ${process.platform}-${process.arch} to test on`)
   }
-  if (permissive !== undefined) {
-    // Not the oldest Node: that one runs the slow packages, too.
-    const { major, path: node } = others.at(-1) ?? { major: current, path: process.execPath }
-    await suite.ava(`Node ${major} without Singlepass`, { node, files: testFiles(EVERY_BASELINE), env: permissive })
-  }
 }
 
-module.exports = { EVERY_NODE, build, generator, testFiles, testFilesWithout, BUILDS }
+module.exports = { BUILDS, ENGINE, EVERY_NODE, STRESS_ONLY, build, generator, testFiles, testFilesWithout }
 
 if (require.main === module) {
   const { values } = parseArgs({ options: { minutes: { type: 'string', default: '60' } } })
