@@ -192,7 +192,7 @@ fn matching(tag: u32, skeleton: &Skeleton, body: &mut Vec<u8>) {
 fn through(ty: u32, table_index: u32, types: &mut Types) -> Instruction<'static> {
     Instruction::CallIndirect {
         type_index: types.name(ty),
-        table_index,
+        table_index: types.table(table_index),
     }
 }
 

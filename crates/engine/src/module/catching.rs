@@ -317,7 +317,7 @@ pub(super) fn call(
     Instruction::I32Const(entry as i32).encode(bytes);
     Instruction::CallIndirect {
         type_index: types.name_other(adapter.type_for(View::Callers, skeleton)),
-        table_index: skeleton.hidden_table(),
+        table_index: types.table(skeleton.hidden_table()),
     }
     .encode(bytes);
 }

@@ -5,7 +5,7 @@ use wasmer_types::Features;
 
 /// Part of every artifact's key: raise it whenever the lowering changes the code it produces, or
 /// what an artifact carries beside its code.
-pub const LOWERING_VERSION: u32 = 6;
+pub const LOWERING_VERSION: u32 = 7;
 
 /// What the validator accepts: WebAssembly 2.0, threads, extended constant expressions,
 /// exceptions with exnref and in their older form, relaxed SIMD and several memories.

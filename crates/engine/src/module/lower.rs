@@ -108,6 +108,8 @@ enum Callee {
 enum Replacement {
     /// A local function and its type, as the donor names it.
     Call(u32, u32),
+    /// A type and a table, likewise.
+    CallIndirect(u32, u32),
     /// A call of an adapter to what is of that type; where exceptions go on that it catches.
     Adapted {
         adapter: Adapter,
@@ -116,9 +118,7 @@ enum Replacement {
         target: Option<Target>,
     },
     Ref(u32),
-    /// What lies behind an opcode of one byte: a type.
-    Type(u32),
-    /// Likewise, a block's.
+    /// What lies behind an opcode of one byte: a block's type.
     BlockType(u32),
     /// Other instructions.
     Instructions(Vec<u8>),
@@ -130,10 +130,12 @@ impl Replacement {
     /// The bytes of an instruction that it takes the place of.
     fn range(&self, whole: Range<usize>, body: &[u8]) -> (usize, usize) {
         match self {
-            Self::Call(..) | Self::Adapted { .. } | Self::Ref(_) | Self::Instructions(_) => {
-                (whole.start, whole.end)
-            }
-            Self::Type(_) | Self::BlockType(_) => {
+            Self::Call(..)
+            | Self::CallIndirect(..)
+            | Self::Adapted { .. }
+            | Self::Ref(_)
+            | Self::Instructions(_) => (whole.start, whole.end),
+            Self::BlockType(_) => {
                 let start = whole.start + 1;
                 let length = body[start..].iter().take_while(|byte| *byte & 0x80 != 0);
                 (start, start + length.count() + 1)
@@ -280,7 +282,18 @@ impl<'a> Lowering<'a> {
                 Some(adapted.unwrap_or_else(|| Replacement::Call(local, self.types.name(ty))))
             }
             Operator::RefFunc { function_index } => {
+                self.types.keep_numbers();
                 skeleton.local_index(function_index).map(Replacement::Ref)
+            }
+            Operator::TableGet { .. }
+            | Operator::TableSet { .. }
+            | Operator::TableSize { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. } => {
+                self.types.keep_numbers();
+                None
             }
             Operator::CallIndirect {
                 type_index,
@@ -289,8 +302,9 @@ impl<'a> Lowering<'a> {
                 if let Some(adapted) = self.adapted(type_index, table_index, Callee::Table) {
                     return Some(adapted);
                 }
-                let name = self.types.name(type_index);
-                (name != type_index).then_some(Replacement::Type(name))
+                let (ty, table) = (self.types.name(type_index), self.types.table(table_index));
+                let is_same = (ty, table) == (type_index, table_index);
+                (!is_same).then_some(Replacement::CallIndirect(ty, table))
             }
             Operator::Block { blockty }
             | Operator::Loop { blockty }
@@ -334,10 +348,15 @@ impl<'a> Lowering<'a> {
                 Instruction::I32Const(local as i32).encode(bytes);
                 Instruction::CallIndirect {
                     type_index,
-                    table_index: hidden,
+                    table_index: self.types.table(hidden),
                 }
                 .encode(bytes);
             }
+            Replacement::CallIndirect(type_index, table_index) => Instruction::CallIndirect {
+                type_index,
+                table_index,
+            }
+            .encode(bytes),
             Replacement::Adapted {
                 adapter,
                 ty,
@@ -348,7 +367,6 @@ impl<'a> Lowering<'a> {
                 Instruction::I32Const(local as i32).encode(bytes);
                 Instruction::TableGet(hidden).encode(bytes);
             }
-            Replacement::Type(ty) => ty.encode(bytes),
             Replacement::BlockType(ty) => i64::from(ty).encode(bytes),
             Replacement::Instructions(ref instructions) | Replacement::Before(ref instructions) => {
                 bytes.extend_from_slice(instructions)

@@ -37,6 +37,6 @@ pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
 pub use signature::{encoded, is_plain, letter, signature_text, type_of_letter};
-pub use skeleton::{Globals, Skeleton, SkeletonBuilder};
-pub use types::Types;
+pub use skeleton::{Globals, Skeleton, SkeletonBuilder, Undeclared};
+pub use types::{TABLES_PER_FUNCTION, Types};
 pub use whole::Whole;

@@ -3,10 +3,10 @@
 //! Invariant: the `VMContext` layout (`VMOffsets`) of a donor, of the shell from which the
 //! instance's `ModuleInfo` is made, and of the optimizing tier's module are equal, because all
 //! three carry the same imports, tables (the hidden one included), memories, globals and tags;
-//! donors' compilers are told of the globals ([`Skeleton::globals`]).
+//! donors' compilers are told of the globals and of imported functions ([`Skeleton::undeclared`]).
 //!
-//! Invariant: no table of a lowered module is a fixed funcref table (`minimum == maximum`).
-//! wasmer keeps inline copies of anyfuncs for those, which a swap would have to chase and which
+//! Invariant: no table of a lowered module is a fixed funcref table (`minimum == maximum`), but one that nothing names
+//! ([`Skeleton::is_padded`]). wasmer keeps inline copies of anyfuncs for those, which a swap would have to chase and which
 //! go stale when another instance writes an exported table. The real limits are kept in
 //! [`Skeleton::tables`] and given to the `VMTable` itself, so growth is still refused.
 
@@ -30,6 +30,15 @@ use super::types::{Declared, Types};
 
 /// What bodies can be told of globals.
 pub type Globals = Arc<PrimaryMap<GlobalIndex, GlobalType>>;
+
+/// What a donor does not declare, and its compiler has to know.
+#[derive(Debug)]
+pub struct Undeclared {
+    /// All that the module has.
+    pub globals: Globals,
+    /// How many of the imported functions, the last ones: see [`Types`].
+    pub functions: u32,
+}
 
 /// See the module head.
 #[derive(Default)]
@@ -58,6 +67,9 @@ pub struct Skeleton {
 
 /// See [`Skeleton::weight`].
 const TRAMPOLINE: usize = 133;
+
+/// Where fewer functions are imported, donors declare them all: their trampolines are made in no time.
+const MANY_IMPORTS: u32 = 16;
 
 /// A declaration that is still being read.
 #[derive(Default)]
@@ -207,6 +219,16 @@ impl Skeleton {
         self.functions.len() - self.imported_functions as usize
     }
 
+    /// Whether donors need not declare imported functions that they do not call.
+    ///
+    /// A compiler is then told of imported tables in their place ([`Types`]). wasmer counts imported tables in a `VMContext` once
+    /// more, where it has those that are defined; a fixed funcref table takes room behind these, as much for an entry as a function
+    /// takes as an import. So the last table is a fixed one with as many entries as functions are declared, and all that follows is
+    /// where it was. Nothing is ever in it.
+    fn is_padded(&self) -> bool {
+        self.imported_functions >= MANY_IMPORTS
+    }
+
     /// The hidden table's index: the one after the module's own.
     pub fn hidden_table(&self) -> u32 {
         self.tables.len() as u32
@@ -273,9 +295,15 @@ impl Skeleton {
         self.adapters.adapter(number)
     }
 
-    /// What a donor without bodies declares.
-    pub fn no_types(&self) -> Types {
-        Types::named(self.types.len(), self.imported_functions as usize)
+    /// What a donor without bodies declares: so many imported functions at least, and no types.
+    pub fn no_types(&self, imported_functions: u32) -> Types {
+        let all = self.imported_functions;
+        let declared = if self.is_padded() {
+            imported_functions
+        } else {
+            all
+        };
+        Types::named(self.types.len(), all as usize, declared)
     }
 
     /// What the module declares.
@@ -360,9 +388,13 @@ impl Skeleton {
         })
     }
 
-    /// The types of the globals, imports first; all of them as if they could be changed, which compilers do not ask.
-    pub fn globals(&self) -> &Globals {
-        &self.global_types
+    /// What a donor that declares `types` does not. Globals, imports first, are as if they could all be changed, which compilers
+    /// do not ask.
+    pub fn undeclared(&self, types: &Types) -> Undeclared {
+        Undeclared {
+            globals: Arc::clone(&self.global_types),
+            functions: types.undeclared(),
+        }
     }
 
     /// Whether the (validated) global holds a value that Singlepass knows.
@@ -370,7 +402,8 @@ impl Skeleton {
         self.globals.get(global as usize).is_some_and(is_scalar)
     }
 
-    fn table_section(&self) -> wasm_encoder::TableSection {
+    /// Where so many imported functions are declared.
+    fn table_section(&self, imported_functions: u32) -> wasm_encoder::TableSection {
         use wasm_encoder::{RefType, TableSection, TableType};
         let mut section = TableSection::new();
         let own = self.tables.iter().skip(self.imported_tables as usize);
@@ -394,6 +427,15 @@ impl Skeleton {
             minimum: 0,
             maximum: None,
         });
+        if self.is_padded() {
+            section.table(TableType {
+                element_type: RefType::FUNCREF,
+                table64: false,
+                shared: false,
+                minimum: imported_functions.into(),
+                maximum: Some(imported_functions.into()),
+            });
+        }
         section
     }
 
@@ -425,6 +467,7 @@ impl Skeleton {
             &mut module,
             &self.import_section,
             &self.function_section,
+            &self.table_section(self.imported_functions),
             &self.tag_section,
         );
         raw(&mut module, SectionId::Global, &self.global_section);
@@ -451,19 +494,20 @@ impl Skeleton {
     /// type without parameters and results. So does Singlepass' declare tags that have what it does not know, which its bodies
     /// neither throw nor catch: on ARM64 it makes trampolines for every type.
     ///
-    /// No donor declares globals of its own, of which there may be thousands: compilers know them from [`Self::globals`].
+    /// No donor declares globals of its own, of which there may be thousands, nor imported functions behind those that it calls:
+    /// compilers know of them from [`Self::undeclared`].
     ///
-    /// `functions` are their types, as they are named, and their lowered bodies.
+    /// `bodies` are the functions' types, as they are named, and lowered bodies.
     pub fn donor<'a>(
         &self,
         is_singlepass: bool,
         mut types: Types,
-        functions: impl Iterator<Item = (u32, &'a [u8])>,
+        bodies: impl Iterator<Item = (u32, &'a [u8])>,
     ) -> Vec<u8> {
-        let mut declared = wasm_encoder::FunctionSection::new();
+        let mut functions = wasm_encoder::FunctionSection::new();
         let mut code = CodeSection::new();
-        for (ty, body) in functions {
-            declared.function(ty);
+        for (ty, body) in bodies {
+            functions.function(ty);
             code.raw(body);
         }
         let tag = |types: &mut Types, ty| {
@@ -474,9 +518,13 @@ impl Skeleton {
             }
         };
         let mut imports = Vec::new();
-        self.imports.len().encode(&mut imports);
+        let declared = self.imports.len() - types.undeclared() as usize;
+        declared.encode(&mut imports);
         let mut function = 0;
         for import in &self.imports {
+            if matches!(import, Import::Function(_)) && function == types.declared() {
+                continue;
+            }
             // Two empty names.
             imports.extend([0, 0]);
             match import {
@@ -512,12 +560,9 @@ impl Skeleton {
         self.declare_types(&types, &mut section);
         let mut module = Encoder::new();
         module.section(&section);
-        let imports = if self.imports.is_empty() {
-            &[][..]
-        } else {
-            &imports
-        };
-        self.declare_between(&mut module, imports, &payload(&declared), &tags);
+        let imports = if declared == 0 { &[][..] } else { &imports };
+        let tables = self.table_section(types.declared());
+        self.declare_between(&mut module, imports, &payload(&functions), &tables, &tags);
         if !code.is_empty() {
             module.section(&code);
         }
@@ -554,10 +599,17 @@ impl Skeleton {
     }
 
     /// What is between types and globals.
-    fn declare_between(&self, module: &mut Encoder, imports: &[u8], functions: &[u8], tags: &[u8]) {
+    fn declare_between(
+        &self,
+        module: &mut Encoder,
+        imports: &[u8],
+        functions: &[u8],
+        tables: &wasm_encoder::TableSection,
+        tags: &[u8],
+    ) {
         raw(module, SectionId::Import, imports);
         raw(module, SectionId::Function, functions);
-        module.section(&self.table_section());
+        module.section(tables);
         raw(module, SectionId::Memory, &self.memory_section);
         raw(module, SectionId::Tag, tags);
     }

@@ -95,7 +95,6 @@ struct Made {
     #[expect(clippy::vec_box, reason = "compiled code holds the addresses")]
     hosts: Vec<Box<HostFunction>>,
     hooked: Option<usize>,
-    hides_table: bool,
 }
 
 impl Group {
@@ -151,7 +150,6 @@ impl Group {
             holdings,
             hosts,
             hooked,
-            hides_table,
         } = new;
 
         self.depend(&instance, &functions);
@@ -182,7 +180,6 @@ impl Group {
             hosts,
             hooked,
             library,
-            hides_table,
             trampolines,
             _adapters: adapters,
         };
@@ -281,7 +278,8 @@ impl Group {
         .map_err(incompatible)?;
 
         let tables = &module.declaration.tables[info.num_imported_tables..];
-        let tunables = InstanceTunables::new(memories, tables.to_vec(), code.hidden_entries);
+        let hidden = LocalTableIndex::new(tables.len());
+        let tunables = InstanceTunables::new(memories, tables, code.hidden_entries);
         let (allocator, memory_at, table_at, global_at) = InstanceAllocator::new(info);
         // SAFETY: the locations belong to the allocation that the instance is made in.
         let mut memories = unsafe {
@@ -335,7 +333,6 @@ impl Group {
         }
         let slots = self.slots_of(&mut instance, code);
         if code.hidden_entries > 0 {
-            let hidden = LocalTableIndex::new(info.tables.len() - info.num_imported_tables - 1);
             let table = instance.get_local_table(hidden);
             for local in 0..slots.count {
                 // SAFETY: below the slots' count.
@@ -348,7 +345,6 @@ impl Group {
         }
         let adapters = adapters(&instance, code);
         if !adapters.is_empty() {
-            let hidden = LocalTableIndex::new(info.tables.len() - info.num_imported_tables - 1);
             let table = instance.get_local_table(hidden);
             for (entry, adapter) in (slots.count as u32..).zip(&adapters) {
                 let adapter = TableElement::FuncRef(NonNull::new(adapter.get()).map(VMFuncRef));
@@ -371,7 +367,6 @@ impl Group {
             holdings,
             hosts,
             hooked,
-            hides_table: info.tables.len() > module.declaration.tables.len(),
         })
     }
 

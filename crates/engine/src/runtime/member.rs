@@ -26,8 +26,6 @@ pub(super) struct Member {
     pub(super) hosts: Vec<Box<HostFunction>>,
     /// Its key for [`super::libcall::unhook`], if it has one.
     pub(super) hooked: Option<usize>,
-    /// Whether its last table is the hidden one, which holds its own functions only.
-    pub(super) hides_table: bool,
     /// Keeps the instance's trampolines mapped.
     pub(super) trampolines: Arc<[Arc<Loaded>]>,
     /// What its hidden table holds behind its own functions.

@@ -15,20 +15,20 @@ use crate::limits::MAX_TABLE_ENTRIES;
 pub(super) struct InstanceTunables {
     memories: RefCell<std::vec::IntoIter<Arc<MemoryState>>>,
     tables: RefCell<std::vec::IntoIter<TableType>>,
-    hidden_entries: u32,
 }
 
 impl InstanceTunables {
     /// `tables` are the real types of the tables that the module defines, without the hidden one.
     pub(super) fn new(
         memories: Vec<Arc<MemoryState>>,
-        tables: Vec<TableType>,
+        tables: &[TableType],
         hidden_entries: u32,
     ) -> Self {
+        let mut tables: Vec<_> = tables.iter().map(limited).collect();
+        tables.push(TableType::new(Type::FuncRef, hidden_entries, None));
         Self {
             memories: RefCell::new(memories.into_iter()),
             tables: RefCell::new(tables.into_iter()),
-            hidden_entries,
         }
     }
 }
@@ -75,12 +75,9 @@ impl Tunables for InstanceTunables {
         style: &TableStyle,
         location: NonNull<VMTableDefinition>,
     ) -> Result<VMTable, String> {
-        let ty = self
-            .tables
-            .borrow_mut()
-            .next()
-            .map(|ty| limited(&ty))
-            .unwrap_or_else(|| TableType::new(Type::FuncRef, self.hidden_entries, None));
+        // Behind the hidden one is a table that nothing is in.
+        let ty = self.tables.borrow_mut().next();
+        let ty = ty.unwrap_or(TableType::new(Type::FuncRef, 0, Some(0)));
         // SAFETY: the location lies in the instance, as the trait demands.
         unsafe { VMTable::from_definition(&ty, style, location) }
     }

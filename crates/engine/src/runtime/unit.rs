@@ -259,7 +259,8 @@ impl Group {
             return;
         };
         let info = Arc::clone(&member.module.declaration.info);
-        let tables = info.tables.len() - usize::from(member.hides_table);
+        // The hidden one, behind them, holds its own functions only.
+        let tables = member.module.declaration.tables.len();
         let mut handles = Vec::new();
         for index in info.num_imported_tables..tables {
             let export = ExportIndex::Table(TableIndex::new(index));

@@ -12,7 +12,7 @@ use wasmer_compiler_cranelift::{Cranelift, CraneliftOptLevel};
 use wasmer_types::target::Target;
 
 use super::{cpu, declared, turn};
-use crate::module::{Globals, wasmer_features};
+use crate::module::{Undeclared, wasmer_features};
 
 fn build(config: Box<dyn CompilerConfig>, target: Target) -> Engine {
     EngineBuilder::new(config)
@@ -26,18 +26,18 @@ fn build(config: Box<dyn CompilerConfig>, target: Target) -> Engine {
 pub const SINGLEPASS: bool =
     cfg!(feature = "singlepass") && !cfg!(all(target_vendor = "apple", target_arch = "aarch64"));
 
-/// A compiler of donors of a module with these globals.
-fn donors(compiler: impl CompilerConfig + 'static, globals: &Globals) -> Engine {
+/// A compiler of donors that do not declare that.
+fn donors(compiler: impl CompilerConfig + 'static, undeclared: Undeclared) -> Engine {
     let config = declared::Config {
         compiler: Box::new(compiler),
-        globals: Arc::clone(globals),
+        undeclared,
     };
     build(Box::new(config), cpu::native())
 }
 
 /// Singlepass, for one donor.
 #[cfg(feature = "singlepass")]
-pub fn singlepass(globals: &Globals) -> Engine {
+pub fn singlepass(undeclared: Undeclared) -> Engine {
     use wasmer_compiler_singlepass::Singlepass;
     // Made once: it reads how many cores the system grants.
     static CONFIG: LazyLock<Singlepass> = LazyLock::new(Singlepass::new);
@@ -51,7 +51,7 @@ pub fn singlepass(globals: &Globals) -> Engine {
         compiler: Box::new(config),
         instead: Box::new(cranelift_baseline_config()),
     };
-    donors(config, globals)
+    donors(config, undeclared)
 }
 
 fn cranelift() -> Cranelift {
@@ -61,15 +61,15 @@ fn cranelift() -> Cranelift {
 }
 
 /// Cranelift without optimizations: the baseline of what Singlepass cannot compile.
-pub fn cranelift_baseline(globals: &Globals) -> Engine {
-    donors(cranelift_baseline_config(), globals)
+pub fn cranelift_baseline(undeclared: Undeclared) -> Engine {
+    donors(cranelift_baseline_config(), undeclared)
 }
 
 /// The optimizing tier's compiler, for functions that are called often.
-pub fn optimizing_donors(globals: &Globals) -> Engine {
+pub fn optimizing_donors(undeclared: Undeclared) -> Engine {
     let mut config = optimizing_config(NonZero::<usize>::MIN);
     config.experimental_artifact(false);
-    donors(config, globals)
+    donors(config, undeclared)
 }
 
 /// Cranelift without optimizations for trampolines, which know no globals.

@@ -22,11 +22,11 @@ use crate::error::CompileError;
 use crate::module::{BodyTier, Declaration, Skeleton};
 use crate::panics;
 
-/// So many bytes of bodies (for Singlepass) take as long as a compile of nothing: as many are compiled together with what is
-/// called.
-const NOTHING: usize = 4 << 10;
-/// So many times that is compiled ahead at once: a call of one of them waits for all.
-const AHEAD: usize = 4;
+/// So many bytes of bodies (for Singlepass) take somewhat longer than a compile of nothing, with the threads that it goes through:
+/// as many are compiled together with what is called.
+const TOGETHER: usize = 8 << 10;
+/// So many are compiled ahead at once: a call of one of them waits for all.
+const AHEAD: usize = 2 * TOGETHER;
 /// So many adapters are worth a compile of their own.
 const ADAPTERS: usize = 8;
 
@@ -78,6 +78,8 @@ enum Function {
 
 struct State {
     functions: Vec<Function>,
+    /// How many of them were called.
+    called: usize,
     donors: Vec<Arc<Loaded>>,
     /// What may be called next, the likeliest last.
     likely: Vec<u32>,
@@ -114,6 +116,7 @@ impl Lazy {
             retired: AtomicBool::new(false),
             state: Mutex::new(State {
                 functions: states,
+                called: 0,
                 donors: Vec::new(),
                 likely: Vec::new(),
                 named: Vec::new(),
@@ -143,6 +146,11 @@ impl Lazy {
         let _ = self.slots.set(slots);
     }
 
+    /// How many functions were called so far.
+    pub(super) fn called(&self) -> usize {
+        self.state.lock().called
+    }
+
     /// There is better code: nothing is compiled ahead any more.
     pub(super) fn retire(&self) {
         self.retired.store(true, Ordering::Relaxed);
@@ -158,6 +166,7 @@ impl Lazy {
                 Function::Ready(body, callees) => {
                     let (body, callees) = (*body, std::mem::take(callees));
                     *function = Function::Called(body);
+                    state.called += 1;
                     state.expect(&callees);
                     break body;
                 }
@@ -202,8 +211,7 @@ impl Lazy {
                 let chosen = if self.retired.load(Ordering::Relaxed) {
                     Vec::new()
                 } else {
-                    let room = AHEAD * self.nothing(BodyTier::Singlepass);
-                    state.choose(&self.functions.bodies, room)
+                    state.choose(&self.functions.bodies, AHEAD)
                 };
                 state.is_ahead = !chosen.is_empty();
                 chosen
@@ -213,12 +221,6 @@ impl Lazy {
             }
             self.compile(&chosen, false);
         }
-    }
-
-    /// How many bytes of bodies (for Singlepass) take as long as a compile of nothing: with trampolines for each import.
-    fn nothing(&self, tier: BodyTier) -> usize {
-        let imports = self.functions.skeleton.imported_function_types().len();
-        NOTHING + piece::weight(tier, imports * piece::TRAMPOLINE)
     }
 
     /// Compiles what this thread has taken; `with_more`: and something of what that calls.
@@ -295,7 +297,7 @@ impl Lazy {
         let mut callees = Vec::new();
         let mut adapters = Vec::new();
         let mut next = 0;
-        let mut room = if with_more { self.nothing(tier) } else { 0 };
+        let mut room = if with_more { TOGETHER } else { 0 };
         let lowered = loop {
             let Some(local) = claim.functions.get(next) else {
                 break Ok(());

@@ -42,6 +42,12 @@ const IN_MEMORY: u64 = 16 << 10;
 /// the module to the finisher.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// A program that calls so many functions for the first time in half of a module's patience, or has not called as many, has not
+/// finished starting, and has the processors for itself: half of a core's speed may be in its other half. It is looked that many
+/// times.
+const NEW: usize = 20;
+const LOOKS: u32 = 8;
+
 /// So long a module waits for the remote, whose service has limits of its own: for a machine that has no time for that.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -150,7 +156,8 @@ pub(super) fn schedule(
             job.is_time();
         }
     }));
-    scheduler::later(patience, Box::new(move || job.is_time()));
+    let look = patience / 2;
+    scheduler::later(look, Box::new(move || job.look(look, None, LOOKS)));
 }
 
 impl Job {
@@ -158,6 +165,25 @@ impl Job {
     fn is_time(self: &Arc<Self>) {
         self.gate.lock().is_time = true;
         self.begin();
+    }
+
+    /// It is time once the program has started. So many functions had been called `look` ago.
+    fn look(self: Arc<Self>, look: Duration, before: Option<usize>, looks: u32) {
+        let module = self.module.upgrade();
+        let lazy = module.and_then(|module| module.code().lazy.clone());
+        let called = lazy.map(|lazy| lazy.called());
+        let is_starting = match (before, called) {
+            (None, _) => true,
+            (Some(before), Some(called)) => called < NEW || called >= before + NEW,
+            // Everything was compiled before it was called.
+            (Some(_), None) => false,
+        };
+        if looks > 0 && is_starting {
+            let again = move || self.look(look, Some(called.unwrap_or(0)), looks - 1);
+            scheduler::later(look, Box::new(again));
+        } else {
+            self.is_time();
+        }
     }
 
     /// The remote has nothing, or takes too long.

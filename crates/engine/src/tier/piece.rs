@@ -9,14 +9,11 @@ use super::engine;
 use super::loaded::Loaded;
 use super::positions::Positions;
 use crate::error::CompileError;
-use crate::module::{BodyTier, Globals, LoweredBody, Skeleton, Types, View, lower_body};
+use crate::module::{BodyTier, LoweredBody, Skeleton, Types, Undeclared, View, lower_body};
 use crate::panics;
 
 /// Cranelift takes so many times as long as Singlepass for the same bytes.
 pub(super) const CRANELIFT: usize = 8;
-
-/// The trampoline of an imported function, which compilers make whenever they compile something, takes as long as so many bytes.
-pub(super) const TRAMPOLINE: usize = 16;
 
 /// How many bytes for Singlepass take as long as so many of a function's.
 pub(super) fn weight(tier: BodyTier, bytes: usize) -> usize {
@@ -33,11 +30,13 @@ pub(super) struct Piece<'module> {
     /// By the optimizing tier's compiler.
     is_optimizing: bool,
     types: Types,
-    functions: Vec<Function>,
+    functions: Vec<Function<'module>>,
 }
 
-struct Function {
+struct Function<'module> {
     number: u32,
+    /// The valid function's body, and where it begins in the module.
+    source: (&'module [u8], u64),
     /// As the donor names it.
     ty: u32,
     body: LoweredBody,
@@ -60,7 +59,7 @@ impl<'module> Piece<'module> {
                 BodyTier::Cranelift
             },
             is_optimizing: false,
-            types: skeleton.no_types(),
+            types: skeleton.no_types(0),
             functions: Vec::new(),
         }
     }
@@ -77,18 +76,32 @@ impl<'module> Piece<'module> {
     pub(super) fn add(
         &mut self,
         local: u32,
-        body: &[u8],
+        body: &'module [u8],
         offset: u64,
     ) -> Result<&LoweredBody, CompileError> {
         let skeleton = self.skeleton;
+        let source = (body, offset);
         let body = lower_body(skeleton, &mut self.types, self.tier, local, body, offset)?;
         let ty = self.types.name(skeleton.local_type_index(local));
         let function = Function {
             number: local,
+            source,
             ty,
             body,
         };
         Ok(&self.functions.push_mut(function).body)
+    }
+
+    /// Lowers its functions again, if they have to be in a donor that declares more of the imported functions.
+    fn declare_imports(&mut self) -> Result<(), CompileError> {
+        let Some(count) = self.types.too_few() else {
+            return Ok(());
+        };
+        self.types = self.skeleton.no_types(count);
+        for Function { number, source, .. } in std::mem::take(&mut self.functions) {
+            self.add(number, source.0, source.1)?;
+        }
+        Ok(())
     }
 
     /// The adapters that its functions call.
@@ -109,12 +122,13 @@ impl<'module> Piece<'module> {
         attempt(|| self.compile_or_panic())
     }
 
-    fn compile_or_panic(self) -> Result<Compiled, CompileError> {
-        let globals = self.skeleton.globals();
+    fn compile_or_panic(mut self) -> Result<Compiled, CompileError> {
+        self.declare_imports()?;
+        let undeclared = self.skeleton.undeclared(&self.types);
         let engine = if self.is_optimizing {
-            engine::optimizing_donors(globals)
+            engine::optimizing_donors(undeclared)
         } else {
-            engine(self.tier, globals)
+            engine(self.tier, undeclared)
         };
         let bodies = self.functions.iter();
         let mut bodies = bodies.map(|function| (function.ty, function.body.bytes.as_slice()));
@@ -143,19 +157,24 @@ pub(super) fn compile_adapters(
     numbers: &[u32],
 ) -> Result<Compiled, CompileError> {
     attempt(|| {
-        let mut types = skeleton.no_types();
-        let bodies = numbers.iter().map(|number| {
-            let adapter = skeleton.adapted(*number);
-            let body = adapter.body(skeleton, &mut types);
-            (
-                types.name_other(adapter.type_for(View::Own, skeleton)),
-                body,
-            )
-        });
-        let bodies: Vec<_> = bodies.collect();
-        let mut bodies = bodies.iter().map(|(ty, body)| (*ty, body.as_slice()));
+        let bodies = |declared: u32| {
+            let mut types = skeleton.no_types(declared);
+            let bodies = numbers.iter().map(|number| {
+                let adapter = skeleton.adapted(*number);
+                let body = adapter.body(skeleton, &mut types);
+                let ty = types.name_other(adapter.type_for(View::Own, skeleton));
+                (ty, body)
+            });
+            let bodies: Vec<_> = bodies.collect();
+            (types, bodies)
+        };
+        let (mut types, mut all) = bodies(0);
+        if let Some(count) = types.too_few() {
+            (types, all) = bodies(count);
+        }
+        let engine = engine::cranelift_baseline(skeleton.undeclared(&types));
+        let mut bodies = all.iter().map(|(ty, body)| (*ty, body.as_slice()));
         let donor = skeleton.donor(false, types, &mut bodies);
-        let engine = engine::cranelift_baseline(skeleton.globals());
         let artifact = Artifact::new(&engine, &donor, &BaseTunables::new(), None)
             .map_err(|error| CompileError::unsupported(error.to_string()))?;
         let bodies = artifact.finished_functions().values().copied();
@@ -165,13 +184,13 @@ pub(super) fn compile_adapters(
     })
 }
 
-fn engine(tier: BodyTier, globals: &Globals) -> Engine {
+fn engine(tier: BodyTier, undeclared: Undeclared) -> Engine {
     #[cfg(feature = "singlepass")]
     if tier == BodyTier::Singlepass {
-        return engine::singlepass(globals);
+        return engine::singlepass(undeclared);
     }
     let _ = tier;
-    engine::cranelift_baseline(globals)
+    engine::cranelift_baseline(undeclared)
 }
 
 /// A panicking compiler must not take the process along.
