@@ -76,6 +76,13 @@ fn config(
         Profile::Large => (300..=600, 100..=100),
     };
     let min_funcs = unstructured.int_in_range(functions.clone())?;
+    // Few, or so many that donors do not declare all functions among them.
+    let imports = if unstructured.ratio(1, 3)? {
+        20..=50
+    } else {
+        0..=8
+    };
+    let max_imports = imports.end() + 2;
     let large = matches!(profile, Profile::Large);
     Ok(Config {
         // Of what takes long to compile nothing should be lost to a segment that does not fit.
@@ -102,8 +109,8 @@ fn config(
         max_instructions: unstructured.int_in_range(instructions)?,
         min_types: 5,
         max_types: 20,
-        min_imports: unstructured.int_in_range(0..=8)?,
-        max_imports: 10,
+        min_imports: unstructured.int_in_range(imports)?,
+        max_imports,
         min_tags: 2,
         max_tags: 5,
         max_globals: 10,

@@ -62,7 +62,10 @@ pub(crate) fn tries(unstructured: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     };
     let mut imports = ImportSection::new();
     imports.import("env", "tag", EntityType::Tag(tag(TAGS[0])));
-    for ty in IMPORTS {
+    // Few, or so many that donors do not declare them all.
+    let times = if unstructured.arbitrary()? { 4 } else { 1 };
+    let imported = IMPORTS.repeat(times);
+    for ty in &imported {
         imports.import("env", "function", EntityType::Function(*ty));
     }
     let count = unstructured.int_in_range(3..=7)?;
@@ -86,7 +89,7 @@ pub(crate) fn tries(unstructured: &mut Unstructured<'_>) -> Result<Vec<u8>> {
         globals.global(mutable(*ty), &zero);
     }
     globals.global(mutable(I32), &ConstExpr::i32_const(FUEL as i32));
-    let all: Vec<_> = IMPORTS.iter().copied().chain(own.iter().copied()).collect();
+    let all = [imported, own.clone()].concat();
     let mut code = CodeSection::new();
     for ty in &own {
         code.function(&body(unstructured, &all, *ty)?);
