@@ -1,6 +1,7 @@
 //! One Node environment: its references, its event loop, its way back from other threads.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -12,6 +13,7 @@ use wasm_compile_cache_engine::panics;
 use wasm_compile_cache_engine::runtime::{self, WasmThread, Watched};
 use wasm_compile_cache_engine::tier::{self, Mutator};
 use wasm_compile_cache_engine::trace::EventQueue;
+use wasmer_types::FunctionType;
 
 use super::crossings::Crossings;
 use super::js::{self, Env, Reference, Result, Scope, Value};
@@ -121,6 +123,8 @@ pub struct EnvState {
     pub events: Arc<EventQueue>,
     pub thread: WasmThread,
     pub crossings: Arc<Crossings>,
+    /// The signatures of functions that JavaScript has, by their numbers.
+    pub signatures: RefCell<HashMap<FunctionType, usize>>,
     activation: Cell<Activation>,
     next_epoch: Cell<u64>,
     /// How many promises wait for other threads; the event loop is kept alive meanwhile.
@@ -297,6 +301,7 @@ impl EnvState {
             events,
             thread,
             crossings: Crossings::begin(),
+            signatures: RefCell::default(),
             activation: Cell::new(Activation::default()),
             next_epoch: Cell::new(1),
             waiting: Cell::new(0),

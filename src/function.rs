@@ -160,7 +160,7 @@ impl Adapter {
 pub fn register(exports: &Exports) {
     exports.function("functionCreate", create);
     exports.function("functionSignature", signature);
-    exports.function("functionIndex", index);
+    exports.function("functionKind", kind);
     exports.function("functionImport", import);
     exports.function("hostFunctionCreate", create_host);
 }
@@ -176,7 +176,7 @@ fn create(call: &Call<'_>) -> Result<Value> {
         state: call.state,
         group,
         unit: group.unit_of(address)?,
-        loose: Cell::new(false),
+        loose: Cell::new(call.flag(2)?),
     });
     let data = ptr::from_ref(&*entry).cast_mut().cast::<c_void>();
     let function = js::raw_function(call.env, "call", invoke, data)?;
@@ -190,10 +190,18 @@ fn signature(call: &Call<'_>) -> Result<Value> {
     js::string(call.env, &signature_text(&meta.ty))
 }
 
-fn index(call: &Call<'_>) -> Result<Value> {
+/// More than a module has functions.
+const INDICES: u32 = 1 << 21;
+
+/// The number of a function's signature, times [`INDICES`], and its index.
+fn kind(call: &Call<'_>) -> Result<Value> {
     let group = call.native::<GroupHandle>(0)?;
     let meta = group.function(call.address(1)?)?;
-    js::number(call.env, f64::from(meta.index))
+    let mut signatures = call.state.signatures.borrow_mut();
+    let next = signatures.len();
+    let number = *signatures.entry(meta.ty).or_insert(next);
+    let number = number as f64 * f64::from(INDICES);
+    js::number(call.env, number + f64::from(meta.index))
 }
 
 fn import(call: &Call<'_>) -> Result<Value> {

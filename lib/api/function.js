@@ -24,27 +24,45 @@ const { INCOMPATIBLE, read, readAll, toRaw, toRawAll, write, writeAll } = requir
 const { SLOPPY } = require('./webidl.js')
 
 const { wait } = Atomics
+const { defineProperty } = Reflect
 const { RuntimeError } = classes
 
-/**
- * Function object -> {group, unit, address, signature, imported}. Ephemerons: what keeps the function keeps its unit.
- * `imported`: the function of JavaScript's that an instance imported and this one is; undefined for others.
- */
-const records = shared('functions', () => new WeakMap())
-
-/** What calls native -> the function object that it is for. */
-const functions = new WeakMap()
-
-/** ToNumber of an argument; unary plus throws for BigInt and Symbol, as ToNumber does. */
-function toNumber(value, call) {
-  try {
-    return +value
-  } catch (error) {
-    throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
+class Same {
+  constructor(value) {
+    return value
   }
 }
 
-const describeFunction = (value) => records.get(value)
+/** What is kept of a function, in the function itself: a WeakMap of 65,000 (duckdb) costs every collection. */
+class Kept extends Same {
+  #record
+
+  constructor(exported, record) {
+    super(exported)
+    this.#record = record
+  }
+
+  static of(value) {
+    return typeof value === 'function' && #record in value ? value.#record : undefined
+  }
+}
+
+/**
+ * Function object -> {group, unit, address, signature, imported}. What keeps the function keeps its unit.
+ * `imported`: the function of JavaScript's that an instance imported and this one is; undefined for others.
+ */
+const Exported = shared('functions', () => Kept)
+
+/** ToNumber of an argument; unary plus throws for BigInt and Symbol, as ToNumber does. */
+function toNumber(value, wasmFunction) {
+  try {
+    return +value
+  } catch (error) {
+    throw leaving(error, wasmFunction) // node-do-not-add-exception-line
+  }
+}
+
+const describeFunction = (value) => Exported.of(value)
 
 // A call that failed comes back only where its exception was dropped, because the thread is to stop. V8 ends JavaScript
 // at the next point where it looks for that, and until there nothing of the caller's may run. The request may be on its
@@ -54,151 +72,147 @@ function stop() {
   throw new RuntimeError('the thread is to stop')
 }
 
+/** What calls a function natively: made when it is called first, for of many that are exported few are. */
+function connect(wasmFunction) {
+  const { unit, address } = describeFunction(wasmFunction)
+  return native.functionCreate(unit.group.handle, address, unit.loose) ?? stop()
+}
+
 const CALLS = new Map([
   [
     ':',
-    (call, unit) =>
-      ({
-        wasmFunction: () => {
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = () => {
+        call ??= connect(wasmFunction)
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+      }),
   ],
   [
     'i:',
-    (call, unit) =>
-      ({
-        wasmFunction: (a) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          I32[0] = a
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        I32[0] = a
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+      }),
   ],
   [
     'ii:',
-    (call, unit) =>
-      ({
-        wasmFunction: (a, b) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          if (typeof b !== 'number') b = toNumber(b, call)
-          I32[0] = a
-          I32[4] = b
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a, b) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        if (typeof b !== 'number') b = toNumber(b, wasmFunction)
+        I32[0] = a
+        I32[4] = b
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+      }),
   ],
   [
     'iii:',
-    (call, unit) =>
-      ({
-        wasmFunction: (a, b, c) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          if (typeof b !== 'number') b = toNumber(b, call)
-          if (typeof c !== 'number') c = toNumber(c, call)
-          I32[0] = a
-          I32[4] = b
-          I32[8] = c
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a, b, c) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        if (typeof b !== 'number') b = toNumber(b, wasmFunction)
+        if (typeof c !== 'number') c = toNumber(c, wasmFunction)
+        I32[0] = a
+        I32[4] = b
+        I32[8] = c
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+      }),
   ],
   [
     'iiii:',
-    (call, unit) =>
-      ({
-        wasmFunction: (a, b, c, d) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          if (typeof b !== 'number') b = toNumber(b, call)
-          if (typeof c !== 'number') c = toNumber(c, call)
-          if (typeof d !== 'number') d = toNumber(d, call)
-          I32[0] = a
-          I32[4] = b
-          I32[8] = c
-          I32[12] = d
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a, b, c, d) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        if (typeof b !== 'number') b = toNumber(b, wasmFunction)
+        if (typeof c !== 'number') c = toNumber(c, wasmFunction)
+        if (typeof d !== 'number') d = toNumber(d, wasmFunction)
+        I32[0] = a
+        I32[4] = b
+        I32[8] = c
+        I32[12] = d
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+      }),
   ],
   [
     ':i',
-    (call, unit) =>
-      ({
-        wasmFunction: () => {
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-          return I32[0]
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = () => {
+        call ??= connect(wasmFunction)
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return I32[0]
+      }),
   ],
   [
     'i:i',
-    (call, unit) =>
-      ({
-        wasmFunction: (a) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          I32[0] = a
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-          return I32[0]
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        I32[0] = a
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return I32[0]
+      }),
   ],
   [
     'ii:i',
-    (call, unit) =>
-      ({
-        wasmFunction: (a, b) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          if (typeof b !== 'number') b = toNumber(b, call)
-          I32[0] = a
-          I32[4] = b
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-          return I32[0]
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a, b) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        if (typeof b !== 'number') b = toNumber(b, wasmFunction)
+        I32[0] = a
+        I32[4] = b
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return I32[0]
+      }),
   ],
   [
     'iii:i',
-    (call, unit) =>
-      ({
-        wasmFunction: (a, b, c) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          if (typeof b !== 'number') b = toNumber(b, call)
-          if (typeof c !== 'number') c = toNumber(c, call)
-          I32[0] = a
-          I32[4] = b
-          I32[8] = c
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-          return I32[0]
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a, b, c) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        if (typeof b !== 'number') b = toNumber(b, wasmFunction)
+        if (typeof c !== 'number') c = toNumber(c, wasmFunction)
+        I32[0] = a
+        I32[4] = b
+        I32[8] = c
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return I32[0]
+      }),
   ],
   [
     'iiii:i',
-    (call, unit) =>
-      ({
-        wasmFunction: (a, b, c, d) => {
-          if (typeof a !== 'number') a = toNumber(a, call)
-          if (typeof b !== 'number') b = toNumber(b, call)
-          if (typeof c !== 'number') c = toNumber(c, call)
-          if (typeof d !== 'number') d = toNumber(d, call)
-          I32[0] = a
-          I32[4] = b
-          I32[8] = c
-          I32[12] = d
-          call(unit) // node-do-not-add-exception-line
-          if (U32[FAILED] !== 0) stop()
-          return I32[0]
-        },
-      }).wasmFunction,
+    (unit, call, wasmFunction) =>
+      (wasmFunction = (a, b, c, d) => {
+        call ??= connect(wasmFunction)
+        if (typeof a !== 'number') a = toNumber(a, wasmFunction)
+        if (typeof b !== 'number') b = toNumber(b, wasmFunction)
+        if (typeof c !== 'number') c = toNumber(c, wasmFunction)
+        if (typeof d !== 'number') d = toNumber(d, wasmFunction)
+        I32[0] = a
+        I32[4] = b
+        I32[8] = c
+        I32[12] = d
+        call(unit) // node-do-not-add-exception-line
+        if (U32[FAILED] !== 0) stop()
+        return I32[0]
+      }),
   ],
 ])
 
@@ -209,16 +223,18 @@ const NUMBERS = {
 }
 
 // i32, f32 and f64 in any number, with one such result or none: half the general loop's time, or less.
-function callWithNumbers(call, unit, { params, results }) {
+function callWithNumbers(unit, { params, results }) {
   const { length } = params
+  let call
   const views = params.map((letter) => NUMBERS[letter].view)
   const places = params.map((letter, k) => NUMBERS[letter].step * k)
   const absent = params.map(() => undefined)
   const result = results.length === 1 ? NUMBERS[results[0]].view : undefined
   const wasmFunction = (...values) => {
+    call ??= connect(wasmFunction)
     if (values.length < length) values = values.concat(absent)
     for (let k = 0; k < length; k++) {
-      if (typeof values[k] !== 'number') values[k] = toNumber(values[k], call)
+      if (typeof values[k] !== 'number') values[k] = toNumber(values[k], wasmFunction)
     }
     for (let k = 0; k < length; k++) views[k][places[k]] = values[k]
     call(unit) // node-do-not-add-exception-line
@@ -228,16 +244,17 @@ function callWithNumbers(call, unit, { params, results }) {
   return wasmFunction
 }
 
-function coerceThoroughly(letter, value, call, group) {
+function coerceThoroughly(letter, value, wasmFunction, group) {
   try {
     return toRaw(letter, value, group)
   } catch (error) {
-    throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
+    throw leaving(error, wasmFunction) // node-do-not-add-exception-line
   }
 }
 
 /** As {@link toRaw}, of an argument. */
-const coerce = (letter, value, call, group) => (letter === 'r' ? value : coerceThoroughly(letter, value, call, group))
+const coerce = (letter, value, wasmFunction, group) =>
+  letter === 'r' ? value : coerceThoroughly(letter, value, wasmFunction, group)
 
 // One result is itself, none undefined, several an Array.
 function readResults(results, group) {
@@ -247,86 +264,84 @@ function readResults(results, group) {
 
 // Other types, references mostly: by arity alone.
 const BY_ARITY = [
-  (call, unit, _, results) =>
-    ({
-      wasmFunction: () => {
-        call(unit) // node-do-not-add-exception-line
-        if (U32[FAILED] !== 0) stop()
-        return readResults(results, unit.group)
-      },
-    }).wasmFunction,
-  (call, unit, [p], results) =>
-    ({
-      wasmFunction: (a) => {
-        a = coerce(p, a, call, unit.group)
-        write(p, 0, a, unit.group)
-        call(unit) // node-do-not-add-exception-line
-        if (U32[FAILED] !== 0) stop()
-        return readResults(results, unit.group)
-      },
-    }).wasmFunction,
-  (call, unit, [p, q], results) =>
-    ({
-      wasmFunction: (a, b) => {
-        a = coerce(p, a, call, unit.group)
-        b = coerce(q, b, call, unit.group)
-        write(p, 0, a, unit.group)
-        write(q, 1, b, unit.group)
-        call(unit) // node-do-not-add-exception-line
-        if (U32[FAILED] !== 0) stop()
-        return readResults(results, unit.group)
-      },
-    }).wasmFunction,
-  (call, unit, [p, q, r], results) =>
-    ({
-      wasmFunction: (a, b, c) => {
-        a = coerce(p, a, call, unit.group)
-        b = coerce(q, b, call, unit.group)
-        c = coerce(r, c, call, unit.group)
-        write(p, 0, a, unit.group)
-        write(q, 1, b, unit.group)
-        write(r, 2, c, unit.group)
-        call(unit) // node-do-not-add-exception-line
-        if (U32[FAILED] !== 0) stop()
-        return readResults(results, unit.group)
-      },
-    }).wasmFunction,
-  (call, unit, [p, q, r, s], results) =>
-    ({
-      wasmFunction: (a, b, c, d) => {
-        a = coerce(p, a, call, unit.group)
-        b = coerce(q, b, call, unit.group)
-        c = coerce(r, c, call, unit.group)
-        d = coerce(s, d, call, unit.group)
-        write(p, 0, a, unit.group)
-        write(q, 1, b, unit.group)
-        write(r, 2, c, unit.group)
-        write(s, 3, d, unit.group)
-        call(unit) // node-do-not-add-exception-line
-        if (U32[FAILED] !== 0) stop()
-        return readResults(results, unit.group)
-      },
-    }).wasmFunction,
+  (unit, _, results, call, wasmFunction) =>
+    (wasmFunction = () => {
+      call ??= connect(wasmFunction)
+      call(unit) // node-do-not-add-exception-line
+      if (U32[FAILED] !== 0) stop()
+      return readResults(results, unit.group)
+    }),
+  (unit, [p], results, call, wasmFunction) =>
+    (wasmFunction = (a) => {
+      call ??= connect(wasmFunction)
+      a = coerce(p, a, wasmFunction, unit.group)
+      write(p, 0, a, unit.group)
+      call(unit) // node-do-not-add-exception-line
+      if (U32[FAILED] !== 0) stop()
+      return readResults(results, unit.group)
+    }),
+  (unit, [p, q], results, call, wasmFunction) =>
+    (wasmFunction = (a, b) => {
+      call ??= connect(wasmFunction)
+      a = coerce(p, a, wasmFunction, unit.group)
+      b = coerce(q, b, wasmFunction, unit.group)
+      write(p, 0, a, unit.group)
+      write(q, 1, b, unit.group)
+      call(unit) // node-do-not-add-exception-line
+      if (U32[FAILED] !== 0) stop()
+      return readResults(results, unit.group)
+    }),
+  (unit, [p, q, r], results, call, wasmFunction) =>
+    (wasmFunction = (a, b, c) => {
+      call ??= connect(wasmFunction)
+      a = coerce(p, a, wasmFunction, unit.group)
+      b = coerce(q, b, wasmFunction, unit.group)
+      c = coerce(r, c, wasmFunction, unit.group)
+      write(p, 0, a, unit.group)
+      write(q, 1, b, unit.group)
+      write(r, 2, c, unit.group)
+      call(unit) // node-do-not-add-exception-line
+      if (U32[FAILED] !== 0) stop()
+      return readResults(results, unit.group)
+    }),
+  (unit, [p, q, r, s], results, call, wasmFunction) =>
+    (wasmFunction = (a, b, c, d) => {
+      call ??= connect(wasmFunction)
+      a = coerce(p, a, wasmFunction, unit.group)
+      b = coerce(q, b, wasmFunction, unit.group)
+      c = coerce(r, c, wasmFunction, unit.group)
+      d = coerce(s, d, wasmFunction, unit.group)
+      write(p, 0, a, unit.group)
+      write(q, 1, b, unit.group)
+      write(r, 2, c, unit.group)
+      write(s, 3, d, unit.group)
+      call(unit) // node-do-not-add-exception-line
+      if (U32[FAILED] !== 0) stop()
+      return readResults(results, unit.group)
+    }),
 ]
 
 // "Call an Exported Function"
-function callBySignature(call, unit, { params, results, opaque }) {
+function callBySignature(unit, { params, results, opaque }) {
   // 1. If a parameter or result is v128 or exnref, throw a TypeError (before any argument is looked at).
   if (opaque) {
-    return () => {
-      throw leaving(new TypeError(INCOMPATIBLE), functions.get(call)) // node-do-not-add-exception-line
+    const wasmFunction = () => {
+      throw leaving(new TypeError(INCOMPATIBLE), wasmFunction) // node-do-not-add-exception-line
     }
+    return wasmFunction
   }
-  if (params.length < BY_ARITY.length) return BY_ARITY[params.length](call, unit, params, results)
+  if (params.length < BY_ARITY.length) return BY_ARITY[params.length](unit, params, results)
   const { group } = unit
+  let call
   const coerceAll = (values) => {
     try {
       return toRawAll(params, values, group)
     } catch (error) {
-      throw leaving(error, functions.get(call)) // node-do-not-add-exception-line
+      throw leaving(error, wasmFunction) // node-do-not-add-exception-line
     }
   }
   const wasmFunction = (...values) => {
+    call ??= connect(wasmFunction)
     writeAll(params, coerceAll(values), group)
     call(unit) // node-do-not-add-exception-line
     if (U32[FAILED] !== 0) stop()
@@ -335,22 +350,42 @@ function callBySignature(call, unit, { params, results, opaque }) {
   return wasmFunction
 }
 
+/** By the number that native has for it. */
+const signatures = []
+
+/** There are fewer functions in a module; native's numbers have the function's index below, and its signature's number above. */
+const INDICES = 2 ** 21
+
+const NAME = { __proto__: null, value: '', configurable: true }
+const LENGTH = { __proto__: null, value: 0, configurable: true }
+const OF_SLOPPY = Object.entries(SLOPPY)
+
 /** "Create a new Exported Function". Unit.functionAt sees to it that there is one for an address. */
 function createExportedFunction(unit, address) {
-  const { group } = unit
-  const signature = parseSignature(native.functionSignature(group.handle, address))
-  const call = native.functionCreate(group.handle, address)
-  const create = CALLS.get(signature.text) ?? (/^[ifd]*:[ifd]?$/.test(signature.text) ? callWithNumbers : callBySignature)
-  const exported = create(call, unit, signature)
-  Object.defineProperties(exported, {
-    length: { value: signature.params.length, configurable: true },
-    name: { value: String(native.functionIndex(group.handle, address)), configurable: true },
-    ...SLOPPY,
-  })
-  functions.set(call, exported)
-  const imported = unit.imports[native.functionImport(group.handle, address)]
-  records.set(exported, { group, unit, address, signature, imported })
-  return exported
+  const { handle } = unit.group
+  const kind = native.functionKind(handle, address)
+  const number = Math.floor(kind / INDICES)
+  const signature = (signatures[number] ??= createSignature(native.functionSignature(handle, address)))
+  const exported = signature.create(unit, signature)
+  const { length } = signature.params
+  if (exported.length !== length) {
+    LENGTH.value = length
+    defineProperty(exported, 'length', LENGTH)
+  }
+  NAME.value = String(kind % INDICES)
+  defineProperty(exported, 'name', NAME)
+  for (const [key, descriptor] of OF_SLOPPY) defineProperty(exported, key, descriptor)
+  const isOwn = address >= unit.from && address < unit.to
+  const imported = isOwn ? undefined : unit.imports[native.functionImport(handle, address)]
+  return new Exported(exported, { group: unit.group, unit, address, signature, imported })
+}
+
+/** What is known of a signature, and how its functions are made. */
+function createSignature(text) {
+  const signature = parseSignature(text)
+  const byText = CALLS.get(text)
+  const loop = /^[ifd]*:[ifd]?$/.test(text) ? callWithNumbers : callBySignature
+  return { ...signature, create: byText === undefined ? loop : (unit) => byText(unit) }
 }
 
 module.exports = { createExportedFunction, describeFunction }
