@@ -31,8 +31,8 @@ const FIRST = env('SEED', isStress ? randomInt(2 ** 31) : 1)
 /** `batch`: how many run in a process. */
 const PROFILES = {
   small: { modules: env('SMALL', isStress ? count(2000, 5000) : 100), batch: 250 },
-  large: { modules: env('LARGE', count(2, 50)), batch: 5 },
-  tries: { modules: env('TRIES', count(50, 5000)), batch: 250 },
+  large: { modules: env('LARGE', count(1, 50)), batch: 5 },
+  tries: { modules: env('TRIES', count(25, 5000)), batch: 250 },
 }
 
 /** A process that takes so long for a batch hangs: a small module takes some hundredths of a second, a large one some seconds. */

@@ -116,7 +116,6 @@ async function generator(suite) {
 async function tests(suite, nextest) {
   suite.note('npm ci of the other Nodes', await prepare.nodes())
   suite.note('the servers of the tests', await prepare.servers())
-  suite.note('the images of the tests', await prepare.images())
   await checks(suite, nextest)
   const whole = await build(suite, BUILDS.whole)
   await generator(suite)
