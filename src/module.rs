@@ -27,15 +27,12 @@ pub fn register(exports: &Exports) {
         let module = &call.native::<ModuleHandle>(0)?.0;
         let imports = module.declaration.imports();
         js::array(call.env, imports, |import| {
-            describe(call.env, &import, true)
+            describe(call.env, &import)
         })
     });
     exports.function("moduleExports", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;
-        let exports = module.declaration.exports();
-        js::array(call.env, exports, |export| {
-            describe(call.env, &export, false)
-        })
+        exported(call.env, module.declaration.exports())
     });
     exports.function("moduleDefinedMemories", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;
@@ -104,19 +101,44 @@ fn optimized(call: &Call<'_>) -> Result<Value> {
     js::undefined(call.env)
 }
 
-fn describe(env: Env, item: &Extern<'_>, import: bool) -> Result<Value> {
+/// Exports, of which there may be a hundred thousand: their names, a byte for the kind of each, and the types of those that are no
+/// functions.
+fn exported<'a>(env: Env, exports: impl Iterator<Item = Extern<'a>>) -> Result<Value> {
+    let mut kinds = Vec::new();
+    let mut types = Vec::new();
+    let names = js::array(env, exports, |export| {
+        kinds.push(kind(&export.ty) as u8);
+        if !matches!(export.ty, ExternType::Function(_)) {
+            types.push(extern_type(env, &export.ty)?);
+        }
+        js::string(env, export.name)
+    })?;
     let object = js::object(env)?;
-    if import {
-        js::set(env, object, "module", js::string(env, item.module)?)?;
+    js::set(env, object, "names", names)?;
+    js::set(env, object, "kinds", js::array_buffer(env, &kinds)?)?;
+    js::set(env, object, "types", js::array(env, types, Ok)?)?;
+    Ok(object)
+}
+
+/// The place of a kind in `KINDS` of `lib/api/module.js`.
+fn kind(ty: &ExternType<'_>) -> usize {
+    match ty {
+        ExternType::Function(_) => 0,
+        ExternType::Table(_) => 1,
+        ExternType::Memory(_) => 2,
+        ExternType::Global(_) => 3,
+        ExternType::Tag(_) => 4,
     }
+}
+
+/// The kinds, in that order.
+const KINDS: [&str; 5] = ["function", "table", "memory", "global", "tag"];
+
+fn describe(env: Env, item: &Extern<'_>) -> Result<Value> {
+    let object = js::object(env)?;
+    js::set(env, object, "module", js::string(env, item.module)?)?;
     js::set(env, object, "name", js::string(env, item.name)?)?;
-    let kind = match item.ty {
-        ExternType::Function(_) => "function",
-        ExternType::Table(_) => "table",
-        ExternType::Memory(_) => "memory",
-        ExternType::Global(_) => "global",
-        ExternType::Tag(_) => "tag",
-    };
+    let kind = KINDS[kind(&item.ty)];
     js::set(env, object, "kind", js::string(env, kind)?)?;
     js::set(env, object, "type", extern_type(env, &item.ty)?)?;
     Ok(object)

@@ -17,6 +17,7 @@
 // outlives its last wasm frame, even when the optimizer has inlined the closure and nothing else holds it.
 
 const { shared } = require('../process/copies.js')
+const { keeping } = require('../process/kept.js')
 const { classes, native, FAILED, I32, U32, F32, F64 } = require('../process/native.js')
 const { parseSignature } = require('./signature.js')
 const { leaving } = require('./stack.js')
@@ -27,31 +28,11 @@ const { wait } = Atomics
 const { defineProperty } = Reflect
 const { RuntimeError } = classes
 
-class Same {
-  constructor(value) {
-    return value
-  }
-}
-
-/** What is kept of a function, in the function itself: a WeakMap of 65,000 (duckdb) costs every collection. */
-class Kept extends Same {
-  #record
-
-  constructor(exported, record) {
-    super(exported)
-    this.#record = record
-  }
-
-  static of(value) {
-    return typeof value === 'function' && #record in value ? value.#record : undefined
-  }
-}
-
 /**
  * Function object -> {group, unit, address, signature, imported}. What keeps the function keeps its unit.
  * `imported`: the function of JavaScript's that an instance imported and this one is; undefined for others.
  */
-const Exported = shared('functions', () => Kept)
+const records = shared('functions', keeping)
 
 /** ToNumber of an argument; unary plus throws for BigInt and Symbol, as ToNumber does. */
 function toNumber(value, wasmFunction) {
@@ -62,7 +43,7 @@ function toNumber(value, wasmFunction) {
   }
 }
 
-const describeFunction = (value) => Exported.of(value)
+const describeFunction = (value) => records.get(value)
 
 // A call that failed comes back only where its exception was dropped, because the thread is to stop. V8 ends JavaScript
 // at the next point where it looks for that, and until there nothing of the caller's may run. The request may be on its
@@ -377,7 +358,8 @@ function createExportedFunction(unit, address) {
   for (const [key, descriptor] of OF_SLOPPY) defineProperty(exported, key, descriptor)
   const isOwn = address >= unit.from && address < unit.to
   const imported = isOwn ? undefined : unit.imports[native.functionImport(handle, address)]
-  return new Exported(exported, { group: unit.group, unit, address, signature, imported })
+  records.set(exported, { group: unit.group, unit, address, signature, imported })
+  return exported
 }
 
 /** What is known of a signature, and how its functions are made. */

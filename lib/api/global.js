@@ -10,6 +10,7 @@
 const { CODES, binary, importOf } = require('./binary.js')
 const { shared } = require('../process/copies.js')
 const { describeFunction } = require('./function.js')
+const { keeping } = require('../process/kept.js')
 const { native, builtin, classes, helperModule } = require('../process/native.js')
 const { LETTERS, NAMES } = require('./signature.js')
 const realm = require('../process/realm.js')
@@ -30,7 +31,7 @@ const builtinSet = members.value.set
  * Global -> {letter, mutable, held, group, address}. `held`: while unbound, a function of ours, which V8's global does
  * not take. Globals of the built-in engine have no entry.
  */
-const states = shared('globals', () => new WeakMap())
+const states = shared('globals', keeping)
 
 /** Whether the value is a Global of any class, copy or realm: the built-in's own brand decides. */
 const isGlobal = (value) => states.has(value) || accepts(builtinValueOf, value)

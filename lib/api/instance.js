@@ -22,7 +22,7 @@ const { chooseGroup } = require('./group.js')
 const { builtinExports, instantiateBuiltin, linked, newBuiltinInstance } = require('./link-builtin.js')
 const { state: front } = require('../front/state.js')
 const { attachMemory, createMemory, isMemory, matchMemory } = require('./memory.js')
-const { describeModule, isModule, moduleOf, twinOf } = require('./module.js')
+const { KINDS, describeModule, isModule, moduleOf, twinOf } = require('./module.js')
 const { native, builtin, classes, helperModule } = require('../process/native.js')
 const realm = require('../process/realm.js')
 const { parseSignature } = require('./signature.js')
@@ -209,11 +209,14 @@ function bindImport({ kind, type }, value, { group, keep }) {
 }
 
 /** "Create an exports object" */
-function createExports(declarations, raws, memories, unit) {
+function createExports({ names, kinds, types }, raws, memories, unit) {
   const { group, from, to } = unit
   const exported = Object.create(null)
-  declarations.forEach(({ name, kind, type }, index) => {
+  let others = 0
+  names.forEach((name, index) => {
     const raw = raws[index]
+    const kind = KINDS[kinds[index]]
+    const type = kind === 'function' ? undefined : types[others++]
     switch (kind) {
       case 'function':
         exported[name] = raw >= from && raw < to ? unit.functionAt(raw) : group.functionAt(raw)
@@ -236,7 +239,7 @@ function createExports(declarations, raws, memories, unit) {
 
 /** "Instantiate the core of a WebAssembly module", then "initialize an instance object". */
 function link(instance, module, values, where) {
-  const { handle, imports, exports: declarations, memories: declared } = describeModule(module)
+  const { handle, imports, exports: declared, memories: defines } = describeModule(module)
   imports.forEach((declaration, index) => claim(declaration, values[index]))
   if (imports.some((declaration, index) => isTheirs(declaration, values[index]))) {
     const elsewhere = linkElsewhere(module, values)
@@ -247,7 +250,7 @@ function link(instance, module, values, where) {
 
   const unit = new Unit(group)
   unit.imports = values
-  const defined = declared.map((type) => createMemory(type, where))
+  const defined = defines.map((type) => createMemory(type, where))
   unit.keep.push(...defined)
   const memories = [...values.filter((_, index) => imports[index].kind === 'memory'), ...defined]
 
@@ -268,7 +271,7 @@ function link(instance, module, values, where) {
   const { start } = made
   unit.from = made.from
   unit.to = made.to
-  exportsOf.set(instance, createExports(declarations, made.exports, memories, unit))
+  exportsOf.set(instance, createExports(declared, made.exports, memories, unit))
   // What the start function throws is the program's own, and left as it is.
   if (start !== 0) group.functionAt(start)()
   return instance

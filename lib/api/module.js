@@ -23,10 +23,14 @@ const builtinStatics = builtin.Module
 const CARRIER = 'wasm-compile-cache.module'
 
 /**
- * Module of ours -> {handle, imports, exports, memories, twin}, the lists as native gives them. `twin`: what the built-in
- * engine made of the same bytes, once it had to.
+ * Module of ours -> {handle, imports, exports, memories, twin}, the lists as native gives them: of the exports, their `names`, the
+ * places of their `kinds` in {@link KINDS}, and the `types` of those that are no functions. `twin`: what the built-in engine made of the
+ * same bytes, once it had to.
  */
 const states = shared('modules', () => new WeakMap())
+
+/** Native's order (`src/module.rs`). */
+const KINDS = ['function', 'table', 'memory', 'global', 'tag']
 
 /** Modules of the built-in engine that were asked for their carrier's section before. */
 const foreign = shared('modules of the built-in engine', () => new WeakSet())
@@ -72,10 +76,11 @@ function receive(module) {
 }
 
 function adopt(module, handle) {
+  const exports = native.moduleExports(handle)
   states.set(module, {
     handle,
     imports: native.moduleImports(handle),
-    exports: native.moduleExports(handle),
+    exports: { ...exports, kinds: new Uint8Array(exports.kinds) },
     memories: native.moduleDefinedMemories(handle),
     twin: undefined,
   })
@@ -160,7 +165,8 @@ const statics = {
     try {
       const state = stateOf(module, 'exports')
       if (state === undefined) return builtinStatics.exports(module)
-      return Array.from(state.exports, ({ name, kind }) => ({ name, kind }))
+      const { names, kinds } = state.exports
+      return Array.from(names, (name, index) => ({ name, kind: KINDS[kinds[index]] }))
     } catch (error) {
       throw leaving(error, own.exports) // node-do-not-add-exception-line
     }
@@ -220,4 +226,4 @@ const own = defineInterface(Module, 'WebAssembly.Module', {}, statics)
 for (const [name, value] of Object.entries(extras)) {
   Object.defineProperty(Module, name, { value, writable: true, configurable: true })
 }
-module.exports = { Module, describeModule, isModule, moduleOf, twinOf }
+module.exports = { KINDS, Module, describeModule, isModule, moduleOf, twinOf }
