@@ -26,9 +26,7 @@ pub fn register(exports: &Exports) {
     exports.function("moduleImports", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;
         let imports = module.declaration.imports();
-        js::array(call.env, imports, |import| {
-            describe(call.env, &import)
-        })
+        js::array(call.env, imports, |import| describe(call.env, &import))
     });
     exports.function("moduleExports", |call| {
         let module = &call.native::<ModuleHandle>(0)?.0;
