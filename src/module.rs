@@ -99,13 +99,13 @@ fn optimized(call: &Call<'_>) -> Result<Value> {
     js::undefined(call.env)
 }
 
-/// Exports, of which there may be a hundred thousand: their names, a byte for the kind of each, and the types of those that are no
-/// functions.
+/// Exports, of which there may be a hundred thousand: their names, a letter for the kind of each, and the types of those that are
+/// no functions.
 fn exported<'a>(env: Env, exports: impl Iterator<Item = Extern<'a>>) -> Result<Value> {
-    let mut kinds = Vec::new();
+    let mut kinds = String::new();
     let mut types = Vec::new();
     let names = js::array(env, exports, |export| {
-        kinds.push(kind(&export.ty) as u8);
+        kinds.push(kind(&export.ty).0);
         if !matches!(export.ty, ExternType::Function(_)) {
             types.push(extern_type(env, &export.ty)?);
         }
@@ -113,31 +113,27 @@ fn exported<'a>(env: Env, exports: impl Iterator<Item = Extern<'a>>) -> Result<V
     })?;
     let object = js::object(env)?;
     js::set(env, object, "names", names)?;
-    js::set(env, object, "kinds", js::array_buffer(env, &kinds)?)?;
+    js::set(env, object, "kinds", js::string(env, &kinds)?)?;
     js::set(env, object, "types", js::array(env, types, Ok)?)?;
     Ok(object)
 }
 
-/// The place of a kind in `KINDS` of `lib/api/module.js`.
-fn kind(ty: &ExternType<'_>) -> usize {
+/// The letter of a kind (`lib/api/module.js`), and its name (JS API, "string value of the extern type").
+fn kind(ty: &ExternType<'_>) -> (char, &'static str) {
     match ty {
-        ExternType::Function(_) => 0,
-        ExternType::Table(_) => 1,
-        ExternType::Memory(_) => 2,
-        ExternType::Global(_) => 3,
-        ExternType::Tag(_) => 4,
+        ExternType::Function(_) => ('f', "function"),
+        ExternType::Table(_) => ('t', "table"),
+        ExternType::Memory(_) => ('m', "memory"),
+        ExternType::Global(_) => ('g', "global"),
+        ExternType::Tag(_) => ('e', "tag"),
     }
 }
-
-/// The kinds, in that order.
-const KINDS: [&str; 5] = ["function", "table", "memory", "global", "tag"];
 
 fn describe(env: Env, item: &Extern<'_>) -> Result<Value> {
     let object = js::object(env)?;
     js::set(env, object, "module", js::string(env, item.module)?)?;
     js::set(env, object, "name", js::string(env, item.name)?)?;
-    let kind = KINDS[kind(&item.ty)];
-    js::set(env, object, "kind", js::string(env, kind)?)?;
+    js::set(env, object, "kind", js::string(env, kind(&item.ty).1)?)?;
     js::set(env, object, "type", extern_type(env, &item.ty)?)?;
     Ok(object)
 }

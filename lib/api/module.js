@@ -24,13 +24,13 @@ const CARRIER = 'wasm-compile-cache.module'
 
 /**
  * Module of ours -> {handle, imports, exports, memories, twin}, the lists as native gives them: of the exports, their `names`, the
- * places of their `kinds` in {@link KINDS}, and the `types` of those that are no functions. `twin`: what the built-in engine made of the
+ * letters of their `kinds` ({@link KINDS}), and the `types` of those that are no functions. `twin`: what the built-in engine made of the
  * same bytes, once it had to.
  */
 const states = shared('modules', () => new WeakMap())
 
-/** Native's order (`src/module.rs`). */
-const KINDS = ['function', 'table', 'memory', 'global', 'tag']
+/** By native's letters (`src/module.rs`). */
+const KINDS = { f: 'function', t: 'table', m: 'memory', g: 'global', e: 'tag' }
 
 /** Modules of the built-in engine that were asked for their carrier's section before. */
 const foreign = shared('modules of the built-in engine', () => new WeakSet())
@@ -76,11 +76,10 @@ function receive(module) {
 }
 
 function adopt(module, handle) {
-  const exports = native.moduleExports(handle)
   states.set(module, {
     handle,
     imports: native.moduleImports(handle),
-    exports: { ...exports, kinds: new Uint8Array(exports.kinds) },
+    exports: native.moduleExports(handle),
     memories: native.moduleDefinedMemories(handle),
     twin: undefined,
   })
