@@ -47,7 +47,8 @@ const LARGE: u64 = 4 << 20;
 /// Modules whose code has fewer bytes are optimized in a tenth of a second.
 const COUNTED: u64 = 64 << 10;
 
-/// Compilers make trampolines for each imported function whenever they compile something, some 3 µs each.
+/// Where more functions are imported, donors that call one of the last have trampolines for all before it, some 3 µs each: too many for
+/// one a call.
 const MANY_IMPORTS: usize = 1000;
 
 #[derive(Default)]
