@@ -13,7 +13,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use wasm_encoder::{CodeSection, Encode, Module as Encoder, RawSection, SectionId};
+use wasm_encoder::{Encode, Module as Encoder, RawSection, SectionId};
 use wasmer_compiler::wasmparser::{
     BinaryReaderError, CompositeInnerType, FuncType, Payload, RefType, TableInit, TypeRef, ValType,
 };
@@ -31,25 +31,16 @@ use super::types::{Declared, Types};
 /// What bodies can be told of globals.
 pub type Globals = Arc<PrimaryMap<GlobalIndex, GlobalType>>;
 
-/// What a donor does not declare, and its compiler has to know.
-#[derive(Debug)]
-pub struct Undeclared {
-    /// All that the module has.
-    pub globals: Globals,
-    /// How many of the imported functions, the last ones: see [`Types`].
-    pub functions: u32,
-}
-
 /// See the module head.
 #[derive(Default)]
 pub struct Skeleton {
-    types: Vec<Option<FuncType>>,
+    pub(super) types: Vec<Option<FuncType>>,
     plain: Vec<bool>,
     adapters: Adapters,
     functions: Vec<u32>,
-    imported_functions: u32,
+    pub(super) imported_functions: u32,
     globals: Vec<ValType>,
-    global_types: Globals,
+    pub(super) global_types: Globals,
     /// The tables' real types, imports first, without the hidden one.
     pub tables: Vec<TableType>,
     imported_tables: u32,
@@ -59,17 +50,14 @@ pub struct Skeleton {
     memory_section: Vec<u8>,
     tag_section: Vec<u8>,
     global_section: Vec<u8>,
-    imports: Vec<Import>,
+    pub(super) imports: Vec<Import>,
     /// The types of the tags, imports first.
-    tags: Vec<u32>,
-    imported_tags: usize,
+    pub(super) tags: Vec<u32>,
+    pub(super) imported_tags: usize,
 }
 
 /// See [`Skeleton::weight`].
 const TRAMPOLINE: usize = 133;
-
-/// Where fewer functions are imported, donors declare them all: their trampolines are made in no time.
-const MANY_IMPORTS: u32 = 16;
 
 /// A declaration that is still being read.
 #[derive(Default)]
@@ -219,16 +207,6 @@ impl Skeleton {
         self.functions.len() - self.imported_functions as usize
     }
 
-    /// Whether donors need not declare imported functions that they do not call.
-    ///
-    /// A compiler is then told of imported tables in their place ([`Types`]). wasmer counts imported tables in a `VMContext` once
-    /// more, where it has those that are defined; a fixed funcref table takes room behind these, as much for an entry as a function
-    /// takes as an import. So the last table is a fixed one with as many entries as functions are declared, and all that follows is
-    /// where it was. Nothing is ever in it.
-    fn is_padded(&self) -> bool {
-        self.imported_functions >= MANY_IMPORTS
-    }
-
     /// The hidden table's index: the one after the module's own.
     pub fn hidden_table(&self) -> u32 {
         self.tables.len() as u32
@@ -293,17 +271,6 @@ impl Skeleton {
     /// The adapter of that number.
     pub fn adapted(&self, number: u32) -> Adapter {
         self.adapters.adapter(number)
-    }
-
-    /// What a donor without bodies declares: so many imported functions at least, and no types.
-    pub fn no_types(&self, imported_functions: u32) -> Types {
-        let all = self.imported_functions;
-        let declared = if self.is_padded() {
-            imported_functions
-        } else {
-            all
-        };
-        Types::named(self.types.len(), all as usize, declared)
     }
 
     /// What the module declares.
@@ -388,22 +355,13 @@ impl Skeleton {
         })
     }
 
-    /// What a donor that declares `types` does not. Globals, imports first, are as if they could all be changed, which compilers
-    /// do not ask.
-    pub fn undeclared(&self, types: &Types) -> Undeclared {
-        Undeclared {
-            globals: Arc::clone(&self.global_types),
-            functions: types.undeclared(),
-        }
-    }
-
     /// Whether the (validated) global holds a value that Singlepass knows.
     pub fn is_scalar_global(&self, global: u32) -> bool {
         self.globals.get(global as usize).is_some_and(is_scalar)
     }
 
     /// Where so many imported functions are declared.
-    fn table_section(&self, imported_functions: u32) -> wasm_encoder::TableSection {
+    pub(super) fn table_section(&self, imported_functions: u32) -> wasm_encoder::TableSection {
         use wasm_encoder::{RefType, TableSection, TableType};
         let mut section = TableSection::new();
         let own = self.tables.iter().skip(self.imported_tables as usize);
@@ -490,86 +448,7 @@ impl Skeleton {
         (module.finish(), start)
     }
 
-    /// A donor, for Singlepass or for Cranelift, which declares no types but those that its bodies name, and what is imported and not called as of a
-    /// type without parameters and results. So does Singlepass' declare tags that have what it does not know, which its bodies
-    /// neither throw nor catch: on ARM64 it makes trampolines for every type.
-    ///
-    /// No donor declares globals of its own, of which there may be thousands, nor imported functions behind those that it calls:
-    /// compilers know of them from [`Self::undeclared`].
-    ///
-    /// `bodies` are the functions' types, as they are named, and lowered bodies.
-    pub fn donor<'a>(
-        &self,
-        is_singlepass: bool,
-        mut types: Types,
-        bodies: impl Iterator<Item = (u32, &'a [u8])>,
-    ) -> Vec<u8> {
-        let mut functions = wasm_encoder::FunctionSection::new();
-        let mut code = CodeSection::new();
-        for (ty, body) in bodies {
-            functions.function(ty);
-            code.raw(body);
-        }
-        let tag = |types: &mut Types, ty| {
-            if !is_singlepass || self.is_scalar_type(ty) {
-                types.name(ty)
-            } else {
-                Types::EMPTY
-            }
-        };
-        let mut imports = Vec::new();
-        let declared = self.imports.len() - types.undeclared() as usize;
-        declared.encode(&mut imports);
-        let mut function = 0;
-        for import in &self.imports {
-            if matches!(import, Import::Function(_)) && function == types.declared() {
-                continue;
-            }
-            // Two empty names.
-            imports.extend([0, 0]);
-            match import {
-                Import::Function(ty) => {
-                    let called = types.calls_import(function);
-                    let ty = if called {
-                        types.name(*ty)
-                    } else {
-                        Types::EMPTY
-                    };
-                    imports.push(0);
-                    ty.encode(&mut imports);
-                    function += 1;
-                }
-                Import::Tag(ty) => {
-                    imports.extend([4, 0]);
-                    tag(&mut types, *ty).encode(&mut imports);
-                }
-                Import::Other(description) => imports.extend_from_slice(description),
-            }
-        }
-        let mut tags = Vec::new();
-        let own = &self.tags[self.imported_tags..];
-        if !own.is_empty() {
-            own.len().encode(&mut tags);
-            for ty in own {
-                tags.push(0);
-                tag(&mut types, *ty).encode(&mut tags);
-            }
-        }
-        let mut section = wasm_encoder::TypeSection::new();
-        section.ty().function([], []);
-        self.declare_types(&types, &mut section);
-        let mut module = Encoder::new();
-        module.section(&section);
-        let imports = if declared == 0 { &[][..] } else { &imports };
-        let tables = self.table_section(types.declared());
-        self.declare_between(&mut module, imports, &payload(&functions), &tables, &tags);
-        if !code.is_empty() {
-            module.section(&code);
-        }
-        module.finish()
-    }
-
-    fn declare_types(&self, types: &Types, section: &mut wasm_encoder::TypeSection) {
+    pub(super) fn declare_types(&self, types: &Types, section: &mut wasm_encoder::TypeSection) {
         for ty in types.used() {
             let ty = match ty {
                 Declared::Module(ty) => self.function_type(*ty),
@@ -599,7 +478,7 @@ impl Skeleton {
     }
 
     /// What is between types and globals.
-    fn declare_between(
+    pub(super) fn declare_between(
         &self,
         module: &mut Encoder,
         imports: &[u8],
@@ -622,7 +501,7 @@ fn raw(module: &mut Encoder, id: SectionId, data: &[u8]) {
 }
 
 /// A section without its size, which [`RawSection`] writes.
-fn payload(section: &impl Encode) -> Vec<u8> {
+pub(super) fn payload(section: &impl Encode) -> Vec<u8> {
     let mut bytes = Vec::new();
     section.encode(&mut bytes);
     strip_size(&bytes).to_vec()
