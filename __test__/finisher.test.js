@@ -49,10 +49,9 @@ async function warm(t, cache, which = file) {
 }
 
 /** A cache directory that was swept just now: nobody sweeps it again, and leaves half of that at a sudden end. */
-async function swept(t) {
-  const cache = folder(t)
-  await run({ modules: [{ file, options: { cache: 'read-only' } }] }, { cache })
-  return cache
+async function swept(t, settings = { cache: folder(t) }) {
+  await run({ modules: [{ file, options: { cache: 'read-only' } }] }, settings)
+  return settings.cache
 }
 
 /** What all processes have counted. */
@@ -366,6 +365,7 @@ test('a command that empties its environment hands off into the default director
   const home = folder(t)
   const cache = path.join(home, 'xdg/wasm-compile-cache')
   const env = { WASM_COMPILE_CACHE: undefined, HOME: path.join(home, 'home'), XDG_CACHE_HOME: path.join(home, 'xdg') }
+  await swept(t, { cache, env })
   const ended = await frozen(t, job({ naked: true }), { cache, env })
   t.is(pids(ended).length, 1)
   await finish(ended)
