@@ -169,6 +169,14 @@ impl Job {
 
     /// It is time once the program has started. So many functions had been called `look` ago.
     fn look(self: Arc<Self>, look: Duration, before: Option<usize>, looks: u32) {
+        let is_decided = {
+            let gate = self.gate.lock();
+            gate.is_time || gate.begun
+        };
+        // Somebody waits for it, or the remote had it: its bytes are not kept for this.
+        if is_decided {
+            return;
+        }
         let module = self.module.upgrade();
         let lazy = module.and_then(|module| module.code().lazy.clone());
         let called = lazy.map(|lazy| lazy.called());
