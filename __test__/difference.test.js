@@ -35,6 +35,9 @@ const PROFILES = {
   tries: { modules: env('TRIES', count(25, 5000)), batch: 250 },
 }
 
+/** So many modules do what one of them need not. */
+const ENOUGH = 25
+
 /** A process that takes so long for a batch hangs: a small module takes some hundredths of a second, a large one some seconds. */
 const HANGS = 15 * 60 * 1000
 
@@ -103,8 +106,9 @@ for (const [profile, { modules, batch }] of Object.entries(PROFILES)) {
       for (const [name, number] of Object.entries(sums)) all[name] = (all[name] ?? 0) + number
     }
     t.log(all)
-    // What is compared is worth it: most modules live, and do not end in a trap at once.
-    t.true(modules < batch || (all.instances > modules / 2 && all.returns > all.traps))
-    t.true(process.arch !== 'x64' || all.early > 0, 'functions were optimized before the rest of their modules')
+    // What is compared is worth it: most modules live, and do not end in a trap at once; some functions are optimized early.
+    const isMany = modules >= ENOUGH
+    t.true(!isMany || (all.instances > modules / 2 && all.returns > all.traps))
+    t.true(!isMany || process.arch !== 'x64' || all.early > 0, 'functions were optimized before the rest of their modules')
   })
 }
