@@ -5,14 +5,10 @@ const fs = require('node:fs')
 const path = require('node:path')
 const test = require('ava')
 
-const { auto, warm } = require('./support/auto.js')
+const { SIZE, auto, read, warm } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { padded } = require('./support/wat.js')
 const { assemble } = require('./children/modules.js')
-
-const SIZE = 128 * 1024
-
-const read = (name) => `fs.readFileSync(${JSON.stringify(name)})`
 
 const MAIN = `(module
   (table (export "table") 8 funcref)

@@ -5,15 +5,10 @@
 const fs = require('node:fs')
 const test = require('ava')
 
-const { LATER, TAKE, auto } = require('./support/auto.js')
+const { JUDGED, LATER, TAKE, auto, read } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { memoryGroup } = require('./support/limits.js')
 const { linux } = require('./support/processes.js')
-
-const read = (name) => `fs.readFileSync(${JSON.stringify(name)})`
-
-// Without waiting for a quiet machine.
-const JUDGED = { WASM_COMPILE_CACHE_FINISH: 'now' }
 
 test('memory is limited on Linux', (t) => {
   if (!linux) t.log(`not on ${process.platform}`)

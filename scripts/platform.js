@@ -196,7 +196,7 @@ const MUSL = {
   target: 'x86_64-unknown-linux-musl',
   // V8's code takes an addon for each Node, which is built where that Node is at home.
   files: [
-    ...EVERY_NODE.filter((name) => name !== 'v8-code'),
+    ...EVERY_NODE.filter((name) => !name.startsWith('v8-code')),
     'cache',
     'corruption',
     'instances',

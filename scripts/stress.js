@@ -30,6 +30,7 @@ const LARGE = [
   'remote-defects',
   'spec',
   'v8-code',
+  'v8-code-failures',
   'workers',
 ]
 

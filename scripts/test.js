@@ -28,6 +28,7 @@ const EVERY_NODE = [
   'absence',
   'assumptions',
   'auto',
+  'auto-judge',
   'auto-linking',
   'auto-memory',
   'beside',
@@ -54,6 +55,7 @@ const EVERY_NODE = [
   'streaming',
   'units',
   'v8-code',
+  'v8-code-failures',
 ]
 
 /** Of that, what asks V8 and Node by their versions, or by what has no promise: runs on those between, too. */
@@ -62,6 +64,7 @@ const BETWEEN = [
   'absence',
   'assumptions',
   'auto',
+  'auto-judge',
   'contexts',
   'drop-in',
   'esm-wasm',
@@ -74,6 +77,7 @@ const BETWEEN = [
   'start',
   'streaming',
   'v8-code',
+  'v8-code-failures',
 ]
 
 /** What needs the newest V8: it has the features of WebAssembly that older ones do not have. */

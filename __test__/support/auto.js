@@ -3,12 +3,21 @@
 
 const { execFile } = require('node:child_process')
 const fs = require('node:fs')
+const os = require('node:os')
 const path = require('node:path')
 
 const { addonPath } = require('../../scripts/build.js')
 const { environment, folder } = require('./commands.js')
 const { having, over } = require('./processes.js')
 const { REGISTER, ROOT } = require('./programs.js')
+const { remove } = require('./remove.js')
+const { machine, padded } = require('./wat.js')
+
+/** The least that is not a small module, in bytes. */
+const SIZE = 128 * 1024
+
+/** In the environment: modules are judged without waiting for a quiet machine. */
+const JUDGED = { WASM_COMPILE_CACHE_FINISH: 'now' }
 
 /** What a program has for its tests: `tell` prints its result, `loaded` what of this package is there. */
 const PRELUDE = `
@@ -35,6 +44,9 @@ const TAKE = `
   const taken = []
   const take = (rest) => { while (available() > rest) taken.push(Buffer.alloc(2 ** 22, 1)) }`
 
+/** In a program: what is in a file. */
+const read = (name) => `fs.readFileSync(${JSON.stringify(name)})`
+
 /**
  * Runs a program to its end, and whatever it leaves behind.
  *
@@ -58,6 +70,30 @@ async function auto(code, { cache, env = {}, flags = ['--require', REGISTER], ar
   })
   await judged(cache)
   return { told: JSON.parse(stdout.trimEnd().split('\n').at(-1)), stderr, verdicts: verdicts(cache), seen: seen(cache) }
+}
+
+/**
+ * For as long as the tests of the caller's file run: a module's file that is not small, in the folder `root`; `run` is a program
+ * that has it, or another one, and `plain` what that gives without this package.
+ */
+function subject(test) {
+  const root = fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-auto-'))
+  const file = path.join(root, 'machine.wasm')
+  test.after.always(() => remove(root))
+  test.before(async () => fs.writeFileSync(file, padded(await machine(), SIZE)))
+
+  const run = (name = file) => `
+    const { Module, Instance } = WebAssembly
+    const module = new Module(${read(name)})
+    const instance = new Instance(module, { env: { tick: (x) => x + 1 } })
+    tell([Module.tier(module), instance.exports.run(9), hasAddon(), Object.getPrototypeOf(module) === Module.prototype, instance instanceof Instance,
+      module.constructor === Module])`
+
+  async function plain(t) {
+    const { told } = await auto(run().replace('Module.tier(module)', '0'), { cache: folder(t), flags: [] })
+    return told[1]
+  }
+  return { file, plain, root, run }
 }
 
 /** Waits for what programs that have ended have left behind for a cache, whatever it is about to become. */
@@ -112,4 +148,20 @@ const shimFile = () =>
     path.basename(addonFile()).replace(/^wasm-compile-cache\./, `wasm-compile-cache.v8-${process.versions.modules}.`)
   )
 
-module.exports = { LATER, TAKE, addonFile, auto, change, judged, seen, shimFile, verdicts, warm, withoutShim }
+module.exports = {
+  JUDGED,
+  LATER,
+  SIZE,
+  TAKE,
+  addonFile,
+  auto,
+  change,
+  judged,
+  read,
+  seen,
+  shimFile,
+  subject,
+  verdicts,
+  warm,
+  withoutShim,
+}
