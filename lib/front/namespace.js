@@ -248,6 +248,15 @@ const classes = {
   Module: function Module(bytes, options = undefined) {
     try {
       if (new.target === undefined) return apply(builtin.Module, undefined, arguments)
+      if (options === undefined && !state.isEngaged) {
+        const length = lengthOf(bytes)
+        if (length < DEFAULTS.minSize) {
+          // As below, without what is asked of larger modules: a program may make thousands of these.
+          const module = make('Module', arguments, new.target)
+          keep(module, types.isUint8Array(bytes) ? bytes : bytesOf(bytes), length)
+          return module
+        }
+      }
       const maker = makerOf(bytes, options)
       if (maker === 'ours') return ours().newModule(arguments, this)
       attend(maker, bytes)

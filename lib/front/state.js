@@ -48,13 +48,13 @@ const POOL = 32 * 1024 // bytes
  *
  * @param {object} module
  * @param {Uint8Array} [bytes] what it was made of, for an instance that has to share what only instances of ours share
+ * @param {number} [length] how many there are, where `bytes` is the program's own, which may say otherwise
  */
-function keep(module, bytes) {
+function keep(module, bytes, length = bytes?.length) {
   if (bytes === undefined) {
     state.plain.set(module, undefined)
     return
   }
-  const { length } = bytes
   if (state.taken + length > state.pool.length) {
     state.pool = new Uint8Array(Math.max(length, POOL))
     state.taken = 0
