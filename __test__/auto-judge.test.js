@@ -68,7 +68,8 @@ if (linux) {
     t.deepEqual(seen(cache), [word], 'a word of the module, of which V8 had the bytes')
     t.like(JSON.parse(fs.readFileSync(path.join(cache, 'seen', word))), { size: SIZE })
     // While it is new, another process may be about to take it up.
-    await auto(run(), { cache, env: JUDGED })
+    const { told } = await auto(run().replace('tell([', 'tell([loaded(), '), { cache, env: JUDGED })
+    t.false(told[0].includes(path.normalize('dist/judging.js')), 'what would leave it is not loaded')
     t.deepEqual(seen(cache), [word])
     const old = Date.now() / 1000 - 120
     fs.utimesSync(path.join(cache, 'seen', word), old, old)

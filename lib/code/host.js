@@ -13,16 +13,15 @@ const { release, versions, platform, arch } = process
 /** Other programs that have V8 in them have another one, or another way to load addons. */
 const isNode = release?.name === 'node' && ['electron', 'bun', 'deno', 'nw'].every((name) => versions[name] === undefined)
 
-/** Files of the addon, beside which the shim is; it is not loaded. */
-function addons() {
-  if (named !== undefined) return [named]
-  return requests.flatMap((request) => {
-    try {
-      return [require.resolve(request)]
-    } catch {
-      return [] // Not installed.
-    }
-  })
+/** A file of the addon's, beside which the shim is; nothing is loaded. Whether the file is there is not asked. */
+function fileOf(request) {
+  if (request === named) return named
+  if (request.startsWith('.')) return path.join(__dirname, request)
+  try {
+    return require.resolve(request)
+  } catch {
+    return undefined // Not installed.
+  }
 }
 
 /** As scripts/shim.js names it. */
@@ -34,20 +33,20 @@ const shimOf = (addon) =>
 
 let file
 
-/** The shim's file; undefined where there is none for this Node. */
+/** The shim's file; undefined where there is none for this Node. To ask for all of them takes longer than for the first. */
 function find() {
   const fs = require('node:fs')
-  const found = isNode
-    ? addons()
-        .map(shimOf)
-        .find((name) => fs.existsSync(name))
-    : undefined
-  file = { name: found }
+  for (const request of named === undefined ? requests : [named]) {
+    const addon = fileOf(request)
+    const shim = addon && shimOf(addon)
+    if (shim && fs.existsSync(shim)) return shim
+  }
+  return undefined
 }
 
 /** Whether V8's code may be had. Nothing is loaded. */
 function isThere() {
-  if (file === undefined) find()
+  file ??= { name: isNode ? find() : undefined }
   return file.name !== undefined
 }
 

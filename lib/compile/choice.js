@@ -13,8 +13,8 @@ const { revive } = require('../code/revive.js')
 
 /** V8 knows which functions of a module are called whose bytes were left. */
 function noteAs(module, bytes, { engine, native }) {
-  const { name, isNoted } = choose(bytes, native, engine === 'builtin' || undefined)
-  if (isNoted) note(name, module)
+  const { name, isAsked, isIdle } = choose(bytes, native, engine === 'builtin' || undefined)
+  if (isAsked || isIdle) note(name, module)
 }
 
 /** Small modules, and those that import one of these, may have to follow an instance of ours: what they were made of is kept. */

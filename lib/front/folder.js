@@ -90,14 +90,36 @@ function replace(file, content) {
 
 const inFolder = (folder, name) => path.join(locate().root, folder, name)
 
+/** @param {string} name as ./sample.js gives it */
+const seenModule = (name) => inFolder('seen', `${name}.wasm`)
+const seenRun = (name) => inFolder('seen', `${name}.json`)
+
+/** When the file was written, in ms; undefined where there is none, or not for us to see. */
+function writtenAt(file) {
+  try {
+    return fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs
+  } catch {
+    return undefined
+  }
+}
+
+const RETRY = 60 * 1000 // ms: then nobody takes up what was left
+
+/** When a module's bytes were left, and when a word of it was; whether it is about to be taken up. */
+function leftAt(name) {
+  const bytes = writtenAt(seenModule(name))
+  const written = bytes ?? writtenAt(seenRun(name))
+  return { bytes, written, isRecent: written !== undefined && Date.now() - written < RETRY }
+}
+
 module.exports = {
   asideOf,
+  leftAt,
   locate,
   move,
   replace,
-  /** @param {string} name as ./sample.js gives it */
-  seenModule: (name) => inFolder('seen', `${name}.wasm`),
-  seenRun: (name) => inFolder('seen', `${name}.json`),
+  seenModule,
+  seenRun,
   seenBudgets: (name) => inFolder('seen', `${name}.calls.tmp`),
   verdictFile: (name) => inFolder('verdicts', `${name}.json`),
 }

@@ -72,7 +72,7 @@ function makerOf(source, options) {
   if (choice.engine === 'ours') return engage() ? 'ours' : 'builtin'
   // The standard's own options shape the code.
   const isPlain = !isObject(options)
-  return { ...choice, isPlain, hasCode: choice.hasCode && isPlain, isNoted: choice.isNoted && isPlain }
+  return { ...choice, isPlain, hasCode: choice.hasCode && isPlain, isNoted: choice.isIdle && isPlain }
 }
 
 /** What is to be done about a choice, while V8 compiles in threads of its own where it does. */
@@ -82,15 +82,16 @@ function attend(maker, source) {
   // What reads options may have taken them away.
   if (!(bytes?.length >= DEFAULTS.minSize)) return
   require('./tell.js').tell(maker, bytes.length, '')
-  if (maker.isAsked) seen().leaveBytes(maker, bytes, ABOUT, DEFAULTS, maker.isPlain)
+  // Where it is about to be taken up, what finds it out is not loaded.
+  if (!maker.isAsked || require('./folder.js').leftAt(maker.name).isRecent) return
+  maker.isNoted = maker.isPlain
+  seen().leaveBytes(maker, bytes, ABOUT, DEFAULTS, maker.isPlain)
 }
 
 /** A module of the built-in's, of V8's own code; undefined where V8 has to compile. */
 function revived(source, maker) {
   if (!maker.hasCode || !realm.compiles) return undefined
-  const module = require('../code/revive.js').revive(bytesOf(source), maker, ABOUT, builtin)
-  if (module !== undefined) made(module, undefined, maker)
-  return module
+  return require('../code/revive.js').revive(bytesOf(source), maker, ABOUT, builtin)
 }
 
 /** Notes a module that the built-in engine has made. */
@@ -192,7 +193,10 @@ const operations = {
     const copy = smallOf(source)?.slice()
     const promise = module === undefined ? apply(builtin.instantiate, builtin, arguments) : instantiatedLater(module, importObject)
     attend(maker, source)
-    if (module !== undefined) return promise
+    if (module !== undefined) {
+      made(module, undefined, maker)
+      return promise
+    }
     return copy === undefined && !maker.isNoted ? promise : instantiated(promise, copy, maker)
   },
 }
@@ -261,9 +265,8 @@ const classes = {
       if (maker === 'ours') return ours().newModule(arguments, this)
       attend(maker, bytes)
       const found = revived(bytes, maker)
-      if (found !== undefined && new.target === classes.Module) return found
       // V8 has the code, if there was any.
-      const module = make('Module', arguments, new.target)
+      const module = new.target === classes.Module && found !== undefined ? found : make('Module', arguments, new.target)
       made(module, smallOf(bytes), maker)
       return module
     } catch (error) {

@@ -11,7 +11,7 @@
 
 const fs = require('node:fs')
 
-const { locate, replace, seenBudgets, seenModule, seenRun } = require('./folder.js')
+const { leftAt, locate, replace, seenBudgets, seenModule, seenRun } = require('./folder.js')
 const { available, shortage } = require('./memory.js')
 const { fileOf, foldersOfCallers } = require('./nearby.js')
 const { littleIn, runOf } = require('./run.js')
@@ -21,7 +21,6 @@ const started = require('../process/started.js')
 const { isMainThread } = require('../process/thread.js')
 
 const SOON = 5000 // ms: no command any more
-const RETRY = 60 * 1000 // ms: then nobody takes up what was left
 
 /** What the process that finds out needs at least, and for each byte of a module (docs/development/decisions.md). */
 const BASE = 80 * 1024 * 1024
@@ -50,9 +49,6 @@ let timer
 
 const mayLeave = ({ cache }) => Math.min(locate().access, cache) === 2 && started.environment.WASM_COMPILE_CACHE_FINISH !== '0'
 
-/** When the file was written, in ms; undefined where there is none. */
-const writtenAt = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs
-
 /**
  * Leaves a module.
  *
@@ -67,16 +63,15 @@ function leave(name, put, facts, options, isKept = false) {
   if (everLeft.has(name) || !options.finish || !mayLeave(options)) return
   try {
     const [file, word] = [seenModule(name), seenRun(name)]
-    const at = writtenAt(file)
-    const written = at ?? writtenAt(word)
-    // Somebody else has left it, and it is about to be taken up.
-    if (written !== undefined && Date.now() - written < RETRY) return
+    const { bytes, written, isRecent } = leftAt(name)
+    // Somebody else has left it.
+    if (isRecent) return
     // Where there is no room, nobody would get to its end.
     const room = available()
     if (isTooLarge(name, facts, room)) return
     const mayWait = written === undefined && isMainThread && isKept && host.isThere()
     if (mayWait) replace(word, JSON.stringify(facts))
-    else if (at === undefined) put(file)
+    else if (bytes === undefined) put(file)
     everLeft.add(name)
     left.set(name, { facts, room, isKept: mayWait, module: undefined, folders: mayWait ? foldersOfCallers() : [] })
     // Whoever left it was killed, and so may this process be. A worker thread is not told of the end of the process, and may

@@ -4,8 +4,11 @@
 
 const diagnostics = require('node:diagnostics_channel')
 
-const isHeard = () =>
-  diagnostics.hasSubscribers('wasm-compile-cache:verdict') || /\bwasm-compile-cache\b|\*/i.test(process.env.NODE_DEBUG ?? '')
+function isHeard() {
+  if (diagnostics.hasSubscribers('wasm-compile-cache:verdict')) return true
+  const { NODE_DEBUG } = process.env
+  return NODE_DEBUG !== undefined && /\bwasm-compile-cache\b|\*/i.test(NODE_DEBUG)
+}
 
 /**
  * @param {{engine: string, reason: string}} choice as ./verdicts.js gives it

@@ -126,7 +126,7 @@ const builtin = (reason, name = undefined, isBuiltin = false) => ({
   name,
   known: undefined,
   isAsked: name !== undefined,
-  isNoted: name !== undefined,
+  isIdle: false,
   isBuiltin,
   hasCode: false,
 })
@@ -137,9 +137,9 @@ const builtin = (reason, name = undefined, isBuiltin = false) => ({
  * @param {Uint8Array} bytes
  * @param {{partition: string, minSize: number, cache: number}} options as ../compile/options.js reads them
  * @param {boolean} [isBuiltin] the built-in's, whichever is the better one: what is to be known is its code
- * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isNoted: boolean, isBuiltin: boolean, hasCode: boolean}}
- *   `name`: by which it is known; `isAsked`: whether something is to be found out; `isNoted`: whether V8 is to be asked at the
- *   end what it did with the module; `hasCode`: whether V8's code was kept
+ * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isIdle: boolean, isBuiltin: boolean, hasCode: boolean}}
+ *   `name`: by which it is known; `isAsked`: whether something is to be found out; `isIdle`: whether V8 is to be asked at the
+ *   end what it did with the module, to see whether something is; `hasCode`: whether V8's code was kept
  */
 function choose(bytes, { partition, minSize, cache }, isBuiltin = state.isBuiltin) {
   if (bytes.length < minSize) return builtin('smaller than minSize')
@@ -155,7 +155,7 @@ function chooseByName(name, isBuiltin) {
   if (known === undefined || (known.basis === 'chosen' && !isBuiltin)) return builtin('not known yet', name, isBuiltin)
   if (known.engine === 'ours' && !isBuiltin) {
     used.set(name, known)
-    return { engine: 'ours', reason: known.reason, name, known, isAsked: false, isNoted: false, isBuiltin, hasCode: false }
+    return { engine: 'ours', reason: known.reason, name, known, isAsked: false, isIdle: false, isBuiltin, hasCode: false }
   }
   if (known.basis === 'little') reconsider(name, known)
   const code = codeOf(known, isBuiltin)
@@ -164,7 +164,7 @@ function chooseByName(name, isBuiltin) {
   const ground = known.engine === 'ours' ? ASKED_FOR : known.reason
   const reason = code?.reason === undefined ? ground : `${ground}; ${code.reason}`
   const isAsked = code === undefined || code.isPartial === true
-  return { engine: 'builtin', reason, name, known, isAsked, isNoted: isAsked || code.isIdle === true, isBuiltin, hasCode }
+  return { engine: 'builtin', reason, name, known, isAsked, isIdle: code?.isIdle === true, isBuiltin, hasCode }
 }
 
 const NO_CODE = {}
