@@ -8,7 +8,7 @@ const http = require('node:http')
 const path = require('node:path')
 const test = require('ava')
 
-const { JUDGED, SIZE, auto, change, read, subject, verdicts, warm } = require('./support/auto.js')
+const { JUDGED, SIZE, auto, change, read, subject, verdicts, warm, withoutShim } = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { linux } = require('./support/processes.js')
 const { ROOT } = require('./support/programs.js')
@@ -40,7 +40,7 @@ test("a module that is not known is the built-in's own, and no native code is lo
     env: { WASM_COMPILE_CACHE_FINISH: '0' },
   })
   t.deepEqual(told, [
-    ['dist/choice.js', 'dist/front.js', 'dist/judging.js', 'register.js'].map(path.normalize),
+    ['dist/choice.js', 'dist/front.js', 'register.js'].map(path.normalize),
     'builtin',
     await plain(t),
     false,
@@ -305,41 +305,54 @@ test('modules of both verdicts work in every context and thread', async (t) => {
 // ── Streams ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 const STREAM = `
+  const path = require('node:path')
   const [url] = process.argv.slice(1)
   const imports = { env: { tick: (x) => x + 1 } }
   async function main() {
     const { module, instance } = await WebAssembly.instantiateStreaming(fetch(url), imports)
+    const left = fs.readdirSync(process.env.WASM_COMPILE_CACHE, { recursive: true }).map((name) => path.extname(name))
     const made = new Response(${read('FILE')}, { headers: { 'content-type': 'application/wasm' } })
     const other = await WebAssembly.compileStreaming(made)
     const wrong = await WebAssembly.compileStreaming(fetch(url + '?text')).catch(({ name, code, message }) => [name, code, message])
-    tell([instance.exports.run(9), wrong, [module, other].map((one) => WebAssembly.Module.tier?.(one)), hasAddon()])
+    const addons = process.report.getReport().sharedObjects.map((name) => path.basename(name)).filter((name) => name.endsWith('.node'))
+    const hasEngine = addons.some((name) => !name.includes('.v8-'))
+    tell([instance.exports.run(9), wrong, [module, other].map((one) => WebAssembly.Module.tier?.(one)), hasEngine, left])
   }
   main()`.replace('"FILE"', 'FILE')
 
-test('streamed modules, known or not', async (t) => {
-  const bytes = fs.readFileSync(file)
-  const server = http.createServer(({ url }, response) => {
-    const type = url.endsWith('?text') ? 'text/plain' : 'application/wasm'
-    response.writeHead(200, { 'content-type': type, connection: 'close' }).end(bytes)
+for (const [how, environment] of [
+  ['', () => ({})],
+  [', without a shim', withoutShim],
+]) {
+  test(`streamed modules, known or not${how}`, async (t) => {
+    const env = environment(t)
+    const bytes = fs.readFileSync(file)
+    const server = http.createServer(({ url }, response) => {
+      const type = url.endsWith('?text') ? 'text/plain' : 'application/wasm'
+      response.writeHead(200, { 'content-type': type, connection: 'close' }).end(bytes)
+    })
+    await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+    t.teardown(() => server.close())
+    const args = [`http://127.0.0.1:${server.address().port}/module.wasm`]
+    const code = STREAM.replace('FILE', JSON.stringify(file))
+    const cache = folder(t)
+    const { told: expected } = await auto(code, { cache, flags: [], args })
+    const first = await auto(code, { cache, args, env: { ...env, ...(linux ? JUDGED : { WASM_COMPILE_CACHE_FINISH: '0' }) } })
+    t.deepEqual(first.told.slice(0, 4), [...expected.slice(0, 2), ['builtin', 'builtin'], false])
+    // V8 has the bytes, or they were copied on their way.
+    const kept = how === '' ? '.json' : '.wasm'
+    t.deepEqual(first.told[4], linux ? ['', kept] : [])
+    t.deepEqual(first.seen, [])
+    if (!linux) return
+    // By its bytes and by its address.
+    t.is(first.verdicts.length, 2)
+    for (const { file: at, ...verdict } of first.verdicts) {
+      fs.writeFileSync(at, JSON.stringify({ ...verdict, engine: 'ours', basis: 'artifact' }, null, 1))
+    }
+    const second = await auto(code, { cache, args })
+    t.deepEqual(second.told.slice(0, 4), [...expected.slice(0, 2), ['optimized', 'optimized'], true])
   })
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
-  t.teardown(() => server.close())
-  const args = [`http://127.0.0.1:${server.address().port}/module.wasm`]
-  const code = STREAM.replace('FILE', JSON.stringify(file))
-  const cache = folder(t)
-  const { told: expected } = await auto(code, { cache, flags: [], args })
-  const first = await auto(code, { cache, args, env: linux ? JUDGED : { WASM_COMPILE_CACHE_FINISH: '0' } })
-  t.deepEqual(first.told, [...expected.slice(0, 2), ['builtin', 'builtin'], false])
-  t.deepEqual(first.seen, [])
-  if (!linux) return
-  // By its bytes and by its address.
-  t.is(first.verdicts.length, 2)
-  for (const { file: at, ...verdict } of first.verdicts) {
-    fs.writeFileSync(at, JSON.stringify({ ...verdict, engine: 'ours', basis: 'artifact' }, null, 1))
-  }
-  const second = await auto(code, { cache, args })
-  t.deepEqual(second.told, [...expected.slice(0, 2), ['optimized', 'optimized'], true])
-})
+}
 
 // ── Errors ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -45,6 +45,10 @@ function locate() {
   return located
 }
 
+/** Whether a module of which nothing is known may be left for another process. */
+const mayLeave = ({ cache, finish }) =>
+  finish && Math.min(locate().access, cache) === 2 && started.environment.WASM_COMPILE_CACHE_FINISH !== '0'
+
 /** A program has put the cache somewhere else (../cache/cache.js). */
 function move(root, access) {
   located = { root, access: Math.min(access, cacheAccess(root)) }
@@ -116,6 +120,7 @@ module.exports = {
   asideOf,
   leftAt,
   locate,
+  mayLeave,
   move,
   replace,
   seenModule,

@@ -3,8 +3,8 @@
 // The namespace that a program gets under register and install() with `engine: 'auto'`: each function asks which engine is
 // the better one for a module (./verdicts.js), and until ours is, everything is the built-in's own, made by the built-in.
 //
-// Promise: without a module of ours, no native code is loaded, and no object differs from what it is without this package,
-// but for the functions that are in this namespace.
+// Promise: without a module of ours, this package's engine is not loaded, and no object differs from what it is without this
+// package, but for the functions that are in this namespace.
 //
 // Once a module of ours is there, this thread is engaged: ../api/drop-in.js takes over all that can meet its objects.
 
@@ -82,8 +82,10 @@ function attend(maker, source) {
   // What reads options may have taken them away.
   if (!(bytes?.length >= DEFAULTS.minSize)) return
   require('./tell.js').tell(maker, bytes.length, '')
+  if (!maker.isAsked) return
+  const { leftAt, mayLeave } = require('./folder.js')
   // Where it is about to be taken up, what finds it out is not loaded.
-  if (!maker.isAsked || require('./folder.js').leftAt(maker.name).isRecent) return
+  if (!mayLeave(DEFAULTS) || leftAt(maker.name).isRecent) return
   maker.isNoted = maker.isPlain
   seen().leaveBytes(maker, bytes, ABOUT, DEFAULTS, maker.isPlain)
 }

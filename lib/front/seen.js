@@ -11,7 +11,7 @@
 
 const fs = require('node:fs')
 
-const { leftAt, locate, replace, seenBudgets, seenModule, seenRun } = require('./folder.js')
+const { leftAt, mayLeave, replace, seenBudgets, seenModule, seenRun } = require('./folder.js')
 const { available, shortage } = require('./memory.js')
 const { fileOf, foldersOfCallers } = require('./nearby.js')
 const { littleIn, runOf } = require('./run.js')
@@ -47,8 +47,6 @@ let lastStart = -Infinity
 
 let timer
 
-const mayLeave = ({ cache }) => Math.min(locate().access, cache) === 2 && started.environment.WASM_COMPILE_CACHE_FINISH !== '0'
-
 /**
  * Leaves a module.
  *
@@ -60,7 +58,7 @@ const mayLeave = ({ cache }) => Math.min(locate().access, cache) === 2 && starte
  * @param {boolean} [isKept] whether {@link note} will be called, with a module of which V8 has the bytes
  */
 function leave(name, put, facts, options, isKept = false) {
-  if (everLeft.has(name) || !options.finish || !mayLeave(options)) return
+  if (everLeft.has(name) || !mayLeave(options)) return
   try {
     const [file, word] = [seenModule(name), seenRun(name)]
     const { bytes, written, isRecent } = leftAt(name)

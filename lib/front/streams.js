@@ -1,18 +1,21 @@
 'use strict'
 
 // compileStreaming and instantiateStreaming with `engine: 'auto'`, while nothing is ours: the built-in's, which get the
-// response as it is, or one that leaves a copy of what passes in a file, so that it is known the next time.
+// response as it is. So that the module is known the next time, its bytes are left that V8 then has; where those are not to be
+// had, the built-in gets a response that leaves a copy of what passes in a file.
 
 const fs = require('node:fs')
 
 const { isObject } = require('../api/dictionary.js')
-const { locate, seenModule } = require('./folder.js')
+const { leftAt, mayLeave, replace, seenModule } = require('./folder.js')
 const ours = require('./ours.js')
 const { builtin, compiles } = require('../process/realm.js')
 const { sample, sampleAddress } = require('./sample.js')
 const { keep, state } = require('./state.js')
 const { tell } = require('./tell.js')
-const { choose, chooseByAddress, write } = require('./verdicts.js')
+const { NOT_KNOWN, choose, chooseByAddress, write } = require('./verdicts.js')
+const host = require('../code/host.js')
+const { isMainThread } = require('../process/thread.js')
 
 const { apply } = Reflect
 
@@ -33,9 +36,9 @@ class Copy {
   #fd
   #size = 0
 
-  static begin(options) {
+  static begin() {
     try {
-      return locate().access === 2 && options.finish ? new Copy() : undefined
+      return new Copy()
     } catch {
       return undefined
     }
@@ -74,7 +77,8 @@ class Copy {
   end(address, options) {
     if (this.#fd === undefined) return undefined
     try {
-      return this.#size >= options.minSize ? this.#leave(address, options) : undefined
+      const bytes = { length: this.#size, subarray: (from, to) => this.#read(from, to) }
+      return leave(bytes, address, options, (file) => fs.renameSync(this.#file, file))
     } catch {
       // It runs as it does without us.
       return undefined
@@ -82,27 +86,50 @@ class Copy {
       this.drop()
     }
   }
+}
 
-  #leave(address, options) {
-    const { partition } = options
-    const read = (from, to) => this.#read(from, to)
-    const name = sample(this.#size, read, partition)
-    const names = address === '' ? [name] : [name, sampleAddress(address, partition)]
-    const choice = choose({ length: this.#size, subarray: read }, options)
-    const { known } = choice
-    tell(choice, this.#size, sourceOf(address))
-    // It was known, by another address or as bytes.
-    if (known !== undefined && !choice.isAsked) {
-      write(names.slice(1), known)
-      return undefined
-    }
-    require('./seen.js').leave(
-      name,
-      (file) => fs.renameSync(this.#file, file),
-      { size: this.#size, source: sourceOf(address), partition, names, isBuiltin: choice.isBuiltin },
-      options
-    )
-    return name
+/**
+ * Leaves a module of which nothing is known.
+ *
+ * @param {{length: number, subarray: (from: number, to: number) => Uint8Array}} bytes
+ * @param {string} address
+ * @param {object} options
+ * @param {(file: string) => void} put as ./seen.js takes it
+ * @param {boolean} [isKept] whether V8 has the bytes
+ * @returns {string | undefined} the name under which it was left
+ */
+function leave(bytes, address, options, put, isKept = false) {
+  const { length } = bytes
+  if (length < options.minSize) return undefined
+  const { partition } = options
+  const choice = choose(bytes, options)
+  const { known } = choice
+  const name = sample(length, (from, to) => bytes.subarray(from, to), partition)
+  const names = address === '' ? [name] : [name, sampleAddress(address, partition)]
+  tell(choice, length, sourceOf(address))
+  // It was known, by another address or as bytes.
+  if (known !== undefined && !choice.isAsked) {
+    write(names.slice(1), known)
+    return undefined
+  }
+  if (leftAt(name).isRecent) return undefined
+  const facts = { size: length, source: sourceOf(address), partition, names, isBuiltin: choice.isBuiltin }
+  require('./seen.js').leave(name, put, facts, options, isKept)
+  return name
+}
+
+/** Whether V8's bytes of a module are to be had, in this thread. */
+const hasWire = () => isMainThread && host.isThere()
+
+/** The same for a module that V8 has made. */
+function leaveMade(module, address, options) {
+  try {
+    const wire = host.load()?.wire(module)
+    if (wire === undefined) return undefined
+    const bytes = new Uint8Array(wire)
+    return leave(bytes, address, options, (file) => replace(file, bytes), true)
+  } catch {
+    return undefined // It runs as it does without us.
   }
 }
 
@@ -115,7 +142,7 @@ function respond(response, body) {
 }
 
 async function* passing(body, address, options, left) {
-  const copy = Copy.begin(options)
+  const copy = Copy.begin()
   let isWhole = false
   try {
     for await (const chunk of body) {
@@ -137,10 +164,13 @@ async function decide(response, options) {
     // Made by the program, which has the bytes already.
     const bytes = new Uint8Array(await response.clone().arrayBuffer())
     const choice = choose(bytes, options)
-    if (choice.isAsked) {
-      const copy = Copy.begin(options)
-      copy?.append(bytes)
-      left.name = copy?.end('', options)
+    if (choice.isAsked && mayLeave(options)) {
+      if (hasWire()) left.isMade = true
+      else {
+        const copy = Copy.begin()
+        copy?.append(bytes)
+        left.name = copy?.end('', options)
+      }
     }
     return { response, choice, left }
   }
@@ -150,7 +180,12 @@ async function decide(response, options) {
     return { response, choice }
   }
   if (isSecret(response)) return { response }
-  if (ReadableStream.from === undefined || Math.min(locate().access, options.cache) < 2) return { response }
+  if (!mayLeave(options)) {
+    tell(choice ?? { engine: 'builtin', reason: NOT_KNOWN }, 0, sourceOf(response.url))
+    return { response }
+  }
+  if (hasWire()) return { response, choice, left: { isMade: true } }
+  if (ReadableStream.from === undefined) return { response }
   return { response: respond(response, ReadableStream.from(passing(response.body, response.url, options, left))), left }
 }
 
@@ -174,7 +209,9 @@ async function stream(name, list, options, engage) {
   const { response, choice, left } = isResponse(source) ? await decide(source, options) : { response: source }
   if (state.isEngaged || (choice?.engine === 'ours' && engage())) return ours().operations[name](response, ...rest)
   const given = await made(name, response, rest, choice, options)
-  if (left?.name !== undefined) require('./seen.js').note(left.name, given.module ?? given)
+  const module = name === 'compileStreaming' ? given : given.module
+  const leftAs = left?.isMade ? leaveMade(module, response.url, options) : left?.name
+  if (leftAs !== undefined) require('./seen.js').note(leftAs, module)
   return given
 }
 

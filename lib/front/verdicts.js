@@ -118,6 +118,7 @@ function write(names, verdict) {
   }
 }
 
+const NOT_KNOWN = 'not known yet'
 const ASKED_FOR = 'the built-in engine is asked for'
 
 const builtin = (reason, name = undefined, isBuiltin = false) => ({
@@ -152,7 +153,7 @@ function choose(bytes, { partition, minSize, cache }, isBuiltin = state.isBuilti
 function chooseByName(name, isBuiltin) {
   if (isBuiltin && !host.isThere()) return builtin(ASKED_FOR)
   const known = look(name)
-  if (known === undefined || (known.basis === 'chosen' && !isBuiltin)) return builtin('not known yet', name, isBuiltin)
+  if (known === undefined || (known.basis === 'chosen' && !isBuiltin)) return builtin(NOT_KNOWN, name, isBuiltin)
   if (known.engine === 'ours' && !isBuiltin) {
     used.set(name, known)
     return { engine: 'ours', reason: known.reason, name, known, isAsked: false, isIdle: false, isBuiltin, hasCode: false }
@@ -267,6 +268,7 @@ function forget(name) {
 
 module.exports = {
   CODED,
+  NOT_KNOWN,
   available,
   choose,
   chooseByAddress,
