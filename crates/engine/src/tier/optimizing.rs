@@ -51,10 +51,14 @@ const LOOKS: u32 = 8;
 /// So long a module waits for the remote, whose service has limits of its own: for a machine that has no time for that.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Modules of fewer bytes are optimized in a second or less, by which a program that is not over then gains: they wait until
-/// what is called most is optimized, or not at all.
-const LIGHT: u64 = 1 << 20;
+/// Smaller ones wait as long as it may take to optimize them, for each byte: a program that runs longer than that gains by it.
+/// Meanwhile what is called most is optimized.
+const PATIENCE_OF_A_BYTE: Duration = Duration::from_micros(3);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(300);
+
+/// Modules of fewer bytes do not wait where it is not counted what is called; and each of the machines that share a remote compiles
+/// them: claiming them takes as long.
+const LIGHT: u64 = 1 << 20;
 
 /// A module on its way through the optimizing tier.
 struct Job {
@@ -142,14 +146,14 @@ pub(super) fn schedule(
             });
         }
     }
-    let patience = if job.size() >= LIGHT {
-        PATIENCE
-    } else if module.code().hot.is_some() {
-        LITTLE_PATIENCE
-    } else {
+    if job.size() < LIGHT && module.code().hot.is_none() {
         job.is_time();
         return;
-    };
+    }
+    let size = u32::try_from(job.size()).unwrap_or(u32::MAX);
+    let patience = PATIENCE_OF_A_BYTE
+        .saturating_mul(size)
+        .clamp(LITTLE_PATIENCE, PATIENCE);
     let waiting = Arc::downgrade(&job);
     module.when_wanted(Box::new(move || {
         if let Some(job) = waiting.upgrade() {
