@@ -8,7 +8,19 @@ const http = require('node:http')
 const path = require('node:path')
 const test = require('ava')
 
-const { JUDGED, SIZE, auto, change, read, subject, verdicts, warm, withoutShim } = require('./support/auto.js')
+const {
+  JUDGED,
+  SIZE,
+  auto,
+  brokenShim,
+  change,
+  read,
+  shimFile,
+  subject,
+  verdicts,
+  warm,
+  withoutShim,
+} = require('./support/auto.js')
 const { folder } = require('./support/commands.js')
 const { linux } = require('./support/processes.js')
 const { ROOT } = require('./support/programs.js')
@@ -172,7 +184,7 @@ test('the same command that takes no less time is one, after some runs; one that
   )
   /** A run that took so long. */
   const lasting = (ms) => `process.uptime = () => ${ms / 1e3}; ${run()}`
-  const builtin = { run: { wall: 100, cpu: 100, main: 10, argv } }
+  const builtin = { run: { wall: 100, cpu: 100, main: 1e6, argv } }
 
   const cache = await known(t)
   change(cache, builtin)
@@ -193,6 +205,22 @@ test('the same command that takes no less time is one, after some runs; one that
   const [kept] = verdicts(better)
   t.is(kept.engine, 'ours')
   t.is(kept.runs.length, 3, 'then there is nothing more to write')
+
+  // The first run may have waited for a disk: its main thread was no busier.
+  const doubtful = await known(t)
+  change(doubtful, { run: { ...builtin.run, main: 1 } })
+  const next = async (code, given = args) => {
+    const { told, verdicts: found } = await auto(code, { cache: doubtful, args: given })
+    return [told[0], found[0].runs.length, found[0].run.wall]
+  }
+  t.deepEqual(await next(lasting(50)), ['optimized', 1, 100])
+  t.deepEqual(await next(lasting(50), ['other']), ['optimized', 1, 100])
+  await t.throwsAsync(next(`${lasting(40)}; process.kill(process.pid, 'SIGKILL')`), { message: /SIGKILL/ })
+  t.deepEqual(await next(lasting(50)), ['optimized', 2, 100], 'once, however it ends')
+  change(doubtful, { again: 'wanted' })
+  t.deepEqual(await next(lasting(40)), ['builtin', 2, 40])
+  t.deepEqual(await next(lasting(50)), ['optimized', 3, 40])
+  t.like(verdicts(doubtful)[0], { engine: 'builtin', reason: 'ours took 50 ms for 40 ms' })
 })
 
 test('a cache directory that cannot be looked at costs nothing but the cache', async (t) => {
@@ -314,8 +342,7 @@ const STREAM = `
     const made = new Response(${read('FILE')}, { headers: { 'content-type': 'application/wasm' } })
     const other = await WebAssembly.compileStreaming(made)
     const wrong = await WebAssembly.compileStreaming(fetch(url + '?text')).catch(({ name, code, message }) => [name, code, message])
-    const addons = process.report.getReport().sharedObjects.map((name) => path.basename(name)).filter((name) => name.endsWith('.node'))
-    const hasEngine = addons.some((name) => !name.includes('.v8-'))
+    const hasEngine = addons().some((name) => !name.includes('.v8-'))
     tell([instance.exports.run(9), wrong, [module, other].map((one) => WebAssembly.Module.tier?.(one)), hasEngine, left])
   }
   main()`.replace('"FILE"', 'FILE')
@@ -323,6 +350,7 @@ const STREAM = `
 for (const [how, environment] of [
   ['', () => ({})],
   [', without a shim', withoutShim],
+  [', with a shim that cannot be loaded', brokenShim],
 ]) {
   test(`streamed modules, known or not${how}`, async (t) => {
     const env = environment(t)
@@ -340,7 +368,7 @@ for (const [how, environment] of [
     const first = await auto(code, { cache, args, env: { ...env, ...(linux ? JUDGED : { WASM_COMPILE_CACHE_FINISH: '0' }) } })
     t.deepEqual(first.told.slice(0, 4), [...expected.slice(0, 2), ['builtin', 'builtin'], false])
     // V8 has the bytes, or they were copied on their way.
-    const kept = how === '' ? '.json' : '.wasm'
+    const kept = how === '' && fs.existsSync(shimFile()) ? '.json' : '.wasm'
     t.deepEqual(first.told[4], linux ? ['', kept] : [])
     t.deepEqual(first.seen, [])
     if (!linux) return

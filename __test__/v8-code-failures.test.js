@@ -6,7 +6,19 @@ const fs = require('node:fs')
 const path = require('node:path')
 const test = require('ava')
 
-const { LATER, SIZE, TAKE, addonFile, auto, change, seen, shimFile, verdicts, withoutShim } = require('./support/auto.js')
+const {
+  LATER,
+  SIZE,
+  TAKE,
+  addonFile,
+  auto,
+  brokenShim,
+  change,
+  seen,
+  shimFile,
+  verdicts,
+  withoutShim,
+} = require('./support/auto.js')
 const { entries, folder } = require('./support/commands.js')
 const { memoryGroup } = require('./support/limits.js')
 const { given, linux, mappings, mentioning, over, until } = require('./support/processes.js')
@@ -101,9 +113,7 @@ test('without a shim, or with one that cannot be loaded, everything is as withou
   const asked = await auto(code, { cache: fresh, args: [file], env: { ...BUILTIN, ...withoutShim(t) } })
   t.deepEqual([asked.told, asked.seen, asked.verdicts], [told[1], [], []])
 
-  const broken = withoutShim(t)
-  const shim = path.join(path.dirname(broken.NAPI_RS_NATIVE_LIBRARY_PATH), path.basename(shimFile()))
-  fs.writeFileSync(shim, 'no addon')
+  const broken = brokenShim(t)
   const refusing = await auto(code, { cache, args: [file], env: { ...QUIET, ...broken } })
   t.deepEqual([refusing.told, refusing.stderr], [told[1], ''])
   // What cannot be had from V8 at the end is left at once by the next run.

@@ -24,10 +24,11 @@ const PRELUDE = `
   const fs = require('node:fs')
   const tell = (value) => console.log(JSON.stringify(value))
   const loaded = () => Object.keys(require.cache).filter((name) => name.startsWith(${JSON.stringify(ROOT + path.sep)})).map((name) => name.slice(${ROOT.length + 1})).sort()
-  const hasAddon = () => {
+  const addons = () => {
     process.report.excludeNetwork = true
-    return process.report.getReport().sharedObjects.some((name) => name.endsWith('.node'))
-  }`
+    return process.report.getReport().sharedObjects.filter((name) => name.endsWith('.node'))
+  }
+  const hasAddon = () => addons().length > 0`
 
 /** In a program: what a process does that does not end soon is done by later(). */
 const LATER = `
@@ -148,6 +149,13 @@ const shimFile = () =>
     path.basename(addonFile()).replace(/^wasm-compile-cache\./, `wasm-compile-cache.v8-${process.versions.modules}.`)
   )
 
+/** What has this package find a shim that cannot be loaded. */
+function brokenShim(t) {
+  const env = withoutShim(t)
+  fs.writeFileSync(path.join(path.dirname(env.NAPI_RS_NATIVE_LIBRARY_PATH), path.basename(shimFile())), 'no addon')
+  return env
+}
+
 module.exports = {
   JUDGED,
   LATER,
@@ -155,6 +163,7 @@ module.exports = {
   TAKE,
   addonFile,
   auto,
+  brokenShim,
   change,
   judged,
   read,

@@ -119,14 +119,12 @@ function leave(bytes, address, options, put, isKept = false) {
 }
 
 /** Whether V8's bytes of a module are to be had, in this thread. */
-const hasWire = () => isMainThread && host.isThere()
+const hasWire = () => isMainThread && host.load() !== undefined
 
 /** The same for a module that V8 has made. */
 function leaveMade(module, address, options) {
   try {
-    const wire = host.load()?.wire(module)
-    if (wire === undefined) return undefined
-    const bytes = new Uint8Array(wire)
+    const bytes = new Uint8Array(host.load().wire(module))
     return leave(bytes, address, options, (file) => replace(file, bytes), true)
   } catch {
     return undefined // It runs as it does without us.

@@ -37,8 +37,9 @@ function objectionOfCrossings(verdict, crossings, wall) {
 function withThisRun(verdict, run) {
   const news = withRun(verdict, run)
   if (news === undefined) return undefined
-  const { isWorse, runs, times } = news
-  return isWorse ? { engine: 'builtin', basis: 'use', reason: `ours took ${times}`, runs } : { runs, reason: times }
+  const { isWorse, runs, times, isDoubtful } = news
+  if (isWorse) return { engine: 'builtin', basis: 'use', reason: `ours took ${times}`, runs }
+  return { runs, reason: times, ...(isDoubtful ? { again: 'wanted' } : {}) }
 }
 
 /** Looks at what this process used. */
