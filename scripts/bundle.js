@@ -39,7 +39,15 @@ const BUNDLES = [
   { name: 'contexts.js', has: ['process/contexts.js'], isClosed: true, start: 'module.exports = { load: fromLib }' },
   {
     name: 'front.js',
-    has: ['front/leaving.js', 'front/namespace.js', 'front/ours.js', 'front/state.js', 'api/dictionary.js', 'process/realms.js'],
+    has: [
+      'front/leaving.js',
+      'front/namespace.js',
+      'front/ours.js',
+      'front/state.js',
+      'api/dictionary.js',
+      'process/kept.js',
+      'process/realms.js',
+    ],
     isClosed: true,
     isOfRealm: true,
     start: 'module.exports = { load: fromLib, loaded }',

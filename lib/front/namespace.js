@@ -13,6 +13,7 @@ const { types } = require('node:util')
 const { bytesOf, isIndex, isObject, lengthOf, observed } = require('../api/dictionary.js')
 const { leaving } = require('./leaving.js')
 const ours = require('./ours.js')
+const { keeping } = require('../process/kept.js')
 const realm = require('../process/realm.js')
 const { keep, state } = require('./state.js')
 
@@ -132,7 +133,7 @@ function notFresh(importObject) {
 
 function valuesOf(object) {
   const properties = types.isProxy(object) ? [{}] : Object.values(Object.getOwnPropertyDescriptors(object))
-  if (properties.some((property) => !('value' in property)) || !hasPlainPrototype(object)) state.fresh = new WeakMap()
+  if (properties.some((property) => !('value' in property)) || !hasPlainPrototype(object)) state.fresh = keeping()
   return properties.map(({ value }) => value)
 }
 
@@ -235,6 +236,28 @@ function makeFresh(name, list, target, watch) {
   return made
 }
 
+/** Whether to read a member runs nothing of the program's, and gives the same again. */
+const isPlain = (descriptor, key) => {
+  const property = getOwnPropertyDescriptor(descriptor, key)
+  return property !== undefined && 'value' in property
+}
+
+/** The same for a global, of which dynamic linking makes tens of thousands: nothing stands before what need not be observed. */
+function makeGlobal(list, target) {
+  const [descriptor] = list
+  const isSimple =
+    isObject(descriptor) && !types.isProxy(descriptor) && isPlain(descriptor, 'value') && isPlain(descriptor, 'mutable')
+  if (!isSimple || typeof descriptor.value !== 'string') {
+    return makeFresh('Global', list, target, (given, seen) =>
+      observed(given, (key, member) => (seen[key] = key === 'value' ? `${member}` : member))
+    )
+  }
+  const { mutable, value } = descriptor
+  const made = make('Global', list, target)
+  state.fresh.set(made, { mutable, value })
+  return made
+}
+
 /** The same for a tag. */
 function makeTag(list, target) {
   const [descriptor, ...rest] = list
@@ -309,9 +332,7 @@ const classes = {
     try {
       if (new.target === undefined) return apply(builtin.Global, undefined, arguments)
       if (state.isEngaged) return construct(ours().classes.Global, arguments, new.target)
-      return makeFresh('Global', arguments, new.target, (given, seen) =>
-        observed(given, (key, member) => (seen[key] = key === 'value' ? `${member}` : member))
-      )
+      return makeGlobal(arguments, new.target)
     } catch (error) {
       throw leave(error, classes.Global) // node-do-not-add-exception-line
     }

@@ -5,6 +5,8 @@
 
 const util = require('node:util')
 
+const { keeping } = require('../process/kept.js')
+
 const KEY = Symbol.for('wasm-compile-cache.front')
 
 /** As ../process/started.js has it, which is in a file that small modules do not need. */
@@ -20,7 +22,7 @@ if (util[KEY] === undefined) {
     pool: new Uint8Array(0),
     taken: 0,
     /** Tables and globals of the program that no instance has met -> the descriptor that they were made of. */
-    fresh: new WeakMap(),
+    fresh: keeping(),
     /** Whether JavaScript has a table that instances of ours share: no instance of the built-in's can import it. */
     hasTables: false,
     /** Whether there are, or were, tables of the program's or of the built-in's instances, which those could import. */
