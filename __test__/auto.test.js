@@ -218,6 +218,7 @@ test('the same command that takes no less time is one, after some runs; one that
   await t.throwsAsync(next(`${lasting(40)}; process.kill(process.pid, 'SIGKILL')`), { message: /SIGKILL/ })
   t.deepEqual(await next(lasting(50)), ['optimized', 2, 100], 'once, however it ends')
   change(doubtful, { again: 'wanted' })
+  t.deepEqual(await next(`process.argv = undefined; ${lasting(40)}`), ['optimized', 2, 100], 'nobody knows what command it is')
   t.deepEqual(await next(lasting(40)), ['builtin', 2, 40])
   t.deepEqual(await next(lasting(50)), ['optimized', 3, 40])
   t.like(verdicts(doubtful)[0], { engine: 'builtin', reason: 'ours took 50 ms for 40 ms' })

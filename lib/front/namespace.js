@@ -237,7 +237,7 @@ function makeFresh(name, list, target, watch) {
 }
 
 /** Whether to read a member runs nothing of the program's, and gives the same again. */
-const isPlain = (descriptor, key) => {
+const isData = (descriptor, key) => {
   const property = getOwnPropertyDescriptor(descriptor, key)
   return property !== undefined && 'value' in property
 }
@@ -246,7 +246,7 @@ const isPlain = (descriptor, key) => {
 function makeGlobal(list, target) {
   const [descriptor] = list
   const isSimple =
-    isObject(descriptor) && !types.isProxy(descriptor) && isPlain(descriptor, 'value') && isPlain(descriptor, 'mutable')
+    isObject(descriptor) && !types.isProxy(descriptor) && isData(descriptor, 'value') && isData(descriptor, 'mutable')
   if (!isSimple || typeof descriptor.value !== 'string') {
     return makeFresh('Global', list, target, (given, seen) =>
       observed(given, (key, member) => (seen[key] = key === 'value' ? `${member}` : member))

@@ -10,7 +10,7 @@ const { isObject } = require('../api/dictionary.js')
 const { leftAt, mayLeave, replace, seenModule } = require('./folder.js')
 const ours = require('./ours.js')
 const { builtin, compiles } = require('../process/realm.js')
-const { sample, sampleAddress } = require('./sample.js')
+const { sampleAddress } = require('./sample.js')
 const { keep, state } = require('./state.js')
 const { tell } = require('./tell.js')
 const { NOT_KNOWN, choose, chooseByAddress, write } = require('./verdicts.js')
@@ -103,13 +103,12 @@ function leave(bytes, address, options, put, isKept = false) {
   if (length < options.minSize) return undefined
   const { partition } = options
   const choice = choose(bytes, options)
-  const { known } = choice
-  const name = sample(length, (from, to) => bytes.subarray(from, to), partition)
+  const { name, known } = choice
   const names = address === '' ? [name] : [name, sampleAddress(address, partition)]
   tell(choice, length, sourceOf(address))
-  // It was known, by another address or as bytes.
-  if (known !== undefined && !choice.isAsked) {
-    write(names.slice(1), known)
+  if (!choice.isAsked) {
+    // It was known, by another address or as bytes.
+    if (known !== undefined) write(names.slice(1), known)
     return undefined
   }
   if (leftAt(name).isRecent) return undefined

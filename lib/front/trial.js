@@ -46,17 +46,6 @@ function withRun(before, run) {
 }
 
 /**
- * One more run on the built-in engine: the shorter one counts.
- *
- * @param {{run: object}} before
- * @param {{argv: number, wall: number}} run
- * @returns {object | undefined} what is known of the run then; undefined where it says nothing new
- */
-function shorter({ run: first }, run) {
-  return first.argv === run.argv && run.wall < first.wall ? { ...first, wall: run.wall } : undefined
-}
-
-/**
  * A run on V8's code. That costs what it takes to take it, which is known: one bad run is the machine's. Where it is no longer,
  * less work for the processor is enough.
  *
@@ -73,4 +62,4 @@ function withRunOfCode(before, run) {
   return { isWorse, runs: all, times: `${formatDuration(wall * first.wall)} for ${formatDuration(first.wall)}` }
 }
 
-module.exports = { SMALL, shorter, withRun, withRunOfCode }
+module.exports = { SMALL, withRun, withRunOfCode }

@@ -157,7 +157,7 @@ function chooseByName(name, isBuiltin) {
   const known = look(name)
   if (known === undefined || (known.basis === 'chosen' && !isBuiltin)) return builtin(NOT_KNOWN, name, isBuiltin)
   if (known.engine === 'ours' && !isBuiltin) {
-    if (isRepeated(name, known)) return { ...builtin(`${known.reason}; measured once more`), name, known }
+    if (isRepeated(name, known)) return { ...builtin(`${known.reason}; measured once more`), name, known: look(name) }
     used.set(name, known)
     return { engine: 'ours', reason: known.reason, name, known, isAsked: false, isIdle: false, isBuiltin, hasCode: false }
   }
@@ -180,7 +180,7 @@ const repeated = new Set()
  */
 function isRepeated(name, known) {
   if (repeated.has(name)) return true
-  const isWanted = known.again === 'wanted' && known.run?.argv === runOf().argv && locate().access === 2
+  const isWanted = known.again === 'wanted' && isSameCommand(known) && locate().access === 2
   if (repeated.size === 0) {
     if (!isWanted || state.isEngaged || inUse().length > 0) return false
     process.on('exit', compareAgain)
@@ -191,13 +191,22 @@ function isRepeated(name, known) {
   return true
 }
 
+/** The program may have put anything into process.argv. */
+function isSameCommand({ run }) {
+  try {
+    return run?.argv === runOf().argv
+  } catch {
+    return false
+  }
+}
+
+/** The shorter one of the two runs counts. */
 function compareAgain() {
   try {
     const run = runOf()
     for (const name of repeated) {
       const known = readCurrent(name)
-      const first = known?.run === undefined ? undefined : require('./trial.js').shorter(known, run)
-      if (first !== undefined) write([name], { ...known, run: first })
+      if (known?.run?.argv === run.argv && run.wall < known.run.wall) write([name], { ...known, run })
     }
   } catch {
     // They stay as they are.
