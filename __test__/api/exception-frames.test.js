@@ -3,7 +3,7 @@
 // A handler finds its function's values as they were (core, try_table), and a trap has the frames in its stack.
 
 const { W, assemble, builtin, ours } = require('../support/engine.js')
-const { frameNames, hash, texts, through } = require('../support/exception-frames.js')
+const { frameNames, hash, texts, through, throughFloats } = require('../support/exception-frames.js')
 const { compileInTiers, tiers } = require('../support/tiers.js')
 const ava = require('ava')
 
@@ -124,6 +124,38 @@ for (const handlerTier of tiers) {
       }
     })
   }
+
+  test(`${handlerTier}: functions with floats in their types pass values, exceptions and traps`, (t) => {
+    const tag = new W.Tag({ parameters: ['i64'] })
+    for (const [tier, endTier] of choose(between, 2)) {
+      const ends = new W.Instance(modules[endTier].ends, { e: { t: tag } }).exports
+      const what = `${tier}, ${endTier}`
+      const { floats } = new W.Instance(modules[tier].floats, { e: { next: ends.returns } }).exports
+      t.is(floats(), throughFloats(5n), what)
+      const handlers = (end) => {
+        const next = new W.Instance(modules[tier].floats, { e: { next: end } }).exports.floats
+        return new W.Instance(modules[handlerTier].handlers, { e: { t: tag, next } }).exports
+      }
+      for (const x of X) {
+        const ofWasm = handlers(ends.throws)
+        t.deepEqual(
+          directly(t, () => ofWasm.caught(x)),
+          [77n, hash(x)],
+          what
+        )
+        const ofJs = handlers(() => {
+          throw new W.Exception(tag, [x])
+        })
+        t.deepEqual(
+          directly(t, () => ofJs.caught(x)),
+          [x, hash(x)],
+          what
+        )
+      }
+      const error = thrown(() => handlers(ends.traps).caughtAll(1n))
+      t.deepEqual(indices(error), [2, 1, 2, 2], what)
+    }
+  })
 
   test(`${handlerTier}: what a handler throws again passes the next frames to the next handler`, (t) => {
     const name = inTurn()

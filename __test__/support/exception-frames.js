@@ -52,6 +52,28 @@ function through(name, value) {
 
 const frameNames = frames.flatMap(({ name }) => [name, `twice ${name}`])
 
+/** What parameters a function with floats has: more than there are registers for, of either kind. */
+const FLOATS = ['f64', 'i64', 'f32', ...Array(8).fill('f64'), ...Array(5).fill('i64')]
+
+/** It adds up their bits, and what it was returned; the sum is the bits of a float. */
+const bits = { i64: '', f32: 'i64.extend_i32_u i32.reinterpret_f32', f64: 'i64.reinterpret_f64' }
+const sum = FLOATS.map((type, k) => {
+  const value = bits[type].split(' ').reduceRight((inner, one) => (one === '' ? inner : `(${one} ${inner})`), `(local.get ${k})`)
+  return `(i64.add ${value})`
+})
+const floats = FLOATS.map((type, k) => `(${type}.const ${k})`)
+
+/** What that makes of what it was returned. */
+function throughFloats(value) {
+  const number = new DataView(new ArrayBuffer(8))
+  const bitsOf = {
+    i64: (k) => BigInt(k),
+    f32: (k) => (number.setFloat32(0, k), BigInt(number.getUint32(0))),
+    f64: (k) => (number.setFloat64(0, k), number.getBigUint64(0)),
+  }
+  return i64(FLOATS.reduce((all, type, k) => all + bitsOf[type](k), value))
+}
+
 const texts = {
   handlers: `(type $t (func (result i64))) (import "e" "next" (func $next (type $t))) (import "e" "t" (tag $t (param i64)))
     (func (export "caught") (param $x i64) (result i64 i64) (local $result i64) ${live} ${setLive}
@@ -67,10 +89,13 @@ const texts = {
       (local.set $e) ${hashLive} (global.set $seen (local.get $hash)) (throw_ref (local.get $e)))`,
   frames: `(type $t (func (result i64))) (import "e" "next" (func $next (type $t))) (table funcref (elem $next))
     (global $seed i64 (i64.const ${SEED})) ${frames.map(frameText).join('\n')}`,
+  floats: `(type $t (func (result i64))) (import "e" "next" (func $next (type $t)))
+    (func $inner (param ${FLOATS.join(' ')}) (result f64) (call $next) ${sum.join(' ')} f64.reinterpret_i64)
+    (func (export "floats") (type $t) (i64.reinterpret_f64 (call $inner ${floats.join(' ')})))`,
   ends: `(type $t (func (result i64))) (import "e" "t" (tag $t (param i64)))
     (func (export "returns") (type $t) (i64.const 5))
     (func (export "throws") (type $t) (throw $t (i64.const 77)))
     (func (export "traps") (type $t) unreachable)`,
 }
 
-module.exports = { frameNames, hash, texts, through }
+module.exports = { frameNames, hash, texts, through, throughFloats }

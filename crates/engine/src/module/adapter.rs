@@ -3,7 +3,7 @@
 
 use wasmer_compiler::wasmparser::FuncType;
 
-use super::signature::{is_plain_func, is_scalar};
+use super::signature::{is_importable, is_plain_func, is_plain_value, is_scalar};
 
 /// An adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,12 @@ pub enum Adapter {
         /// The table's.
         table: u32,
     },
-    /// Likewise for any type, and catches what that throws: behind the result, which is as wide as it can be, is the exception, or
+    /// Likewise, calls an imported function whose type Singlepass' own trampolines cannot pass.
+    FloatsImport {
+        /// Its index.
+        function: u32,
+    },
+    /// Calls a function of any type through a table, and catches what that throws: behind the result, which is as wide as it can be, is the exception, or
     /// null.
     Catches {
         /// The type's index.
@@ -47,6 +52,8 @@ pub enum Adapter {
 pub(super) struct Adapters {
     /// Types with floats, ascending.
     floats: Vec<u32>,
+    /// Imported functions that Singlepass' code cannot call, ascending.
+    float_imports: Vec<u32>,
     /// Types that can be called where exceptions are caught, ascending; none where nothing can throw.
     caught: Vec<u32>,
     tables: u32,
@@ -58,22 +65,24 @@ pub(super) struct Adapters {
 /// record for each adapter. What is beyond that is compiled by Cranelift.
 const MANY: usize = 1024;
 const MANY_TABLES: usize = 8;
-/// Where code is unreachable, a call of many parameters takes two bytes, and its adapter would take kilobytes.
+/// Floats on the stack are moved, and what lies above them. Where code is unreachable, a call of so many parameters takes two
+/// bytes, and moving them would take kilobytes.
 const PARAMETERS: usize = 16;
 
 /// Whether there can be adapters to a type.
 fn has_adapters(ty: &FuncType) -> bool {
-    ty.params().iter().chain(ty.results()).all(is_scalar)
-        && ty.params().len() <= PARAMETERS
+    let params = ty.params();
+    params.iter().chain(ty.results()).all(is_scalar)
+        && (params.len() <= PARAMETERS || params.iter().all(is_plain_value))
         && ty.results().len() <= 1
 }
 
 impl Adapters {
-    /// Of what a module declares: `tables` with the hidden one, and the types of `tags`.
+    /// Of what a module declares: `tables` with the hidden one, and the types of imported functions and of `tags`.
     pub(super) fn new(
         types: &[Option<FuncType>],
         tables: usize,
-        imports: usize,
+        imports: &[u32],
         tags: &[u32],
     ) -> Self {
         if tables > MANY_TABLES {
@@ -84,25 +93,35 @@ impl Adapters {
             let types = types.filter(|(_, ty)| ty.as_ref().is_some_and(wanted));
             types.map(|(index, _)| index).take(MANY).collect()
         };
-        let throws = !tags.is_empty() && tags.len() <= MANY && imports <= MANY;
+        let throws = !tags.is_empty() && tags.len() <= MANY && imports.len() <= MANY;
+        let float_imports = (0..).zip(imports).filter(|(_, ty)| {
+            let ty = types.get(**ty as usize).and_then(Option::as_ref);
+            ty.is_some_and(|ty| has_adapters(ty) && !is_importable(ty))
+        });
         Self {
             floats: of(|ty| has_adapters(ty) && !is_plain_func(ty)),
+            float_imports: float_imports
+                .map(|(function, _)| function)
+                .take(MANY)
+                .collect(),
             caught: if throws { of(has_adapters) } else { Vec::new() },
             tables: tables as u32,
-            imports: if throws { imports as u32 } else { 0 },
+            imports: if throws { imports.len() as u32 } else { 0 },
             tags: if throws { tags.len() as u32 } else { 0 },
         }
     }
 
     /// Where the numbers of each kind begin, and end.
-    fn starts(&self) -> [u32; 6] {
+    fn starts(&self) -> [u32; 7] {
         let floats = self.floats.len() as u32 * self.tables;
-        let caught = floats + self.caught.len() as u32 * self.tables;
+        let float_imports = floats + self.float_imports.len() as u32;
+        let caught = float_imports + self.caught.len() as u32 * self.tables;
         let imports = caught + self.imports;
         let makes = imports + self.tags;
         let matches = makes + self.tags;
         [
             floats,
+            float_imports,
             caught,
             imports,
             makes,
@@ -113,19 +132,25 @@ impl Adapters {
 
     /// How many numbers there are.
     pub(super) fn count(&self) -> u32 {
-        self.starts()[5]
+        self.starts()[6]
     }
 
     /// The number of an adapter; `None` if there is no such adapter.
     pub(super) fn number(&self, adapter: Adapter) -> Option<u32> {
-        let [floats, caught, imports, makes, matches, _] = self.starts();
+        let [floats, float_imports, caught, imports, makes, matches, _] = self.starts();
         let of_type = |types: &[u32], ty, table| {
             let position = types.binary_search(&ty).ok()? as u32;
             (table < self.tables).then_some(position * self.tables + table)
         };
         match adapter {
             Adapter::Floats { ty, table } => of_type(&self.floats, ty, table),
-            Adapter::Catches { ty, table } => Some(floats + of_type(&self.caught, ty, table)?),
+            Adapter::FloatsImport { function } => {
+                let position = self.float_imports.binary_search(&function).ok()?;
+                Some(floats + position as u32)
+            }
+            Adapter::Catches { ty, table } => {
+                Some(float_imports + of_type(&self.caught, ty, table)?)
+            }
             Adapter::CatchesImport { function } => {
                 (function < self.imports).then_some(caught + function)
             }
@@ -137,7 +162,7 @@ impl Adapters {
 
     /// The inverse of [`Self::number`].
     pub(super) fn adapter(&self, number: u32) -> Adapter {
-        let [floats, caught, imports, makes, matches, _] = self.starts();
+        let [floats, float_imports, caught, imports, makes, matches, _] = self.starts();
         let of_type = |types: &[u32], number: u32| {
             let ty = types[(number / self.tables) as usize];
             (ty, number % self.tables)
@@ -147,8 +172,11 @@ impl Adapters {
                 let (ty, table) = of_type(&self.floats, number);
                 Adapter::Floats { ty, table }
             }
+            _ if number < float_imports => Adapter::FloatsImport {
+                function: self.float_imports[(number - floats) as usize],
+            },
             _ if number < caught => {
-                let (ty, table) = of_type(&self.caught, number - floats);
+                let (ty, table) = of_type(&self.caught, number - float_imports);
                 Adapter::Catches { ty, table }
             }
             _ if number < imports => Adapter::CatchesImport {
@@ -192,22 +220,39 @@ mod tests {
             ty(&[], &[ValType::I32, ValType::I64]),
             ty(&[], &[ValType::F32]),
         ];
-        let adapters = Adapters::new(&types, 2, 3, &[0, 1]);
+        // The second takes a float, which Singlepass' trampolines can; the third gives one.
+        let imports = [0, 1, 4];
+        let adapters = Adapters::new(&types, 2, &imports, &[0, 1]);
         let all: Vec<_> = (0..adapters.count())
             .map(|number| adapters.adapter(number))
             .collect();
         for (number, adapter) in (0..).zip(&all) {
             assert_eq!(adapters.number(*adapter), Some(number), "{adapter:?}");
         }
-        // Two types with floats and three that can be called, through two tables; imports; two tags, made and matched.
-        assert_eq!(all.len(), 2 * 2 + 3 * 2 + 3 + 2 + 2 + 1);
+        // Two types with floats and three that can be called, through two tables; an import that gives a float, and all imports; two
+        // tags, made and matched.
+        assert_eq!(all.len(), 2 * 2 + 1 + 3 * 2 + 3 + 2 + 2 + 1);
+        let import = |function| Adapter::FloatsImport { function };
+        assert_eq!(adapters.number(import(1)), None);
+        assert_eq!(adapters.number(import(2)), Some(4));
         assert_eq!(adapters.number(Adapter::Floats { ty: 0, table: 0 }), None);
         assert_eq!(adapters.number(Adapter::Catches { ty: 2, table: 0 }), None);
         assert_eq!(adapters.number(Adapter::Catches { ty: 3, table: 0 }), None);
         assert_eq!(adapters.number(Adapter::Catches { ty: 0, table: 2 }), None);
-        let without = Adapters::new(&types, 2, 3, &[]);
-        assert_eq!(without.count(), 4);
+        let without = Adapters::new(&types, 2, &imports, &[]);
+        assert_eq!(without.count(), 4 + 1);
         assert_eq!(without.number(Adapter::Throws), None);
-        assert_eq!(Adapters::new(&types, MANY_TABLES + 1, 3, &[0]).count(), 0);
+        assert_eq!(
+            Adapters::new(&types, MANY_TABLES + 1, &imports, &[0]).count(),
+            0
+        );
+    }
+
+    #[test]
+    fn many_parameters_have_adapters_where_none_is_a_float() {
+        let ty = |ty: ValType| FuncType::new(vec![ty; PARAMETERS + 1], []);
+        assert!(has_adapters(&ty(ValType::I32)));
+        assert!(!has_adapters(&ty(ValType::F32)));
+        assert!(!has_adapters(&ty(ValType::V128)));
     }
 }

@@ -52,6 +52,10 @@ impl Adapter {
                 parameters.push(Type::I32);
                 (parameters, as_integers(&results))
             }
+            Self::FloatsImport { function } => {
+                let (parameters, results) = skeleton.values(skeleton.function_type_index(function));
+                (as_integers(&parameters), as_integers(&results))
+            }
             Self::Catches { ty, .. } => {
                 let (mut parameters, results) = caught(ty);
                 parameters.push(Type::I32);
@@ -83,11 +87,15 @@ impl Adapter {
                 arguments(&parameters, &mut body);
                 Instruction::LocalGet(parameters.len() as u32).encode(&mut body);
                 through(ty, table, types).encode(&mut body);
-                for ty in results {
-                    if let Some((to, _)) = as_integer(ty) {
-                        to.encode(&mut body);
-                    }
-                }
+                integers(&results, &mut body);
+            }
+            Self::FloatsImport { function } => {
+                body.push(0);
+                let (parameters, results) = skeleton.values(skeleton.function_type_index(function));
+                types.call_import(function);
+                arguments(&parameters, &mut body);
+                Instruction::Call(function).encode(&mut body);
+                integers(&results, &mut body);
             }
             Self::Catches { ty, table } => {
                 let (parameters, results) = skeleton.values(ty);
@@ -202,6 +210,15 @@ fn arguments(parameters: &[Type], body: &mut Vec<u8>) {
         Instruction::LocalGet(index).encode(body);
         if let Some((_, back)) = as_integer(*ty) {
             back.encode(body);
+        }
+    }
+}
+
+/// What was called gave these: as the adapter's callers take them.
+fn integers(results: &[Type], body: &mut Vec<u8>) {
+    for ty in results {
+        if let Some((to, _)) = as_integer(*ty) {
+            to.encode(body);
         }
     }
 }

@@ -7,13 +7,14 @@ use wasmer_compiler::wasmparser::{
 
 use super::adapter::Adapter;
 use super::legacy::{CATCH, Growth, THROW, TRY};
+use super::signature::THUNKS;
 use super::skeleton::Skeleton;
 use crate::error::CompileError;
 
 /// The compiler a body's baseline code must come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyTier {
-    /// Singlepass can compile it and its slot's convention is the common one.
+    /// Singlepass can compile it, and its slot's convention is the common one, or a thunk's (`tier/thunks.rs`).
     Singlepass,
     /// SIMD, exceptions in their newer form, or a signature that the two compilers pass differently.
     Cranelift,
@@ -87,7 +88,8 @@ pub fn check_body(
     let type_index = to_validate.ty;
     let mut validator = to_validate.into_validator(allocations);
     let mut reader = reader(body, offset);
-    let mut singlepass = skeleton.is_plain_type(type_index);
+    let mut singlepass =
+        skeleton.is_plain_type(type_index) || (THUNKS && skeleton.is_adaptable_type(type_index));
     for _ in 0..reader.read_var_u32()? {
         let at = reader.original_position();
         let count = reader.read_var_u32()?;
@@ -222,10 +224,9 @@ fn singlepass_operator(
         }
         Operator::Call { function_index } => {
             let ty = skeleton.function_type_index(function_index);
-            // Imports are called through Singlepass' import trampolines, which convert.
             let passes = match skeleton.local_index(function_index) {
                 Some(_) => skeleton.is_plain_type(ty) || skeleton.is_adaptable_type(ty),
-                None => skeleton.is_importable_type(ty),
+                None => skeleton.is_importable(function_index),
             };
             passes && is_called(ty)
         }

@@ -262,17 +262,9 @@ impl<'a> Lowering<'a> {
             Operator::Call { function_index } => {
                 let ty = skeleton.function_type_index(function_index);
                 let Some(local) = skeleton.local_index(function_index) else {
-                    let Some(target) = self.target() else {
+                    return self.import_adapted(function_index, ty).or_else(|| {
                         self.types.call_import(function_index);
-                        return None;
-                    };
-                    return Some(Replacement::Adapted {
-                        adapter: Adapter::CatchesImport {
-                            function: function_index,
-                        },
-                        ty,
-                        callee: Callee::Import,
-                        target: Some(target),
+                        None
                     });
                 };
                 if self.callees.len() < CALLEES && !self.callees.contains(&local) {
@@ -322,6 +314,23 @@ impl<'a> Lowering<'a> {
     /// Where exceptions go on that a call throws here, if that is in this function.
     fn target(&self) -> Option<Target> {
         self.catching.as_ref().and_then(Catching::target)
+    }
+
+    fn import_adapted(&self, function: u32, ty: u32) -> Option<Replacement> {
+        let target = self.target();
+        let adapter = match target {
+            Some(_) => Adapter::CatchesImport { function },
+            None if self.adapts && !self.skeleton.calls_import(function) => {
+                Adapter::FloatsImport { function }
+            }
+            None => return None,
+        };
+        Some(Replacement::Adapted {
+            adapter,
+            ty,
+            callee: Callee::Import,
+            target,
+        })
     }
 
     fn adapted(&self, ty: u32, table: u32, callee: Callee) -> Option<Replacement> {

@@ -38,7 +38,7 @@ pub use lower::{LoweredBody, lower_body};
 pub use names::Names;
 pub use origin::{BodyOrigin, Site, WholeOrigin};
 pub use segment::{ActiveData, ActiveSegment, Offset, split_data};
-pub use signature::{encoded, is_plain, letter, signature_text, type_of_letter};
+pub use signature::{THUNKS, encoded, is_plain, letter, signature_text, type_of_letter};
 pub use skeleton::{Skeleton, SkeletonBuilder};
 pub use types::{TABLES_PER_FUNCTION, Types};
 pub use whole::Whole;

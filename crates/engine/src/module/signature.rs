@@ -93,6 +93,13 @@ pub fn is_plain(ty: &FunctionType) -> bool {
         && results != [Type::I32, Type::I32]
 }
 
+/// Whether a function of Singlepass' may have floats in its type: there is code between it and its callers (`tier/thunks.rs`).
+pub const THUNKS: bool = cfg!(all(
+    target_arch = "x86_64",
+    target_os = "linux",
+    target_env = "gnu"
+));
+
 /// The same rule as [`is_plain`], in the validator's types.
 pub(super) fn is_plain_func(ty: &FuncType) -> bool {
     ty.params().iter().chain(ty.results()).all(is_plain_value)
@@ -102,6 +109,28 @@ pub(super) fn is_plain_func(ty: &FuncType) -> bool {
 
 pub(super) fn is_plain_value(ty: &ValType) -> bool {
     is_scalar(ty) && !matches!(ty, ValType::F32 | ValType::F64)
+}
+
+/// How many parameters, floats among them, Singlepass' trampolines of imports take: all that a function may have, but on ARM64.
+const CONVERTIBLE_PARAMETERS: usize = if cfg!(target_arch = "aarch64") {
+    7
+} else {
+    1000
+};
+
+/// Whether Singlepass can call an import of this type itself: numbers and references, and at most one
+/// result, which is no float. Its import trampolines convert float parameters to the common
+/// convention, but take a float result from an integer register.
+///
+/// It makes trampolines for every import that is declared, called or not, and one with v128
+/// or two results ends the whole compile ("No register available", a panic), as does on ARM64 one that converts
+/// more parameters than there are registers: see [`super::Skeleton::donor`].
+pub(super) fn is_importable(ty: &FuncType) -> bool {
+    let converts = !ty.params().iter().all(is_plain_value);
+    ty.params().iter().all(is_scalar)
+        && (!converts || ty.params().len() <= CONVERTIBLE_PARAMETERS)
+        && ty.results().len() <= 1
+        && ty.results().iter().all(is_plain_value)
 }
 
 /// Whether Singlepass knows such values.

@@ -25,7 +25,7 @@ use wasmer_types::{
 
 use super::adapter::{Adapter, Adapters};
 use super::import::Import;
-use super::signature::{encoded, function_type, is_plain_func, is_plain_value, is_scalar};
+use super::signature::{encoded, function_type, is_importable, is_plain_func, is_scalar};
 use super::types::{Declared, Types};
 
 /// What bodies can be told of globals.
@@ -166,7 +166,7 @@ impl SkeletonBuilder {
         skeleton.adapters = Adapters::new(
             &skeleton.types,
             skeleton.tables.len() + 1,
-            skeleton.imported_functions as usize,
+            skeleton.imported_function_types(),
             &skeleton.tags,
         );
         let globals = skeleton.globals.iter();
@@ -193,13 +193,6 @@ fn table_type(ty: &wasmer_compiler::wasmparser::TableType) -> TableType {
 fn value_type(ty: &ValType) -> Type {
     wptype_to_type(*ty).unwrap_or(Type::I32)
 }
-
-/// How many parameters, floats among them, Singlepass' trampolines of imports take: all that a function may have, but on ARM64.
-const CONVERTIBLE_PARAMETERS: usize = if cfg!(target_arch = "aarch64") {
-    7
-} else {
-    1000
-};
 
 impl Skeleton {
     /// The number of functions the module defines.
@@ -338,21 +331,16 @@ impl Skeleton {
             .is_some_and(|ty| ty.params().iter().chain(ty.results()).all(is_scalar))
     }
 
-    /// Whether Singlepass can call an import of this type: numbers and references, and at most one
-    /// result, which is no float. Its import trampolines convert float parameters to the common
-    /// convention, but take a float result from an integer register.
-    ///
-    /// It makes trampolines for every import that is declared, called or not, and one with v128
-    /// or two results ends the whole compile ("No register available", a panic), as does on ARM64 one that converts
-    /// more parameters than there are registers: see [`Self::donor`].
-    pub fn is_importable_type(&self, ty: u32) -> bool {
-        self.func_type(ty).is_some_and(|ty| {
-            let converts = !ty.params().iter().all(is_plain_value);
-            ty.params().iter().all(is_scalar)
-                && (!converts || ty.params().len() <= CONVERTIBLE_PARAMETERS)
-                && ty.results().len() <= 1
-                && ty.results().iter().all(is_plain_value)
-        })
+    /// Whether Singlepass' code can call an import: by its own trampoline, or through an adapter.
+    pub fn is_importable(&self, function: u32) -> bool {
+        let adapter = Adapter::FloatsImport { function };
+        self.calls_import(function) || self.adapter(adapter).is_some()
+    }
+
+    /// Whether it does so by its own trampoline.
+    pub fn calls_import(&self, function: u32) -> bool {
+        self.func_type(self.function_type_index(function))
+            .is_some_and(is_importable)
     }
 
     /// Whether the (validated) global holds a value that Singlepass knows.

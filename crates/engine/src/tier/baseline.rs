@@ -42,7 +42,7 @@ struct Shared {
 
 /// Modules whose code has fewer bytes are compiled whole: on two processors that takes no longer than compiling half of it, one
 /// function after the other.
-const LARGE: u64 = 4 << 20;
+const LARGE: u64 = 2 << 20;
 
 /// Modules whose code has fewer bytes are optimized in a tenth of a second.
 const COUNTED: u64 = 64 << 10;

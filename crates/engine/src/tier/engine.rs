@@ -5,6 +5,8 @@
 //! dropping its engines.
 
 use std::num::NonZero;
+#[cfg(feature = "singlepass")]
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
 use wasmer_compiler::{CompilerConfig, Engine, EngineBuilder};
@@ -35,9 +37,9 @@ fn donors(compiler: impl CompilerConfig + 'static, undeclared: Undeclared) -> En
     build(Box::new(config), cpu::native())
 }
 
-/// Singlepass, for one donor.
+/// Singlepass, for one donor. `is_replaced` is set if Cranelift has to compile it.
 #[cfg(feature = "singlepass")]
-pub fn singlepass(undeclared: Undeclared) -> Engine {
+pub fn singlepass(undeclared: Undeclared, is_replaced: Arc<AtomicBool>) -> Engine {
     use wasmer_compiler_singlepass::Singlepass;
     // Made once: it reads how many cores the system grants.
     static CONFIG: LazyLock<Singlepass> = LazyLock::new(Singlepass::new);
@@ -50,6 +52,7 @@ pub fn singlepass(undeclared: Undeclared) -> Engine {
     let config = super::singlepass::Config {
         compiler: Box::new(config),
         instead: Box::new(cranelift_baseline_config()),
+        is_replaced,
     };
     donors(config, undeclared)
 }

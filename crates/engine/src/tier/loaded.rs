@@ -9,6 +9,7 @@ use wasmer_compiler::{Artifact, Engine};
 
 use super::exit;
 use super::positions::{Positions, Registration};
+use super::thunks::Thunks;
 use crate::module::Declaration;
 
 /// Code in executable memory: the engine that owns it. The artifact that it came from has copies of the code and much else,
@@ -18,6 +19,7 @@ use crate::module::Declaration;
 pub struct Loaded {
     registration: Option<Registration>,
     engine: ManuallyDrop<Engine>,
+    thunks: ManuallyDrop<Option<Thunks>>,
     /// Of an artifact that came from the cache. While it is open, its lock shows that the artifact is mapped.
     _file: Option<Arc<File>>,
 }
@@ -47,6 +49,8 @@ impl Drop for Loaded {
         drop(self.registration.take());
         exit::before(|| {
             // SAFETY: not used again; nothing else drops it.
+            unsafe { ManuallyDrop::drop(&mut self.thunks) };
+            // SAFETY: as above.
             unsafe { ManuallyDrop::drop(&mut self.engine) };
         });
     }
@@ -60,12 +64,24 @@ impl Loaded {
         positions: Option<Positions>,
         file: Option<Arc<File>>,
     ) -> Arc<Self> {
+        Self::with_thunks(artifact, engine, positions, file, None)
+    }
+
+    /// The same, and what is between that and its callers.
+    pub(super) fn with_thunks(
+        artifact: &Artifact,
+        engine: Engine,
+        positions: Option<Positions>,
+        file: Option<Arc<File>>,
+        thunks: Option<Thunks>,
+    ) -> Arc<Self> {
         exit::watch();
         LIVING.fetch_add(1, Ordering::Relaxed);
         MADE.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             registration: positions.and_then(|positions| Registration::new(artifact, positions)),
             engine: ManuallyDrop::new(engine),
+            thunks: ManuallyDrop::new(thunks),
             _file: file,
         })
     }

@@ -42,6 +42,7 @@ mod storage;
 mod streaming;
 mod stubs;
 mod tally;
+mod thunks;
 mod turn;
 mod v8;
 

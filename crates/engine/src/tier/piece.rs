@@ -1,13 +1,16 @@
 //! Some of a module's functions, lowered and compiled together by the baseline tier.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmer_compiler::{Artifact, BaseTunables, Engine};
+use wasmer_types::Type;
 use wasmer_vm::FunctionBodyPtr;
 
 use super::engine;
 use super::loaded::Loaded;
 use super::positions::Positions;
+use super::thunks::Thunks;
 use crate::error::CompileError;
 use crate::module::{BodyTier, LoweredBody, Skeleton, Types, Undeclared, View, lower_body};
 use crate::panics;
@@ -125,10 +128,11 @@ impl<'module> Piece<'module> {
     fn compile_or_panic(mut self) -> Result<Compiled, CompileError> {
         self.declare_imports()?;
         let undeclared = self.skeleton.undeclared(&self.types);
+        let is_replaced = Arc::new(AtomicBool::new(false));
         let engine = if self.is_optimizing {
             engine::optimizing_donors(undeclared)
         } else {
-            engine(self.tier, undeclared)
+            engine(self.tier, undeclared, &is_replaced)
         };
         let bodies = self.functions.iter();
         let mut bodies = bodies.map(|function| (function.ty, function.body.bytes.as_slice()));
@@ -142,11 +146,17 @@ impl<'module> Piece<'module> {
         let origins: Vec<_> = origins.collect();
         let bodies = artifact.finished_functions().values();
         let bodies = origins.iter().zip(bodies);
-        let bodies: Vec<_> = bodies.map(|((local, _), body)| (*local, *body)).collect();
+        let mut bodies: Vec<_> = bodies.map(|((local, _), body)| (*local, *body)).collect();
         if bodies.len() != origins.len() {
             return Err(CompileError::unsupported("a function has no code"));
         }
-        let loaded = Loaded::new(&artifact, engine, Some(Positions::Donor(origins)), None);
+        let thunks = if self.tier == BodyTier::Singlepass && !is_replaced.load(Ordering::Relaxed) {
+            thunks(self.skeleton, &mut bodies)?
+        } else {
+            None
+        };
+        let positions = Some(Positions::Donor(origins));
+        let loaded = Loaded::with_thunks(&artifact, engine, positions, None, thunks);
         Ok(Compiled { bodies, loaded })
     }
 }
@@ -184,12 +194,39 @@ pub(super) fn compile_adapters(
     })
 }
 
-fn engine(tier: BodyTier, undeclared: Undeclared) -> Engine {
+/// Has Singlepass' functions be called through thunks that have floats among their parameters.
+fn thunks(
+    skeleton: &Skeleton,
+    bodies: &mut [(u32, FunctionBodyPtr)],
+) -> Result<Option<Thunks>, CompileError> {
+    let with_floats = bodies.iter_mut().filter_map(|(local, body)| {
+        let (parameters, _) = skeleton.values(skeleton.local_type_index(*local));
+        let is_float = |ty: &Type| matches!(ty, Type::F32 | Type::F64);
+        parameters
+            .iter()
+            .any(is_float)
+            .then_some((parameters, body))
+    });
+    let (parameters, with_floats): (Vec<_>, Vec<_>) = with_floats.unzip();
+    if with_floats.is_empty() {
+        return Ok(None);
+    }
+    let functions = parameters.into_iter().zip(&with_floats);
+    let functions: Vec<_> = functions.map(|(ty, body)| (ty, **body)).collect();
+    let thunks = Thunks::new(&functions)
+        .ok_or_else(|| CompileError::unsupported("there is no memory for thunks"))?;
+    for (body, thunk) in with_floats.into_iter().zip(thunks.bodies()) {
+        *body = thunk;
+    }
+    Ok(Some(thunks))
+}
+
+fn engine(tier: BodyTier, undeclared: Undeclared, is_replaced: &Arc<AtomicBool>) -> Engine {
     #[cfg(feature = "singlepass")]
     if tier == BodyTier::Singlepass {
-        return engine::singlepass(undeclared);
+        return engine::singlepass(undeclared, Arc::clone(is_replaced));
     }
-    let _ = tier;
+    let _ = (tier, is_replaced);
     engine::cranelift_baseline(undeclared)
 }
 

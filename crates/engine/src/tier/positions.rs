@@ -11,6 +11,7 @@ use wasmer_compiler::{Artifact, FRAME_INFO};
 use wasmer_types::entity::EntityRef;
 use wasmer_types::{FrameInfo, FunctionIndex, LocalFunctionIndex, TrapCode};
 
+use super::thunks;
 use crate::module::{BodyOrigin, Declaration, Site, WholeOrigin};
 
 /// Where the bodies of one artifact came from.
@@ -137,18 +138,22 @@ fn distance(_entry: usize) -> usize {
     0
 }
 
-/// Whether an address is in an adapter.
+/// Whether an address is in an adapter, or a thunk.
 pub fn is_adapter(address: usize) -> bool {
+    if thunks::is_thunk(address) {
+        return true;
+    }
     let located = LOCATED.read();
     let found = located.range(..=address).next_back();
     found.is_some_and(|(_, located)| matches!(located.positions, Positions::Adapters))
         && is_function(address)
 }
 
-/// Whether an address is in a function that was compiled.
+/// Whether an address is in a function that was compiled, or a thunk.
 pub fn is_function(address: usize) -> bool {
     let frames = FRAME_INFO.read();
     frames.is_ok_and(|frames| frames.lookup_frame_info(address).is_some())
+        || thunks::is_thunk(address)
 }
 
 /// What the module declares whose code is at an address. Of an address that is in no code, it may be any's.

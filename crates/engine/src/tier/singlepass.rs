@@ -11,6 +11,7 @@
 //! not used: then Cranelift compiles the donor.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmer_compiler::types::function::Compilation;
 use wasmer_compiler::types::module::CompileModuleInfo;
@@ -28,6 +29,8 @@ pub(super) struct Config {
     pub(super) compiler: Box<dyn CompilerConfig>,
     /// For what has an unknown table.
     pub(super) instead: Box<dyn CompilerConfig>,
+    /// Is set where that compiled, whose convention is another one.
+    pub(super) is_replaced: Arc<AtomicBool>,
 }
 
 impl CompilerConfig for Config {
@@ -35,6 +38,7 @@ impl CompilerConfig for Config {
         Box::new(Corrected {
             compiler: self.compiler.compiler(),
             instead: self.instead.compiler(),
+            is_replaced: self.is_replaced,
         })
     }
 
@@ -49,6 +53,7 @@ impl CompilerConfig for Config {
 struct Corrected {
     compiler: Box<dyn Compiler>,
     instead: Box<dyn Compiler>,
+    is_replaced: Arc<AtomicBool>,
 }
 
 impl Compiler for Corrected {
@@ -81,6 +86,7 @@ impl Compiler for Corrected {
         if correct(target, &mut compilation).is_some() {
             return Ok(compilation);
         }
+        self.is_replaced.store(true, Ordering::Relaxed);
         self.instead
             .compile_module(target, module, blob, translation, again, progress)
     }

@@ -241,6 +241,7 @@ fn a_corrected_table_says_where_the_code_saves_registers() {
             compiler: singlepass(),
             // It is Singlepass' code that is looked at.
             instead: Box::new(Broken(|_, _| panic!("a table is unknown"))),
+            is_replaced: Arc::default(),
         };
         let compilation = compile(Box::new(corrected), &machine.target(), &module());
         let functions = registers(&machine, &compilation);
@@ -355,12 +356,15 @@ fn what_has_another_table_is_compiled_by_cranelift() {
         },
     ];
     for broken in breaks {
+        let is_replaced = Arc::default();
         let corrected = Config {
             compiler: Box::new(Broken(broken)),
             instead: cranelift(),
+            is_replaced: Arc::clone(&is_replaced),
         };
         let compilation = compile(Box::new(corrected), &target, &module());
         assert!(compilation == wanted, "not Cranelift's");
+        assert!(is_replaced.load(Ordering::Relaxed));
     }
     assert_eq!(
         Format::of(&Target::new(

@@ -10,17 +10,20 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
 use crate::support::function::{Call, Function, Via};
-use crate::support::host::{Gate, HostFunction, TestThread, body, body_of, code, compile, invoke};
+use crate::support::host::{
+    Gate, HostFunction, TestThread, body, body_of, code, compile, compile_as, invoke,
+};
 use crate::support::inside::Share;
 use crate::support::signature::{Random, Signature, signatures};
 use crate::support::unit::Unit;
 use crate::support::world::{Chain, Places, Verdict};
 use crate::support::{across, inside, upper};
+use wasm_compile_cache_engine::module::THUNKS;
 use wasm_compile_cache_engine::runtime::{Callee, ExportValue, Group, Import, Raised, init_traps};
 use wasm_compile_cache_engine::tier::{BaselineMode, Code, Module, SINGLEPASS, Tier};
 use wasm_encoder::{
     BlockType, CodeSection, EntityType, ExportKind, ExportSection, FunctionSection, ImportSection,
-    Module as Encoder, TypeSection, ValType,
+    Module as Encoder, TagKind, TagSection, TagType, TypeSection, ValType,
 };
 use wasmer_types::RawValue;
 use wasmer_vm::{Trap, VMFunctionBody};
@@ -120,6 +123,57 @@ fn a_module_whose_only_type_has_two_results_is_compiled() {
         functions: vec![&unit.functions[0], &leaf],
     };
     assert_eq!(chain.run(&places, &mut random), Ok(()));
+}
+
+/// A function with floats in its type; one of many parameters, which another calls where exceptions are caught, and after it an
+/// import that gives a float.
+fn floats_and_many_parameters() -> Vec<u8> {
+    const MANY: usize = 17;
+    let mut types = TypeSection::new();
+    types
+        .ty()
+        .function([ValType::F64, ValType::I32], [ValType::F64]);
+    types.ty().function([ValType::I32; MANY], []);
+    types.ty().function([], [ValType::F64]);
+    types.ty().function([], []);
+    let mut imports = ImportSection::new();
+    imports.import("host", "f", EntityType::Function(2));
+    let mut functions = FunctionSection::new();
+    functions.function(0).function(1).function(3);
+    let mut tags = TagSection::new();
+    tags.tag(TagType {
+        kind: TagKind::Exception,
+        func_type_idx: 3,
+    });
+    let mut bodies = CodeSection::new();
+    let mut identity = wasm_encoder::Function::new([]);
+    identity.instructions().local_get(0).end();
+    let mut many = wasm_encoder::Function::new([]);
+    many.instructions().end();
+    let mut calls = wasm_encoder::Function::new([]);
+    let mut code = calls.instructions();
+    code.try_(BlockType::Empty);
+    for number in 0..MANY {
+        code.i32_const(number as i32);
+    }
+    code.call(2).catch_all().end().call(0).drop().end();
+    bodies.function(&identity).function(&many).function(&calls);
+    let mut module = Encoder::new();
+    module.section(&types).section(&imports).section(&functions);
+    module.section(&tags).section(&bodies);
+    module.finish()
+}
+
+#[test]
+fn singlepass_compiles_what_has_floats_and_what_calls_it() {
+    let bytes = floats_and_many_parameters();
+    let of_cranelift = compile_as(BaselineMode::Eager, &bytes, "", false).cranelift_bytes;
+    let is_all_singlepass = of_cranelift == 0.0;
+    assert_eq!(
+        is_all_singlepass,
+        THUNKS || !SINGLEPASS,
+        "{of_cranelift} bytes"
+    );
 }
 
 /// `step` divides by what the import returns; `run` calls `step` for ever.
