@@ -42,10 +42,10 @@ test.serial("a module is one piece of code, its trampolines are the process', an
 test.serial('imports of one signature share their trampolines', async (t) => {
   const module = async (name) => {
     const bytes = await assemble(`(module
-      (import "m" "a" (func $a (param f64 f64) (result f64)))
-      (import "m" "b" (func $b (param f64 f64) (result f64)))
-      (func (export "f") (param f64 f64) (result f64)
-        (f64.sub (call $a (local.get 0) (local.get 1)) (call $b (local.get 0) (local.get 1)))))`)
+      (import "m" "a" (func $a (param f64 f64) (result i32)))
+      (import "m" "b" (func $b (param f64 f64) (result i32)))
+      (func (export "f") (param f64 f64) (result i32)
+        (i32.sub (call $a (local.get 0) (local.get 1)) (call $b (local.get 0) (local.get 1)))))`)
     return new W.Module(variant(bytes, name), UNSTORED)
   }
   const imports = { m: { a: (x, y) => x * y, b: (x, y) => x + y } }

@@ -29,13 +29,10 @@ async function checks(suite, nextest) {
     await suite.check('circles of files', node(path.join(__dirname, 'circles.js')))
     await suite.check('types', node(path.join(__dirname, 'types.js')))
     await suite.check('licences', node(path.join(__dirname, 'licences.js'), '--check'))
+    await apart()
   }
-  const rust = async () => {
-    await suite.check('cargo fmt', format('--all'))
-    await suite.check('cargo fmt of the spec scripts', format('--manifest-path', SPEC_SCRIPTS))
-    await suite.check('cargo fmt of the generated modules', format('--manifest-path', DIFFERENCE_MODULES))
-    await suite.check('clippy', clippy('--workspace', '--profile', 'checks'))
-    await suite.check('clippy without Singlepass', clippy('--workspace', '--profile', 'checks', '--no-default-features'))
+  // Packages of their own are compiled in folders of their own: cargo compiles them beside the workspace.
+  const apart = async () => {
     await suite.check('clippy of the spec scripts', clippy('--release', '--manifest-path', SPEC_SCRIPTS), together)
     await suite.check(
       'clippy of the generated modules',
@@ -45,6 +42,13 @@ async function checks(suite, nextest) {
     await suite.check('clippy of the fuzz targets', clippy('--release', '--manifest-path', FUZZ), {
       env: { RUSTFLAGS: '--cfg fuzzing' },
     })
+  }
+  const rust = async () => {
+    await suite.check('cargo fmt', format('--all'))
+    await suite.check('cargo fmt of the spec scripts', format('--manifest-path', SPEC_SCRIPTS))
+    await suite.check('cargo fmt of the generated modules', format('--manifest-path', DIFFERENCE_MODULES))
+    await suite.check('clippy', clippy('--workspace', '--profile', 'checks'))
+    await suite.check('clippy without Singlepass', clippy('--workspace', '--profile', 'checks', '--no-default-features'))
     await suite.nextest("the store's tests", nextest, ['--cargo-profile', 'checks', '--package', 'wasm-compile-cache-store'])
   }
   await Promise.all([javascript(), rust()])

@@ -118,11 +118,14 @@ async function generator(suite) {
 }
 
 async function tests(suite, nextest) {
-  suite.note('npm ci of the other Nodes', await prepare.nodes())
-  suite.note('the servers of the tests', await prepare.servers())
-  await checks(suite, nextest)
-  const whole = await build(suite, BUILDS.whole)
-  await generator(suite)
+  // What the network gives comes while cargo compiles.
+  const installed = async () => {
+    suite.note('npm ci of the other Nodes', await prepare.nodes())
+    suite.note('the servers of the tests', await prepare.servers())
+  }
+  await Promise.all([installed(), checks(suite, nextest)])
+  // Each in the folder of its profile, which cargo locks.
+  const [whole] = await Promise.all([build(suite, BUILDS.whole), generator(suite)])
   await suite.nextest("the engine's tests", nextest, ENGINE)
 
   const current = Number(process.versions.node.split('.')[0])
