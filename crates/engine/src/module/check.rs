@@ -226,7 +226,7 @@ fn singlepass_operator(
             let ty = skeleton.function_type_index(function_index);
             let passes = match skeleton.local_index(function_index) {
                 Some(_) => skeleton.is_plain_type(ty) || skeleton.is_adaptable_type(ty),
-                None => skeleton.is_importable(function_index),
+                None => skeleton.reaches_import(function_index),
             };
             passes && is_called(ty)
         }

@@ -320,7 +320,7 @@ impl<'a> Lowering<'a> {
         let target = self.target();
         let adapter = match target {
             Some(_) => Adapter::CatchesImport { function },
-            None if self.adapts && !self.skeleton.calls_import(function) => {
+            None if self.adapts && !self.skeleton.passes_import(function) => {
                 Adapter::FloatsImport { function }
             }
             None => return None,

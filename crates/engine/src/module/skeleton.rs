@@ -332,13 +332,13 @@ impl Skeleton {
     }
 
     /// Whether Singlepass' code can call an import: by its own trampoline, or through an adapter.
-    pub fn is_importable(&self, function: u32) -> bool {
+    pub fn reaches_import(&self, function: u32) -> bool {
         let adapter = Adapter::FloatsImport { function };
-        self.calls_import(function) || self.adapter(adapter).is_some()
+        self.passes_import(function) || self.adapter(adapter).is_some()
     }
 
-    /// Whether it does so by its own trampoline.
-    pub fn calls_import(&self, function: u32) -> bool {
+    /// Whether its own trampoline passes the values of an import.
+    pub fn passes_import(&self, function: u32) -> bool {
         self.func_type(self.function_type_index(function))
             .is_some_and(is_importable)
     }
