@@ -20,8 +20,8 @@ pub enum Adapter {
         /// Its index.
         function: u32,
     },
-    /// Calls a function of any type through a table, and catches what that throws: behind the result, which is as wide as it can be, is the exception, or
-    /// null.
+    /// Calls a function of any type through a table, and catches what that throws: behind the result, which is as wide as it can
+    /// be, is the exception, or null.
     Catches {
         /// The type's index.
         ty: u32,

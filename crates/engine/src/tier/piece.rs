@@ -200,7 +200,12 @@ fn thunks(
     bodies: &mut [(u32, FunctionBodyPtr)],
 ) -> Result<Option<Thunks>, CompileError> {
     let with_floats = bodies.iter_mut().filter_map(|(local, body)| {
-        let (parameters, _) = skeleton.values(skeleton.local_type_index(*local));
+        let ty = skeleton.local_type_index(*local);
+        // Most are, and have no floats.
+        if skeleton.is_plain_type(ty) {
+            return None;
+        }
+        let (parameters, _) = skeleton.values(ty);
         let is_float = |ty: &Type| matches!(ty, Type::F32 | Type::F64);
         parameters
             .iter()
