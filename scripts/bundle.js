@@ -45,6 +45,7 @@ const BUNDLES = [
       'front/ours.js',
       'front/state.js',
       'api/dictionary.js',
+      'api/sections.js',
       'process/kept.js',
       'process/realms.js',
     ],

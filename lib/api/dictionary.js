@@ -51,13 +51,16 @@ function bytesOf(source) {
   return undefined
 }
 
+/** How many bytes a view has: of all ways the one that takes least where the code is new. */
+const lengthOfView = Function.prototype.call.bind(viewLength)
+
 /** How many bytes a BufferSource has; undefined for anything else. */
 function lengthOf(source) {
-  if (types.isTypedArray(source)) return apply(viewLength, source, [])
+  if (types.isTypedArray(source)) return lengthOfView(source)
   return types.isArrayBuffer(source) ? apply(bufferLength, source, []) : undefined
 }
 
 /** Whether a property is a place in a list. */
 const isIndex = (key) => typeof key === 'string' && /^[0-9]+$/.test(key)
 
-module.exports = { bytesOf, isIndex, isObject, lengthOf, observed }
+module.exports = { bytesOf, isIndex, isObject, lengthOf, lengthOfView, observed }

@@ -4,6 +4,7 @@
 
 const namespace = require('./namespace.js')
 const realm = require('../process/realm.js')
+const { parentsOf } = require('../process/realms.js')
 
 // What another thread sends, V8 makes with the built-in's prototypes.
 const SENT = ['Memory', 'Module']
@@ -11,7 +12,8 @@ const SENT = ['Memory', 'Module']
 // What the built-in engine takes from us as its own.
 const SHARED = ['Memory', 'Tag']
 
-const { builtin, parents } = realm
+const { builtin } = realm
+const parents = parentsOf(realm)
 
 /** All that a program may compare with the classes of ../front/namespace.js, which have the built-in's prototypes. */
 const CLASSES = ['Module', 'Instance', 'Table', 'Memory', 'Global', 'Tag']

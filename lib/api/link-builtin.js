@@ -14,6 +14,7 @@ const { builtin, classes } = require('../process/native.js')
 const { Table, isBuiltinTable, isTable, releaseTable, tableGroup } = require('./table.js')
 const { Tag } = require('./tag.js')
 const { isObject, observed } = require('./dictionary.js')
+const { CODE, firstOf } = require('./sections.js')
 
 const { apply } = Reflect
 
@@ -110,25 +111,8 @@ const isHeld = ({ declared, value }) =>
 /** Whether it is of an instance of ours at all. */
 const isOfOurs = ({ value }) => isAttached(value) || describeFunction(value) !== undefined
 
-/** Section ids, as in the core specification (5.5.2). */
-const CODE = 10
-
 /** Whether a valid module has functions of its own. */
-function hasCode(bytes) {
-  let at = 8
-  while (at < bytes.length) {
-    const id = bytes[at++]
-    let size = 0
-    for (let shift = 0; ; shift += 7) {
-      const byte = bytes[at++]
-      size += (byte & 0x7f) * 2 ** shift
-      if (byte < 0x80) break
-    }
-    if (id === CODE) return true
-    at += size
-  }
-  return false
-}
+const hasCode = (bytes) => firstOf(bytes, [CODE]) === CODE
 
 /**
  * Whether a module of the built-in engine is better made one of ours: it has to where only instances of ours can share what it

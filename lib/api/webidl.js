@@ -2,9 +2,12 @@
 
 // WebIDL as the JS API needs it: the shape of an interface and the conversions of arguments, in V8's words.
 
-const { builtin, parents } = require('../process/realm.js')
+const realm = require('../process/realm.js')
+const { parentsOf } = require('../process/realms.js')
 
 const { apply } = Reflect
+const { builtin } = realm
+const parents = parentsOf(realm)
 
 /** The major version of V8, whose words and shapes differ. */
 const v8 = Number.parseInt(process.versions.v8, 10)

@@ -10,7 +10,7 @@
 
 const { types } = require('node:util')
 
-const { bytesOf, isIndex, isObject, lengthOf, observed } = require('../api/dictionary.js')
+const { bytesOf, isIndex, isObject, lengthOf, lengthOfView, observed } = require('../api/dictionary.js')
 const { leaving } = require('./leaving.js')
 const ours = require('./ours.js')
 const { keeping } = require('../process/kept.js')
@@ -272,28 +272,33 @@ function makeTag(list, target) {
   return made
 }
 
+/** A module of any size. */
+function newModule(self, bytes, options, target) {
+  if (target === undefined) return apply(builtin.Module, undefined, [bytes, options])
+  const maker = makerOf(bytes, options)
+  if (maker === 'ours') return ours().newModule([bytes, options], self)
+  attend(maker, bytes)
+  const found = revived(bytes, maker)
+  // V8 has the code, if there was any.
+  const module = target === classes.Module && found !== undefined ? found : make('Module', [bytes, options], target)
+  made(module, smallOf(bytes), maker)
+  return module
+}
+
 /** Calls without `new` are refused in the built-in's words. */
 const classes = {
   Module: function Module(bytes, options = undefined) {
     try {
-      if (new.target === undefined) return apply(builtin.Module, undefined, arguments)
-      if (options === undefined && !state.isEngaged) {
-        const length = lengthOf(bytes)
+      // A program may make thousands of small modules, and V8 is quick with them.
+      if (new.target === classes.Module && options === undefined && !state.isEngaged && types.isUint8Array(bytes)) {
+        const length = lengthOfView(bytes)
         if (length < DEFAULTS.minSize) {
-          // As below, without what is asked of larger modules: a program may make thousands of these.
-          const module = make('Module', arguments, new.target)
-          keep(module, types.isUint8Array(bytes) ? bytes : bytesOf(bytes), length)
+          const module = new builtin.Module(bytes)
+          keep(module, bytes, length)
           return module
         }
       }
-      const maker = makerOf(bytes, options)
-      if (maker === 'ours') return ours().newModule(arguments, this)
-      attend(maker, bytes)
-      const found = revived(bytes, maker)
-      // V8 has the code, if there was any.
-      const module = new.target === classes.Module && found !== undefined ? found : make('Module', arguments, new.target)
-      made(module, smallOf(bytes), maker)
-      return module
+      return newModule(this, bytes, options, new.target)
     } catch (error) {
       throw leave(error, classes.Module) // node-do-not-add-exception-line
     }
@@ -301,10 +306,12 @@ const classes = {
 
   Instance: function Instance(module, importObject = undefined) {
     try {
-      if (new.target === undefined) return apply(builtin.Instance, undefined, arguments)
-      if (concernsUsAsModule(module)) return construct(ours().classes.Instance, arguments, new.target)
-      notFresh(importObject)
-      return make('Instance', arguments, new.target)
+      if (new.target === undefined) return apply(builtin.Instance, undefined, [module, importObject])
+      if (concernsUsAsModule(module)) return construct(ours().classes.Instance, [module, importObject], new.target)
+      if (importObject !== undefined) notFresh(importObject)
+      return new.target === classes.Instance
+        ? new builtin.Instance(module, importObject)
+        : construct(builtin.Instance, [module, importObject], new.target)
     } catch (error) {
       throw leave(error, classes.Instance) // node-do-not-add-exception-line
     }

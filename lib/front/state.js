@@ -5,6 +5,7 @@
 
 const util = require('node:util')
 
+const { FUNCTION, IMPORT, firstOf } = require('../api/sections.js')
 const { keeping } = require('../process/kept.js')
 
 const KEY = Symbol.for('wasm-compile-cache.front')
@@ -45,6 +46,9 @@ const state = util[KEY]
 
 const POOL = 32 * 1024 // bytes
 
+/** Sections, in their order: what has the first may meet objects of ours. */
+const LINKED = [IMPORT, FUNCTION]
+
 /**
  * Notes a module of the built-in's own.
  *
@@ -53,7 +57,8 @@ const POOL = 32 * 1024 // bytes
  * @param {number} [length] how many there are, where `bytes` is the program's own, which may say otherwise
  */
 function keep(module, bytes, length = bytes?.length) {
-  if (bytes === undefined) {
+  // Without imports it shares nothing, and what has functions is not made for its imports alone.
+  if (bytes === undefined || firstOf(bytes, LINKED, length) === FUNCTION) {
     state.plain.set(module, undefined)
     return
   }

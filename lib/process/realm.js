@@ -4,17 +4,14 @@
 // another one's install() would otherwise take that one's namespace for the built-in. ../../register.js makes it where it
 // waits for WebAssembly to be used.
 
-const { createRecord, parentsOf, records } = require('./realms.js')
+const { createRecord, records } = require('./realms.js')
 
 const KEY = Symbol.for('wasm-compile-cache.realm')
 
 function recordOfThisRealm() {
   const builtin = globalThis.WebAssembly
   const known = globalThis[KEY] ?? records.get(builtin)
-  if (known !== undefined) {
-    known.parents ??= parentsOf(known.builtin)
-    return known
-  }
+  if (known !== undefined) return known
   if (typeof builtin !== 'object' || builtin === null) {
     const message =
       'There is no WebAssembly here (node --jitless, or --noexpose-wasm): wasm-compile-cache has nothing to stand in for'

@@ -8,11 +8,16 @@ const {
   state: { realms: records },
 } = require('../front/state.js')
 
-/** What the built-in's prototypes inherit from while nobody is installed (see ../api/inheritance.js). */
-function parentsOf(builtin) {
+function readParents(builtin) {
   const interfaces = Object.entries(Object.getOwnPropertyDescriptors(builtin)).filter(([, { value }]) => value?.prototype)
   return Object.fromEntries(interfaces.map(([name, { value }]) => [name, Object.getPrototypeOf(value.prototype)]))
 }
+
+/**
+ * What the prototypes of a realm's built-in inherit from while nobody is installed (see ../api/inheritance.js). An engine asks
+ * when it is loaded; a program without a module of ours has no use for it.
+ */
+const parentsOf = (record) => (record.parents ??= readParents(record.builtin))
 
 /**
  * @param {object} original what globalThis.WebAssembly was
@@ -22,7 +27,7 @@ function parentsOf(builtin) {
 function createRecord(original, builtin = original, compiles = true) {
   // `installed`: the namespaces that were put in the built-in's place, the one in force last. `isAuto`: that one is
   // ../front/namespace.js, whose classes have the built-in's prototypes; `front`: what that has filled.
-  return { original, builtin, installed: [], parents: parentsOf(builtin), compiles, isAuto: false, front: undefined }
+  return { original, builtin, installed: [], compiles, isAuto: false, front: undefined }
 }
 
 module.exports = { createRecord, parentsOf, records }
