@@ -227,16 +227,36 @@ test('what a verdict says of code is believed only as far as it can cost time', 
   }
 })
 
-test('a run that took no less time with its code goes without', async (t) => {
+const LARGE = 2 ** 40 // bytes
+
+// What the run on which it is based is said to have taken, and those with the code before this one; and what is said then.
+const WORSE = {
+  'took no less time': [{ wall: 0.001, peak: LARGE }, /^its code took \d+ ms for 0\.00 ms$/],
+  'took more memory': [{ wall: 1e6, peak: 1000 }, /^its code took [\d.]+ MB of memory for 1\.0 kB$/],
+}
+
+for (const [what, [taken, reason]] of Object.entries(WORSE)) {
+  test(`a run that ${what} with its code goes without`, async (t) => {
+    const { cache } = await kept(t)
+    const [{ run: first, codes }] = verdicts(cache)
+    const [[tag, code]] = Object.entries(codes)
+    const runs = Array.from({ length: 2 }, () => ({ wall: 100, cpu: 100, peak: LARGE }))
+    change(cache, { run: { ...first, ...taken }, codes: { [tag]: { ...code, runs, isPartial: true } } })
+    const hot = await run(file, { cache, env: QUIET })
+    t.true(hot.told[0] > 0)
+    t.regex(hot.verdicts[0].codes[tag].reason, reason)
+    const later = await run(file, { cache, env: BUILTIN })
+    t.deepEqual([later.told[0], later.seen, later.verdicts[0].codes], [0, [], hot.verdicts[0].codes], 'nor is it asked for again')
+  })
+}
+
+test('a run that took less of both keeps its code', async (t) => {
   const { cache } = await kept(t)
   const [{ run: first, codes }] = verdicts(cache)
   const [[tag, code]] = Object.entries(codes)
-  // As if the run on which it is based had taken no time.
-  const runs = Array.from({ length: 2 }, () => ({ wall: 100, cpu: 100 }))
-  change(cache, { run: { ...first, wall: 0.001 }, codes: { [tag]: { ...code, runs, isPartial: true } } })
+  const runs = Array.from({ length: 2 }, () => ({ wall: 1e5, cpu: 1e5, peak: LARGE }))
+  change(cache, { run: { ...first, wall: 1e6, cpu: 1e6, peak: LARGE }, codes: { [tag]: { ...code, runs } } })
   const hot = await run(file, { cache, env: QUIET })
-  t.true(hot.told[0] > 0)
-  t.regex(hot.verdicts[0].codes[tag].reason, /^its code took \d+ ms for 0\.00 ms$/)
-  const later = await run(file, { cache, env: BUILTIN })
-  t.deepEqual([later.told[0], later.seen, later.verdicts[0].codes], [0, [], hot.verdicts[0].codes], 'nor is it asked for again')
+  const { [tag]: after } = hot.verdicts[0].codes
+  t.deepEqual([hot.told[0] > 0, after.reason, after.runs.length], [true, code.reason, 3])
 })

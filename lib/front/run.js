@@ -15,13 +15,17 @@ function mainThread() {
   }
 }
 
-/** Times of this run, in ms: since its start, of all threads' CPU, and of the main thread's; and what was run. */
+/**
+ * Times of this run, in ms: since its start, of all threads' CPU, and of the main thread's; its memory at its peak, in bytes; and
+ * what was run.
+ */
 function runOf() {
-  const { user, system } = process.cpuUsage()
+  const { userCPUTime, systemCPUTime, maxRSS } = process.resourceUsage()
   return {
     wall: 1e3 * process.uptime(),
-    cpu: (user + system) / 1e3,
+    cpu: (userCPUTime + systemCPUTime) / 1e3,
     main: mainThread(),
+    peak: 1024 * maxRSS,
     argv: ofText(process.argv.slice(1).join('\0')),
   }
 }

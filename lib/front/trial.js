@@ -3,7 +3,7 @@
 // Runs of one command, compared with the one on the built-in engine that a verdict came from. Times are wall times of whole
 // processes.
 
-const { formatDuration } = require('../cache/quantities.js')
+const { formatDuration, formatSize } = require('../cache/quantities.js')
 
 /** Runs of one command that are compared, and how long they may be to say something of compiling. */
 const RUNS = 3
@@ -19,7 +19,11 @@ const CLOSE = 0.8
 /** So much is no reason. */
 const SMALL = 50 // ms
 
-const shortest = (runs) => Math.min(...runs)
+/** What V8's code may take of memory, at the peak, beside so much of what the built-in took without it. */
+const MORE = 8 * 1024 * 1024 // bytes
+const SHARE = 1.05
+
+const least = (values) => Math.min(...values)
 
 const isComparable = ({ run: first, runs = [] }, { argv, wall }) =>
   first !== undefined && first.argv === argv && wall <= LONG && runs.length < RUNS
@@ -39,7 +43,7 @@ function withRun(before, run) {
   if (!isComparable(before, run)) return undefined
   const { run: first, runs = [] } = before
   const all = [...runs, run.wall]
-  const best = shortest(all)
+  const best = least(all)
   const isWorse = all.length === RUNS ? best > ENOUGH * first.wall : run.wall > BAD * first.wall + 2 * SMALL
   const times = `${formatDuration(best)} for ${formatDuration(first.wall)}`
   return { isWorse, runs: all, times, isDoubtful: runs.length === 0 && isClose(run, first) }
@@ -47,19 +51,23 @@ function withRun(before, run) {
 
 /**
  * A run on V8's code. That costs what it takes to take it, which is known: one bad run is the machine's. Where it is no longer,
- * less work for the processor is enough.
+ * less work for the processor is enough. It takes memory, too: V8 has the module's bytes twice while it takes it.
  *
- * @param {{run?: object, runs?: {wall: number, cpu: number}[]}} before
- * @param {{argv: number, wall: number, cpu: number}} run
- * @returns {{isWorse: boolean, runs: object[], times: string} | undefined} as above
+ * @param {{run?: object, runs?: {wall: number, cpu: number, peak: number}[]}} before
+ * @param {{argv: number, wall: number, cpu: number, peak: number}} run
+ * @returns {{isWorse: boolean, runs: object[], times: string} | undefined} as above; `times`: and memory, where that is the reason
  */
 function withRunOfCode(before, run) {
   if (!isComparable(before, run)) return undefined
   const { run: first, runs = [] } = before
-  const all = [...runs, { wall: run.wall, cpu: run.cpu }]
-  const [wall, cpu] = ['wall', 'cpu'].map((what) => shortest(all.map((one) => one[what])) / first[what])
-  const isWorse = all.length === RUNS && (wall > 1 || (wall > ENOUGH && cpu > ENOUGH))
-  return { isWorse, runs: all, times: `${formatDuration(wall * first.wall)} for ${formatDuration(first.wall)}` }
+  const all = [...runs, { wall: run.wall, cpu: run.cpu, peak: run.peak }]
+  const [wall, cpu, peak] = ['wall', 'cpu', 'peak'].map((what) => least(all.map((one) => one[what])))
+  const isLarge = peak > SHARE * first.peak + MORE
+  const isLonger = wall > first.wall || (wall > ENOUGH * first.wall && cpu > ENOUGH * first.cpu)
+  const times = isLarge
+    ? `${formatSize(peak)} of memory for ${formatSize(first.peak)}`
+    : `${formatDuration(wall)} for ${formatDuration(first.wall)}`
+  return { isWorse: all.length === RUNS && (isLarge || isLonger), runs: all, times }
 }
 
 module.exports = { SMALL, withRun, withRunOfCode }
