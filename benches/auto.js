@@ -2,12 +2,14 @@
 // What a program pays that is run with register and knows nothing of it: ten runs in a row from an empty cache, and one when
 // its modules are known, beside the built-in engine.
 
+const { spawn } = require('node:child_process')
 const { mkdtempSync, readdirSync, readFileSync, rmSync } = require('node:fs')
 const path = require('node:path')
 const { settled } = require('./cache.js')
 const { register, run } = require('./measure.js')
 const { progress } = require('./progress.js')
 const { summarize } = require('./statistics.js')
+const { having, linux } = require('../__test__/support/processes.js')
 
 const PACKAGES = path.join(__dirname, '../__test__/packages')
 const LARGE = path.join(__dirname, 'large')
@@ -58,6 +60,9 @@ const COLUMNS = { builtin: 'built-in', first: 'first run', second: 'second', ten
 /** Runs after which a verdict that use can change has done so: three, and one that is measured once more. */
 const TRIAL = 4
 
+/** Of so many rounds one goes on to the tenth run. */
+const ROW_OF_TEN = 3
+
 const verdictsOf = (cache) => {
   try {
     const folder = path.join(cache, 'verdicts')
@@ -67,55 +72,111 @@ const verdictsOf = (cache) => {
   }
 }
 
-async function measure([name, title, file], { directory, rounds }) {
-  const samples = Object.fromEntries(Object.keys(COLUMNS).map((key) => [key, []]))
-  const digests = new Set()
-  let verdicts = []
-  for (let round = 0; round < rounds; round++) {
-    progress(`${title}: round ${round + 1} of ${rounds}`)
-    const cache = mkdtempSync(path.join(directory, 'auto-'))
-    const env = { LOOPS: '1' }
-    // Packages start processes of their own.
-    const NODE_OPTIONS = `--require ${JSON.stringify(register)}`
-    const auto = { args: [file], env: { ...env, WASM_COMPILE_CACHE: cache, NODE_OPTIONS } }
-    const take = async (key, settings) => {
-      const sample = await run(settings)
-      digests.add(name === 'tiny' ? '' : sample.digest)
-      if (key !== undefined) samples[key].push(sample)
+/** Removes a cache, and ends who works for it: what is measured next is to have the machine. */
+function abandon(cache) {
+  const left = linux ? having(`WASM_COMPILE_CACHE=${cache}`) : []
+  for (const pid of left) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended.
     }
-    await take('builtin', { args: [file], env })
-    const keys = ['first', 'second', ...new Array(7).fill(undefined), 'tenth']
-    for (const key of keys) await take(key, auto)
-    await take('builtin', { args: [file], env })
-    await settled(cache)
-    // What comes back to the built-in engine by use has V8's code made by the run after it.
-    for (let k = 0; k <= TRIAL; k++) await take(undefined, auto)
-    await settled(cache)
-    for (let k = 0; k < TRIAL; k++) await take(undefined, auto)
-    await take('known', auto)
-    await take('builtin', { args: [file], env })
-    verdicts = verdictsOf(cache)
-    rmSync(cache, { recursive: true, force: true, maxRetries: 5 })
   }
-  if (digests.size > 1) throw new Error(`${title}: the columns do not agree on the output`)
-  return result(name, title, samples, verdicts)
+  rmSync(cache, { recursive: true, force: true, maxRetries: 5 })
 }
 
-function result(name, title, samples, verdicts) {
-  const columns = {}
-  for (const [key, all] of Object.entries(samples)) {
-    const of = (what) => summarize(all.map((sample) => sample[what]))
-    columns[key] = { label: COLUMNS[key], ...of('wall'), cpu: of('cpu').median, rss: of('rss').median }
+/** Takes the machine from those that are measured. @returns {() => void} gives it back */
+function busy() {
+  const loops = Array.from({ length: LOOPS }, () => spawn(process.execPath, ['-e', 'for (;;);'], { stdio: 'ignore' }))
+  return () => loops.forEach((loop) => loop.kill('SIGKILL'))
+}
+
+const LOOPS = 2
+
+/**
+ * What a program takes: each run directly before or after one on the built-in engine, in a round from an empty cache, and once
+ * with the cache in which its modules are known.
+ *
+ * @param {(cache?: string) => Promise<{wall: number, cpu: number, rss: number}>} take one run; without a cache, without this package
+ */
+async function measureRound(round, known, directory, take) {
+  const cache = mkdtempSync(path.join(directory, 'auto-'))
+  const before = await take()
+  const [first, second] = [await take(cache), await take(cache)]
+  let tenth
+  if (round % ROW_OF_TEN === 0) {
+    for (let k = 3; k < 10; k++) await take(cache)
+    tenth = [await take(), await take(cache)]
   }
-  for (const column of Object.values(columns)) {
-    column.ratio = column.median / columns.builtin.median
-    column.memory = column.rss / columns.builtin.rss
+  abandon(cache)
+  const after = await take()
+  return { first: [before, first], second: [after, second], tenth, known: [after, await take(known)] }
+}
+
+async function measureRounds(rounds, title, known, directory, take) {
+  const all = []
+  for (let round = 0; round < rounds; round++) {
+    progress(`${title}: round ${round + 1} of ${rounds}`)
+    all.push(await measureRound(round, known, directory, take))
   }
-  const words = verdicts.map(({ engine, reason, codes = {} }) => {
-    const [code] = Object.values(codes)
-    return `${engine === 'ours' ? 'ours' : 'built-in'}: ${reason}${code === undefined ? '' : `; ${code.reason}`}`
-  })
-  return { name, title, columns, verdicts: words }
+  return columnsOf(all)
+}
+
+async function measure([name, title, file], { directory, rounds, busyRounds }) {
+  const digests = new Set()
+  const take = async (cache) => {
+    // Packages start processes of their own.
+    const ours = { WASM_COMPILE_CACHE: cache, NODE_OPTIONS: `--require ${JSON.stringify(register)}` }
+    const sample = await run({ args: [file], env: { LOOPS: '1', ...(cache === undefined ? {} : ours) } })
+    digests.add(name === 'tiny' ? '' : sample.digest)
+    return sample
+  }
+  const known = mkdtempSync(path.join(directory, 'known-'))
+  progress(`${title}: its modules become known`)
+  // What comes back to the built-in engine by use has V8's code made by the run after it.
+  for (let k = 0; k < 3; k++) {
+    await take(known)
+    await settled(known)
+    for (let j = 0; j < TRIAL; j++) await take(known)
+  }
+  await settled(known)
+  const columns = await measureRounds(rounds, title, known, directory, take)
+  const give = busy()
+  const beside = await measureRounds(busyRounds, `${title}, on a busy machine`, known, directory, take).finally(give)
+  const verdicts = verdictsOf(known)
+  rmSync(known, { recursive: true, force: true, maxRetries: 5 })
+  if (digests.size > 1) throw new Error(`${title}: the columns do not agree on the output`)
+  return { name, title, columns, busy: beside, verdicts: verdicts.map(inWords), isOurs: verdicts.some(isForOurs) }
+}
+
+const isForOurs = ({ engine }) => engine === 'ours'
+
+function inWords({ engine, reason, codes = {} }) {
+  const [code] = Object.values(codes)
+  return `${engine === 'ours' ? 'ours' : 'built-in'}: ${reason}${code === undefined ? '' : `; ${code.reason}`}`
+}
+
+/** Of pairs of runs: the medians of what each takes, and of what the second of a pair takes more or less than the first. */
+function columnsOf(rounds) {
+  const ofAll = (samples) => {
+    const of = (what) => summarize(samples.map((sample) => sample[what]))
+    return { ...of('wall'), cpu: of('cpu').median, rss: of('rss').median }
+  }
+  const columns = { builtin: { label: COLUMNS.builtin, ...ofAll(rounds.map(({ known: [plain] }) => plain)) } }
+  for (const key of ['first', 'second', 'tenth', 'known']) {
+    const pairs = rounds.map((round) => round[key]).filter(Boolean)
+    if (pairs.length === 0) continue
+    const median = (of) => summarize(pairs.map(([plain, ours]) => of(plain, ours))).median
+    columns[key] = {
+      label: COLUMNS[key],
+      ...ofAll(pairs.map(([, ours]) => ours)),
+      ratio: median((plain, ours) => ours.wall / plain.wall),
+      more: median((plain, ours) => ours.wall - plain.wall),
+      memory: median((plain, ours) => ours.rss / plain.rss),
+      moreMemory: median((plain, ours) => ours.rss - plain.rss),
+    }
+  }
+  return columns
 }
 
 module.exports = { COLUMNS, ROWS, isLarge, measure }

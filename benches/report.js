@@ -57,24 +57,26 @@ const headline = (results) =>
 const where = ({ machine }) =>
   `on ${machine.cores} cores (${machine.cpu}, ${machine.system}), Node ${machine.node.slice(1)}, ${machine.date}.`
 
+const roundsOf = ({ rounds, busyRounds }, which) => (which === 'busy' ? busyRounds : rounds)
+
 /** How often a row was measured, where that is not as often as most are. */
-function exceptions(results, rounds) {
-  const others = results.filter(({ measured }) => measured.rounds !== rounds)
-  const counts = [...new Set(others.map(({ measured }) => measured.rounds))].sort((a, b) => a - b)
+function exceptions(results, rounds, which) {
+  const others = results.filter(({ measured }) => roundsOf(measured, which) !== rounds)
+  const counts = [...new Set(others.map(({ measured }) => roundsOf(measured, which)))].sort((a, b) => a - b)
   return counts.map((count) => {
     const titles = new Set(
-      others.filter(({ measured }) => measured.rounds === count).map((result) => rowOf(result)?.title ?? result.title)
+      others.filter(({ measured }) => roundsOf(measured, which) === count).map((result) => rowOf(result)?.title ?? result.title)
     )
     return `${count} for ${[...titles].join(', ')}`
   })
 }
 
 /** Of how many processes the figures are, and when and on what they were measured. */
-function about(machine, results) {
-  const counts = results.map(({ measured }) => measured.rounds)
+function about(machine, results, which = 'columns') {
+  const counts = results.map(({ measured }) => roundsOf(measured, which))
   const often = (count) => counts.filter((other) => other === count).length
   const rounds = counts.reduce((most, count) => (often(count) > often(most) ? count : most), counts[0])
-  const but = exceptions(results, rounds)
+  const but = exceptions(results, rounds, which)
   const days = results.map(({ measured }) => measured.date.slice(0, 10)).sort()
   const date = [...new Set([days[0], days.at(-1)])].join(' to ')
   const fewer = but.length > 0 ? ` (${but.join('; ')})` : ''
@@ -155,23 +157,49 @@ function flags(results) {
 
 const notes = (all) => (all.notes.length === 0 ? '' : `Notes:\n\n${all.notes.map((note) => `- ${note}`).join('\n')}`)
 
-/** A ratio with its memory: "0.13× (0.90×)". */
-const choice = ({ ratio, memory: share }) => `${number(ratio)}× (${number(share)}×)`
+/** What a program may take that knows nothing of this package: of time, quiet and busy, and of memory. */
+const MAY_TAKE = { columns: 1.03, busy: 1.1, ms: 3, memory: 1.05, bytes: 8 * 2 ** 20 }
+
+/** Where this package's engine is the better one, it is to be better by this. */
+const BETTER = 0.95
+
+/** A ratio with its memory: "0.13× (0.90×)"; bold where it is more than it may be. */
+function choice({ ratio, more, memory: share, moreMemory }, { median, rss }, isOurs, most) {
+  const isLonger = isOurs ? ratio > BETTER : more > (most - 1) * median + MAY_TAKE.ms
+  const isLarger = !isOurs && moreMemory > (MAY_TAKE.memory - 1) * rss + MAY_TAKE.bytes
+  const mark = (text, isMarked) => (isMarked ? `**${text}**` : text)
+  return `${mark(`${number(ratio)}×`, isLonger)} (${mark(`${number(share)}×`, isLarger)})`
+}
+
+function choicesOf(rows, which, machine) {
+  const keys = entries(rows[0][which])
+  const lines = rows.map(({ title, isOurs, verdicts, ...row }) => {
+    const { builtin, ...others } = row[which]
+    const told = entries(others).map(([key, column]) => choice(column, builtin, isOurs && key === 'known', MAY_TAKE[which]))
+    return [
+      title,
+      `${number(builtin.median)} ms`,
+      ...told,
+      ...(which === 'columns' ? [verdicts.join('; ') || 'nothing to know'] : []),
+    ]
+  })
+  return [
+    about(machine, rows, which),
+    table(['', ...keys.map(([, { label }]) => label), ...(which === 'columns' ? ['verdict'] : [])], lines),
+  ].join('\n\n')
+}
 
 /** What a program pays that knows nothing of this package. */
 function choices(machine, rows = []) {
   if (rows.length === 0) return ''
-  const keys = entries(rows[0].columns)
-  const lines = rows.map(({ title, columns, verdicts }) => [
-    title,
-    ...keys.map(([key], index) => (index === 0 ? `${number(columns[key].median)} ms` : choice(columns[key]))),
-    verdicts.join('; ') || 'nothing to know',
-  ])
   return [
     'Whole programs under `register`, from an empty cache: the first run, the second at once after it, the tenth, and one when its modules ' +
-      'are known. Each as time (and peak memory) relative to the built-in engine.',
-    about(machine, rows),
-    table(['', ...keys.map(([, { label }]) => label), 'verdict'], lines),
+      'are known. Each as time (and peak memory) relative to the built-in engine: the median of the ratios to the run on that engine that ' +
+      'was directly before or after it. Bold is what takes more than 1.03 of its time and 3 ms, or more than 1.05 of its memory and 8 MiB; ' +
+      `or where this package's engine was chosen, more than ${BETTER} of its time. The tenth runs are of every third round.`,
+    choicesOf(rows, 'columns', machine),
+    'The same beside two processes that do nothing but take time. Bold is what takes more than 1.1 of the time.',
+    choicesOf(rows, 'busy', machine),
   ].join('\n\n')
 }
 

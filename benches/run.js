@@ -2,6 +2,7 @@
 // npm run bench: the rows of rows/, each against the built-in in the same run, and those of auto.js.
 //
 // BENCH_ROUNDS=7       processes a column
+// BENCH_BUSY=3         of those of auto.js on a busy machine
 // BENCH_ONLY=a,b       only rows whose name contains one of these; the others stay as they were measured before
 // BENCH_OUTPUT=folder  where results.json and results.svg go (default: this folder)
 
@@ -19,6 +20,7 @@ const prepare = require('../scripts/prepare.js')
 const { table } = require('./table.js')
 
 const rounds = Number(process.env.BENCH_ROUNDS ?? 7)
+const busyRounds = Number(process.env.BENCH_BUSY ?? 3)
 const only = process.env.BENCH_ONLY?.split(',')
 const output = process.env.BENCH_OUTPUT ?? __dirname
 
@@ -53,7 +55,7 @@ async function main() {
     }
     for (const [i, row] of choices.entries()) {
       line(`${i + 1}/${choices.length} register: ${row[1]}`)
-      choice.push({ ...(await auto.measure(row, { directory, rounds })), measured: when() })
+      choice.push({ ...(await auto.measure(row, { directory, rounds, busyRounds })), measured: { ...when(), busyRounds } })
       store(results, choice)
     }
   } finally {
@@ -62,7 +64,8 @@ async function main() {
   if (results.length > 0) console.log(table(results))
   for (const { title, columns, verdicts } of choice) {
     const told = Object.values(columns).map(
-      ({ label, median, ratio, memory }) => `${label} ${median.toFixed(0)} ms ${ratio.toFixed(2)}× ${memory.toFixed(2)}× memory`
+      ({ label, median, ratio = 1, more = 0, memory = 1 }) =>
+        `${label} ${median.toFixed(0)} ms ${ratio.toFixed(2)}× (${more.toFixed(1)} ms) ${memory.toFixed(2)}× memory`
     )
     console.log(`${title}: ${told.join(', ')}; ${verdicts.join('; ') || 'no verdict'}`)
   }

@@ -144,9 +144,16 @@ function hasPlainPrototype(object) {
 
 // ── Operations ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** A promise of what the built-in makes, which is noted. */
 async function compiled(promise, bytes, maker) {
   const module = await promise
   made(module, bytes, maker)
+  return module
+}
+
+/** The same of what is there already. */
+async function resolved(module, maker) {
+  made(module, undefined, maker)
   return module
 }
 
@@ -173,9 +180,9 @@ const operations = {
     if (maker === 'ours') return apply(ours().operations.compile, this, arguments)
     const module = revived(bytes, maker)
     const copy = smallOf(bytes)?.slice()
-    const promise = module ?? apply(builtin.compile, builtin, arguments)
+    const promise = module === undefined ? apply(builtin.compile, builtin, arguments) : resolved(module, maker)
     attend(maker, bytes)
-    if (module !== undefined) return compiled(module, undefined, maker)
+    if (module !== undefined) return promise
     return copy === undefined && !maker.isNoted ? promise : compiled(promise, copy, maker)
   },
 
