@@ -272,6 +272,20 @@ test('after three failures in a row it is left alone by all processes, which is 
   )
 })
 
+test('what is left alone is asked again after a minute, and after a clock that was set back', async (t) => {
+  const dead = { url: 'http://127.0.0.1:1/' }
+  for (const [age, isAsked] of [
+    [1000, false],
+    [61_000, true],
+    [-3_600_000, true],
+  ]) {
+    const cache = folder(t)
+    fs.writeFileSync(path.join(cache, 'remote.json'), JSON.stringify({ failures: 3, at: Date.now() - age }))
+    const ended = await run(job(made.file), { cache, env: reader(dead, made.keys) })
+    t.deepEqual([results(ended), named(ended, 'remoteFailed').length], [made.right, isAsked ? 1 : 0], `${age} ms`)
+  }
+})
+
 test('what is wrong with the settings is said', async (t) => {
   const { publicKey, privateKey } = made.keys
   const cases = [
