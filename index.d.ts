@@ -62,8 +62,8 @@ declare namespace wasm {
     minSize?: number
     /**
      * When the baseline tier compiles: `'lazy'`, a function when it is called first; `'eager'`, all of them before the module is
-     * ready; `'auto'`, modules with 2 MiB of code lazily (functions with SIMD, atomics or `try_table` count eight times), and
-     * smaller ones eagerly. While the bytes of a module arrive, its functions are compiled in any case. Elsewhere than on x86-64
+     * ready; `'auto'`, modules with 64 KiB of code lazily (functions with SIMD, atomics or `try_table` count eight times), below
+     * 2 MiB with all that is not called meanwhile, and small ones eagerly. While the bytes of a module arrive, its functions are compiled in any case. Elsewhere than on x86-64
      * with Linux or macOS, and on ARM64 with Linux, it is always eager. What is asked to be eager has no calls counted: no function
      * of it is optimized before the rest. Default: `'auto'`.
      */

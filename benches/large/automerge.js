@@ -1,5 +1,5 @@
 'use strict'
-// automerge: two documents that are changed apart, and merged.
+// automerge: two documents that are changed apart, 1,000 times each, and merged.
 
 const { change, from, getHeads, init, merge } = require('@automerge/automerge')
 
@@ -11,5 +11,5 @@ const fill = (document, name, count) =>
 
 const first = from({ items: [] }, { actor: 'aa' })
 const second = merge(init({ actor: 'bb' }), first)
-const both = merge(fill(first, 'a', 400), fill(second, 'b', 400))
+const both = merge(fill(first, 'a', 1000), fill(second, 'b', 1000))
 console.log(both.items.length, both.items.filter(({ done }) => done).length, getHeads(both).length)

@@ -1,5 +1,5 @@
 'use strict'
-// @duckdb/duckdb-wasm: a query, on the module that is made with the legacy form of exceptions.
+// @duckdb/duckdb-wasm: a query over 200,000 rows, on the module that is made with the legacy form of exceptions.
 
 const path = require('node:path')
 const duckdb = require('@duckdb/duckdb-wasm/blocking')
@@ -14,7 +14,7 @@ async function main() {
   const bundles = { mvp: bundle('mvp'), eh: bundle('eh') }
   const db = await duckdb.createDuckDB(bundles, new duckdb.VoidLogger(), duckdb.NODE_RUNTIME)
   await db.instantiate()
-  const rows = db.connect().query('SELECT i % 7 AS k, count(*) AS n, sum(i) AS s FROM range(100000) t(i) GROUP BY k ORDER BY k')
+  const rows = db.connect().query('SELECT i % 7 AS k, count(*) AS n, sum(i) AS s FROM range(200000) t(i) GROUP BY k ORDER BY k')
   console.log(rows.toArray().map(({ k, n, s }) => `${k} ${n} ${s}`))
 }
 

@@ -57,8 +57,8 @@ module.exports = [
   row('yoga', 'yoga-layout, 0.1 MB', { columns: uncached }),
   row('mupdf', 'mupdf, pages and broken files', { modules: () => [within('mupdf', 'dist/mupdf-wasm.wasm')] }),
   row('pyodide', 'pyodide, Python', { modules: () => [within('pyodide', 'pyodide.asm.wasm')] }),
-  large('automerge', 'automerge, two documents of 400 changes', '@automerge/automerge/dist/cjs/automerge_wasm_bg.wasm'),
-  large('duckdb', 'duckdb, a query', '@duckdb/duckdb-wasm/dist/duckdb-eh.wasm'),
+  large('automerge', 'automerge, two documents of 1,000 changes', '@automerge/automerge/dist/cjs/automerge_wasm_bg.wasm'),
+  large('duckdb', 'duckdb, a query over 200,000 rows', '@duckdb/duckdb-wasm/dist/duckdb-eh.wasm'),
   large('web-ifc', 'web-ifc, a building', 'web-ifc/web-ifc-node.wasm'),
   large('php', 'php 8.3, a script', '@php-wasm/node-8-3/asyncify/8_3_33/php_8_3.wasm'),
 ]

@@ -40,12 +40,12 @@ struct Shared {
     on_news: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Modules whose code has fewer bytes are compiled whole: on two processors that takes no longer than compiling half of it, one
-/// function after the other.
+/// Of modules whose code has fewer bytes, all is compiled, whether it is called or not: on two processors that takes no longer than
+/// compiling half of it, one function after the other.
 const LARGE: u64 = 2 << 20;
 
-/// Modules whose code has fewer bytes are optimized in a tenth of a second.
-const COUNTED: u64 = 64 << 10;
+/// Modules whose code has fewer bytes are compiled before anything of them runs, and optimized in a tenth of a second.
+const SMALL: u64 = 64 << 10;
 
 /// Where more functions are imported, donors that call one of the last have trampolines for all before it, some 3 µs each: too many for
 /// one a call.
@@ -226,7 +226,7 @@ impl Baseline {
         };
         let lazy = functions.clone().filter(|_| is_lazy);
         let lazy = lazy.map(|functions| {
-            let lazy = Lazy::new(functions, &state.bodies);
+            let lazy = Lazy::new(functions, &state.bodies, shared.is_swept(weight));
             lazy.ok_or_else(|| CompileError::unsupported("there is no memory for stubs"))
         });
         let lazy = lazy.transpose()?;
@@ -374,17 +374,22 @@ impl Shared {
     fn is_lazy(&self, skeleton: &Skeleton, weight: u64) -> bool {
         let imports = skeleton.imported_function_types().len();
         let wanted = match self.mode {
-            BaselineMode::Auto => weight >= LARGE && imports <= MANY_IMPORTS,
+            BaselineMode::Auto => weight >= SMALL && imports <= MANY_IMPORTS,
             BaselineMode::Lazy => true,
             BaselineMode::Eager => false,
         };
         wanted && stubs::STUBS
     }
 
+    /// Whether those that are not called are compiled, too.
+    fn is_swept(&self, weight: u64) -> bool {
+        matches!(self.mode, BaselineMode::Auto) && weight < LARGE
+    }
+
     /// Whether calls are counted: of a small module everything is optimized as soon.
     fn counts(&self, weight: u64) -> bool {
         match self.mode {
-            BaselineMode::Auto => weight >= COUNTED,
+            BaselineMode::Auto => weight >= SMALL,
             BaselineMode::Lazy => true,
             BaselineMode::Eager => false,
         }

@@ -3,7 +3,8 @@
 //! Every slot begins at a stub (`stubs.rs`). What is called first is compiled by a thread that has nothing else to do, and goes
 //! to the slots of all instances of the module. Meanwhile, and afterwards, another thread compiles the functions that called
 //! functions name, so that their first calls find them ready. They stay behind their stubs until then: so it is known what was
-//! called, and what that may call next.
+//! called, and what that may call next. Of a module that is not large, threads that are not the program's then go through all the
+//! others, too.
 //!
 //! Invariant: a stub is left to code of its own function, or not at all.
 
@@ -62,6 +63,8 @@ pub struct Lazy {
     slots: OnceLock<Weak<dyn Slots>>,
     /// There is better code.
     retired: AtomicBool,
+    /// All functions are compiled ahead.
+    is_swept: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -85,8 +88,10 @@ struct State {
     likely: Vec<u32>,
     /// Adapters that compiled functions name, by the numbers behind those of the functions.
     named: Vec<u32>,
-    /// A thread compiles ahead.
-    is_ahead: bool,
+    /// All before it were looked at by who compiles everything ahead.
+    next: u32,
+    /// So many threads compile ahead.
+    ahead: usize,
 }
 
 // SAFETY: the addresses are of immutable machine code that `donors` keep mapped.
@@ -98,10 +103,12 @@ unsafe impl Send for State {}
 pub struct NotCompiled(CompileError);
 
 impl Lazy {
-    /// `None` where there are no stubs. `compiled` are those of the functions that have code already.
+    /// `None` where there are no stubs. `compiled` are those of the functions that have code already; `is_swept`: the others are
+    /// compiled whether they are called or not.
     pub(super) fn new(
         functions: Arc<Functions>,
         compiled: &[Option<FunctionBodyPtr>],
+        is_swept: bool,
     ) -> Option<Arc<Self>> {
         let count = functions.bodies.len() + functions.skeleton.adapter_count() as usize;
         let compiled = compiled.iter();
@@ -114,13 +121,15 @@ impl Lazy {
             stubs: OnceLock::new(),
             slots: OnceLock::new(),
             retired: AtomicBool::new(false),
+            is_swept,
             state: Mutex::new(State {
                 functions: states,
                 called: 0,
                 donors: Vec::new(),
                 likely: Vec::new(),
                 named: Vec::new(),
-                is_ahead: false,
+                next: if is_swept { 0 } else { u32::MAX },
+                ahead: 0,
             }),
             changed: Condvar::new(),
         });
@@ -142,13 +151,16 @@ impl Lazy {
     }
 
     /// Whose functions they are.
-    pub(super) fn belongs_to(&self, slots: Weak<dyn Slots>) {
+    pub(super) fn belongs_to(self: &Arc<Self>, slots: Weak<dyn Slots>) {
         let _ = self.slots.set(slots);
+        if self.is_swept {
+            self.go_ahead();
+        }
     }
 
-    /// How many functions were called so far.
-    pub(super) fn called(&self) -> usize {
-        self.state.lock().called
+    /// How many functions were called so far; `None` where all are compiled whether they are or not.
+    pub(super) fn called(&self) -> Option<usize> {
+        (!self.is_swept).then(|| self.state.lock().called)
     }
 
     /// There is better code: nothing is compiled ahead any more.
@@ -180,15 +192,10 @@ impl Lazy {
                 }
             }
         };
-        let goes_ahead = !state.is_ahead
-            && !state.likely.is_empty()
-            && scheduler::cores().get() > 1
-            && !self.retired.load(Ordering::Relaxed);
-        state.is_ahead |= goes_ahead;
+        let goes_ahead = !state.likely.is_empty();
         drop(state);
         if goes_ahead {
-            let lazy = Arc::clone(self);
-            scheduler::compiling(Box::new(move || lazy.compile_ahead()));
+            self.go_ahead();
         }
         let slots = self.slots.get().and_then(Weak::upgrade);
         Ok(slots.map_or(body, |slots| slots.fill(self, local, body)))
@@ -204,22 +211,57 @@ impl Lazy {
         }
     }
 
+    /// Has threads compile ahead: one, if the program leaves one; or as many as there are, as if the program waited for them.
+    fn go_ahead(self: &Arc<Self>) {
+        let cores = scheduler::cores().get();
+        let most = if self.is_swept {
+            cores
+        } else {
+            (cores - 1).min(1)
+        };
+        let more = {
+            let mut state = self.state.lock();
+            let before = state.ahead;
+            state.ahead = before.max(if self.is_wanted() { most } else { 0 });
+            state.ahead - before
+        };
+        for _ in 0..more {
+            self.compile_ahead_later();
+        }
+    }
+
+    /// How many bytes are compiled at once: twice as many where they are in any case.
+    fn room(&self, bytes: usize) -> usize {
+        if self.is_swept { 2 * bytes } else { bytes }
+    }
+
+    /// Whether there is no better code, and somebody has the module.
+    fn is_wanted(&self) -> bool {
+        let slots = self.slots.get();
+        let is_there = slots.is_none_or(|slots| slots.strong_count() > 0);
+        is_there && !self.retired.load(Ordering::Relaxed)
+    }
+
+    fn compile_ahead_later(self: &Arc<Self>) {
+        let lazy = Arc::clone(self);
+        scheduler::compiling(Box::new(move || lazy.compile_ahead()));
+    }
+
+    /// Compiles some functions, and lets others have the thread before the next ones.
     fn compile_ahead(self: &Arc<Self>) {
-        loop {
-            let chosen = {
-                let mut state = self.state.lock();
-                let chosen = if self.retired.load(Ordering::Relaxed) {
-                    Vec::new()
-                } else {
-                    state.choose(&self.functions.bodies, AHEAD)
-                };
-                state.is_ahead = !chosen.is_empty();
-                chosen
+        let chosen = {
+            let mut state = self.state.lock();
+            let chosen = if self.is_wanted() {
+                state.choose(&self.functions.bodies, self.room(AHEAD))
+            } else {
+                Vec::new()
             };
-            if chosen.is_empty() {
-                return;
-            }
+            state.ahead -= usize::from(chosen.is_empty());
+            chosen
+        };
+        if !chosen.is_empty() {
             self.compile(&chosen, false);
+            self.compile_ahead_later();
         }
     }
 
@@ -297,7 +339,7 @@ impl Lazy {
         let mut callees = Vec::new();
         let mut adapters = Vec::new();
         let mut next = 0;
-        let mut room = if with_more { TOGETHER } else { 0 };
+        let mut room = if with_more { self.room(TOGETHER) } else { 0 };
         let lowered = loop {
             let Some(local) = claim.functions.get(next) else {
                 break Ok(());
@@ -383,9 +425,22 @@ impl State {
         taken
     }
 
+    /// What may be called next; or else the next of all `count` functions, where all are compiled.
+    fn likeliest(&mut self, count: usize) -> Option<u32> {
+        let next = self.next;
+        self.likely.pop().or_else(|| {
+            let is_one = (next as usize) < count;
+            is_one.then(|| {
+                self.next += 1;
+                next
+            })
+        })
+    }
+
     /// Takes what is to be compiled ahead: for Singlepass, `room` bytes.
     fn choose(&mut self, bodies: &[Body], room: usize) -> Vec<u32> {
-        if self.named.len() >= ADAPTERS || self.likely.is_empty() {
+        let is_last = self.likely.is_empty() && self.next as usize >= bodies.len();
+        if self.named.len() >= ADAPTERS || is_last {
             let named = self.take_named();
             if !named.is_empty() {
                 return named;
@@ -394,7 +449,7 @@ impl State {
         let mut chosen = Vec::new();
         let mut taken = 0;
         while taken < room
-            && let Some(local) = self.likely.pop()
+            && let Some(local) = self.likeliest(bodies.len())
         {
             let function = &mut self.functions[local as usize];
             if matches!(function, Function::Absent) {
@@ -450,3 +505,7 @@ unsafe extern "C-unwind" fn resolve(owner: *const (), local: u32) -> *const VMFu
         Err(error) => unsafe { raise_user_trap(Box::new(error)) },
     }
 }
+
+#[cfg(test)]
+#[path = "lazy_tests.rs"]
+mod tests;

@@ -183,7 +183,7 @@ impl Job {
         }
         let module = self.module.upgrade();
         let lazy = module.and_then(|module| module.code().lazy.clone());
-        let called = lazy.map(|lazy| lazy.called());
+        let called = lazy.and_then(|lazy| lazy.called());
         let is_starting = match (before, called) {
             (None, _) => true,
             (Some(before), Some(called)) => called < NEW || called >= before + NEW,

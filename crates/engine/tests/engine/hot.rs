@@ -92,7 +92,7 @@ fn what_the_lazy_baseline_compiled_is_optimized_when_it_is_called_often() {
 }
 
 #[test]
-fn what_was_compiled_at_once_is_optimized_when_it_is_called_often() {
+fn what_was_compiled_ahead_is_optimized_when_it_is_called_often() {
     is_optimized_before_the_rest(BaselineMode::Auto, "auto");
 }
 
@@ -103,6 +103,7 @@ fn without_the_optimizing_tier_nothing_is_counted() {
         let partition = if optimize { "counted" } else { "none" };
         let module = compiled(BaselineMode::Auto, partition, optimize);
         let (_group, functions) = instantiate(&module, Vec::new());
+        call(functions[0], 1);
         assert_eq!(is_counted(functions[0]), optimize);
     }
 }
