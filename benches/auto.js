@@ -141,8 +141,11 @@ async function measure([name, title, file], { directory, rounds, busyRounds }) {
   }
   await settled(known)
   const columns = await measureRounds(rounds, title, known, directory, take)
-  const give = busy()
-  const beside = await measureRounds(busyRounds, `${title}, on a busy machine`, known, directory, take).finally(give)
+  let beside
+  if (busyRounds > 0) {
+    const give = busy()
+    beside = await measureRounds(busyRounds, `${title}, on a busy machine`, known, directory, take).finally(give)
+  }
   const verdicts = verdictsOf(known)
   rmSync(known, { recursive: true, force: true, maxRetries: 5 })
   if (digests.size > 1) throw new Error(`${title}: the columns do not agree on the output`)

@@ -171,7 +171,9 @@ function choice({ ratio, more, memory: share, moreMemory }, { median, rss }, isO
   return `${mark(`${number(ratio)}×`, isLonger)} (${mark(`${number(share)}×`, isLarger)})`
 }
 
-function choicesOf(rows, which, machine) {
+function choicesOf(all, which, machine) {
+  const rows = all.filter((row) => row[which] !== undefined)
+  if (rows.length === 0) return ''
   const keys = entries(rows[0][which])
   const lines = rows.map(({ title, isOurs, verdicts, ...row }) => {
     const { builtin, ...others } = row[which]
@@ -196,11 +198,15 @@ function choices(machine, rows = []) {
     'Whole programs under `register`, from an empty cache: the first run, the second at once after it, the tenth, and one when its modules ' +
       'are known. Each as time (and peak memory) relative to the built-in engine: the median of the ratios to the run on that engine that ' +
       'was directly before or after it. Bold is what takes more than 1.03 of its time and 3 ms, or more than 1.05 of its memory and 8 MiB; ' +
-      `or where this package's engine was chosen, more than ${BETTER} of its time. The tenth runs are of every third round.`,
+      `or where this package's engine was chosen, more than ${BETTER} of its time. The tenth runs are of every third round. An empty ` +
+      'program, for which this package loads one small file, shows how much of it is chance.',
     choicesOf(rows, 'columns', machine),
-    'The same beside two processes that do nothing but take time. Bold is what takes more than 1.1 of the time.',
+    'The same beside two processes that do nothing but take time. Bold is what takes more than 1.1 of the time.' +
+      (rows.every(({ busy }) => busy) ? '' : ' The ratios of programs that are missing here are, above, those of medians.'),
     choicesOf(rows, 'busy', machine),
-  ].join('\n\n')
+  ]
+    .filter(Boolean)
+    .join('\n\n')
 }
 
 const seconds = ({ median }) => `${(median / 1000).toFixed(2)} s`

@@ -2,7 +2,7 @@
 // npm run bench: the rows of rows/, each against the built-in in the same run, and those of auto.js.
 //
 // BENCH_ROUNDS=7       processes a column
-// BENCH_BUSY=3         of those of auto.js on a busy machine
+// BENCH_BUSY=3         of those of auto.js on a busy machine; 0 leaves that out
 // BENCH_ONLY=a,b       only rows whose name contains one of these; the others stay as they were measured before
 // BENCH_OUTPUT=folder  where results.json and results.svg go (default: this folder)
 
