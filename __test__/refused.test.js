@@ -11,7 +11,8 @@ const { leb128 } = require('../dist/engine.js').load('api/binary.js')
 const { until } = require('./support/processes.js')
 const W = require('../index.js')
 
-const OPTIONS = { fallback: 'builtin', cache: false, optimize: false }
+// All is compiled before the promise resolves, and nothing later.
+const OPTIONS = { fallback: 'builtin', cache: false, optimize: false, baseline: 'eager' }
 
 const section = (id, ...content) => {
   const bytes = Buffer.concat(content.map((one) => Buffer.from(one)))
