@@ -65,6 +65,9 @@ pub struct Lazy {
     retired: AtomicBool,
     /// All functions are compiled ahead.
     is_swept: bool,
+    /// So many threads compile ahead: one, if the program leaves one; or as many as there are cores, as if the program waited for
+    /// them. To ask for them reads files.
+    threads: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -111,6 +114,7 @@ impl Lazy {
         is_swept: bool,
     ) -> Option<Arc<Self>> {
         let count = functions.bodies.len() + functions.skeleton.adapter_count() as usize;
+        let cores = scheduler::cores().get();
         let compiled = compiled.iter();
         let mut states: Vec<_> = compiled
             .map(|body| body.map_or(Function::Absent, Function::Called))
@@ -122,6 +126,7 @@ impl Lazy {
             slots: OnceLock::new(),
             retired: AtomicBool::new(false),
             is_swept,
+            threads: if is_swept { cores } else { (cores - 1).min(1) },
             state: Mutex::new(State {
                 functions: states,
                 called: 0,
@@ -192,7 +197,7 @@ impl Lazy {
                 }
             }
         };
-        let goes_ahead = !state.likely.is_empty();
+        let goes_ahead = state.ahead < self.threads && !state.likely.is_empty();
         drop(state);
         if goes_ahead {
             self.go_ahead();
@@ -211,18 +216,12 @@ impl Lazy {
         }
     }
 
-    /// Has threads compile ahead: one, if the program leaves one; or as many as there are, as if the program waited for them.
+    /// Has threads compile ahead.
     fn go_ahead(self: &Arc<Self>) {
-        let cores = scheduler::cores().get();
-        let most = if self.is_swept {
-            cores
-        } else {
-            (cores - 1).min(1)
-        };
         let more = {
             let mut state = self.state.lock();
             let before = state.ahead;
-            state.ahead = before.max(if self.is_wanted() { most } else { 0 });
+            state.ahead = before.max(if self.is_wanted() { self.threads } else { 0 });
             state.ahead - before
         };
         for _ in 0..more {
