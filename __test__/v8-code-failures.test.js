@@ -43,7 +43,7 @@ test('nothing that was damaged reaches V8', async (t) => {
     const { createHash } = require('node:crypto')
     const native = require(${JSON.stringify(addonFile())})
     require(${JSON.stringify(path.join(ROOT, 'dist/native.js'))}).load('cache/environment.js').configure(native)
-    const description = require(${JSON.stringify(path.join(ROOT, 'dist/choice.js'))}).load('code/host.js').describe()
+    const description = require(${JSON.stringify(path.join(ROOT, 'dist/choice.js'))}).load('code/host.js').describe('')
     const [, , entry, other, rounds] = process.argv
     const bytes = fs.readFileSync(process.argv[1])
     const whole = fs.readFileSync(entry)
@@ -66,11 +66,11 @@ test('nothing that was damaged reaches V8', async (t) => {
     const others = find().reason
     replace(whole)
     const there = find().code?.byteLength
-    const misses = [{ version: '1' }, { tag: '1' }, { target: 'x' }].map((change) => find({ ...description, ...change }).reason)
+    const misses = [{ version: '1' }, { tag: '1' }, { target: 'x' }, { options: '{}' }].map((change) => find({ ...description, ...change }).reason)
     bytes[bytes.length - 1] ^= 1
     tell([reached, others, there, [...misses, find(description, 'p').reason, find().reason]])`
   const { told } = await auto(code, { cache, args: [file, entry, entries(elsewhere)[0], rounds], env: QUIET, flags: [] })
-  const missed = ['other-engine', 'other-engine', 'other-engine', 'absent', 'absent']
+  const missed = [...Array(4).fill('other-engine'), 'absent', 'absent']
   t.deepEqual(told, [[], 'wrong-key', bytes, missed])
 })
 
@@ -81,7 +81,7 @@ test('code that V8 refuses is compiled anew, and goes; damaged code under a vali
   const store = (change) => `
     const native = require(${JSON.stringify(addonFile())})
     require(${JSON.stringify(path.join(ROOT, 'dist/native.js'))}).load('cache/environment.js').configure(native)
-    const description = require(${JSON.stringify(path.join(ROOT, 'dist/choice.js'))}).load('code/host.js').describe()
+    const description = require(${JSON.stringify(path.join(ROOT, 'dist/choice.js'))}).load('code/host.js').describe('')
     const { code } = native.findHostCode(fs.readFileSync(process.argv[1]), '', description)
     const data = Buffer.from(code)
     ;${change}

@@ -19,6 +19,8 @@ const { BUILTIN, PRELUDE, QUIET, RUN, run, subject } = require('./support/v8-cod
 const { padded } = require('./support/wat.js')
 const { assemble } = require('./children/modules.js')
 
+const NOW = { WASM_COMPILE_CACHE_FINISH: 'now' }
+
 const MAJOR = Number.parseInt(process.versions.node, 10)
 
 const { file, kept, refused, root } = subject(test)
@@ -119,15 +121,25 @@ const WAYS = `${PRELUDE}
   }
   main()`
 
-test('every way in: synchronous, in the background, streamed, in contexts and threads, by the option', async (t) => {
-  const bytes = fs.readFileSync(file)
+async function command(cache, ...args) {
+  const env = { ...process.env, ...QUIET, WASM_COMPILE_CACHE: cache }
+  const { stdout } = await promisify(execFile)(process.execPath, [path.join(ROOT, 'dist/cli.js'), ...args], { env })
+  return stdout
+}
+
+/** The address from which some bytes come. */
+async function serve(t, bytes) {
   const server = http.createServer((_, response) =>
     response.writeHead(200, { 'content-type': 'application/wasm', connection: 'close' }).end(bytes)
   )
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
   t.teardown(() => server.close())
+  return `http://127.0.0.1:${server.address().port}/module.wasm`
+}
+
+test('every way in: synchronous, in the background, streamed, in contexts and threads, by the option', async (t) => {
   const { cache, told } = await kept(t)
-  const args = [file, `http://127.0.0.1:${server.address().port}/module.wasm`]
+  const args = [file, await serve(t, fs.readFileSync(file))]
   // So that it is known by its address.
   await auto(`WebAssembly.compileStreaming(fetch(process.argv[2])).then(() => tell(0))`, { cache, args, env: BUILTIN })
   const plain = await auto(WAYS, { cache: folder(t), args, flags: [], env: QUIET })
@@ -140,20 +152,80 @@ test('every way in: synchronous, in the background, streamed, in contexts and th
   }
 })
 
-test('a shared buffer, the standard options and what a realm may not compile get none', async (t) => {
+test('a shared buffer, options that only the program can read and what a realm may not compile get none', async (t) => {
   const { cache } = await kept(t)
   const code = `${PRELUDE}
     const vm = require('node:vm')
     const shared = new Uint8Array(new SharedArrayBuffer(bytes.length))
     shared.set(bytes)
+    let asked = 0
+    const options = { get builtins() { asked++; return [] } }
     const sizes = [shared, bytes].map((one, index) => {
-      try { return codeOf(new WebAssembly.Module(one, index === 0 ? undefined : { builtins: [] })) } catch ({ name }) { return name }
+      try { return codeOf(new WebAssembly.Module(one, index === 0 ? undefined : options)) } catch ({ name }) { return name }
     })
     const context = vm.createContext({ bytes }, { codeGeneration: { wasm: false } })
-    tell([sizes, vm.runInContext('try { new WebAssembly.Module(bytes) } catch ({ name }) { name }', context)])`
+    tell([sizes, asked, vm.runInContext('try { new WebAssembly.Module(bytes) } catch ({ name }) { name }', context)])`
   const plain = await auto(code, { cache: folder(t), args: [file], env: QUIET, flags: [] })
   t.deepEqual((await auto(code, { cache, args: [file], env: QUIET })).told, plain.told)
-  t.is(plain.told[1], 'CompileError')
+  t.is(plain.told[2], 'CompileError')
+})
+
+// What JavaScript passes where the built-in engine resolves nothing: seven more.
+const STRINGS = `${PRELUDE}
+  const options = { builtins: ['js-string'] }
+  const given = { 'wasm:js-string': { length: () => 7 } }
+  const response = () => new Response(bytes, { headers: { 'content-type': 'application/wasm' } })
+  const found = []
+  const note = (module, instance) => {
+    const { exports } = instance ?? new WebAssembly.Instance(module, given)
+    found.push([codeOf(module) > 0, WebAssembly.Module.imports(module).length, exports.run('four')])
+  }
+  async function main() {
+    for (const given of [options, undefined, { ...options, importedStringConstants: 's' }]) note(new WebAssembly.Module(bytes, given))
+    note(await WebAssembly.compile(bytes, options))
+    const both = await WebAssembly.instantiate(bytes, given, options)
+    note(both.module, both.instance)
+    note(await WebAssembly.compileStreaming(response(), options))
+    note(await WebAssembly.compileStreaming(fetch(process.argv[2]), options))
+    const streamed = await WebAssembly.instantiateStreaming(fetch(process.argv[2]), given, options)
+    note(streamed.module, streamed.instance)
+    note(await require(${JSON.stringify(ROOT)}).compile(bytes, { ...options, engine: 'builtin' }))
+    tell(found)
+  }`
+
+test("JS string builtins: V8's code, for the options that a module is compiled with, and the right results", async (t) => {
+  const at = path.join(root, 'strings.wasm')
+  const text = `(module
+    (import "wasm:js-string" "length" (func $length (param externref) (result i32)))
+    (func (export "run") (param externref) (result i32) (i32.add (call $length (local.get 0)) (i32.const 1000))))`
+  const bytes = padded(await assemble(text), SIZE)
+  fs.writeFileSync(at, bytes)
+  const args = [at, await serve(t, bytes)]
+  const cache = folder(t)
+  const asked = `const options = { builtins: ['js-string'] }`
+  const left = await auto(`${PRELUDE}; ${asked}; new WebAssembly.Module(bytes, options); tell(0)`, { cache, args, env: NOW })
+  t.like(left.verdicts[0], { engine: 'builtin', basis: 'chosen', reason: 'it asks for JS string builtins' })
+  await auto(`${asked}; WebAssembly.compileStreaming(fetch(process.argv[2]), options).then(() => tell(0))`, {
+    cache,
+    args,
+    env: NOW,
+  })
+  // It is not in the cache as an artifact of this package's engine.
+  const { stdout } = await t.throwsAsync(command(cache, 'explain', '--json', at), { code: 1 })
+  t.regex(JSON.parse(stdout).verdict.reason, /^it asks for JS string builtins; .* of V8's code are kept/)
+  const env = { WASM_COMPILE_CACHE_FINISH: '0' }
+  const [plain, hot] = [
+    await auto(`${STRINGS}; main()`, { cache: folder(t), args, flags: [], env }),
+    await auto(`${STRINGS}; main()`, { cache, args, env }),
+  ]
+  const [first, without, others, ...ways] = hot.told
+  // Node 20 does not have them, and 22 no constants: what a Node passes over makes no other code.
+  const [imported, value] = MAJOR < 22 ? [1, 1007] : [0, 1004]
+  for (const found of [first, ...ways]) t.deepEqual(found, [true, imported, value])
+  t.deepEqual(without, [MAJOR < 22, 1, 1007])
+  t.is(others[0], MAJOR < 24)
+  t.deepEqual(hot.told.map(([, ...rest]) => rest), plain.told.map(([, ...rest]) => rest)) // prettier-ignore
+  t.true(plain.told.every(([hasCode]) => !hasCode))
 })
 
 // ── Which functions ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,11 +384,7 @@ if (MAJOR < 26) {
 
 test('the command line shows it, and archives leave it out', async (t) => {
   const { cache } = await kept(t)
-  const cli = async (...args) => {
-    const env = { ...process.env, ...QUIET, WASM_COMPILE_CACHE: cache }
-    const { stdout } = await promisify(execFile)(process.execPath, [path.join(ROOT, 'dist/cli.js'), ...args], { env })
-    return stdout
-  }
+  const cli = (...args) => command(cache, ...args)
   t.regex(await cli('ls'), /128 kB .* V8's code/)
   t.regex(await cli('doctor'), /ok +V8's code +kept, for V8 \d/)
   t.is(JSON.parse(await cli('verify', '--json')).verified, 1)

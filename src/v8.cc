@@ -3,10 +3,11 @@
 // is what these headers are bound to; all else is in lib/code/ and src/v8.rs. It verifies nothing: whoever calls `revive` has
 // made sure that V8 made the code, of these bytes.
 //
-// Before V8 14 there is no function for it, but WebAssembly.compileStreaming, whose callback (Node's own:
-// node::wasm_web_api::StartStreamingCompilation) gets the object that takes code. So that callback is replaced for as long as
-// one call of compileStreaming takes, in a vm context whose microtasks run before it returns, and whatever else arrives
-// meanwhile is passed on to Node's. The caller has made sure that Node's is the one that is set: there is no way to ask.
+// Before V8 14, and of a module with options of the standard's (JS string builtins) in all, there is no function for it, but
+// WebAssembly.compileStreaming, whose callback (Node's own: node::wasm_web_api::StartStreamingCompilation) gets the object that
+// takes code. So that callback is replaced for as long as one call of compileStreaming takes, in a vm context whose microtasks
+// run before it returns, and whatever else arrives meanwhile is passed on to Node's. The caller has made sure that Node's is the
+// one that is set: there is no way to ask.
 
 #include <algorithm>
 #include <atomic>
@@ -151,12 +152,97 @@ void Drop(Local<Value> code) {
 
 }  // namespace
 
-#if V8_MAJOR_VERSION >= 14
+namespace node {
+namespace wasm_web_api {
+// Exported by Node's binary. Where it is missing, this addon cannot be loaded.
+void StartStreamingCompilation(const v8::FunctionCallbackInfo<v8::Value>& info);
+}  // namespace wasm_web_api
+}  // namespace node
 
 namespace {
 
-// (bytes, code, url) => Module | boolean: a module of this context that has the code; false if V8 refuses it.
-void Revive(const FunctionCallbackInfo<Value>& info) {
+// One revival of this thread's, while it lasts.
+struct Revival {
+  Bytes wire;
+  Bytes code;
+  String::Utf8Value url;
+  Local<Object> token;
+  bool is_taken = false;
+};
+
+thread_local Revival* current = nullptr;
+
+void OnStreaming(const FunctionCallbackInfo<Value>& info) {
+  Revival* revival = current;
+  if (revival == nullptr || !info[0]->StrictEquals(revival->token)) {
+    node::wasm_web_api::StartStreamingCompilation(info);
+    return;
+  }
+  std::shared_ptr<WasmStreaming> streaming = WasmStreaming::Unpack(info.GetIsolate(), info.Data());
+#if V8_MAJOR_VERSION >= 14
+  streaming->SetHasCompiledModuleBytes();
+#else
+  revival->is_taken = streaming->SetCompiledModuleBytes(revival->code.data, revival->code.size);
+  if (!revival->is_taken) {
+    streaming->Abort(MaybeLocal<Value>());
+    return;
+  }
+#endif
+  if (revival->url.length() > 0) streaming->SetUrl(*revival->url, revival->url.length());
+  streaming->OnBytesReceived(revival->wire.data, revival->wire.size);
+  // V8 has read the code when this returns.
+#if V8_MAJOR_VERSION >= 14
+  streaming->Finish([revival](WasmStreaming::ModuleCachingInterface& caching) {
+    revival->is_taken = caching.SetCachedCompiledModuleBytes({revival->code.data, revival->code.size});
+  });
+#else
+  streaming->Finish(true);
+#endif
+}
+
+// Also where JavaScript is terminated meanwhile.
+class Replacement {
+ public:
+  Replacement(Isolate* isolate, Revival* revival) : isolate_(isolate) {
+    current = revival;
+    isolate_->SetWasmStreamingCallback(OnStreaming);
+  }
+  ~Replacement() {
+    isolate_->SetWasmStreamingCallback(node::wasm_web_api::StartStreamingCompilation);
+    current = nullptr;
+  }
+
+ private:
+  Isolate* isolate_;
+};
+
+// Through compileStreaming.
+void ReviveStreaming(const FunctionCallbackInfo<Value>& info) {
+  Isolate* isolate = info.GetIsolate();
+  if (current != nullptr) return;
+  Revival revival{BytesOf(info[0]), BytesOf(info[1]), String::Utf8Value(isolate, info[2]),
+                  Object::New(isolate, v8::Null(isolate), nullptr, nullptr, 0)};
+  MaybeLocal<Value> streamed;
+  {
+    Replacement replacement(isolate, &revival);
+    Local<Value> arguments[] = {revival.token};
+    streamed = info[3].As<Function>()->Call(isolate->GetCurrentContext(), v8::Undefined(isolate), 1, arguments);
+  }
+  Drop(info[1]);
+  Local<Value> module;
+  if (!streamed.ToLocal(&module)) return;
+  info.GetReturnValue().Set(revival.is_taken);
+  if (!revival.is_taken || !module->IsWasmModuleObject()) return;
+  // That one is another context's.
+  const CompiledWasmModule compiled = module.As<WasmModuleObject>()->GetCompiledModule();
+  Local<WasmModuleObject> own;
+  if (WasmModuleObject::FromCompiledModule(isolate, compiled).ToLocal(&own)) info.GetReturnValue().Set(own);
+}
+
+#if V8_MAJOR_VERSION >= 14
+
+// By V8's function for it.
+void ReviveDirectly(const FunctionCallbackInfo<Value>& info) {
   Isolate* isolate = info.GetIsolate();
   const Bytes wire = BytesOf(info[0]);
   const Bytes code = BytesOf(info[1]);
@@ -190,92 +276,19 @@ void Revive(const FunctionCallbackInfo<Value>& info) {
   }
 }
 
-}  // namespace
-
-#else
-
-namespace node {
-namespace wasm_web_api {
-// Exported by Node's binary. Where it is missing, this addon cannot be loaded.
-void StartStreamingCompilation(const v8::FunctionCallbackInfo<v8::Value>& info);
-}  // namespace wasm_web_api
-}  // namespace node
-
-namespace {
-
-// One revival of this thread's, while it lasts.
-struct Revival {
-  Bytes wire;
-  Bytes code;
-  String::Utf8Value url;
-  Local<Object> token;
-  bool is_taken = false;
-};
-
-thread_local Revival* current = nullptr;
-
-void OnStreaming(const FunctionCallbackInfo<Value>& info) {
-  Revival* revival = current;
-  if (revival == nullptr || !info[0]->StrictEquals(revival->token)) {
-    node::wasm_web_api::StartStreamingCompilation(info);
-    return;
-  }
-  std::shared_ptr<WasmStreaming> streaming = WasmStreaming::Unpack(info.GetIsolate(), info.Data());
-  revival->is_taken = streaming->SetCompiledModuleBytes(revival->code.data, revival->code.size);
-  if (!revival->is_taken) {
-    streaming->Abort(MaybeLocal<Value>());
-    return;
-  }
-  if (revival->url.length() > 0) streaming->SetUrl(*revival->url, revival->url.length());
-  streaming->OnBytesReceived(revival->wire.data, revival->wire.size);
-  // V8 has read the code when this returns.
-  streaming->Finish(true);
-}
-
-// Also where JavaScript is terminated meanwhile.
-class Replacement {
- public:
-  Replacement(Isolate* isolate, Revival* revival) : isolate_(isolate) {
-    current = revival;
-    isolate_->SetWasmStreamingCallback(OnStreaming);
-  }
-  ~Replacement() {
-    isolate_->SetWasmStreamingCallback(node::wasm_web_api::StartStreamingCompilation);
-    current = nullptr;
-  }
-
- private:
-  Isolate* isolate_;
-};
+#endif
 
 // (bytes, code, url, stream) => Module | boolean: a module of this context that has the code; true where V8 has the code, and
-// finds it when the same bytes are compiled; false if it refuses it. `stream(token)` calls compileStreaming with the token, and
-// gives the module, if that is there when its microtasks have run.
+// finds it when the same bytes are compiled in the same way; false if it refuses it. `stream(token)` calls compileStreaming with
+// the token, and gives the module, if that is there when its microtasks have run; without it, V8 has to have a function.
 void Revive(const FunctionCallbackInfo<Value>& info) {
-  Isolate* isolate = info.GetIsolate();
-  if (current != nullptr || !info[3]->IsFunction()) return;
-  Revival revival{BytesOf(info[0]), BytesOf(info[1]), String::Utf8Value(isolate, info[2]),
-                  Object::New(isolate, v8::Null(isolate), nullptr, nullptr, 0)};
-  MaybeLocal<Value> streamed;
-  {
-    Replacement replacement(isolate, &revival);
-    Local<Value> arguments[] = {revival.token};
-    streamed = info[3].As<Function>()->Call(isolate->GetCurrentContext(), v8::Undefined(isolate), 1, arguments);
-  }
-  Drop(info[1]);
-  Local<Value> module;
-  if (!streamed.ToLocal(&module)) return;
-  info.GetReturnValue().Set(revival.is_taken);
-  if (!revival.is_taken || !module->IsWasmModuleObject()) return;
-  // That one is another context's.
-  const CompiledWasmModule compiled = module.As<WasmModuleObject>()->GetCompiledModule();
-  Local<WasmModuleObject> own;
-  if (WasmModuleObject::FromCompiledModule(isolate, compiled).ToLocal(&own)) info.GetReturnValue().Set(own);
+  if (info[3]->IsFunction()) ReviveStreaming(info);
+#if V8_MAJOR_VERSION >= 14
+  else ReviveDirectly(info);
+#endif
 }
 
 }  // namespace
-
-#endif
 
 #ifdef __linux__
 

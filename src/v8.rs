@@ -27,7 +27,7 @@ pub fn register(exports: &Exports) {
     });
 }
 
-/// `{version, tag, target}`.
+/// `{version, tag, target, options}`.
 fn host(call: &Call<'_>, index: usize) -> Result<Host> {
     let text = |name: &str| {
         let value = js::get(call.env, call.argument(index), name)?;
@@ -37,6 +37,7 @@ fn host(call: &Call<'_>, index: usize) -> Result<Host> {
         version: text("version")?,
         tag: text("tag")?,
         target: text("target")?,
+        options: text("options")?,
     })
 }
 

@@ -3,7 +3,7 @@
 const fs = require('node:fs')
 
 const { formatSize } = require('../cache/quantities.js')
-const { choose } = require('../front/verdicts.js')
+const { choose, list } = require('../front/verdicts.js')
 const { Failure } = require('./failure.js')
 const { open } = require('./open.js')
 const { parsedSize } = require('./arguments.js')
@@ -42,11 +42,20 @@ function lookUp(bytes, { partition, minSize }) {
   return { hash, ...(native.cacheExplain(hash, bytes.length, options) ?? nothing) }
 }
 
+/** What is known of a module that programs compile as it is; else, as they do with options of the standard's. */
+function choiceFor(bytes, { partition, minSize }) {
+  const choiceAs = (standard) => choose(bytes, { partition, minSize, cache: 1, standard })
+  const plain = choiceAs('')
+  if (plain.known !== undefined) return plain
+  const others = new Set(list().flatMap(({ standard }) => standard || []))
+  return [...others].map(choiceAs).find(({ known }) => known !== undefined) ?? plain
+}
+
 function explain(file, options) {
   const bytes = fs.readFileSync(file)
   const feature = refusal(bytes, file)
   const found = lookUp(bytes, options)
-  const { engine, reason: ground } = choose(bytes, { ...options, cache: 1 })
+  const { engine, reason: ground } = choiceFor(bytes, options)
   const told = { file, bytes: bytes.length, partition: options.partition, verdict: { engine, reason: ground }, ...found }
   return feature === undefined ? told : { ...told, outcome: 'miss', reason: 'unsupported', feature }
 }

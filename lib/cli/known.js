@@ -23,7 +23,7 @@ function ofInterface(bytes) {
  * @param {{bytes: Buffer, name: string, partition: string}} module
  */
 function judge(found, { bytes, name, partition }) {
-  const sampled = sample(bytes.length, (from, to) => bytes.subarray(from, to), partition)
+  const sampled = sample(bytes.length, (from, to) => bytes.subarray(from, to), { partition, standard: '' })
   const verdict = ofInterface(bytes) ?? grounds(found, { size: bytes.length })
   write([sampled], { source: name, partition, size: bytes.length, ...verdict })
 }

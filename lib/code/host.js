@@ -67,7 +67,7 @@ function load() {
 /** V8's version, flags and processor in one number. A program may change flags. */
 const tag = () => `${shim ? shim.tag() : require('node:v8').cachedDataVersionTag()}`
 
-/** What the code depends on beside a module's bytes. */
-const describe = () => ({ version: versions.v8, tag: tag(), target: `${platform}-${arch}` })
+/** What the code depends on beside a module's bytes. @param {string} options the standard's own (./standard.js) */
+const describe = (options) => ({ version: versions.v8, tag: tag(), target: `${platform}-${arch}`, options })
 
 module.exports = { describe, isThere, load, tag }

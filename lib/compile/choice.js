@@ -10,11 +10,18 @@ const { choose, forget } = require('../front/verdicts.js')
 const { builtin } = require('../process/native.js')
 const { compiles } = require('../process/realm.js')
 const { revive } = require('../code/revive.js')
+const { textOf } = require('../code/standard.js')
+
+/** What is known of some bytes; undefined where they are compiled in a way that cannot be repeated. */
+function choiceOf(bytes, { engine, native, standard }) {
+  const text = textOf(standard)
+  return text === undefined ? undefined : choose(bytes, { ...native, standard: text }, engine === 'builtin' || undefined)
+}
 
 /** V8 knows which functions of a module are called whose bytes were left. */
-function noteAs(module, bytes, { engine, native }) {
-  const { name, isAsked, isIdle } = choose(bytes, native, engine === 'builtin' || undefined)
-  if (isAsked || isIdle) note(name, module)
+function noteAs(module, bytes, options) {
+  const choice = choiceOf(bytes, options)
+  if (choice?.isAsked || choice?.isIdle) note(choice.name, module)
 }
 
 /** Small modules, and those that import one of these, may have to follow an instance of ours: what they were made of is kept. */
@@ -33,11 +40,10 @@ const leave = (choice, bytes, { native }, isKept) => leaveBytes(choice, bytes, n
  * @returns {object | undefined} the options for this package's engine; undefined where the built-in compiles
  */
 function optionsForOurs(bytes, options) {
-  const { engine, native, standard } = options
+  const { engine, native } = options
   if (engine === 'ours') return options
-  // Imports that the built-in engine resolves itself are nothing that it would have to be told.
-  if (standard !== undefined) return undefined
-  const choice = choose(bytes, native, engine === 'builtin' || undefined)
+  const choice = choiceOf(bytes, options)
+  if (choice === undefined) return undefined
   emit(choice, bytes.length, native.source)
   if (choice.engine === 'ours') return { ...options, native: { ...native, cachedOnly: true } }
   if (choice.isAsked) leave(choice, bytes, options, true)
@@ -51,15 +57,14 @@ function optionsForOurs(bytes, options) {
  * @param {object} options as ./options.js reads them
  * @returns {object | undefined} undefined where V8 has to compile
  */
-function revived(bytes, { engine, native, standard }) {
-  if (standard !== undefined || !compiles) return undefined
-  const choice = choose(bytes, native, engine === 'builtin' || undefined)
-  return choice.hasCode ? revive(bytes, choice, native, builtin) : undefined
+function revived(bytes, options) {
+  const choice = compiles ? choiceOf(bytes, options) : undefined
+  return choice?.hasCode ? revive(bytes, choice, options.native, builtin) : undefined
 }
 
 /** The artifact that was to be there is not: what is known of the module is of no use any more. */
 function missed(bytes, options) {
-  const choice = choose(bytes, options.native)
+  const choice = choiceOf(bytes, options)
   forget(choice.name)
   leave(choice, bytes, options, false)
 }

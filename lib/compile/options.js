@@ -5,6 +5,7 @@
 const { environment } = require('../cache/environment.js')
 const { installed } = require('../process/realm.js')
 const { isObject } = require('../api/dictionary.js')
+const { textOf } = require('../code/standard.js')
 
 const CACHE = new Map([
   [false, 0],
@@ -106,7 +107,7 @@ function readOptions(options, where, byDefault = 'ours') {
 
   // Infinity (never cache) has to survive the way through an integer.
   const size = Math.min(Math.ceil(minSize), Number.MAX_SAFE_INTEGER)
-  const given = builtins !== undefined || importedStringConstants !== undefined
+  const standard = { builtins, importedStringConstants }
   return {
     native: {
       partition,
@@ -121,7 +122,7 @@ function readOptions(options, where, byDefault = 'ours') {
     },
     engine,
     signal,
-    standard: given ? { builtins, importedStringConstants } : undefined,
+    standard: textOf(standard) === '' ? undefined : standard,
   }
 }
 

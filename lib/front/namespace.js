@@ -19,6 +19,7 @@ const { keep, state } = require('./state.js')
 
 // Loaded for the first module that is large enough, or streamed.
 const seen = () => require('./seen.js')
+const standard = () => require('../code/standard.js')
 const streams = () => require('./streams.js')
 const verdicts = () => require('./verdicts.js')
 
@@ -69,10 +70,11 @@ function makerOf(source, options) {
   if (hasOptions(options)) return engage() ? 'ours' : 'builtin'
   if (!(lengthOf(source) >= DEFAULTS.minSize)) return 'builtin'
   const bytes = bytesOf(source)
-  const choice = verdicts().choose(bytes, DEFAULTS)
-  if (choice.engine === 'ours') return engage() ? 'ours' : 'builtin'
-  // The standard's own options shape the code.
-  const isPlain = !isObject(options)
+  const text = isObject(options) ? standard().textOf(options) : ''
+  const choice = verdicts().choose(bytes, { ...DEFAULTS, standard: text ?? '' })
+  // How it is compiled cannot be repeated.
+  const isPlain = text !== undefined
+  if (choice.engine === 'ours' && isPlain) return engage() ? 'ours' : 'builtin'
   return { ...choice, isPlain, hasCode: choice.hasCode && isPlain, isNoted: choice.isIdle && isPlain }
 }
 

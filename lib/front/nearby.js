@@ -48,7 +48,7 @@ function foldersOfCallers() {
 const isSystems = (fd) => process.platform !== 'linux' || fs.existsSync(`/proc/self/fd/${fd}`)
 
 /** Whether the file is of this name (./sample.js). */
-function isNamed(file, { name, size, partition }) {
+function isNamed(file, { name, size, ...about }) {
   const found = fs.statSync(file)
   if (!found.isFile() || found.size !== size) return false
   const fd = fs.openSync(file)
@@ -58,7 +58,7 @@ function isNamed(file, { name, size, partition }) {
       fs.readSync(fd, bytes, 0, bytes.length, from)
       return bytes
     }
-    return isSystems(fd) && sample(size, read, partition) === name
+    return isSystems(fd) && sample(size, read, about) === name
   } finally {
     fs.closeSync(fd)
   }
@@ -66,7 +66,7 @@ function isNamed(file, { name, size, partition }) {
 
 /**
  * @param {string[]} folders
- * @param {{name: string, size: number, partition: string}} module
+ * @param {{name: string, size: number, partition: string, standard: string}} module
  * @returns {string | undefined} the file that it was read from, or one that has the same name
  */
 function fileOf(folders, module) {

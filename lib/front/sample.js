@@ -48,18 +48,18 @@ function ofText(text) {
 /**
  * @param {number} length
  * @param {(from: number, to: number) => Uint8Array} read
- * @param {string} partition
+ * @param {{partition: string, standard: string}} about `standard`: the standard's own options (../code/standard.js)
  */
-function sample(length, read, partition) {
+function sample(length, read, { partition, standard }) {
   take(length, read)
-  return `${length.toString(16)}-${hash(words.length, length ^ ofText(partition))}`
+  return `${length.toString(16)}-${hash(words.length, length ^ ofText(partition) ^ ofText(standard))}`
 }
 
 /** The name of whatever comes from an address. */
-function sampleAddress(address, partition) {
+function sampleAddress(address, { partition, standard }) {
   const bytes = Buffer.from(address)
   take(bytes.length, (from, to) => bytes.subarray(from, to))
-  return `url-${hash(words.length, bytes.length ^ ofText(partition))}`
+  return `url-${hash(words.length, bytes.length ^ ofText(partition) ^ ofText(standard))}`
 }
 
 module.exports = { ofText, sample, sampleAddress }

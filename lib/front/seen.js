@@ -52,8 +52,8 @@ let timer
  *
  * @param {string} name
  * @param {(file: string) => void} put writes it
- * @param {object} facts {size, source, partition, names, isBuiltin} `names`: under which it is to be known; `isBuiltin`: by V8's
- *   code alone
+ * @param {object} facts {size, source, partition, standard, names, isBuiltin} `names`: under which it is to be known; `isBuiltin`:
+ *   by V8's code alone
  * @param {{cache: number, finish: boolean}} options
  * @param {boolean} [isKept] whether {@link note} will be called, with a module of which V8 has the bytes
  */
@@ -102,14 +102,14 @@ function isTooLarge(name, facts, room, taken = 0) {
 /**
  * Bytes that the program still has.
  *
- * @param {{name: string, isBuiltin: boolean}} choice as ./verdicts.js gives it
+ * @param {{name: string, isBuiltin: boolean, standard: string}} choice as ./verdicts.js gives it
  * @param {Uint8Array} bytes
  * @param {{source: string, partition: string}} about
  * @param {{cache: number, finish: boolean}} options
  * @param {boolean} isKept
  */
-function leaveBytes({ name, isBuiltin }, bytes, { source, partition }, options, isKept) {
-  const facts = { size: bytes.length, source, partition, names: [name], isBuiltin }
+function leaveBytes({ name, isBuiltin, standard }, bytes, { source, partition }, options, isKept) {
+  const facts = { size: bytes.length, source, partition, standard, names: [name], isBuiltin }
   leave(name, (file) => replace(file, bytes), facts, options, isKept)
 }
 

@@ -15,6 +15,7 @@ const { keep, state } = require('./state.js')
 const { tell } = require('./tell.js')
 const { NOT_KNOWN, choose, chooseByAddress, write } = require('./verdicts.js')
 const host = require('../code/host.js')
+const { textOf } = require('../code/standard.js')
 const { isMainThread } = require('../process/thread.js')
 
 const { apply } = Reflect
@@ -101,10 +102,10 @@ class Copy {
 function leave(bytes, address, options, put, isKept = false) {
   const { length } = bytes
   if (length < options.minSize) return undefined
-  const { partition } = options
+  const { partition, standard } = options
   const choice = choose(bytes, options)
   const { name, known } = choice
-  const names = address === '' ? [name] : [name, sampleAddress(address, partition)]
+  const names = address === '' ? [name] : [name, sampleAddress(address, options)]
   tell(choice, length, sourceOf(address))
   if (!choice.isAsked) {
     // It was known, by another address or as bytes.
@@ -112,7 +113,7 @@ function leave(bytes, address, options, put, isKept = false) {
     return undefined
   }
   if (leftAt(name).isRecent) return undefined
-  const facts = { size: length, source: sourceOf(address), partition, names, isBuiltin: choice.isBuiltin }
+  const facts = { size: length, source: sourceOf(address), partition, standard, names, isBuiltin: choice.isBuiltin }
   require('./seen.js').leave(name, put, facts, options, isKept)
   return name
 }
@@ -198,12 +199,16 @@ async function revived(response, choice, { partition }) {
   return { module, response: module === undefined ? respond(response, bytes) : undefined }
 }
 
-async function stream(name, list, options, engage) {
+async function stream(name, list, defaults, engage) {
+  // The standard's own options, which shape the code, come last. Where they cannot be read, the module stays as it is.
+  const standard = textOf(list[name === 'compileStreaming' ? 1 : 2])
+  const options = { ...defaults, standard: standard ?? '' }
   const source = await list[0]
   const rest = Array.prototype.slice.call(list, 1)
   // Whatever else is a source to this package's engine.
   if (state.isEngaged || (!isResponse(source) && engage())) return ours().operations[name](source, ...rest)
-  const { response, choice, left } = isResponse(source) ? await decide(source, options) : { response: source }
+  const { response, choice, left } =
+    isResponse(source) && standard !== undefined ? await decide(source, options) : { response: source }
   if (state.isEngaged || (choice?.engine === 'ours' && engage())) return ours().operations[name](response, ...rest)
   const given = await made(name, response, rest, choice, options)
   const module = name === 'compileStreaming' ? given : given.module
@@ -215,9 +220,7 @@ async function stream(name, list, options, engage) {
 /** What the built-in makes of a response. */
 async function made(name, response, rest, choice, options) {
   const [isCompile, compile] = [name === 'compileStreaming', (one) => apply(builtin[name], builtin, [one, ...rest])]
-  // The standard's own options, which shape the code, come last.
-  const isPlain = !isObject(rest[isCompile ? 0 : 1])
-  if (!choice?.hasCode || !isPlain || !isWasm(response) || !compiles) return compile(response)
+  if (!choice?.hasCode || !isWasm(response) || !compiles) return compile(response)
   const { module, response: anew } = await revived(response, choice, options)
   if (module === undefined) return compile(anew)
   return isCompile ? module : { module, instance: await builtin.instantiate(module, rest[0]) }

@@ -122,6 +122,10 @@ function write(names, verdict) {
 
 const NOT_KNOWN = 'not known yet'
 const ASKED_FOR = 'the built-in engine is asked for'
+const ASKS = 'it asks for JS string builtins'
+
+/** Why a module is the built-in's, whatever else is known of it. */
+const chosenFor = ({ standard }) => (standard === '' ? ASKED_FOR : ASKS)
 
 const builtin = (reason, name = undefined, isBuiltin = false) => ({
   engine: 'builtin',
@@ -138,22 +142,28 @@ const builtin = (reason, name = undefined, isBuiltin = false) => ({
  * The engine for some bytes.
  *
  * @param {Uint8Array} bytes
- * @param {{partition: string, minSize: number, cache: number}} options as ../compile/options.js reads them
+ * @param {{partition: string, minSize: number, cache: number, standard: string}} options as ../compile/options.js reads them;
+ *   `standard`: the standard's own (../code/standard.js), by which only the built-in compiles
  * @param {boolean} [isBuiltin] the built-in's, whichever is the better one: what is to be known is its code
- * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isIdle: boolean, isBuiltin: boolean, hasCode: boolean}}
+ * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isIdle: boolean, isBuiltin: boolean, hasCode: boolean, standard: string}}
  *   `name`: by which it is known; `isAsked`: whether something is to be found out; `isIdle`: whether V8 is to be asked at the
  *   end what it did with the module, to see whether something is; `hasCode`: whether V8's code was kept
  */
-function choose(bytes, { partition, minSize, cache }, isBuiltin = state.isBuiltin) {
+function choose(bytes, { minSize, cache, ...about }, isBuiltin = state.isBuiltin) {
   if (bytes.length < minSize) return builtin('smaller than minSize')
   const { access } = locate()
   if (Math.min(access, cache) === 0) return builtin('no cache')
-  const name = sample(bytes.length, (from, to) => bytes.subarray(from, to), partition)
-  return chooseByName(name, isBuiltin || state.isSuspending)
+  const name = sample(bytes.length, (from, to) => bytes.subarray(from, to), about)
+  return chooseAs(name, about, isBuiltin)
 }
 
-function chooseByName(name, isBuiltin) {
-  if (isBuiltin && !host.isThere()) return builtin(ASKED_FOR)
+function chooseAs(name, about, isBuiltin) {
+  const { standard } = about
+  return { ...chooseByName(name, isBuiltin || state.isSuspending || standard !== '', chosenFor(about)), standard }
+}
+
+function chooseByName(name, isBuiltin, chosen) {
+  if (isBuiltin && !host.isThere()) return builtin(chosen)
   const known = look(name)
   if (known === undefined || (known.basis === 'chosen' && !isBuiltin)) return builtin(NOT_KNOWN, name, isBuiltin)
   if (known.engine === 'ours' && !isBuiltin) {
@@ -165,7 +175,7 @@ function chooseByName(name, isBuiltin) {
   const code = codeOf(known, isBuiltin)
   const hasCode = code?.bytes !== undefined
   if (hasCode || code?.isIdle) follow(name, known)
-  const ground = known.engine === 'ours' ? ASKED_FOR : known.reason
+  const ground = known.engine === 'ours' ? chosen : known.reason
   const reason = code?.reason === undefined ? ground : `${ground}; ${code.reason}`
   const isAsked = code === undefined || code.isPartial === true
   return { engine: 'builtin', reason, name, known, isAsked, isIdle: code?.isIdle === true, isBuiltin, hasCode }
@@ -289,9 +299,9 @@ function reconsider(name, known) {
 }
 
 /** The engine for what comes from an address; undefined where nothing is known of it. */
-function chooseByAddress(address, { partition, cache }) {
+function chooseByAddress(address, { cache, ...about }) {
   if (Math.min(locate().access, cache) === 0) return undefined
-  const choice = chooseByName(sampleAddress(address, partition), state.isBuiltin || state.isSuspending)
+  const choice = chooseAs(sampleAddress(address, about), about, state.isBuiltin)
   return choice.known === undefined ? undefined : choice
 }
 
@@ -317,6 +327,7 @@ module.exports = {
   available,
   choose,
   chooseByAddress,
+  chosenFor,
   forget,
   forgetCode,
   list,

@@ -3,13 +3,14 @@
 // The processes in which ./judge-v8.js has V8 compile a module, by its optimizing compiler; and then, in another one, take the
 // code again.
 //
-//   node dist/compile-v8.js name|compile|take <wasm> <folder> <judge> <profile> [<flag>...]
+//   node dist/compile-v8.js name|compile|take <wasm> <folder> <judge> <profile> <options> [<flag>...]
 //
 // wasm      the module's file
 // folder    with `calls`, what is known of the functions that were called (../code/calls.js), and `before`, those that were
 //           called in earlier runs; `compile` writes `code` and `sample` there
 // judge     the id of the process that has started this one, and with which it ends
 // profile   the name that V8 has for a file that says which functions to optimise, as `name` has it say; '-' for all of them
+// options   of the standard's, with which the module is compiled (../code/standard.js); '' where there are none
 // flag      of V8 or Node, as the program had it whose module it is: V8's shape the code
 //
 // `compile` and `take` try a module of their own first, whose results are known; a V8 that does not pass gets no code. What they
@@ -21,6 +22,7 @@ const v8 = require('node:v8')
 
 const { calledIn, pack, unpack } = require('../code/calls.js')
 const host = require('../code/host.js')
+const { optionsOf } = require('../code/standard.js')
 const native = require('./addon.js')
 
 const SAMPLE = Buffer.from(
@@ -72,8 +74,8 @@ function fail(problem) {
 }
 
 /** V8 says what it would call the file. */
-function name(bytes) {
-  return withFlags(PROFILE, () => new WebAssembly.Module(bytes))
+function name(bytes, options) {
+  return withFlags(PROFILE, () => new WebAssembly.Module(bytes, options))
 }
 
 /** Which functions were called, in any run; undefined where that is not known. */
@@ -108,15 +110,15 @@ async function compilersRest() {
 /** What V8's format has for a function: that it was called, and optimised. There is no feedback before them. */
 const profileOf = (functions) => Uint8Array.from([0, ...functions.map((one) => 3 * one)])
 
-async function compile(shim, bytes, profile) {
+async function compile(shim, bytes, options, profile) {
   const functions = profile === '-' ? undefined : called(bytes)
   const sample = await withFlags(ALL, () => WebAssembly.compile(SAMPLE))
   let module
-  if (functions === undefined) module = await withFlags(ALL, () => WebAssembly.compile(bytes))
+  if (functions === undefined) module = await withFlags(ALL, () => WebAssembly.compile(bytes, options))
   else {
     fs.writeFileSync(profile, profileOf(functions))
     module = await withFlags(PROFILE, async () => {
-      const made = new WebAssembly.Module(bytes)
+      const made = new WebAssembly.Module(bytes, options)
       await compilersRest()
       return made
     })
@@ -127,24 +129,24 @@ async function compile(shim, bytes, profile) {
   return { called: functions === undefined ? undefined : pack(functions) }
 }
 
-function take(shim, bytes) {
-  const { HAS_FUNCTION, give, isNodes } = require('../code/revive.js')
-  if (!HAS_FUNCTION && !isNodes()) fail("another addon has Node's place")
-  const sample = give(shim, SAMPLE, fs.readFileSync('sample'), '', WebAssembly)
+function take(shim, bytes, options) {
+  const { give, mayGive } = require('../code/revive.js')
+  if (!mayGive(undefined) || !mayGive(options)) fail("another addon has Node's place")
+  const sample = give(shim, SAMPLE, fs.readFileSync('sample'), {}, WebAssembly)
   if (sample === undefined || !isRight(sample)) fail('V8 does not take what it gave')
   const code = fs.readFileSync('code')
   const { byteLength } = code
   // This process may be stopped meanwhile, and waits for everybody.
   const since = cpu()
-  const module = give(shim, bytes, code, '', WebAssembly)
+  const module = give(shim, bytes, code, { options }, WebAssembly)
   const ms = cpu() - since
   if (module === undefined || shim.serialize(module)?.byteLength !== byteLength) fail('V8 does not take what it gave')
   return { ms }
 }
 
-const TASKS = { name: (_, bytes) => name(bytes), compile, take }
+const TASKS = { name: (_, bytes, options) => name(bytes, options), compile, take }
 
-async function main([what, wasm, folder, judge, profile, ...given]) {
+async function main([what, wasm, folder, judge, profile, standard, ...given]) {
   if (!native.endWith(Number(judge))) return
   // From now on it may be stopped.
   process.stdout.write('\n')
@@ -154,7 +156,7 @@ async function main([what, wasm, folder, judge, profile, ...given]) {
   if (shim === undefined) fail('there is no shim for this Node')
   const bytes = fs.readFileSync(path.resolve(wasm))
   process.chdir(folder)
-  const found = await TASKS[what](shim, bytes, profile)
+  const found = await TASKS[what](shim, bytes, optionsOf(standard), profile)
   process.stdout.write(`\n${JSON.stringify({ tag: host.tag(), ...found })}`)
   process.exit(0)
 }

@@ -76,7 +76,7 @@ function supervise(native, child, needed) {
 
 /** @returns {Promise<{tag?: string, ms?: number, called?: string, problem?: string, wasEnded?: boolean, needed?: number, out: string}>} */
 async function run(native, what, { file, facts }, folder, profile, needed) {
-  const list = [COMPILER, what, file, folder, `${process.pid}`, profile, ...facts.flags]
+  const list = [COMPILER, what, file, folder, `${process.pid}`, profile, facts.standard, ...facts.flags]
   const child = spawn(process.execPath, list, { stdio: ['ignore', 'pipe', 'ignore'] })
   let out = ''
   child.stdout.setEncoding('utf8').on('data', (text) => (out += text))
@@ -114,7 +114,7 @@ async function make(native, module, folder, needed, rounds) {
   if (!facts.isWanted && compiling !== undefined && ms > WORTH * compiling) {
     return { reason: `V8 compiled for ${Math.round(compiling)} ms, and would take ${Math.round(ms)} ms to take its code` }
   }
-  const description = { ...host.describe(), tag }
+  const description = { ...host.describe(facts.standard), tag }
   const { bytes } = native.storeHostCode(module.file, path.join(folder, 'code'), facts.source, facts.partition, description)
   return { bytes, ms: Math.round(ms), called, rounds, reason: `${formatSize(bytes)} of V8's code are kept` }
 }

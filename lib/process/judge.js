@@ -21,7 +21,7 @@ const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 const { locate, seenBudgets } = require('../front/folder.js')
 const { available, bounds, shortage } = require('../front/memory.js')
 const { estimate } = require('../front/seen.js')
-const { CODED, readCurrent, withoutMore, write } = require('../front/verdicts.js')
+const { CODED, chosenFor, readCurrent, withoutMore, write } = require('../front/verdicts.js')
 const { formatSize } = require('../cache/quantities.js')
 const { codeOfV8 } = require('./judge-v8.js')
 const { grounds, groundsOfInterface } = require('./grounds.js')
@@ -46,6 +46,7 @@ function factsOf(name) {
   const facts = {
     source: '',
     partition: '',
+    standard: '',
     names: [name],
     run: undefined,
     isBuiltin: false,
@@ -67,8 +68,8 @@ function done({ name, file }) {
 }
 
 function decide({ facts, ...module }, verdict) {
-  const { names, source, partition, run, size } = facts
-  write(names, { source, partition, size, ...(run === undefined ? {} : { run }), ...verdict })
+  const { names, source, partition, standard, run, size } = facts
+  write(names, { source, partition, standard, size, ...(run === undefined ? {} : { run }), ...verdict })
   done(module)
 }
 
@@ -122,8 +123,8 @@ function judgeOurs(native, { file, name, facts }, needed, watcher) {
 }
 
 /** What is known already, where V8's code alone is to be found out. */
-function given(known, { isBuiltin }) {
-  if (isBuiltin) return known ?? { engine: 'builtin', basis: 'chosen', reason: 'the built-in engine is asked for' }
+function given(known, facts) {
+  if (facts.isBuiltin) return known ?? { engine: 'builtin', basis: 'chosen', reason: chosenFor(facts) }
   return known?.engine === 'builtin' && known.basis !== 'chosen' && CODED.includes(known.basis) ? known : undefined
 }
 

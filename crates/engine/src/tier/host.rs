@@ -11,18 +11,21 @@ pub struct Host {
     pub tag: String,
     /// Operating system and architecture, as Node names them.
     pub target: String,
+    /// The options of the standard's with which the module is compiled, as a text; empty where there are none.
+    pub options: String,
 }
 
 /// The first field of a fingerprint of V8's; that of an artifact of this engine has another name.
 const ENGINE: (&str, &str) = ("engine", "v8");
 
 impl Host {
-    fn fields(&self) -> [(&'static str, &str); 4] {
+    fn fields(&self) -> [(&'static str, &str); 5] {
         [
             ENGINE,
             ("v8", &self.version),
             ("tag", &self.tag),
             ("target", &self.target),
+            ("options", &self.options),
         ]
     }
 
