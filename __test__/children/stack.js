@@ -48,6 +48,9 @@ function throwing() {
   throw new TypeError('of the program')
 }
 
+/** More imports than a donor declares that does not call them. */
+const BESIDE = '(import "m" "f" (func))'.repeat(100)
+
 const FLOATS = `
   (type $unary (func (param f64) (result f32)))
   (table 2 funcref) (elem (i32.const 0) $middle)
@@ -85,12 +88,17 @@ const LEGACY = `
   (func (export "behind") (nop) (call $plain))
   (func (export "run") (param i32) (nop) (call $traps (local.get 0)))`
 
+async function older(text) {
+  const { run, behind } = instantiate(await compile(text), { m: { f: throwing } })
+  return [0, 1, 2, 3, 4, 5, 6, 7, 8].map((where) => caught(() => run(where)).stack).concat(caught(behind).stack)
+}
+
 const cases = {
-  async 'exceptions in their older form'() {
-    const module = await compile(`(module ${LEGACY})`)
-    const { run, behind } = instantiate(module, { m: { f: throwing } })
-    return [0, 1, 2, 3, 4, 5, 6, 7, 8].map((where) => caught(() => run(where)).stack).concat(caught(behind).stack)
-  },
+  'exceptions in their older form': () => older(`(module ${LEGACY})`),
+  'exceptions beside many imports': () => older(`(module ${BESIDE} ${LEGACY})`),
+  'functions beside many imports': () => call(`(module ${BESIDE} ${CHAIN})`, { name: 'outer' }),
+  'calls beside many imports': () => call(`(module $mod ${BESIDE} ${CHAIN})`, { name: 'odd', f: throwing }),
+  'floats beside many imports': () => call(`(module ${BESIDE} ${FLOATS})`, { name: 'direct' }),
   'calls with floats': () => call(`(module ${FLOATS})`, { name: 'direct' }),
   'floats for an empty element': () => call(`(module ${FLOATS})`, { name: 'empty' }),
   'floats for a function without': () => call(`(module ${FLOATS})`, { name: 'other' }),
@@ -247,7 +255,10 @@ const TRAPS = {
   'a wait': `(memory 1 1) ${F('(drop (memory.atomic.wait32 (i32.const 0) (i32.const 0) (i64.const 0)))')}`,
   'a notify': `(memory 1 1 shared) ${F('(drop (memory.atomic.notify (i32.const 65536) (i32.const 0)))')}`,
 }
-for (const [name, text] of Object.entries(TRAPS)) cases[`trap words: ${name}`] = () => call(`(module ${text})`)
+for (const [name, text] of Object.entries(TRAPS)) {
+  cases[`trap words: ${name}`] = () => call(`(module ${text})`)
+  cases[`trap words beside many imports: ${name}`] = () => call(`(module ${BESIDE} ${text})`)
+}
 
 // The import's error goes through a handler: uncaught, caught and thrown again, and thrown again by another call.
 const HANDLERS = `(module (import "m" "f" (func $f)) (tag $t) (global $kept (mut exnref) (ref.null exn))

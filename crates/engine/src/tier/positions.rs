@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::RwLock;
-use wasmer_compiler::{Artifact, FRAME_INFO};
+use wasmer_compiler::{Artifact, ArtifactCreate, FRAME_INFO};
 use wasmer_types::entity::EntityRef;
-use wasmer_types::{FrameInfo, FunctionIndex, LocalFunctionIndex, TrapCode};
+use wasmer_types::{FrameInfo, LocalFunctionIndex, TrapCode};
 
 use super::thunks;
 use crate::module::{BodyOrigin, Declaration, Site, WholeOrigin};
@@ -44,6 +44,8 @@ pub struct Position {
 /// An artifact whose functions can be found by address.
 pub(super) struct Located {
     positions: Positions,
+    /// How many functions the artifact imports, which those of its own come after: a donor does not import all that its module does.
+    imports: usize,
     /// Of the functions, by their index in the artifact.
     entries: Box<[usize]>,
     /// See [`record_distance`].
@@ -68,6 +70,7 @@ impl Registration {
         let start = *entries.iter().min()?;
         let located = Arc::new(Located {
             positions,
+            imports: artifact.module_info().num_imported_functions,
             entries,
             record: distance(start),
             declaration: OnceLock::new(),
@@ -97,8 +100,8 @@ pub fn position(address: usize, trap: Option<TrapCode>) -> Option<Position> {
     let info = FRAME_INFO.read().ok()?.lookup_frame_info(address)?;
     let declaration = located.declaration.get()?.upgrade()?;
     let declared = &declaration.info;
-    let local = declared.local_func_index(FunctionIndex::from_u32(info.func_index()));
-    let local = local?;
+    let own = (info.func_index() as usize).checked_sub(located.imports)?;
+    let local = LocalFunctionIndex::new(own);
     let place = located.place(local, &info, trap)?;
     let index = declared.func_index(LocalFunctionIndex::from_u32(place.local));
     Some(Position {
