@@ -12,7 +12,8 @@ const test = require('ava')
 const { MAIN, cli, cliJson, startCli, startOnTerminal, startProgram } = require('./support/cli.js')
 const { entries, folder } = require('./support/commands.js')
 const { small } = require('./support/mounts.js')
-const { answer } = require('./support/wat.js')
+const { answer, padded } = require('./support/wat.js')
+const { assemble } = require('./children/modules.js')
 const { remove } = require('./support/remove.js')
 
 const ROOT = path.join(__dirname, '..')
@@ -288,6 +289,41 @@ test('run --json tells on stderr how each module came about', async (t) => {
   const outcome = (module) => told.modules.find(({ bytes }) => bytes === fs.statSync(module).size).outcome
   t.is(outcome(DECODER), 'hit')
   t.is(outcome(ENCODER), 'compiled', 'it is in another partition')
+})
+
+test('run --wait ends when all is known and stored, whoever would wait for a process that is left behind', async (t) => {
+  const cache = folder(t)
+  const [theirs, ours] = ['refused', 'taken'].map((name) => path.join(folder(t), `${name}.wasm`))
+  const body = (call) => `(module (func $f (param i32) (result i32) (i32.add (local.get 0) (i32.const 1)))
+    (func (export "run") (param i32) (result i32) (${call} $f (local.get 0))))`
+  fs.writeFileSync(theirs, padded(await assemble(body('return_call')), 131072))
+  fs.writeFileSync(ours, padded(await assemble(body('call')), 131072))
+  const named = script(
+    t,
+    `require(${JSON.stringify(ROOT)}).compile(require('node:fs').readFileSync(${JSON.stringify(DECODER)})).then(() => process.exit(3))`
+  )
+  const file = script(
+    t,
+    `
+    for (const file of ${JSON.stringify([theirs, ours])}) {
+      const module = new WebAssembly.Module(require('node:fs').readFileSync(file))
+      console.log(new WebAssembly.Instance(module).exports.run(1))
+    }`
+  )
+  const settings = { cache, env: { WASM_COMPILE_CACHE_ENGINE: 'auto' } }
+  const cold = await cli(['run', '--wait', file], settings)
+  t.is(cold.code, 0, cold.stderr)
+  t.is(cold.stdout, '2\n2\n')
+  t.regex(cold.stderr, /^the built-in engine: +tail.call.*; .* of V8's code are kept/m)
+  t.regex(cold.stderr, /^the built-in engine: +V8 compiled for \d+ ms only/m)
+  t.deepEqual(fs.readdirSync(path.join(cache, 'seen')), [])
+  const hot = await cli(['run', '--json', '--wait', file], settings)
+  t.is(hot.stdout, cold.stdout)
+  const { modules, verdicts } = JSON.parse(hot.stderr)
+  t.deepEqual([modules.map(({ outcome }) => outcome), verdicts], [['hit'], []])
+  // Of the named exports, what the optimizing tier was not done with.
+  t.is((await cli(['run', '--wait', named], { cache })).code, 3)
+  t.is((await cli(['explain', DECODER], { cache })).code, 0)
 })
 
 test('trace writes a Chrome trace of the script and of the processes it starts', async (t) => {

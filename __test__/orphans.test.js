@@ -7,6 +7,8 @@ const fs = require('node:fs')
 const path = require('node:path')
 const { serial } = require('ava')
 
+const { assemble } = require('./children/modules.js')
+const { MAIN } = require('./support/cli.js')
 const { HOT, entries, environment, folder, named, run, story } = require('./support/commands.js')
 const { linux } = require('./support/processes.js')
 const { REGISTER } = require('./support/programs.js')
@@ -16,9 +18,9 @@ const test = linux ? serial : serial.skip
 const PROCESS_1 = path.join(__dirname, 'children/process-1.js')
 
 /** Runs a program as process 1; undefined where no such namespace can be made. */
-function container(t, argv, cache) {
+function container(t, argv, cache, env = {}) {
   const user = process.getuid() === 0 ? [] : ['--user', '--map-root-user']
-  const all = environment({ WASM_COMPILE_CACHE: cache })
+  const all = environment({ WASM_COMPILE_CACHE: cache, ...env })
   delete all.WASM_COMPILE_CACHE_FINISH
   return new Promise((resolve, reject) => {
     execFile(
@@ -65,6 +67,25 @@ test('where process 1 has loaded this package, it waits for what commands leave'
   t.is(named(told, 'handedOff').length, 1)
   t.is(entries(cache).length, 1)
   t.deepEqual(story(await run({ modules: job.modules }, { cache })), HOT)
+})
+
+test('a command that waits for what its script would leave needs nobody, and may be process 1', async (t) => {
+  const [cache, at] = [folder(t), folder(t)]
+  const file = path.join(at, 'module.wasm')
+  const text = `(module (func $f (result i32) (i32.const 7)) (func (export "run") (result i32) (return_call $f)))`
+  fs.writeFileSync(file, padded(await assemble(text), 128 * 1024))
+  const script = path.join(at, 'script.js')
+  fs.writeFileSync(
+    script,
+    `const made = new WebAssembly.Module(require('node:fs').readFileSync(${JSON.stringify(file)}))
+    console.log(new WebAssembly.Instance(made).exports.run())`
+  )
+  const argv = [process.execPath, MAIN, 'run', '--wait', script]
+  if ((await container(t, argv, cache, { WASM_COMPILE_CACHE_ENGINE: 'auto' })) === undefined) return
+  const [name] = fs.readdirSync(path.join(cache, 'verdicts'))
+  const { basis, codes } = JSON.parse(fs.readFileSync(path.join(cache, 'verdicts', name), 'utf8'))
+  t.deepEqual([basis, Object.values(codes).map(({ bytes }) => bytes > 0)], ['refused', [true]])
+  t.deepEqual(fs.readdirSync(path.join(cache, 'seen')), [])
 })
 
 test('where process 1 is an init, commands leave a finisher', async (t) => {

@@ -32,6 +32,13 @@ test('what V8 compiled is kept, and the next process has it without compiling', 
   t.regex(next.stderr, /moduleCacheHit bytes \(128 kB, [0-9a-f]{12}\): found .*nothing is compiled/)
   t.like(next.verdicts[0], { engine: 'builtin', basis: 'chosen' })
   t.deepEqual(next.seen, [])
+  const listening = `
+    const heard = []
+    const hear = ({ bytes }) => heard.push(bytes)
+    require('node:diagnostics_channel').subscribe('wasm-compile-cache:moduleCacheHit', hear)
+    new WebAssembly.Module(fs.readFileSync(process.argv[1]))
+    tell(heard)`
+  t.deepEqual((await auto(listening, { cache, args: [file], env: QUIET })).told, [SIZE])
 })
 
 test("what this package's engine refuses has V8's code, and the right results", async (t) => {

@@ -16,8 +16,11 @@ const LARGE = path.join(__dirname, 'large')
 const program = (name) => path.join(__dirname, 'programs', name)
 const programs = (folder, titles) => Object.entries(titles).map(([name, title]) => [name, title, path.join(folder, `${name}.js`)])
 
-/** name, title, and what Node runs. The packages are those of the tests, one round of each, and those of large/. */
-const ROWS = [
+/**
+ * name, title, what Node runs, and the first Node that can. The packages are those of the tests, one round of each, and those of
+ * large/.
+ */
+const ALL = [
   ['empty', 'an empty program', program('empty.js')],
   ['tiny', '1,000 modules of 35 bytes', program('tiny-modules.js')],
   ...programs(PACKAGES, {
@@ -50,7 +53,11 @@ const ROWS = [
     automerge: 'automerge',
     'web-ifc': 'web-ifc',
   }),
+  ['dart', 'dart_fmt (GC, JS string builtins)', path.join(PACKAGES, 'dart.js'), 22],
 ]
+
+const MAJOR = Number.parseInt(process.versions.node, 10)
+const ROWS = ALL.filter(([, , , since = 0]) => MAJOR >= since)
 
 /** Whether a row needs the packages of large/. */
 const isLarge = ([, , file]) => path.dirname(file) === LARGE
@@ -99,12 +106,12 @@ const LOOPS = 2
  *
  * @param {(cache?: string) => Promise<{wall: number, cpu: number, rss: number}>} take one run; without a cache, without this package
  */
-async function measureRound(round, known, directory, take) {
+async function measureRound(isWithTenth, known, directory, take) {
   const cache = mkdtempSync(path.join(directory, 'auto-'))
   const before = await take()
   const [first, second] = [await take(cache), await take(cache)]
   let tenth
-  if (round % ROW_OF_TEN === 0) {
+  if (isWithTenth) {
     for (let k = 3; k < 10; k++) await take(cache)
     tenth = [await take(), await take(cache)]
   }
@@ -113,16 +120,17 @@ async function measureRound(round, known, directory, take) {
   return { first: [before, first], second: [after, second], tenth, known: [after, await take(known)] }
 }
 
-async function measureRounds(rounds, title, known, directory, take) {
+async function measureRounds({ rounds, hasTenth }, title, known, directory, take) {
   const all = []
   for (let round = 0; round < rounds; round++) {
     progress(`${title}: round ${round + 1} of ${rounds}`)
-    all.push(await measureRound(round, known, directory, take))
+    all.push(await measureRound(hasTenth && round % ROW_OF_TEN === 0, known, directory, take))
   }
   return columnsOf(all)
 }
 
-async function measure([name, title, file], { directory, rounds, busyRounds }) {
+/** @param {{directory: string, rounds: number, busyRounds: number, hasTenth?: boolean}} how `hasTenth`: with runs up to the tenth */
+async function measure([name, title, file], { directory, rounds, busyRounds, hasTenth = true }) {
   const digests = new Set()
   const take = async (cache) => {
     // Packages start processes of their own.
@@ -140,11 +148,13 @@ async function measure([name, title, file], { directory, rounds, busyRounds }) {
     for (let j = 0; j < TRIAL; j++) await take(known)
   }
   await settled(known)
-  const columns = await measureRounds(rounds, title, known, directory, take)
+  const columns = await measureRounds({ rounds, hasTenth }, title, known, directory, take)
   let beside
   if (busyRounds > 0) {
     const give = busy()
-    beside = await measureRounds(busyRounds, `${title}, on a busy machine`, known, directory, take).finally(give)
+    beside = await measureRounds({ rounds: busyRounds, hasTenth }, `${title}, on a busy machine`, known, directory, take).finally(
+      give
+    )
   }
   const verdicts = verdictsOf(known)
   rmSync(known, { recursive: true, force: true, maxRetries: 5 })

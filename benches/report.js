@@ -209,6 +209,38 @@ function choices(machine, rows = []) {
     .join('\n\n')
 }
 
+/** What a program takes whose modules are better off on the built-in engine, on each Node. */
+function byNode(auto, nodes = {}, machine) {
+  const majors = Object.keys(nodes)
+  if (majors.length === 0) return ''
+  const titles = new Map(majors.flatMap((major) => nodes[major].rows.map(({ name, title }) => [name, title])))
+  const measured = [
+    { node: machine.node, rows: auto.filter(({ name }) => titles.has(name)) },
+    ...majors.map((major) => nodes[major]),
+  ]
+  const hasCode = ({ verdicts }) => verdicts.some((verdict) => verdict.endsWith("of V8's code are kept"))
+  const cellOf = (row) =>
+    row === undefined
+      ? '–'
+      : `${number(row.columns.first.ratio)}×, ${number(row.columns.known.ratio)}×${hasCode(row) ? '' : row.isOurs ? ' (ours)' : ' (none)'}`
+  const mean = ({ rows }) => {
+    const ratios = rows.filter(hasCode).map(({ columns }) => Math.log(columns.known.ratio))
+    return `${number(Math.exp(ratios.reduce((sum, one) => sum + one, 0) / ratios.length))}×`
+  }
+  const lines = [...titles].map(([name, title]) => [
+    title,
+    ...measured.map(({ rows }) => cellOf(rows.find((row) => row.name === name))),
+  ])
+  const when = majors.map((major) => `Node ${major}: ${nodes[major].rounds} rounds, ${nodes[major].date.slice(0, 10)}`)
+  return [
+    "Programs under `register` whose modules are better off on the built-in engine, on each Node: the first run, and one with V8's code, " +
+      'each relative to that Node without this package. *None*: the code would cost more than it saves. *Ours*: there, this ' +
+      "package's engine runs it. The last line is the geometric mean of the runs with V8's code.",
+    `Medians (${when.join('; ')}; Node ${machine.node.slice(1).split('.')[0]} as above).`,
+    table(['', ...measured.map(({ node }) => `Node ${node.slice(1)}`)], [...lines, ["V8's code", ...measured.map(mean)]]),
+  ].join('\n\n')
+}
+
 const seconds = ({ median }) => `${(median / 1000).toFixed(2)} s`
 
 /** What a step has to be within, to be no slower: 3 %, and 3 ms for each of its commands. */
@@ -249,6 +281,7 @@ const full = (all) =>
     LOGARITHMIC,
     about(all.machine, all.results),
     choices(all.machine, all.auto),
+    byNode(all.auto, all.nodes, all.machine),
     week(all.week),
     ...groups(all.results).map(section),
     memory(all.results),

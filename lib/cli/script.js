@@ -58,13 +58,15 @@ function traced(folder) {
  * Runs a script to its end, with our standard streams.
  *
  * @param {string[]} argv the script and its arguments
- * @param {{directory?: string, trace?: boolean}} options
+ * @param {{directory?: string, trace?: boolean, isWaitedFor?: boolean}} options `isWaitedFor`: what is to be done after the
+ *   script is left to the caller (./settle.js)
  * @returns {Promise<{code: number | null, signal: string | null, events: object[]}>} `events`: with `trace`, those of the
  *   script and of the processes it started, in the form of a Chrome trace
  */
-async function runScript(argv, { directory, trace = false }) {
+async function runScript(argv, { directory, trace = false, isWaitedFor = false }) {
   const env = { ...process.env }
   if (directory !== undefined) env.WASM_COMPILE_CACHE = path.resolve(directory)
+  if (isWaitedFor) env.WASM_COMPILE_CACHE_FINISH = 'later'
   const folder = trace ? fs.mkdtempSync(path.join(os.tmpdir(), 'wasm-compile-cache-trace-')) : undefined
   if (trace) env.WASM_COMPILE_CACHE_TRACE = path.join(folder, '${pid}.json')
   try {

@@ -54,7 +54,7 @@ const mayGive = (options) => (HAS_FUNCTION && options === undefined) || isNodes(
 
 /** Where somebody listens. */
 function emit(event) {
-  if (require('../front/tell.js').isHeard()) require('../events/events.js').emit(event)
+  if (require('../front/tell.js').isHeard(event.name)) require('../events/events.js').emit(event)
 }
 
 function hit(bytes, { hash, path, remembered }, artifactBytes, since, source) {

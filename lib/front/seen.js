@@ -26,8 +26,13 @@ const SOON = 5000 // ms: no command any more
 const BASE = 80 * 1024 * 1024
 const FACTOR = 36
 
-/** Whoever says `now` wants to know. */
-const isWanted = started.environment.WASM_COMPILE_CACHE_FINISH === 'now'
+const { WASM_COMPILE_CACHE_FINISH } = started.environment
+
+/** Whoever waits for it (../cli/settle.js) has it done. */
+const isWaitedFor = WASM_COMPILE_CACHE_FINISH === 'later'
+
+/** So does who says `now`, and both want to know. */
+const isWanted = isWaitedFor || WASM_COMPILE_CACHE_FINISH === 'now'
 
 const estimate = (size) => BASE + FACTOR * size
 
@@ -241,7 +246,7 @@ function partsOf([name, { facts, content }], run) {
 /** @param {boolean} isLate whether this process ends: its memory is about to be free, and what it starts may write for it */
 function hand(run, isLate) {
   const { leaveToJudge, mayJudge, startJudge } = require('../process/judging.js')
-  if (!mayJudge()) {
+  if (!isWaitedFor && !mayJudge()) {
     withdraw()
     return
   }
@@ -251,9 +256,9 @@ function hand(run, isLate) {
   const parts = [...left].flatMap((one) => partsOf(one, run))
   const now = process.uptime()
   const isStarted = !isWanted && now - lastStart < STARTING
-  if (isLate && !isStarted && leaveToJudge(host.load(), parts)) return
+  if (isLate && !isStarted && !isWaitedFor && leaveToJudge(host.load(), parts)) return
   for (const [file, content] of parts) replace(file, content)
-  if (isStarted) return
+  if (isStarted || isWaitedFor) return
   lastStart = now
   startJudge()
 }

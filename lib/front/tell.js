@@ -4,10 +4,11 @@
 
 const diagnostics = require('node:diagnostics_channel')
 
-function isHeard() {
-  if (diagnostics.hasSubscribers('wasm-compile-cache:verdict')) return true
-  const { NODE_DEBUG } = process.env
-  return NODE_DEBUG !== undefined && /\bwasm-compile-cache\b|\*/i.test(NODE_DEBUG)
+/** Whether somebody wants events of this name. */
+function isHeard(name) {
+  if (diagnostics.hasSubscribers(`wasm-compile-cache:${name}`)) return true
+  const { NODE_DEBUG, WASM_COMPILE_CACHE_TRACE } = process.env
+  return Boolean(WASM_COMPILE_CACHE_TRACE) || (NODE_DEBUG !== undefined && /\bwasm-compile-cache\b|\*/i.test(NODE_DEBUG))
 }
 
 /**
@@ -16,7 +17,7 @@ function isHeard() {
  * @param {string} source
  */
 function tell({ engine, reason }, bytes, source) {
-  if (isHeard()) require('../events/events.js').emit({ name: 'verdict', dur: 0, source, bytes, engine, reason })
+  if (isHeard('verdict')) require('../events/events.js').emit({ name: 'verdict', dur: 0, source, bytes, engine, reason })
 }
 
 module.exports = { isHeard, tell }

@@ -25,7 +25,11 @@ const FINISH = path.join(__dirname, 'finish.js')
 
 let installed = false
 
-const mayFinish = () => environment.WASM_COMPILE_CACHE_FINISH !== '0' && mayHandOff() && areWaitedFor()
+/** Whoever waits for it has it done: ../cli/settle.js. */
+const isLeft = environment.WASM_COMPILE_CACHE_FINISH === 'later'
+
+const mayStart = () => mayHandOff() && areWaitedFor()
+const mayFinish = () => environment.WASM_COMPILE_CACHE_FINISH !== '0' && (isLeft || mayStart())
 
 /** The process that was started; undefined where none can be. */
 function tryToSpawn(native, work) {
@@ -39,8 +43,9 @@ function tryToSpawn(native, work) {
 
 function handOff(native) {
   if (!isMainThread || !mayFinish()) return
-  const lists = native.handOff()
-  const unsent = native.remoteUnsent()
+  const spooled = native.handOff()
+  const lists = isLeft ? [] : spooled
+  const unsent = mayStart() ? native.remoteUnsent() : []
   if (unsent.length > 0 && lists.length === 0) lists.push([])
   for (const [index, spools] of lists.entries()) {
     const pid = tryToSpawn(native, index === 0 ? [...spools, ...unsent] : spools)
