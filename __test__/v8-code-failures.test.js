@@ -231,7 +231,7 @@ const LARGE = 2 ** 40 // bytes
 
 // What the run on which it is based is said to have taken, and those with the code before this one; and what is said then.
 const WORSE = {
-  'took no less time': [{ wall: 0.001, peak: LARGE }, /^its code took \d+ ms for 0\.00 ms$/],
+  'took no less time': [{ wall: 0.001, peak: LARGE }, /^its code took [\d.]+ m?s for 0\.00 ms$/],
   'took more memory': [{ wall: 1e6, peak: 1000 }, /^its code took [\d.]+ MB of memory for 1\.0 kB$/],
 }
 
@@ -249,6 +249,42 @@ for (const [what, [taken, reason]] of Object.entries(WORSE)) {
     t.deepEqual([later.told[0], later.seen, later.verdicts[0].codes], [0, [], hot.verdicts[0].codes], 'nor is it asked for again')
   })
 }
+
+// Where this package's engine has run the same command before.
+for (const [what, wall, engine, reason] of [
+  ['took no less time than', 0.001, 'ours', /^1 s for 2 s; of V8's code: its code took [\d.]+ m?s for 0\.00 ms$/],
+  ['took less time than', 1e6, 'builtin', /^ours took 1 s for 2 s, and V8's code may take less$/],
+]) {
+  test(`code that ${what} this package's engine`, async (t) => {
+    const { cache } = await kept(t)
+    const [{ run: first, codes }] = verdicts(cache)
+    const [[tag, code]] = Object.entries(codes)
+    const runs = Array.from({ length: 2 }, () => ({ wall: 1e5, cpu: 1e5, peak: LARGE }))
+    change(cache, {
+      basis: 'use',
+      reason: "ours took 1 s for 2 s, and V8's code may take less",
+      run: { ...first, wall: 2e6, cpu: 1e6, peak: LARGE },
+      ours: { wall, reason: '1 s for 2 s' },
+      codes: { [tag]: { ...code, runs } },
+    })
+    const env = { WASM_COMPILE_CACHE_FINISH: '0' }
+    const hot = await run(file, { cache, env })
+    t.true(hot.told[0] > 0)
+    t.is(hot.verdicts[0].engine, engine)
+    t.regex(hot.verdicts[0].reason, reason)
+    t.is(hot.verdicts[0].isTried, engine === 'ours' ? true : undefined)
+  })
+}
+
+test("where there is no code in the end, it is for this package's engine again", async (t) => {
+  const { cache } = await kept(t)
+  // What it says of code is of another V8.
+  change(cache, { basis: 'use', codes: undefined, ours: { wall: 1000, reason: '1 s for 2 s' } })
+  // V8 optimises nothing of it, and is not asked to compile all.
+  const { verdicts: found } = await run(file, { cache, env: {} })
+  t.like(found[0], { engine: 'ours', isTried: true })
+  t.regex(found[0].reason, /^1 s for 2 s; of V8's code: V8 /)
+})
 
 test('a run that took less of both keeps its code', async (t) => {
   const { cache } = await kept(t)

@@ -15,7 +15,7 @@ const { leftAt, mayLeave, replace, seenBudgets, seenModule, seenRun } = require(
 const { available, shortage } = require('./memory.js')
 const { fileOf, foldersOfCallers } = require('./nearby.js')
 const { littleIn, runOf } = require('./run.js')
-const { readCurrent, withoutMore, write } = require('./verdicts.js')
+const { readCurrent, settled, withoutMore, write } = require('./verdicts.js')
 const host = require('../code/host.js')
 const started = require('../process/started.js')
 const { isMainThread } = require('../process/thread.js')
@@ -206,7 +206,8 @@ function say(name, { names, isBuiltin: _isBuiltin, ...facts }, verdict, run = un
   if (known === undefined) write(names, { ...facts, run, ...verdict })
   else {
     const tag = host.tag()
-    write(names, { ...known, codes: { ...known.codes, [tag]: withoutMore(known.codes?.[tag], verdict) } })
+    const codes = { ...known.codes, [tag]: withoutMore(known.codes?.[tag], verdict) }
+    write(names, settled({ ...known, codes }, tag))
   }
 }
 

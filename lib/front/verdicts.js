@@ -236,6 +236,21 @@ function codeOf({ basis, codes = NO_CODE }, isBuiltin) {
 /** What is known of V8's code of a module where no more is made of it, for this reason: what there is stays. */
 const withoutMore = (code, { reason, needed }) => (code?.bytes === undefined ? { reason, needed } : { ...code, isPartial: false })
 
+/**
+ * A verdict for the built-in engine that was to show whether V8's code takes less than this package's engine does: where there is
+ * none, or none that does, it is for this package's engine after all.
+ *
+ * @param {object} verdict
+ * @param {string} tag of the V8 of which the code would be
+ */
+function settled(verdict, tag) {
+  const { ours, ...others } = verdict
+  const code = verdict.codes?.[tag]
+  if (!isRecord(ours) || code === undefined || code.bytes !== undefined) return verdict
+  const reason = `${ours.reason}; of V8's code: ${code.reason}`
+  return { ...others, engine: 'ours', basis: 'artifact', reason, isTried: true }
+}
+
 /** Runs on V8's code, and what they took: ./trial.js. */
 function follow(name, known) {
   if (followed.has(name)) return
@@ -252,10 +267,10 @@ const ROUNDS = 3
 const MUCH = 0.3
 
 /** What this run says of V8's code. */
-function news(name, { run: first }, { runs, rounds, isPartial, isIdle }, run) {
+function news(name, { run: first, ours }, { runs, rounds, isPartial, isIdle }, run) {
   // The next one is asked.
   if (isIdle) return littleIn(run) === undefined && require('./seen.js').budgetsOf(name) !== undefined ? undefined : {}
-  const compared = require('./trial.js').withRunOfCode({ run: first, runs }, run)
+  const compared = require('./trial.js').withRunOfCode({ run: first, runs, ours }, run)
   if (compared?.isWorse) {
     return { bytes: undefined, isPartial: false, reason: `its code took ${compared.times}`, runs: compared.runs }
   }
@@ -275,7 +290,7 @@ function judgeRuns() {
       const { [tag]: before, ...others } = verdict.codes
       const found = news(name, verdict, before, run)
       const codes = found === undefined ? others : { ...others, [tag]: { ...before, ...found } }
-      if (locate().access === 2 && !isDeepStrictEqual(codes, verdict.codes)) write([name], { ...verdict, codes })
+      if (locate().access === 2 && !isDeepStrictEqual(codes, verdict.codes)) write([name], settled({ ...verdict, codes }, tag))
     }
   } catch {
     // They stay as they are.
@@ -332,6 +347,7 @@ module.exports = {
   forgetCode,
   list,
   readCurrent,
+  settled,
   withoutMore,
   inUse,
   write,

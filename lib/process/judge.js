@@ -21,7 +21,7 @@ const { isMainThread, parentPort, Worker } = require('node:worker_threads')
 const { locate, seenBudgets } = require('../front/folder.js')
 const { available, bounds, shortage } = require('../front/memory.js')
 const { estimate } = require('../front/seen.js')
-const { CODED, chosenFor, readCurrent, withoutMore, write } = require('../front/verdicts.js')
+const { CODED, chosenFor, readCurrent, settled, withoutMore, write } = require('../front/verdicts.js')
 const { formatSize } = require('../cache/quantities.js')
 const { codeOfV8 } = require('./judge-v8.js')
 const { grounds, groundsOfInterface } = require('./grounds.js')
@@ -68,8 +68,8 @@ function done({ name, file }) {
 }
 
 function decide({ facts, ...module }, verdict) {
-  const { names, source, partition, standard, run, size } = facts
-  write(names, { source, partition, standard, size, ...(run === undefined ? {} : { run }), ...verdict })
+  const { names, source, partition, standard, run, size, tag } = facts
+  write(names, settled({ source, partition, standard, size, ...(run === undefined ? {} : { run }), ...verdict }, tag))
   done(module)
 }
 

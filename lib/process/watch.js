@@ -4,9 +4,11 @@
 //
 // What a crossing between JavaScript and WebAssembly costs beside V8's own is known (docs/performance.md), and so is what the
 // run on the built-in engine took. Where the first is more than was saved, or the same command took no less time, the verdict
-// is for the built-in from the next run on. Times are wall times of whole processes, of the shortest of some runs.
+// is for the built-in from the next run on; also where it took not much less, so that V8's own code is tried, which may take less
+// yet. Times are wall times of whole processes, of the shortest of some runs.
 
-const { inUse, write } = require('../front/verdicts.js')
+const host = require('../code/host.js')
+const { inUse, settled, write } = require('../front/verdicts.js')
 const { formatDuration } = require('../cache/quantities.js')
 const { compilingIn, runOf } = require('../front/run.js')
 const { SMALL, withRun } = require('../front/trial.js')
@@ -37,8 +39,12 @@ function objectionOfCrossings(verdict, crossings, wall) {
 function withThisRun(verdict, run) {
   const news = withRun(verdict, run)
   if (news === undefined) return undefined
-  const { isWorse, runs, times, isDoubtful } = news
+  const { isWorse, isClear, runs, best, times, isDoubtful } = news
   if (isWorse) return { engine: 'builtin', basis: 'use', reason: `ours took ${times}`, runs }
+  if (!isClear && !verdict.isTried && host.isThere()) {
+    const reason = `ours took ${times}, and V8's code may take less`
+    return { engine: 'builtin', basis: 'use', reason, runs, ours: { wall: best, reason: times } }
+  }
   return { runs, reason: times, ...(isDoubtful ? { again: 'wanted' } : {}) }
 }
 
@@ -47,7 +53,7 @@ function watch(native) {
   for (const [name, verdict] of inUse()) {
     const run = runOf()
     const news = objectionOfCrossings(verdict, native.crossings(), run.wall) ?? withThisRun(verdict, run)
-    if (news !== undefined) write([name], { ...verdict, ...news })
+    if (news !== undefined) write([name], settled({ ...verdict, ...news }, host.tag()))
   }
 }
 
