@@ -291,7 +291,8 @@ if (WebAssembly.Suspending !== undefined) {
       run().then((value) => tell([size > 0, value]))`
     const cache = folder(t)
     const env = { WASM_COMPILE_CACHE_FINISH: 'now' }
-    t.deepEqual((await auto(code, { cache, args: [name], env })).told, [false, 42])
+    const { told, verdicts } = await auto(code, { cache, args: [name], env })
+    t.deepEqual([told, verdicts[0].reason], [[false, 42], 'its program suspends stacks'])
     t.deepEqual((await auto(code, { cache, args: [name], env })).told, [true, 42])
   })
 }

@@ -57,8 +57,8 @@ let timer
  *
  * @param {string} name
  * @param {(file: string) => void} put writes it
- * @param {object} facts {size, source, partition, standard, names, isBuiltin} `names`: under which it is to be known; `isBuiltin`:
- *   by V8's code alone
+ * @param {object} facts {size, source, partition, standard, names, isBuiltin, isSuspending} `names`: under which it is to be known;
+ *   `isBuiltin`: by V8's code alone; `isSuspending`: because the program suspends stacks
  * @param {{cache: number, finish: boolean}} options
  * @param {boolean} [isKept] whether {@link note} will be called, with a module of which V8 has the bytes
  */
@@ -107,14 +107,14 @@ function isTooLarge(name, facts, room, taken = 0) {
 /**
  * Bytes that the program still has.
  *
- * @param {{name: string, isBuiltin: boolean, standard: string}} choice as ./verdicts.js gives it
+ * @param {{name: string, isBuiltin: boolean, standard: string, isSuspending: boolean}} choice as ./verdicts.js gives it
  * @param {Uint8Array} bytes
  * @param {{source: string, partition: string}} about
  * @param {{cache: number, finish: boolean}} options
  * @param {boolean} isKept
  */
-function leaveBytes({ name, isBuiltin, standard }, bytes, { source, partition }, options, isKept) {
-  const facts = { size: bytes.length, source, partition, standard, names: [name], isBuiltin }
+function leaveBytes({ name, isBuiltin, standard, isSuspending }, bytes, { source, partition }, options, isKept) {
+  const facts = { size: bytes.length, source, partition, standard, names: [name], isBuiltin, isSuspending }
   leave(name, (file) => replace(file, bytes), facts, options, isKept)
 }
 
@@ -200,7 +200,7 @@ function forgo(little, run) {
 }
 
 /** Writes what has been found out without another process. */
-function say(name, { names, isBuiltin: _isBuiltin, ...facts }, verdict, run = undefined) {
+function say(name, { names, isBuiltin: _isBuiltin, isSuspending: _isSuspending, ...facts }, verdict, run = undefined) {
   const known = readCurrent(name)
   // It is known, and V8's code was to be found out.
   if (known === undefined) write(names, { ...facts, run, ...verdict })

@@ -104,7 +104,7 @@ function leave(bytes, address, options, put, isKept = false) {
   if (length < options.minSize) return undefined
   const { partition, standard } = options
   const choice = choose(bytes, options)
-  const { name, known } = choice
+  const { name, known, isBuiltin, isSuspending } = choice
   const names = address === '' ? [name] : [name, sampleAddress(address, options)]
   tell(choice, length, sourceOf(address))
   if (!choice.isAsked) {
@@ -113,7 +113,7 @@ function leave(bytes, address, options, put, isKept = false) {
     return undefined
   }
   if (leftAt(name).isRecent) return undefined
-  const facts = { size: length, source: sourceOf(address), partition, standard, names, isBuiltin: choice.isBuiltin }
+  const facts = { size: length, source: sourceOf(address), partition, standard, names, isBuiltin, isSuspending }
   require('./seen.js').leave(name, put, facts, options, isKept)
   return name
 }

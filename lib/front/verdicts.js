@@ -123,9 +123,13 @@ function write(names, verdict) {
 const NOT_KNOWN = 'not known yet'
 const ASKED_FOR = 'the built-in engine is asked for'
 const ASKS = 'it asks for JS string builtins'
+const SUSPENDS = 'its program suspends stacks'
 
 /** Why a module is the built-in's, whatever else is known of it. */
-const chosenFor = ({ standard }) => (standard === '' ? ASKED_FOR : ASKS)
+function chosenFor({ standard, isSuspending }) {
+  if (standard !== '') return ASKS
+  return isSuspending ? SUSPENDS : ASKED_FOR
+}
 
 const builtin = (reason, name = undefined, isBuiltin = false) => ({
   engine: 'builtin',
@@ -145,7 +149,7 @@ const builtin = (reason, name = undefined, isBuiltin = false) => ({
  * @param {{partition: string, minSize: number, cache: number, standard: string}} options as ../compile/options.js reads them;
  *   `standard`: the standard's own (../code/standard.js), by which only the built-in compiles
  * @param {boolean} [isBuiltin] the built-in's, whichever is the better one: what is to be known is its code
- * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isIdle: boolean, isBuiltin: boolean, hasCode: boolean, standard: string}}
+ * @returns {{engine: 'ours' | 'builtin', reason: string, name?: string, known?: object, isAsked: boolean, isIdle: boolean, isBuiltin: boolean, hasCode: boolean, standard: string, isSuspending: boolean}}
  *   `name`: by which it is known; `isAsked`: whether something is to be found out; `isIdle`: whether V8 is to be asked at the
  *   end what it did with the module, to see whether something is; `hasCode`: whether V8's code was kept
  */
@@ -159,7 +163,9 @@ function choose(bytes, { minSize, cache, ...about }, isBuiltin = state.isBuiltin
 
 function chooseAs(name, about, isBuiltin) {
   const { standard } = about
-  return { ...chooseByName(name, isBuiltin || state.isSuspending || standard !== '', chosenFor(about)), standard }
+  const isSuspending = state.isSuspending && !isBuiltin
+  const isChosen = isBuiltin || isSuspending || standard !== ''
+  return { ...chooseByName(name, isChosen, chosenFor({ standard, isSuspending })), standard, isSuspending }
 }
 
 function chooseByName(name, isBuiltin, chosen) {

@@ -50,6 +50,7 @@ function factsOf(name) {
     names: [name],
     run: undefined,
     isBuiltin: false,
+    isSuspending: false,
     isWanted: false,
     tag: undefined,
     flags: [],
