@@ -7,7 +7,7 @@ const { choose, list } = require('../front/verdicts.js')
 const { Failure } = require('./failure.js')
 const { open } = require('./open.js')
 const { parsedSize } = require('./arguments.js')
-const { table } = require('./screen.js')
+const { ENGINES, table } = require('./screen.js')
 
 const WORDS = {
   absent: 'it was never stored, or was evicted',
@@ -16,9 +16,6 @@ const WORDS = {
   'too-small': 'modules this small are not cached',
   unsupported: 'this engine does not compile it',
 }
-
-/** What a program runs it on that has us in the built-in's place. */
-const ENGINES = { ours: 'this engine', builtin: 'the built-in engine' }
 
 /** Why this engine does not take the module; undefined if it does. */
 function refusal(bytes, file) {

@@ -4,7 +4,7 @@ const path = require('node:path')
 
 const { locate, move } = require('../front/folder.js')
 const { list } = require('../front/verdicts.js')
-const { table } = require('./screen.js')
+const { ENGINES, table } = require('./screen.js')
 const { endAs, runScript } = require('./script.js')
 const { settle } = require('./settle.js')
 
@@ -18,8 +18,6 @@ const told = ({ name, dur = 0, args: { source, bytes, hash } }) => ({
   outcome: OUTCOMES[name],
   ms: dur / 1000,
 })
-
-const ENGINES = { ours: 'this engine', builtin: 'the built-in engine' }
 
 /** Waits until it is known which engine runs the modules that were not known when the script began. @returns the verdicts */
 async function verdictsSince(time, directory) {

@@ -10,6 +10,9 @@ const { formatSize } = require('../cache/quantities.js')
 // https://no-color.org: set and not empty.
 const colorful = (stream) => stream.isTTY === true && !process.env.NO_COLOR && process.env.TERM !== 'dumb'
 
+/** What a program that has us in the built-in's place runs a module on, in words. */
+const ENGINES = { ours: 'this engine', builtin: 'the built-in engine' }
+
 const LINES = [
   'top',
   'top-mid',
@@ -58,4 +61,4 @@ const screenFor = ({ json = false }) => ({
   interactive: !json && process.stderr.isTTY === true,
 })
 
-module.exports = { removalText, screenFor, table }
+module.exports = { ENGINES, removalText, screenFor, table }

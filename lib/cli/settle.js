@@ -16,7 +16,7 @@ const [JUDGE, FINISH] = ['judge.js', 'finish.js'].map((name) => path.join(__dirn
 /** So often, in ms, is looked whether another process is done that found out about modules already. */
 const EVERY = 200
 
-/** So long, in ms, it may take for one of them; no process takes longer. */
+/** So long, in ms, another process is waited for that does not get on. */
 const LIMIT = 15 * 60 * 1000
 
 const filesIn = (folder, ending) =>
