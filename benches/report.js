@@ -234,7 +234,7 @@ function byNode(auto, nodes = {}, machine) {
   const when = majors.map((major) => `Node ${major}: ${nodes[major].rounds} rounds, ${nodes[major].date.slice(0, 10)}`)
   return [
     "Programs under `register` whose modules are better off on the built-in engine, on each Node: the first run, and one with V8's code, " +
-      'each relative to that Node without this package. *None*: the code would cost more than it saves. *Ours*: there, this ' +
+      'each relative to that Node without this package. *None*: the code would cost more time or memory than it saves. *Ours*: there, this ' +
       "package's engine runs it. The last line is the geometric mean of the runs with V8's code.",
     `Medians (${when.join('; ')}; Node ${machine.node.slice(1).split('.')[0]} as above).`,
     table(['', ...measured.map(({ node }) => `Node ${node.slice(1)}`)], [...lines, ["V8's code", ...measured.map(mean)]]),
